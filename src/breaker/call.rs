@@ -1,0 +1,178 @@
+//! Calls through a breaker without Tower.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+
+use super::guarded::{Guarded, judge};
+use super::handle::CircuitBreaker;
+use super::rejected::Rejected;
+use crate::circuit::Outcome;
+use crate::classify::Classify;
+
+/// What became of a call that did not succeed.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a call is either made or not")]
+pub enum CallError<E> {
+    /// The call was not made.
+    Rejected(Rejected),
+    /// The call was made and failed.
+    Inner(E),
+}
+
+impl<E> CallError<E> {
+    /// Returns the rejection, if that is what it is.
+    #[must_use]
+    pub const fn rejected(&self) -> Option<&Rejected> {
+        match self {
+            Self::Rejected(rejected) => Some(rejected),
+            Self::Inner(_) => None,
+        }
+    }
+
+    /// Returns the call's own error, if it was made.
+    pub fn into_inner(self) -> Option<E> {
+        match self {
+            Self::Rejected(_) => None,
+            Self::Inner(error) => Some(error),
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for CallError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(rejected) => rejected.fmt(f),
+            Self::Inner(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: Error + 'static> Error for CallError<E> {
+    /// A rejection is its own source, so that [`rejection`](crate::rejection) finds it; an inner error stands aside for
+    /// its sources.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Rejected(rejected) => Some(rejected),
+            Self::Inner(error) => error.source(),
+        }
+    }
+}
+
+/// A breaker with a rule of what counts as a failure. Made by [`CircuitBreaker::classify`].
+#[derive(Clone, Debug)]
+#[must_use = "make calls through it"]
+pub struct Classified<C> {
+    breaker: CircuitBreaker,
+    classifier: C,
+}
+
+impl<C> Classified<C> {
+    pub(super) const fn new(breaker: CircuitBreaker, classifier: C) -> Self {
+        Self { breaker, classifier }
+    }
+
+    /// See [`CircuitBreaker::call`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Cancel safety
+    ///
+    /// As there.
+    pub async fn call<F, Fut, T, E>(&self, f: F) -> Result<T, CallError<E>>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        C: Classify<T, E>,
+        E: 'static,
+    {
+        let permit = self.breaker.acquire().map_err(CallError::Rejected)?;
+        let rule = |result: &Result<T, E>| -> Outcome { self.classifier.classify(result) };
+        Guarded::new(f(), permit, rule).await.map_err(CallError::Inner)
+    }
+
+    /// See [`CircuitBreaker::call_blocking`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn call_blocking<F, T, E>(&self, f: F) -> Result<T, CallError<E>>
+    where
+        F: FnOnce() -> Result<T, E>,
+        C: Classify<T, E>,
+        E: 'static,
+    {
+        let permit = self.breaker.acquire().map_err(CallError::Rejected)?;
+        let result = f();
+        permit.report(judge(&self.classifier, &result));
+        result.map_err(CallError::Inner)
+    }
+
+    /// See [`CircuitBreaker::wrap`].
+    pub fn wrap<F>(self, f: F) -> Wrapped<F, C> {
+        Wrapped { guarded: self, f }
+    }
+}
+
+/// A function whose calls go through a breaker. Made by [`CircuitBreaker::wrap`].
+#[derive(Clone)]
+#[must_use = "call it"]
+pub struct Wrapped<F, C> {
+    guarded: Classified<C>,
+    f: F,
+}
+
+impl<F, C> Wrapped<F, C> {
+    /// Calls an asynchronous function.
+    ///
+    /// # Errors
+    ///
+    /// As [`CircuitBreaker::call`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`CircuitBreaker::call`].
+    pub async fn call<A, Fut, T, E>(&self, argument: A) -> Result<T, CallError<E>>
+    where
+        F: Fn(A) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        C: Classify<T, E>,
+        E: 'static,
+    {
+        self.guarded.call(|| (self.f)(argument)).await
+    }
+
+    /// Calls a synchronous function.
+    ///
+    /// # Errors
+    ///
+    /// As [`CircuitBreaker::call`].
+    pub fn call_blocking<A, T, E>(&self, argument: A) -> Result<T, CallError<E>>
+    where
+        F: Fn(A) -> Result<T, E>,
+        C: Classify<T, E>,
+        E: 'static,
+    {
+        self.guarded.call_blocking(|| (self.f)(argument))
+    }
+
+    /// Returns the breaker.
+    #[must_use]
+    pub const fn breaker(&self) -> &CircuitBreaker {
+        &self.guarded.breaker
+    }
+
+    /// Returns the function itself.
+    #[must_use]
+    pub const fn get_ref(&self) -> &F {
+        &self.f
+    }
+}
+
+impl<F, C> fmt::Debug for Wrapped<F, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wrapped").field("breaker", &self.guarded.breaker).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,81 @@
+//! What a breaker is made from.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::builder::CircuitBreakerConfigBuilder;
+use super::settings::Settings;
+use crate::circuit::Detector;
+
+/// What a breaker is made from: its name, its detector and its rules, all checked.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::{detect, CircuitBreakerConfig};
+///
+/// let defaults = CircuitBreakerConfig::new("payments");
+/// let mine = CircuitBreakerConfig::builder("payments")
+///     .detector(detect::failure_rate(0.5).of_last(100).min_calls(20))
+///     .cooldown(Duration::from_secs(10))
+///     .build()?;
+/// # Ok::<(), fusebox::ConfigError>(())
+/// ```
+///
+/// # Default
+///
+/// | setting | default |
+/// |---|---|
+/// | `detector` | `failures(5).within(60s)` |
+/// | `cooldown` | 30 s |
+/// | `probes` | `Probes::one()`, each with 30 s to answer |
+/// | `retry_after_cap` | 5 min |
+/// | `abandoned_after` | off |
+/// | `execution_log` | what the detector's own window holds |
+/// | `call_events` | off |
+/// | `clock` | the system's |
+pub struct CircuitBreakerConfig {
+    pub(super) name: Arc<str>,
+    pub(super) detector: Box<dyn Detector>,
+    pub(super) settings: Arc<Settings>,
+}
+
+impl CircuitBreakerConfig {
+    /// Takes the defaults. An empty name becomes `unnamed`; [`builder`](Self::builder) refuses it instead.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        let name = Some(name.into()).filter(|name| !name.is_empty());
+        let (detector, settings) = CircuitBreakerConfigBuilder::defaults();
+        Self { name: name.as_deref().unwrap_or("unnamed").into(), detector, settings: settings.into() }
+    }
+
+    /// Starts a configuration of your own. The name is the breaker's identity: in errors, events and metrics, and in the
+    /// registry.
+    #[must_use]
+    pub fn builder(name: impl Into<String>) -> CircuitBreakerConfigBuilder {
+        CircuitBreakerConfigBuilder::new(name.into())
+    }
+
+    /// Returns the name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Debug for CircuitBreakerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rules = &self.settings.rules;
+        f.debug_struct("CircuitBreakerConfig")
+            .field("name", &self.name)
+            .field("detector", &self.detector)
+            .field("cooldown", &rules.cooldown)
+            .field("probes", &rules.probes)
+            .field("retry_after_cap", &rules.retry_after_cap)
+            .field("abandoned_after", &rules.abandoned_after)
+            .field("execution_log", &rules.log)
+            .field("call_events", &self.settings.every_call)
+            .field("clock", &self.settings.clock)
+            .field("listeners", &self.settings.listeners)
+            .finish()
+    }
+}

@@ -1,0 +1,133 @@
+//! What listeners are told.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::circuit::{Fact, Generation, Outcome, RejectReason, State, Tally, TransitionReason};
+use crate::time::Timestamp;
+
+/// Something that happened to a breaker.
+///
+/// `Display` gives a line for a log:
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig};
+///
+/// let lines = Arc::new(Mutex::new(Vec::new()));
+/// let seen = lines.clone();
+/// let config = CircuitBreakerConfig::builder("payments")
+///     .on_event(move |event| seen.lock().unwrap().push(event.to_string()))
+///     .build()?;
+/// CircuitBreaker::new(config).trip()?;
+/// assert_eq!(lines.lock().unwrap()[0], "payments: closed -> open (tripped by command)");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub(super) breaker: Arc<str>,
+    pub(super) kind: EventKind,
+    pub(super) generation: Generation,
+    pub(super) at: Timestamp,
+}
+
+/// The kinds of events.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// The state changed, or was confirmed by a command (`reset()` while closed, an override that changes nothing);
+    /// every such event begins a new generation.
+    #[non_exhaustive]
+    StateChanged {
+        /// The state before.
+        from: State,
+        /// The state after.
+        to: State,
+        /// Why.
+        reason: TransitionReason,
+    },
+    /// In a dry run, the circuit would have opened.
+    #[non_exhaustive]
+    WouldOpen {
+        /// What the detector tripped on.
+        tally: Tally,
+    },
+    /// A call ended. Failures and probes only, unless the breaker was built with
+    /// [`call_events`](crate::CircuitBreakerConfigBuilder::call_events).
+    #[non_exhaustive]
+    Ended {
+        /// How.
+        outcome: Outcome,
+        /// How long it took, where durations are measured.
+        took: Option<Duration>,
+        /// Whether it was a probe.
+        probe: bool,
+    },
+    /// A call was rejected. Only with [`call_events`](crate::CircuitBreakerConfigBuilder::call_events).
+    #[non_exhaustive]
+    Rejected {
+        /// Why.
+        reason: RejectReason,
+    },
+    /// The detector panicked; its window was reset.
+    DetectorPanicked,
+}
+
+impl From<Fact> for EventKind {
+    fn from(fact: Fact) -> Self {
+        match fact {
+            Fact::Transition(t) => Self::StateChanged { from: t.from, to: t.to, reason: t.reason },
+            Fact::WouldOpen(tally) => Self::WouldOpen { tally },
+            Fact::DetectorPanicked => Self::DetectorPanicked,
+        }
+    }
+}
+
+impl Event {
+    /// Returns the name of the breaker.
+    #[must_use]
+    pub fn breaker(&self) -> &str {
+        &self.breaker
+    }
+
+    /// Returns what happened.
+    #[must_use]
+    pub const fn kind(&self) -> EventKind {
+        self.kind
+    }
+
+    /// Returns the generation it happened in; after a change of state, the new one.
+    #[must_use]
+    pub const fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Returns when it happened, by the breaker's clock.
+    #[must_use]
+    pub const fn at(&self) -> Timestamp {
+        self.at
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.breaker)?;
+        match self.kind {
+            EventKind::StateChanged { from, to, reason } if from == to => {
+                write!(f, "{to} ({reason})")
+            }
+            EventKind::StateChanged { from, to, reason } => write!(f, "{from} -> {to} ({reason})"),
+            EventKind::WouldOpen { tally } => write!(f, "would have opened ({tally}); dry run"),
+            EventKind::Ended { outcome, took, probe } => {
+                write!(f, "{} ended: {outcome:?}", if probe { "probe" } else { "call" })?;
+                match took {
+                    Some(took) => write!(f, " after {took:?}"),
+                    None => Ok(()),
+                }
+            }
+            EventKind::Rejected { reason } => write!(f, "call rejected ({})", reason.as_str()),
+            EventKind::DetectorPanicked => f.write_str("the detector panicked and was reset"),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! A call on its way: a future that holds a permit.
+
+use std::any::Any;
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+
+use super::permit::Permit;
+use super::rejected::{Rejected, rejection};
+use crate::circuit::Outcome;
+use crate::classify::Classify;
+use crate::error::BoxError;
+
+pin_project! {
+    /// Runs a future and reports how it ended.
+    #[derive(Debug)]
+    pub(crate) struct Guarded<F, C> {
+        #[pin]
+        inner: F,
+        // Gone once reported.
+        permit: Option<Permit>,
+        classify: C,
+    }
+}
+
+impl<F, C> Guarded<F, C> {
+    #[inline]
+    pub(crate) const fn new(inner: F, permit: Permit, classify: C) -> Self {
+        Self { inner, permit: Some(permit), classify }
+    }
+}
+
+impl<F, C, T, E> Future for Guarded<F, C>
+where
+    F: Future<Output = Result<T, E>>,
+    C: Classify<T, E>,
+    E: 'static,
+{
+    type Output = Result<T, E>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let guard = OnPanic(this.permit);
+        let polled = this.inner.poll(cx);
+        // A pending call keeps its permit; only a panic takes it.
+        let result = match polled {
+            Poll::Pending => {
+                mem::forget(guard);
+                return Poll::Pending;
+            }
+            ready => ready!(ready),
+        };
+        let outcome = judge(this.classify, &result);
+        if let Some(permit) = guard.disarm() {
+            permit.report(outcome);
+        }
+        Poll::Ready(result)
+    }
+}
+
+/// The outcome of a result. A rejection by a breaker further in is no evidence, whatever the classifier thinks: the
+/// dependency was not asked.
+#[inline]
+pub(crate) fn judge<C, T, E>(classify: &C, result: &Result<T, E>) -> Outcome
+where
+    C: Classify<T, E>,
+    E: 'static,
+{
+    if let Err(error) = result
+        && is_rejection(error)
+    {
+        return Outcome::Ignored;
+    }
+    classify.classify(result)
+}
+
+fn is_rejection<E: 'static>(error: &E) -> bool {
+    let any: &dyn Any = error;
+    match any.downcast_ref::<BoxError>() {
+        Some(boxed) => rejection(&**boxed).is_some(),
+        None => any.is::<Rejected>(),
+    }
+}
+
+/// Reports a failure when code of others panics: whoever catches the panic may keep the future, and with it the
+/// permit, for as long as they like.
+#[derive(Debug)]
+pub(crate) struct OnPanic<'a>(pub(crate) &'a mut Option<Permit>);
+
+impl OnPanic<'_> {
+    #[inline]
+    pub(crate) fn disarm(self) -> Option<Permit> {
+        let permit = self.0.take();
+        mem::forget(self);
+        permit
+    }
+}
+
+impl Drop for OnPanic<'_> {
+    fn drop(&mut self) {
+        if let Some(permit) = self.0.take() {
+            permit.failure();
+        }
+    }
+}

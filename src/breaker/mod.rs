@@ -1,0 +1,34 @@
+//! The breaker as users hold it: configuration, handle, permits, events, registry.
+
+mod builder;
+mod call;
+mod config;
+mod core;
+mod event;
+mod events;
+mod guarded;
+mod handle;
+mod hub;
+mod pending;
+mod permit;
+mod registry;
+mod rejected;
+mod settings;
+mod slots;
+mod snapshot;
+mod waiter;
+mod word;
+
+pub use builder::CircuitBreakerConfigBuilder;
+pub use call::{CallError, Classified, Wrapped};
+pub use config::CircuitBreakerConfig;
+pub use event::{Event, EventKind};
+pub use events::Events;
+pub use handle::{CircuitBreaker, Overridden};
+pub use permit::Permit;
+pub use registry::{NameTaken, Registry};
+pub use rejected::{Rejected, rejection};
+pub use snapshot::{Recent, Snapshot};
+
+pub(crate) use guarded::Guarded;
+pub(crate) use waiter::Waiter;

@@ -1,0 +1,101 @@
+//! Leave to make one call.
+
+use std::mem::ManuallyDrop;
+
+use super::core::Core;
+use crate::circuit::{Generation, Outcome, Ticket};
+use crate::time::Timestamp;
+
+/// Leave to make one call, and the duty to say how it ended.
+///
+/// It reports exactly once: by [`success`](Self::success), [`failure`](Self::failure) or [`report`](Self::report), or
+/// when it is dropped. A drop is [`Cancelled`](Outcome::Cancelled), evidence of nothing, unless the call had run for
+/// [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after); a drop while the thread panics is a failure.
+///
+/// ```
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig};
+///
+/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+/// let permit = breaker.acquire()?;
+/// let answer = "42".parse::<u32>();
+/// match &answer {
+///     Ok(_) => permit.success(),
+///     Err(_) => permit.failure(),
+/// }
+/// # Ok::<(), fusebox::Rejected>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a permit that is dropped at once reports a cancelled call"]
+pub struct Permit {
+    core: &'static Core,
+    generation: Generation,
+    /// The probe's lease; [`NO_LEASE`] for other calls.
+    lease: u32,
+    started: Timestamp,
+}
+
+const NO_LEASE: u32 = u32::MAX;
+
+impl Permit {
+    #[inline]
+    pub(super) fn new(core: &'static Core, ticket: Ticket, started: Timestamp) -> Self {
+        Self { core, generation: ticket.generation, lease: ticket.lease.unwrap_or(NO_LEASE), started }
+    }
+
+    #[inline]
+    fn ticket(&self) -> Ticket {
+        Ticket { generation: self.generation, lease: Some(self.lease).filter(|lease| *lease != NO_LEASE) }
+    }
+
+    /// Reports that the dependency did its job.
+    #[inline]
+    pub fn success(self) {
+        self.report(Outcome::Success);
+    }
+
+    /// Reports that the dependency failed.
+    #[inline]
+    pub fn failure(self) {
+        self.report(Outcome::Failure);
+    }
+
+    /// Reports how the call ended.
+    #[inline]
+    pub fn report(self, outcome: Outcome) {
+        let this = ManuallyDrop::new(self);
+        this.core.report(this.ticket(), outcome, this.started);
+    }
+
+    /// Tells whether the call is a probe of a half-open circuit.
+    #[must_use]
+    pub const fn is_probe(&self) -> bool {
+        self.lease != NO_LEASE
+    }
+
+    /// Returns the generation that admitted the call. When the breaker is in another one by the time the call ends, the
+    /// outcome changes nothing.
+    #[must_use]
+    pub const fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Tells whether the breaker still is in the generation that admitted the call.
+    pub(crate) fn is_current(&self) -> bool {
+        self.core.word().generation() == self.generation
+    }
+
+    /// Begins the call of a reserved permit; `None` when the reservation is no longer good.
+    pub(crate) fn begin(self) -> Option<Self> {
+        let started = self.core.begin(self.ticket())?;
+        let mut this = self;
+        this.started = started;
+        Some(this)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let outcome = if std::thread::panicking() { Outcome::Failure } else { Outcome::Cancelled };
+        self.core.report(self.ticket(), outcome, self.started);
+    }
+}

@@ -1,0 +1,326 @@
+//! Breakers by name.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use super::config::CircuitBreakerConfig;
+use super::handle::CircuitBreaker;
+use super::settings::Settings;
+use crate::clock::system_coarse;
+use crate::error::ConfigError;
+use crate::time::nanos;
+
+/// Breakers by name, made from a template when they are first asked for.
+///
+/// It is bounded: beyond [`max`](Self::max) it forgets breakers that were not used for [`idle`](Self::idle), never one
+/// that protects (open, half-open, overridden, with failures in its window, or held by somebody else). Where nothing can
+/// be forgotten, further names share one overflow breaker, so that names made from requests can neither fill the
+/// memory nor fail a call. Clones are the same registry.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::{detect, CircuitBreakerConfig, Registry};
+///
+/// let registry = Registry::new(|name| {
+///     CircuitBreakerConfig::builder(name).detector(detect::failure_rate(0.5).of_last(50)).build()
+/// })
+/// .max(100_000)
+/// .idle(Duration::from_secs(600));
+///
+/// let tenant = registry.breaker("tenant-7")?;
+/// assert_eq!(&*registry.get("tenant-7").unwrap().name(), "tenant-7");
+/// assert!(registry.get("tenant-8").is_none(), "`get` only looks");
+/// # Ok::<(), fusebox::ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+type Template = dyn Fn(&str) -> Result<CircuitBreakerConfig, ConfigError> + Send + Sync;
+
+struct Inner {
+    template: Box<Template>,
+    shards: [RwLock<Shard>; SHARDS],
+    hasher: RandomState,
+    len: AtomicUsize,
+    max: AtomicUsize,
+    /// Nanoseconds.
+    idle: AtomicU64,
+    overflow: OnceLock<Option<CircuitBreaker>>,
+    overflowed: AtomicU64,
+    /// Breakers of one template mostly have equal settings; they share the last ones made.
+    settings: Mutex<Option<Arc<Settings>>>,
+}
+
+#[derive(Default)]
+struct Shard {
+    breakers: HashMap<Arc<str>, Entry>,
+    swept: u32,
+}
+
+struct Entry {
+    breaker: CircuitBreaker,
+    /// Seconds on the coarse clock.
+    used: AtomicU32,
+}
+
+const SHARDS: usize = 16;
+
+impl Registry {
+    /// Makes a registry whose breakers come from `template`, which gets the name.
+    ///
+    /// Defaults: at most 10,000 breakers, forgotten after an hour without use.
+    #[must_use]
+    pub fn new<F>(template: F) -> Self
+    where
+        F: Fn(&str) -> Result<CircuitBreakerConfig, ConfigError> + Send + Sync + 'static,
+    {
+        let inner = Inner {
+            template: Box::new(template),
+            shards: Default::default(),
+            hasher: RandomState::new(),
+            len: AtomicUsize::new(0),
+            max: AtomicUsize::new(10_000),
+            idle: AtomicU64::new(nanos(Duration::from_secs(3600))),
+            overflow: OnceLock::new(),
+            overflowed: AtomicU64::new(0),
+            settings: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Returns the registry of the process: what [`CircuitBreaker::register`] adds to. Its template makes breakers with
+    /// the defaults, and it forgets none.
+    pub fn global() -> &'static Self {
+        static GLOBAL: OnceLock<Registry> = OnceLock::new();
+        GLOBAL.get_or_init(|| Self::new(|name| Ok(CircuitBreakerConfig::new(name))).max(usize::MAX).idle(Duration::MAX))
+    }
+
+    /// Sets how many breakers it holds at most. Default: 10,000.
+    #[must_use]
+    pub fn max(self, breakers: usize) -> Self {
+        self.inner.max.store(breakers, Ordering::Relaxed);
+        self
+    }
+
+    /// Sets after how long without a call a breaker may be forgotten. Default: 1 h.
+    #[must_use]
+    pub fn idle(self, period: Duration) -> Self {
+        self.inner.idle.store(nanos(period), Ordering::Relaxed);
+        self
+    }
+
+    /// Returns the breaker of that name, if there is one.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<CircuitBreaker> {
+        self.inner.find(name, CircuitBreaker::clone)
+    }
+
+    /// Returns the breaker of that name, and makes it if there is none; beyond `max`, the overflow breaker.
+    ///
+    /// # Errors
+    ///
+    /// What the template says.
+    pub fn breaker(&self, name: &str) -> Result<CircuitBreaker, ConfigError> {
+        match self.get(name) {
+            Some(breaker) => Ok(breaker),
+            None => self.inner.make(name),
+        }
+    }
+
+    /// Runs `f` on the breaker of that name, made if need be; `None` only when the template refuses even the overflow
+    /// breaker.
+    pub(crate) fn with<R>(&self, name: &str, mut f: impl FnMut(&CircuitBreaker) -> R) -> Option<R> {
+        if let Some(result) = self.inner.find(name, &mut f) {
+            return Some(result);
+        }
+        match self.inner.make(name) {
+            Ok(breaker) => Some(f(&breaker)),
+            Err(_) => self.inner.overflow().map(|breaker| f(&breaker)),
+        }
+    }
+
+    pub(super) fn insert(&self, breaker: &CircuitBreaker) -> Result<(), NameTaken> {
+        let name = breaker.name();
+        let mut shard = write(self.inner.shard(&name));
+        if shard.breakers.contains_key(&name) {
+            return Err(NameTaken { name });
+        }
+        shard.breakers.insert(name, Entry::new(breaker.clone()));
+        self.inner.len.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Forgets the breaker of that name. Handles to it go on working, and are no longer found here.
+    pub fn remove(&self, name: &str) -> Option<CircuitBreaker> {
+        let removed = write(self.inner.shard(name)).breakers.remove(name)?;
+        self.inner.len.fetch_sub(1, Ordering::Relaxed);
+        Some(removed.breaker)
+    }
+
+    /// Returns all breakers, in no order; the overflow breaker, if there is one, comes last.
+    pub fn iter(&self) -> impl Iterator<Item = CircuitBreaker> + use<> {
+        let mut all = Vec::with_capacity(self.len());
+        for shard in &self.inner.shards {
+            all.extend(read(shard).breakers.values().map(|entry| entry.breaker.clone()));
+        }
+        all.extend(self.inner.overflow.get().cloned().flatten());
+        all.into_iter()
+    }
+
+    /// Returns how many breakers it holds, not counting the overflow breaker.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.inner.len.load(Ordering::Relaxed)
+    }
+
+    /// Tells whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns how often a name got the overflow breaker. Not zero: raise `max`, or key by something with fewer values.
+    #[must_use]
+    pub fn overflowed(&self) -> u64 {
+        self.inner.overflowed.load(Ordering::Relaxed)
+    }
+}
+
+impl Inner {
+    fn shard(&self, name: &str) -> &RwLock<Shard> {
+        // The map inside a shard uses the hash's other bits.
+        let hash = self.hasher.hash_one(name);
+        &self.shards[usize::try_from(hash >> 60).unwrap_or(0)]
+    }
+
+    fn find<R>(&self, name: &str, f: impl FnOnce(&CircuitBreaker) -> R) -> Option<R> {
+        let shard = read(self.shard(name));
+        let entry = shard.breakers.get(name)?;
+        let now = seconds();
+        if entry.used.load(Ordering::Relaxed) != now {
+            entry.used.store(now, Ordering::Relaxed);
+        }
+        Some(f(&entry.breaker))
+    }
+
+    fn make(&self, name: &str) -> Result<CircuitBreaker, ConfigError> {
+        // The template is a user's code: it runs outside the lock.
+        let config = (self.template)(name)?;
+        let mut forgotten = Vec::new();
+        let mut shard = write(self.shard(name));
+        if let Some(entry) = shard.breakers.get(name) {
+            return Ok(entry.breaker.clone());
+        }
+        let max = self.max.load(Ordering::Relaxed);
+        if self.len.load(Ordering::Relaxed) >= max {
+            self.sweep(&mut shard, &mut forgotten);
+            for other in &self.shards {
+                if self.len.load(Ordering::Relaxed) < max {
+                    break;
+                }
+                if let Ok(mut other) = other.try_write() {
+                    self.sweep(&mut other, &mut forgotten);
+                }
+            }
+        }
+        if self.len.load(Ordering::Relaxed) >= max {
+            drop(shard);
+            self.overflowed.fetch_add(1, Ordering::Relaxed);
+            return self.overflow().map_or_else(|| (self.template)(OVERFLOW).map(CircuitBreaker::new), Ok);
+        }
+        let name: Arc<str> = Arc::from(name);
+        let breaker = CircuitBreaker::with_settings(name.clone(), config.detector, self.shared(config.settings));
+        shard.breakers.insert(name, Entry::new(breaker.clone()));
+        self.len.fetch_add(1, Ordering::Relaxed);
+        drop(shard);
+        // Dropped outside the lock: what a breaker holds may be a user's.
+        drop(forgotten);
+        Ok(breaker)
+    }
+
+    /// Takes out what has been idle for long enough; at most once a second and shard, since it looks at every breaker.
+    fn sweep(&self, shard: &mut Shard, forgotten: &mut Vec<CircuitBreaker>) {
+        let now = seconds();
+        if shard.swept == now {
+            return;
+        }
+        shard.swept = now;
+        let idle = Duration::from_nanos(self.idle.load(Ordering::Relaxed)).as_secs();
+        let before = shard.breakers.len();
+        shard.breakers.retain(|_, entry| {
+            let unused = u64::from(now.saturating_sub(entry.used.load(Ordering::Relaxed))) >= idle;
+            let keep = !(unused && entry.breaker.is_only_handle() && entry.breaker.core().is_idle());
+            if !keep {
+                forgotten.push(entry.breaker.clone());
+            }
+            keep
+        });
+        self.len.fetch_sub(before - shard.breakers.len(), Ordering::Relaxed);
+    }
+
+    fn overflow(&self) -> Option<CircuitBreaker> {
+        let make = || (self.template)(OVERFLOW).ok().map(CircuitBreaker::new);
+        self.overflow.get_or_init(make).clone()
+    }
+
+    fn shared(&self, settings: Arc<Settings>) -> Arc<Settings> {
+        let mut last = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some(last) if last.is_same(&settings) => last.clone(),
+            _ => last.insert(settings).clone(),
+        }
+    }
+}
+
+/// The name of the breaker that names beyond `max` share.
+const OVERFLOW: &str = "(overflow)";
+
+impl Entry {
+    fn new(breaker: CircuitBreaker) -> Self {
+        Self { breaker, used: AtomicU32::new(seconds()) }
+    }
+}
+
+/// Seconds on the coarse clock, in 136 years' time the same again.
+fn seconds() -> u32 {
+    u32::try_from(system_coarse().as_nanos() / 1_000_000_000 & u64::from(u32::MAX)).unwrap_or(0)
+}
+
+fn read(shard: &RwLock<Shard>) -> RwLockReadGuard<'_, Shard> {
+    shard.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write(shard: &RwLock<Shard>) -> RwLockWriteGuard<'_, Shard> {
+    shard.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("len", &self.len)
+            .field("max", &self.max)
+            .field("overflowed", &self.overflowed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A registry already holds a breaker of that name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameTaken {
+    name: Arc<str>,
+}
+
+impl fmt::Display for NameTaken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a circuit breaker named `{}` is registered already: give this one another name", self.name)
+    }
+}
+
+impl Error for NameTaken {}

@@ -1,0 +1,125 @@
+//! The answer to a call that may not go through.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::core::Core;
+use crate::circuit::{Generation, RejectReason, State};
+
+/// A call was rejected by an open (or half-open) breaker: which one, why, and when to come back.
+///
+/// ```
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, ManualClock, RejectReason, State};
+///
+/// let config = CircuitBreakerConfig::builder("payments").clock(ManualClock::new()).build()?;
+/// let breaker = CircuitBreaker::new(config);
+/// breaker.trip()?;
+///
+/// let rejected = breaker.acquire().unwrap_err();
+/// assert_eq!(&*rejected.name(), "payments");
+/// assert_eq!(rejected.state(), State::Open);
+/// assert_eq!(rejected.reason(), RejectReason::Open);
+/// assert_eq!(rejected.to_string(), "circuit breaker `payments` is open (tripped by command), retry in 30s");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Rejected {
+    core: &'static Core,
+    generation: Generation,
+    reason: RejectReason,
+    /// Nanoseconds; `u64::MAX` for none.
+    retry_after: u64,
+}
+
+impl Rejected {
+    pub(super) fn new(
+        core: &'static Core,
+        generation: Generation,
+        reason: RejectReason,
+        retry_after: Option<Duration>,
+    ) -> Self {
+        Self { core, generation, reason, retry_after: retry_after.map_or(u64::MAX, crate::time::nanos) }
+    }
+
+    /// Returns the name of the breaker; `(dropped)` when that breaker has long been dropped and its place in memory is
+    /// another's.
+    #[must_use]
+    pub fn name(&self) -> Arc<str> {
+        self.core.name_at(self.generation).unwrap_or_else(|| Arc::from("(dropped)"))
+    }
+
+    /// Returns the state that rejected the call.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        match self.reason {
+            RejectReason::Open | RejectReason::ForcedOpen => State::Open,
+            RejectReason::ProbesBusy => State::HalfOpen,
+            RejectReason::NotReady => State::Closed,
+        }
+    }
+
+    /// Returns why.
+    #[must_use]
+    pub const fn reason(&self) -> RejectReason {
+        self.reason
+    }
+
+    /// Returns when it is worth another try; `None` when that is not known: while half-open it depends on the probes, and
+    /// an override without expiry on its operator.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        if self.retry_after == u64::MAX { None } else { Some(Duration::from_nanos(self.retry_after)) }
+    }
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "circuit breaker `{}` ", self.name())?;
+        match self.reason {
+            RejectReason::Open => f.write_str("is open")?,
+            RejectReason::ForcedOpen => f.write_str("is forced open")?,
+            RejectReason::ProbesBusy => f.write_str("is half-open and its probes are on their way")?,
+            RejectReason::NotReady => f.write_str("was open when the service was asked whether it is ready")?,
+        }
+        if let Some(why) = self.core.explain(self.generation) {
+            write!(f, " ({why})")?;
+        }
+        match self.retry_after() {
+            Some(Duration::ZERO) => f.write_str(", retry now"),
+            // Nobody waits for a fraction of a millisecond.
+            Some(wait) => {
+                write!(f, ", retry in {:?}", Duration::from_millis(wait.as_millis().try_into().unwrap_or(u64::MAX)))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejected")
+            .field("name", &self.name())
+            .field("state", &self.state())
+            .field("reason", &self.reason)
+            .field("retry_after", &self.retry_after())
+            .finish()
+    }
+}
+
+impl Error for Rejected {}
+
+/// Finds a breaker's rejection in an error or anywhere in its chain of sources.
+///
+/// ```
+/// # fn handle(error: fusebox::BoxError) {
+/// if let Some(rejected) = fusebox::rejection(&*error) {
+///     eprintln!("{rejected}");
+/// }
+/// # }
+/// ```
+#[must_use]
+pub fn rejection<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Rejected> {
+    std::iter::successors(Some(error), |&e| e.source()).find_map(|e| e.downcast_ref())
+}

@@ -1,0 +1,52 @@
+//! What breakers of one configuration have in common.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::event::Event;
+use super::handle::CircuitBreaker;
+use crate::circuit::{Rules, State};
+use crate::clock::ClockSource;
+
+/// What breakers of one configuration have in common; a registry shares it between them.
+#[derive(Debug, Default)]
+pub(super) struct Settings {
+    pub(super) rules: Rules,
+    pub(super) clock: ClockSource,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) every_call: bool,
+}
+
+#[derive(Clone)]
+pub(super) enum Listener {
+    State(Arc<dyn Fn(&CircuitBreaker, State, State) + Send + Sync>),
+    Event(Arc<dyn Fn(&Event) + Send + Sync>),
+}
+
+impl Settings {
+    pub(super) fn has_listeners(&self) -> bool {
+        !self.listeners.is_empty()
+    }
+
+    /// Tells whether the two could be one.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.rules == other.rules
+            && self.clock.is_same(&other.clock)
+            && self.every_call == other.every_call
+            && self.listeners.len() == other.listeners.len()
+            && self.listeners.iter().zip(&other.listeners).all(|pair| match pair {
+                (Listener::State(a), Listener::State(b)) => Arc::ptr_eq(a, b),
+                (Listener::Event(a), Listener::Event(b)) => Arc::ptr_eq(a, b),
+                _ => false,
+            })
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::State(_) => "on_state_change(..)",
+            Self::Event(_) => "on_event(..)",
+        })
+    }
+}

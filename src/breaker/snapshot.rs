@@ -1,0 +1,156 @@
+//! A breaker at one moment.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::core::{Body, Core};
+use crate::circuit::{Generation, Outcome, Override, PartTally, ProbeTally, State, TransitionReason};
+use crate::clock::wall_clock;
+use crate::time::Timestamp;
+
+/// A breaker at one moment.
+///
+/// ```
+/// use fusebox::{detect, CircuitBreaker, CircuitBreakerConfig};
+///
+/// let config = CircuitBreakerConfig::builder("payments").detector(detect::failures(3).of_last(10)).build()?;
+/// let breaker = CircuitBreaker::new(config);
+/// breaker.acquire()?.success();
+/// breaker.acquire()?.failure();
+///
+/// let seen = breaker.snapshot();
+/// assert_eq!(seen.recent.to_string(), "SF");
+/// assert_eq!(seen.detectors[0].tally.to_string(), "1 failure in 2 calls");
+/// assert_eq!(seen.to_string(), "payments: closed, 1 failure in 2 calls");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The name of the breaker.
+    pub name: Arc<str>,
+    /// Its state.
+    pub state: State,
+    /// The number of transitions so far.
+    pub generation: Generation,
+    /// Since when it is in this state, by the wall clock.
+    pub since: SystemTime,
+    /// For how long it has been in this state.
+    pub in_state_for: Duration,
+    /// Why it came into this state; `None` when it never changed.
+    pub reason: Option<TransitionReason>,
+    /// How long until an open circuit lets a probe through, or a forced-open one ends by itself.
+    pub retry_after: Option<Duration>,
+    /// The counts of the detector, or of each part of a combined one.
+    pub detectors: Vec<PartTally>,
+    /// The recent outcomes.
+    pub recent: Recent,
+    /// Where the probes stand, while half-open.
+    pub probes: Option<ProbeTally>,
+    /// How many times the circuit has opened since it was last healthy.
+    pub openings: u32,
+    /// The override that stands, if one does.
+    pub overridden: Option<Override>,
+}
+
+impl Snapshot {
+    pub(super) fn of(core: &'static Core) -> Self {
+        let name = core.name();
+        core.look(|body, now| Self::of_body(name.clone(), body, now)).unwrap_or_else(|| Self::of_nothing(name))
+    }
+
+    fn of_body(name: Arc<str>, body: &Body, now: Timestamp) -> Self {
+        let Body { machine, settings, .. } = body;
+        let in_state_for = now.since(machine.since());
+        Self {
+            name,
+            state: machine.state(),
+            generation: machine.generation(),
+            since: wall_clock().checked_sub(in_state_for).unwrap_or(SystemTime::UNIX_EPOCH),
+            in_state_for,
+            reason: machine.reason(),
+            retry_after: machine.until().filter(|_| machine.state() == State::Open).map(|until| until.since(now)),
+            detectors: machine.tallies(now),
+            recent: Recent(machine.recent()),
+            probes: machine.probes(&settings.rules),
+            openings: machine.openings(),
+            overridden: machine.overridden().cloned(),
+        }
+    }
+
+    fn of_nothing(name: Arc<str>) -> Self {
+        Self {
+            name,
+            state: State::Closed,
+            generation: Generation::default(),
+            since: SystemTime::UNIX_EPOCH,
+            in_state_for: Duration::ZERO,
+            reason: None,
+            retry_after: None,
+            detectors: Vec::new(),
+            recent: Recent(Vec::new()),
+            probes: None,
+            openings: 0,
+            overridden: None,
+        }
+    }
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.state)?;
+        match (&self.overridden, self.reason) {
+            (Some(order), _) => write!(f, " ({order})")?,
+            (None, Some(reason)) => write!(f, " ({reason})")?,
+            (None, None) => {}
+        }
+        if let Some(wait) = self.retry_after {
+            write!(f, ", retry in {wait:.1?}")?;
+        }
+        if let Some(p) = self.probes {
+            write!(f, ", probes: {} on their way, {} of {} succeeded", p.in_flight, p.succeeded, p.needed)?;
+        }
+        self.detectors.iter().try_for_each(|part| write!(f, ", {}", part.tally))
+    }
+}
+
+/// The recent outcomes of a breaker, oldest first. `Display` writes `S` and `F`.
+///
+/// They are those of [`execution_log`](crate::CircuitBreakerConfigBuilder::execution_log) where it is set. Otherwise
+/// those of a detector that counts calls: its window; while half-open, the probes; while open, what opened the circuit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recent(Vec<bool>);
+
+impl Recent {
+    /// Returns the outcomes: successes and failures.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Outcome> + ExactSizeIterator + '_ {
+        self.0.iter().map(|failed| if *failed { Outcome::Failure } else { Outcome::Success })
+    }
+
+    /// Returns how many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Tells whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Recent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|failed| f.write_str(if *failed { "F" } else { "S" }))
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Recent {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

@@ -1,0 +1,103 @@
+//! The atomic face of a breaker: one word that tells how calls go through.
+
+use crate::circuit::{Gate, Generation, View};
+
+/// `generation << 6 | flags`. A transition every nanosecond would use up the 58 bits in nine years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Word(pub(super) u64);
+
+/// What never changes while a breaker lives and is asked on every call.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Watch {
+    /// Somebody wants to know how long calls take.
+    pub(super) timed: bool,
+    /// Somebody wants to hear of every call.
+    pub(super) every_call: bool,
+}
+
+const GATE: u64 = 0b11;
+const SHUT: u64 = 1;
+const ASK: u64 = 2;
+const HELD: u64 = 3;
+/// While open: one more success changes nothing.
+const CLEAN: u64 = 1 << 2;
+/// While shut: by an operator. While held: outcomes are recorded.
+const MARK: u64 = 1 << 3;
+const TIMED: u64 = 1 << 4;
+const EVERY_CALL: u64 = 1 << 5;
+const FLAGS: u32 = 6;
+
+impl Word {
+    pub(super) fn new(view: View, watch: Watch) -> Self {
+        let flag = |on: bool, bit: u64| if on { bit } else { 0 };
+        let (gate, mark) = match view.gate {
+            Gate::Open => (0, false),
+            Gate::Shut { forced, .. } => (SHUT, forced),
+            Gate::Ask => (ASK, false),
+            Gate::Held { recorded, .. } => (HELD, recorded),
+        };
+        Self(
+            view.generation.get() << FLAGS
+                | gate
+                | flag(mark, MARK)
+                | flag(view.clean, CLEAN)
+                | flag(watch.timed, TIMED)
+                | flag(watch.every_call, EVERY_CALL),
+        )
+    }
+
+    /// A slot without a breaker: nothing that reports here is of this generation.
+    pub(super) const fn vacant(generation: Generation) -> Self {
+        Self(generation.get() << FLAGS | HELD)
+    }
+
+    pub(super) const fn generation(self) -> Generation {
+        Generation::new(self.0 >> FLAGS)
+    }
+
+    /// The circuit is closed and nobody asks for the time: admission is this one look.
+    pub(super) const fn admits_at_sight(self) -> bool {
+        self.0 & (GATE | TIMED) == 0
+    }
+
+    /// A success of this generation would change nothing, and nobody wants to hear of it or to know how long it took.
+    pub(super) const fn absorbs_success_of(self, generation: Generation) -> bool {
+        self.0 == generation.get() << FLAGS | CLEAN
+    }
+
+    pub(super) const fn is_open(self) -> bool {
+        self.0 & GATE == 0
+    }
+
+    pub(super) const fn is_shut(self) -> bool {
+        self.0 & GATE == SHUT
+    }
+
+    pub(super) const fn must_ask(self) -> bool {
+        self.0 & GATE == ASK
+    }
+
+    pub(super) const fn is_held(self) -> bool {
+        self.0 & GATE == HELD
+    }
+
+    pub(super) const fn is_forced(self) -> bool {
+        self.is_shut() && self.0 & MARK != 0
+    }
+
+    pub(super) const fn records(self) -> bool {
+        !self.is_held() || self.0 & MARK != 0
+    }
+
+    pub(super) const fn is_clean(self) -> bool {
+        self.0 & CLEAN != 0
+    }
+
+    pub(super) const fn is_timed(self) -> bool {
+        self.0 & TIMED != 0
+    }
+
+    pub(super) const fn tells_every_call(self) -> bool {
+        self.0 & EVERY_CALL != 0
+    }
+}

@@ -1,0 +1,190 @@
+//! How long a circuit stays open.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backoff::{Exponential, spread};
+use crate::error::ConfigError;
+
+/// How long an open circuit rejects before it lets a probe through.
+///
+/// A plain [`Duration`] is always the same cooldown; zero is legal and means that the very next call is a probe.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::{CircuitBreakerConfig, Cooldown};
+///
+/// let s = Duration::from_secs;
+/// CircuitBreakerConfig::builder("a").cooldown(s(10));
+/// CircuitBreakerConfig::builder("b").cooldown(Cooldown::exponential(s(5)..=s(300)));
+/// CircuitBreakerConfig::builder("c").cooldown(Cooldown::with(move |ctx| s(5) * (1 + ctx.reopenings())));
+/// ```
+#[derive(Clone)]
+pub struct Cooldown {
+    curve: Curve,
+    healthy_after: Duration,
+}
+
+#[derive(Clone)]
+enum Curve {
+    Fixed(Duration),
+    Exponential { delays: Exponential, jitter: f64 },
+    With(Arc<dyn Fn(&CooldownContext) -> Duration + Send + Sync>),
+}
+
+/// What a cooldown may depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct CooldownContext {
+    reopenings: u32,
+    retry_after: Option<Duration>,
+    draw: f64,
+}
+
+impl CooldownContext {
+    /// Returns how many times the circuit has opened since it was last healthy, not counting this time.
+    #[must_use]
+    pub const fn reopenings(&self) -> u32 {
+        self.reopenings
+    }
+
+    /// Returns when the dependency asked to be called again, if the failure that opened the circuit said so.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// Returns a random number from 0 up to, not including, 1: new for every cooldown.
+    #[must_use]
+    pub const fn draw(&self) -> f64 {
+        self.draw
+    }
+}
+
+impl Cooldown {
+    /// Always the same cooldown.
+    #[must_use]
+    pub const fn fixed(duration: Duration) -> Self {
+        Self { curve: Curve::Fixed(duration), healthy_after: Duration::ZERO }
+    }
+
+    /// Starts at the lower end, doubles with each reopening up to the upper end, with 10 % jitter.
+    ///
+    /// The growth is forgotten once the circuit stayed closed for as long as the upper end
+    /// (see [`healthy_after`](Self::healthy_after)), not at the first close: a dependency that flaps keeps its longer
+    /// cooldowns.
+    #[must_use]
+    pub const fn exponential(range: RangeInclusive<Duration>) -> Self {
+        let (min, max) = (*range.start(), *range.end());
+        Self {
+            curve: Curve::Exponential { delays: Exponential { min, max, factor: 2.0 }, jitter: 0.1 },
+            healthy_after: max,
+        }
+    }
+
+    /// Asks a function each time the circuit opens.
+    ///
+    /// It runs under the breaker's lock, so it should compute and return. If it panics, the circuit opens for 30 s.
+    #[must_use]
+    pub fn with(f: impl Fn(&CooldownContext) -> Duration + Send + Sync + 'static) -> Self {
+        Self { curve: Curve::With(Arc::new(f)), healthy_after: Duration::from_secs(300) }
+    }
+
+    /// Sets the factor from one cooldown to the next. Default: 2. Only for [`exponential`](Self::exponential).
+    #[must_use]
+    pub const fn factor(mut self, factor: f64) -> Self {
+        if let Curve::Exponential { delays, .. } = &mut self.curve {
+            delays.factor = factor;
+        }
+        self
+    }
+
+    /// Sets how far a cooldown may be off its value, as a fraction: 0.1 is ten percent either way, within the range.
+    /// Default: 0.1. Only for [`exponential`](Self::exponential).
+    #[must_use]
+    pub const fn jitter(mut self, fraction: f64) -> Self {
+        if let Curve::Exponential { jitter, .. } = &mut self.curve {
+            *jitter = fraction;
+        }
+        self
+    }
+
+    /// Sets how long the circuit must stay closed before its growth is forgotten. Default: the upper end of an
+    /// exponential cooldown, 5 min for a function.
+    #[must_use]
+    pub const fn healthy_after(mut self, period: Duration) -> Self {
+        self.healthy_after = period;
+        self
+    }
+
+    pub(super) const fn healthy_period(&self) -> Duration {
+        self.healthy_after
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let Curve::Exponential { delays, jitter } = &self.curve else {
+            return Ok(());
+        };
+        delays.check("cooldown")?;
+        if !(0.0..=1.0).contains(jitter) {
+            return Err(ConfigError::new("cooldown.jitter", jitter, "a number from 0 to 1"));
+        }
+        Ok(())
+    }
+
+    /// The cooldown after `reopenings` earlier ones.
+    pub(super) fn delay(&self, reopenings: u32, retry_after: Option<Duration>, draw: f64) -> Duration {
+        match &self.curve {
+            Curve::Fixed(d) => *d,
+            Curve::Exponential { delays, jitter } => {
+                spread(delays.delay(reopenings), *jitter, draw).clamp(delays.min, delays.max)
+            }
+            Curve::With(f) => {
+                let context = CooldownContext { reopenings, retry_after, draw };
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| f(&context)))
+                    .unwrap_or(Duration::from_secs(30))
+            }
+        }
+    }
+}
+
+impl Default for Cooldown {
+    /// 30 s.
+    fn default() -> Self {
+        Self::fixed(Duration::from_secs(30))
+    }
+}
+
+impl From<Duration> for Cooldown {
+    fn from(d: Duration) -> Self {
+        Self::fixed(d)
+    }
+}
+
+impl PartialEq for Cooldown {
+    /// Functions are equal when they are the same function object.
+    fn eq(&self, other: &Self) -> bool {
+        let curve = match (&self.curve, &other.curve) {
+            (Curve::Fixed(a), Curve::Fixed(b)) => a == b,
+            (Curve::Exponential { delays: a, jitter: i }, Curve::Exponential { delays: b, jitter: j }) => {
+                a == b && i.to_bits() == j.to_bits()
+            }
+            (Curve::With(a), Curve::With(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        };
+        curve && self.healthy_after == other.healthy_after
+    }
+}
+
+impl fmt::Debug for Cooldown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.curve {
+            Curve::Fixed(d) => write!(f, "{d:?}"),
+            Curve::Exponential { delays, jitter } => {
+                write!(f, "exponential({:?}..={:?}, x{}, jitter {jitter})", delays.min, delays.max, delays.factor)
+            }
+            Curve::With(_) => f.write_str("with(..)"),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Several detectors that decide together.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::bytes::{Kind, Reader, Writer};
+use super::{ConsecutiveFailures, Detector, FailureTimes, LoadError, OfLast, PartTally, Tally, Within};
+use crate::circuit::{Call, Horizon};
+use crate::error::ConfigError;
+use crate::time::Timestamp;
+
+/// Several detectors: any of them trips the circuit, or only all of them together. Made by `.or(..)` and `.and(..)`, or
+/// here from any detectors, also your own.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::detect::{self, Combined};
+///
+/// let both = detect::failures(5).within(Duration::from_secs(60)).and(detect::failure_rate(0.5).of_last(20));
+/// let any = Combined::any([Box::new(both), Box::new(detect::consecutive_failures(10))]);
+/// # let _ = any;
+/// ```
+pub struct Combined {
+    all: bool,
+    parts: Vec<Box<dyn Detector>>,
+}
+
+impl Combined {
+    /// Trips when any of the parts does.
+    #[must_use]
+    pub fn any(parts: impl IntoIterator<Item = Box<dyn Detector>>) -> Self {
+        Self { all: false, parts: parts.into_iter().collect() }
+    }
+
+    /// Trips when all of the parts do.
+    #[must_use]
+    pub fn all(parts: impl IntoIterator<Item = Box<dyn Detector>>) -> Self {
+        Self { all: true, parts: parts.into_iter().collect() }
+    }
+
+    fn pair(all: bool, one: impl Detector, other: impl Detector) -> Self {
+        Self { all, parts: vec![Box::new(one), Box::new(other)] }
+    }
+}
+
+macro_rules! combinators {
+    ($($detector:ty),*) => {$(
+        impl $detector {
+            /// Trips when this detector or the other one does.
+            #[must_use]
+            pub fn or(self, other: impl Detector) -> Combined {
+                Combined::pair(false, self, other)
+            }
+
+            /// Trips when this detector and the other one both do.
+            #[must_use]
+            pub fn and(self, other: impl Detector) -> Combined {
+                Combined::pair(true, self, other)
+            }
+        }
+    )*};
+}
+combinators!(FailureTimes, OfLast, Within, ConsecutiveFailures, Combined);
+
+impl Detector for Combined {
+    fn record(&mut self, call: &Call) {
+        self.parts.iter_mut().for_each(|part| part.record(call));
+    }
+
+    fn record_successes(&mut self, count: u64, at: Timestamp) {
+        self.parts.iter_mut().for_each(|part| part.record_successes(count, at));
+    }
+
+    fn verdict(&self, now: Timestamp) -> bool {
+        let mut verdicts = self.parts.iter().map(|part| part.verdict(now));
+        if self.all { verdicts.all(|v| v) } else { verdicts.any(|v| v) }
+    }
+
+    fn reset(&mut self) {
+        self.parts.iter_mut().for_each(|part| part.reset());
+    }
+
+    /// The tally of the first part that trips, else of the first.
+    fn tally(&self, now: Timestamp) -> Tally {
+        let tripped = self.parts.iter().find(|part| part.verdict(now));
+        tripped.or(self.parts.first()).map(|part| part.tally(now)).unwrap_or_default()
+    }
+
+    fn save(&self) -> Vec<u8> {
+        let mut out = Writer::new(Kind::Combined);
+        out.u32(u32::try_from(self.parts.len()).unwrap_or(u32::MAX));
+        self.parts.iter().for_each(|part| out.bytes(&part.save()));
+        out.finish()
+    }
+
+    fn load(&mut self, bytes: &[u8]) -> Result<(), LoadError> {
+        let mut from = Reader::new(Kind::Combined, bytes)?;
+        let saved = from.count(4)?;
+        if saved != self.parts.len() {
+            return Err(LoadError::new(format!("{saved} parts, expected {}", self.parts.len())));
+        }
+        let parts = (0..saved).map(|_| from.bytes()).collect::<Result<Vec<_>, _>>()?;
+        from.end()?;
+        let before: Vec<_> = self.parts.iter().map(|part| part.save()).collect();
+        for (i, bytes) in parts.iter().enumerate() {
+            if let Err(error) = self.parts[i].load(bytes) {
+                // All or nothing: the parts that did load go back.
+                for (part, bytes) in self.parts.iter_mut().zip(&before).take(i) {
+                    part.load(bytes)?;
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn absorbs_success(&self) -> bool {
+        self.parts.iter().all(|part| part.absorbs_success())
+    }
+
+    fn time_resolution(&self) -> Option<Duration> {
+        self.parts.iter().filter_map(|part| part.time_resolution()).min()
+    }
+
+    fn slow_after(&self) -> Option<Duration> {
+        self.parts.iter().filter_map(|part| part.slow_after()).min()
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.parts.is_empty() {
+            return Err(ConfigError::new("detector", &"a combination of nothing", "at least one part"));
+        }
+        self.parts.iter().try_for_each(|part| part.check())
+    }
+
+    fn recent(&self) -> Vec<bool> {
+        self.parts.iter().map(|part| part.recent()).find(|log| !log.is_empty()).unwrap_or_default()
+    }
+
+    fn tallies(&self, now: Timestamp, parts: &mut Vec<PartTally>) {
+        self.parts.iter().for_each(|part| part.tallies(now, parts));
+    }
+
+    fn horizon(&self) -> Horizon {
+        self.parts.iter().map(|part| part.horizon()).reduce(Horizon::widest).unwrap_or_else(Horizon::everything)
+    }
+}
+
+impl fmt::Debug for Combined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = if self.all { "and" } else { "or" };
+        for (i, part) in self.parts.iter().enumerate() {
+            if i == 0 {
+                write!(f, "{part:?}")?;
+            } else {
+                write!(f, ".{word}({part:?})")?;
+            }
+        }
+        Ok(())
+    }
+}

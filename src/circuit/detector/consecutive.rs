@@ -1,0 +1,81 @@
+//! Counting failures in a row.
+
+use std::fmt;
+
+use super::bytes::{Kind, Reader, Writer};
+use super::{Detector, LoadError, Tally};
+use crate::circuit::{Call, Horizon};
+use crate::error::ConfigError;
+use crate::time::Timestamp;
+
+/// Trips at `n` failures in a row; a success begins a new count, an ignored call does not.
+#[must_use]
+pub const fn consecutive_failures(n: u32) -> ConsecutiveFailures {
+    ConsecutiveFailures { threshold: n, run: 0 }
+}
+
+/// Trips at n failures in a row. See [`consecutive_failures`].
+#[derive(Clone)]
+pub struct ConsecutiveFailures {
+    threshold: u32,
+    run: u32,
+}
+
+impl Detector for ConsecutiveFailures {
+    fn record(&mut self, call: &Call) {
+        self.run = if call.failed() { self.run.saturating_add(1) } else { 0 };
+    }
+
+    fn record_successes(&mut self, count: u64, _at: Timestamp) {
+        if count > 0 {
+            self.run = 0;
+        }
+    }
+
+    fn verdict(&self, _now: Timestamp) -> bool {
+        self.run >= self.threshold
+    }
+
+    fn reset(&mut self) {
+        self.run = 0;
+    }
+
+    fn tally(&self, _now: Timestamp) -> Tally {
+        Tally::failures(self.run.into())
+    }
+
+    fn save(&self) -> Vec<u8> {
+        let mut out = Writer::new(Kind::Consecutive);
+        out.u32(self.run);
+        out.finish()
+    }
+
+    fn load(&mut self, bytes: &[u8]) -> Result<(), LoadError> {
+        let mut from = Reader::new(Kind::Consecutive, bytes)?;
+        let run = from.u32()?;
+        from.end()?;
+        self.run = run;
+        Ok(())
+    }
+
+    fn absorbs_success(&self) -> bool {
+        self.run == 0
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.threshold == 0 {
+            return Err(ConfigError::new("consecutive_failures", &self.threshold, "at least 1"));
+        }
+        Ok(())
+    }
+
+    fn horizon(&self) -> Horizon {
+        Horizon::calls(self.threshold)
+    }
+}
+
+impl fmt::Debug for ConsecutiveFailures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "consecutive_failures({})", self.threshold)
+    }
+}

@@ -1,0 +1,132 @@
+//! The contract between the breaker and what decides a trip.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use super::{LoadError, PartTally, Tally};
+use crate::circuit::{Call, Horizon};
+use crate::error::ConfigError;
+use crate::time::Timestamp;
+
+/// Decides, from how calls ended, when a circuit trips.
+///
+/// A detector is plain data with a rule: it sees the calls of the closed state in order, is asked for a verdict after
+/// each failure or slow call, and is reset when the circuit closes. It runs under the breaker's lock, so it must not
+/// wait; it never needs a clock, because every input carries its time. If it panics, the panic is caught, reported as
+/// an event, and the detector is reset.
+///
+/// ```
+/// use fusebox::{Call, CircuitBreaker, CircuitBreakerConfig, Detector, LoadError, State, Tally, Timestamp};
+///
+/// /// A failure adds one, a success takes one back.
+/// #[derive(Debug)]
+/// struct Decrementing { failures: u32, most: u32 }
+///
+/// impl Detector for Decrementing {
+///     fn record(&mut self, call: &Call) {
+///         self.failures = if call.failed() { self.failures + 1 } else { self.failures.saturating_sub(1) };
+///     }
+///     fn verdict(&self, _now: Timestamp) -> bool {
+///         self.failures >= self.most
+///     }
+///     fn reset(&mut self) {
+///         self.failures = 0;
+///     }
+///     fn tally(&self, _now: Timestamp) -> Tally {
+///         Tally::failures(self.failures.into())
+///     }
+///     fn save(&self) -> Vec<u8> {
+///         self.failures.to_le_bytes().to_vec()
+///     }
+///     fn load(&mut self, bytes: &[u8]) -> Result<(), LoadError> {
+///         self.failures = u32::from_le_bytes(bytes.try_into().map_err(|_| LoadError::new("expected four bytes"))?);
+///         Ok(())
+///     }
+///     fn absorbs_success(&self) -> bool {
+///         self.failures == 0
+///     }
+/// }
+///
+/// let config = CircuitBreakerConfig::builder("payments").detector(Decrementing { failures: 0, most: 2 }).build()?;
+/// let breaker = CircuitBreaker::new(config);
+/// for _ in 0..2 {
+///     breaker.acquire()?.failure();
+/// }
+/// assert_eq!(breaker.state(), State::Open);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Detector: Debug + Send + 'static {
+    /// Takes in a call that ended. Calls come in the order in which they were reported.
+    fn record(&mut self, call: &Call);
+
+    /// Takes in `count` successes that were not slow, the last of which ended at about `at`.
+    ///
+    /// Successes are collected without a lock and handed over in one go before the next failure is judged. Default:
+    /// [`record`](Self::record), `count` times.
+    fn record_successes(&mut self, count: u64, at: Timestamp) {
+        for _ in 0..count {
+            self.record(&Call::success(at));
+        }
+    }
+
+    /// Tells whether the circuit must trip. Asked after a failure or slow call was recorded, never after a success.
+    fn verdict(&self, now: Timestamp) -> bool;
+
+    /// Forgets every call.
+    fn reset(&mut self);
+
+    /// Returns the counts that the verdict rests on.
+    fn tally(&self, now: Timestamp) -> Tally;
+
+    /// Writes the calls it remembers, so that [`load`](Self::load) brings them back. Begin with a version.
+    fn save(&self) -> Vec<u8>;
+
+    /// Replaces what it remembers by what [`save`](Self::save) wrote.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are not its own; it is then as it was before.
+    fn load(&mut self, bytes: &[u8]) -> Result<(), LoadError>;
+
+    /// Tells whether one more success would change nothing. While this holds, successes write nothing at all, which
+    /// is what makes a healthy breaker free. Default: `false`, always correct.
+    fn absorbs_success(&self) -> bool {
+        false
+    }
+
+    /// Returns how exactly it must know when successes ended. Default: `None`, it only needs their number and order;
+    /// they then arrive with the time of the next failure.
+    fn time_resolution(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Returns from which duration on a call is slow for it. Default: `None`, durations are not measured.
+    fn slow_after(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Says what is wrong with its settings; asked when the configuration is built.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that cannot work.
+    fn check(&self) -> Result<(), ConfigError> {
+        Ok(())
+    }
+
+    /// Returns the recent outcomes it holds, oldest first, `true` for a failure. Default: none.
+    fn recent(&self) -> Vec<bool> {
+        Vec::new()
+    }
+
+    /// Adds its own tally, or those of its parts, to `parts`.
+    fn tallies(&self, now: Timestamp, parts: &mut Vec<PartTally>) {
+        parts.push(PartTally { rule: format!("{self:?}"), tally: self.tally(now) });
+    }
+
+    /// Returns how far back it looks, which is how much [`Evidence`](crate::Evidence) must be kept to give the same
+    /// verdict elsewhere. Default: everything.
+    fn horizon(&self) -> Horizon {
+        Horizon::everything()
+    }
+}

@@ -1,0 +1,117 @@
+//! Counting failures within a length of time, exactly.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+use super::bytes::{Kind, Reader, Writer};
+use super::{Detector, LoadError, Tally};
+use crate::circuit::{Call, Horizon};
+use crate::error::ConfigError;
+use crate::time::Timestamp;
+
+/// Trips at n failures within a length of time: `failures(n).within(d)`.
+///
+/// It keeps the times of the failures and nothing else, so successes cost nothing. On its own it holds at most n
+/// times; as a part of `.and(..)` it counts on past n, up to 1,024 (or n, if that is more).
+#[derive(Clone)]
+pub struct FailureTimes {
+    threshold: u32,
+    window: Duration,
+    /// Sorted, oldest first.
+    times: VecDeque<Timestamp>,
+}
+
+const MOST: u32 = 1 << 16;
+const KEPT: usize = 1024;
+
+impl FailureTimes {
+    pub(super) const fn new(threshold: u32, window: Duration) -> Self {
+        Self { threshold, window, times: VecDeque::new() }
+    }
+
+    fn is_within(&self, at: Timestamp, now: Timestamp) -> bool {
+        now.since(at) < self.window
+    }
+
+    fn count(&self, now: Timestamp) -> usize {
+        self.times.len() - self.times.partition_point(|at| !self.is_within(*at, now))
+    }
+
+    fn push(&mut self, at: Timestamp) {
+        // Calls that end together may report in any order.
+        let place = self.times.partition_point(|t| *t <= at);
+        self.times.insert(place, at);
+        let newest = self.times.back().copied().unwrap_or(at);
+        while self.times.front().is_some_and(|t| !self.is_within(*t, newest)) {
+            self.times.pop_front();
+        }
+        if self.times.len() > KEPT.max(self.threshold as usize) {
+            self.times.pop_front();
+        }
+    }
+}
+
+impl Detector for FailureTimes {
+    fn record(&mut self, call: &Call) {
+        if call.failed() {
+            self.push(call.ended());
+        }
+    }
+
+    fn record_successes(&mut self, _count: u64, _at: Timestamp) {}
+
+    fn verdict(&self, now: Timestamp) -> bool {
+        self.count(now) >= self.threshold as usize
+    }
+
+    fn reset(&mut self) {
+        self.times.clear();
+    }
+
+    fn tally(&self, now: Timestamp) -> Tally {
+        Tally::failures(self.count(now) as u64)
+    }
+
+    fn save(&self) -> Vec<u8> {
+        let mut out = Writer::new(Kind::FailureTimes);
+        out.u32(u32::try_from(self.times.len()).unwrap_or(u32::MAX));
+        self.times.iter().for_each(|t| out.u64(t.as_nanos()));
+        out.finish()
+    }
+
+    fn load(&mut self, bytes: &[u8]) -> Result<(), LoadError> {
+        let mut from = Reader::new(Kind::FailureTimes, bytes)?;
+        let mut loaded = Self::new(self.threshold, self.window);
+        for _ in 0..from.count(8)? {
+            loaded.push(Timestamp::from_nanos(from.u64()?));
+        }
+        from.end()?;
+        self.times = loaded.times;
+        Ok(())
+    }
+
+    fn absorbs_success(&self) -> bool {
+        true
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.threshold == 0 || self.threshold > MOST {
+            return Err(ConfigError::new("failures", &self.threshold, format!("1 to {MOST}")));
+        }
+        if self.window.is_zero() {
+            return Err(ConfigError::new("within", &"0s", "more than zero"));
+        }
+        Ok(())
+    }
+
+    fn horizon(&self) -> Horizon {
+        Horizon::age(self.window)
+    }
+}
+
+impl fmt::Debug for FailureTimes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "failures({}).within({:?})", self.threshold, self.window)
+    }
+}

@@ -1,0 +1,40 @@
+//! What decides a trip.
+//!
+//! Start with one of the functions here, say over which calls it judges, and combine with `.or(..)` and `.and(..)`:
+//!
+//! ```
+//! use std::time::Duration;
+//! use fusebox::detect;
+//!
+//! let s = Duration::from_secs;
+//! detect::failures(5).within(s(60));                                // five failures within a minute
+//! detect::failures(3).of_last(10);                                  // three of the last ten calls
+//! detect::failure_rate(0.5).of_last(100).min_calls(20);             // half of the last hundred
+//! detect::failure_rate(0.5).within(s(60)).min_calls(100);           // half of the last minute's calls
+//! detect::slow_call_rate(0.8).slower_than(s(2)).within(s(60));      // 80 % took two seconds or longer
+//! detect::consecutive_failures(5);
+//! detect::failures(5).within(s(60)).or(detect::failure_rate(0.5).of_last(20));
+//! ```
+//!
+//! Thresholds are met by equality (`>=`). A verdict is given after a failure or a slow call only, never after a plain
+//! success: what a success brings about waits for the next failure.
+
+pub(super) mod bytes;
+mod combined;
+mod consecutive;
+mod contract;
+mod failure_times;
+mod of_last;
+mod rates;
+mod tally;
+mod within;
+
+pub use bytes::LoadError;
+pub use combined::Combined;
+pub use consecutive::{ConsecutiveFailures, consecutive_failures};
+pub use contract::Detector;
+pub use failure_times::FailureTimes;
+pub use of_last::OfLast;
+pub use rates::{FailureRate, Failures, SlowCallRate, SlowCallRateOver, failure_rate, failures, slow_call_rate};
+pub use tally::{Counted, PartTally, Tally};
+pub use within::Within;

@@ -1,0 +1,187 @@
+//! Judging the last n calls.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::bytes::{Kind, Reader, Writer};
+use super::{Detector, LoadError, Tally};
+use crate::circuit::window::CountWindow;
+use crate::circuit::{Call, Horizon};
+use crate::error::ConfigError;
+use crate::time::Timestamp;
+
+/// How many are too many.
+#[derive(Clone, Copy)]
+pub(super) enum Limit {
+    Count(u32),
+    Rate(f64),
+}
+
+/// Trips on failures, or slow calls, among the last n calls: an exact sliding window of one bit per call.
+///
+/// Made by `failures(k).of_last(n)`, `failure_rate(r).of_last(n)` and `slow_call_rate(r).slower_than(d).of_last(n)`.
+#[derive(Clone)]
+pub struct OfLast {
+    limit: Limit,
+    /// Counts calls at least this slow instead of failures.
+    slower_than: Option<Duration>,
+    min_calls: Option<u32>,
+    window: CountWindow,
+    asked: u32,
+}
+
+/// When `min_calls` is left out for a rate: five calls, or the window where that is shorter.
+pub(super) const MIN_CALLS: u32 = 5;
+
+impl OfLast {
+    pub(super) fn new(limit: Limit, slower_than: Option<Duration>, calls: u32) -> Self {
+        Self { limit, slower_than, min_calls: None, window: CountWindow::new(calls), asked: calls }
+    }
+
+    /// Waits for this many calls before it judges: at least 1, at most the window. Default: the smaller of 5 and the
+    /// window for a rate, 1 for a number of failures.
+    #[must_use]
+    pub const fn min_calls(mut self, calls: u32) -> Self {
+        self.min_calls = Some(calls);
+        self
+    }
+
+    fn least(&self) -> u32 {
+        self.min_calls.unwrap_or(match self.limit {
+            Limit::Count(_) => 1,
+            Limit::Rate(_) => MIN_CALLS.min(self.asked),
+        })
+    }
+
+    fn is_bad(&self, call: &Call) -> bool {
+        match self.slower_than {
+            Some(limit) => call.slower_than(limit),
+            None => call.failed(),
+        }
+    }
+}
+
+/// Checks a rate: above 0, at most 1.
+pub(super) fn check_rate(slow: bool, rate: f64) -> Result<(), ConfigError> {
+    if rate > 0.0 && rate <= 1.0 {
+        return Ok(());
+    }
+    let field = if slow { "slow_call_rate" } else { "failure_rate" };
+    Err(ConfigError::new(field, &rate, "a number above 0 and at most 1"))
+}
+
+/// Checks how slow slow is.
+pub(super) fn check_slow(limit: Option<Duration>) -> Result<(), ConfigError> {
+    match limit {
+        Some(Duration::ZERO) => Err(ConfigError::new("slower_than", &"0s", "more than zero")),
+        _ => Ok(()),
+    }
+}
+
+/// Tells whether `bad` of `calls` reaches the rate.
+pub(super) fn reaches(rate: f64, bad: u64, calls: u64) -> bool {
+    let tally = Tally::failures(bad).of(calls);
+    tally.rate().is_some_and(|share| share >= rate)
+}
+
+impl Detector for OfLast {
+    fn record(&mut self, call: &Call) {
+        let bad = self.is_bad(call);
+        self.window.push(bad);
+    }
+
+    fn record_successes(&mut self, count: u64, _at: Timestamp) {
+        self.window.push_good(count);
+    }
+
+    fn verdict(&self, _now: Timestamp) -> bool {
+        let (bad, calls) = (self.window.bad(), self.window.len());
+        calls >= self.least()
+            && match self.limit {
+                Limit::Count(n) => bad >= n,
+                Limit::Rate(rate) => reaches(rate, bad.into(), calls.into()),
+            }
+    }
+
+    fn reset(&mut self) {
+        self.window.clear();
+    }
+
+    fn tally(&self, _now: Timestamp) -> Tally {
+        let (bad, calls) = (self.window.bad().into(), self.window.len().into());
+        if self.slower_than.is_some() { Tally::slow_calls(bad).of(calls) } else { Tally::failures(bad).of(calls) }
+    }
+
+    fn save(&self) -> Vec<u8> {
+        let mut out = Writer::new(Kind::OfLast);
+        out.u32(self.window.len());
+        let calls: Vec<bool> = self.window.iter().collect();
+        for eight in calls.chunks(8) {
+            out.u8(eight.iter().enumerate().fold(0, |byte, (i, bad)| byte | u8::from(*bad) << i));
+        }
+        out.finish()
+    }
+
+    fn load(&mut self, bytes: &[u8]) -> Result<(), LoadError> {
+        let mut from = Reader::new(Kind::OfLast, bytes)?;
+        let len = from.u32()?;
+        let mut window = CountWindow::new(self.asked);
+        let mut byte = 0;
+        for i in 0..len {
+            if i % 8 == 0 {
+                byte = from.u8()?;
+            }
+            window.push(byte >> (i % 8) & 1 == 1);
+        }
+        from.end()?;
+        self.window = window;
+        Ok(())
+    }
+
+    fn absorbs_success(&self) -> bool {
+        self.window.is_clean()
+    }
+
+    fn slow_after(&self) -> Option<Duration> {
+        self.slower_than
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let most = CountWindow::MOST;
+        if self.asked == 0 || self.asked > most {
+            return Err(ConfigError::new("of_last", &self.asked, format!("1 to {most} calls")));
+        }
+        match self.limit {
+            Limit::Count(n) if n == 0 || n > self.asked => {
+                let allowed = format!("1 to the window ({})", self.asked);
+                return Err(ConfigError::new("failures", &n, allowed));
+            }
+            Limit::Count(_) => {}
+            Limit::Rate(rate) => check_rate(self.slower_than.is_some(), rate)?,
+        }
+        if self.least() == 0 || self.least() > self.asked {
+            let allowed = format!("1 to the window ({})", self.asked);
+            return Err(ConfigError::new("min_calls", &self.least(), allowed));
+        }
+        check_slow(self.slower_than)
+    }
+
+    fn recent(&self) -> Vec<bool> {
+        if self.slower_than.is_some() { Vec::new() } else { self.window.iter().collect() }
+    }
+
+    fn horizon(&self) -> Horizon {
+        Horizon::calls(self.window.size())
+    }
+}
+
+impl fmt::Debug for OfLast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.limit, self.slower_than) {
+            (Limit::Count(n), _) => write!(f, "failures({n})")?,
+            (Limit::Rate(rate), None) => write!(f, "failure_rate({rate})")?,
+            (Limit::Rate(rate), Some(d)) => write!(f, "slow_call_rate({rate}).slower_than({d:?})")?,
+        }
+        write!(f, ".of_last({}).min_calls({})", self.asked, self.least())
+    }
+}

@@ -1,0 +1,130 @@
+//! Judging the calls of the last seconds or minutes by their rate.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::bytes::{Kind, Reader, Writer};
+use super::of_last::{MIN_CALLS, check_rate, check_slow, reaches};
+use super::{Detector, LoadError, Tally};
+use crate::circuit::window::{TimeWindow, tick_shift};
+use crate::circuit::{Call, Horizon};
+use crate::error::ConfigError;
+use crate::time::Timestamp;
+
+/// Trips on the rate of failures, or of slow calls, within a length of time.
+///
+/// Made by `failure_rate(r).within(d)` and `slow_call_rate(r).slower_than(t).within(d)`. Cost and memory do not depend
+/// on how many calls there are.
+#[derive(Clone)]
+pub struct Within {
+    rate: f64,
+    slower_than: Option<Duration>,
+    min_calls: u32,
+    window: TimeWindow,
+}
+
+impl Within {
+    pub(super) fn new(rate: f64, slower_than: Option<Duration>, window: Duration) -> Self {
+        Self { rate, slower_than, min_calls: MIN_CALLS, window: TimeWindow::new(window) }
+    }
+
+    /// Waits for this many calls within the window before it judges: at least 1. Default: 5.
+    #[must_use]
+    pub const fn min_calls(mut self, calls: u32) -> Self {
+        self.min_calls = calls;
+        self
+    }
+
+    fn is_bad(&self, call: &Call) -> bool {
+        match self.slower_than {
+            Some(limit) => call.slower_than(limit),
+            None => call.failed(),
+        }
+    }
+}
+
+impl Detector for Within {
+    fn record(&mut self, call: &Call) {
+        let bad = self.is_bad(call);
+        self.window.add(1, u64::from(bad), call.ended());
+    }
+
+    fn record_successes(&mut self, count: u64, at: Timestamp) {
+        self.window.add(count, 0, at);
+    }
+
+    fn verdict(&self, now: Timestamp) -> bool {
+        let (calls, bad) = self.window.tally(now);
+        calls >= u64::from(self.min_calls) && reaches(self.rate, bad, calls)
+    }
+
+    fn reset(&mut self) {
+        self.window.clear();
+    }
+
+    fn tally(&self, now: Timestamp) -> Tally {
+        let (calls, bad) = self.window.tally(now);
+        if self.slower_than.is_some() { Tally::slow_calls(bad).of(calls) } else { Tally::failures(bad).of(calls) }
+    }
+
+    fn save(&self) -> Vec<u8> {
+        let mut out = Writer::new(Kind::Within);
+        let slots: Vec<_> = self.window.slots().collect();
+        out.u32(u32::try_from(slots.len()).unwrap_or(u32::MAX));
+        for (start, calls, bad) in slots {
+            out.u64(start.as_nanos());
+            out.u32(calls);
+            out.u32(bad);
+        }
+        out.finish()
+    }
+
+    fn load(&mut self, bytes: &[u8]) -> Result<(), LoadError> {
+        let mut from = Reader::new(Kind::Within, bytes)?;
+        let mut window = TimeWindow::new(self.window.length());
+        for _ in 0..from.count(16)? {
+            let (start, calls, bad) = (from.u64()?, from.u32()?, from.u32()?);
+            if bad > calls {
+                return Err(LoadError::new("more failures than calls"));
+            }
+            window.add(calls.into(), bad.into(), Timestamp::from_nanos(start));
+        }
+        from.end()?;
+        self.window = window;
+        Ok(())
+    }
+
+    fn time_resolution(&self) -> Option<Duration> {
+        Some(Duration::from_nanos(1 << tick_shift(self.window.length())))
+    }
+
+    fn slow_after(&self) -> Option<Duration> {
+        self.slower_than
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        check_rate(self.slower_than.is_some(), self.rate)?;
+        check_slow(self.slower_than)?;
+        if self.window.length().is_zero() {
+            return Err(ConfigError::new("within", &"0s", "more than zero"));
+        }
+        if self.min_calls == 0 {
+            return Err(ConfigError::new("min_calls", &self.min_calls, "at least 1"));
+        }
+        Ok(())
+    }
+
+    fn horizon(&self) -> Horizon {
+        Horizon::age(self.window.length())
+    }
+}
+
+impl fmt::Debug for Within {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.slower_than {
+            None => write!(f, "failure_rate({})", self.rate)?,
+            Some(d) => write!(f, "slow_call_rate({}).slower_than({d:?})", self.rate)?,
+        }
+        write!(f, ".within({:?}).min_calls({})", self.window.length(), self.min_calls)
+    }
+}

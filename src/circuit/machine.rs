@@ -1,0 +1,461 @@
+//! All transitions of the breaker, in one place.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use super::detector::{Detector, PartTally};
+use super::overrides::Standing;
+use super::probes::{Round, Verdict};
+use super::step::{Decision, Fact, Facts, Gate, Input, Moment, Step, Ticket, Transition, View};
+use super::window::CountWindow;
+use super::{
+    Call, Generation, Outcome, Override, OverrideKind, ProbeTally, RejectReason, Rules, State, TransitionReason,
+};
+use crate::time::Timestamp;
+
+/// A breaker's state and rules of change: deterministic, without clock, lock or I/O.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    detector: Box<dyn Detector>,
+    generation: Generation,
+    since: Timestamp,
+    state: State,
+    /// What a breaker that was always healthy does not have; made at the first trouble.
+    history: Option<Box<History>>,
+}
+
+#[derive(Debug, Default)]
+struct History {
+    open_until: Timestamp,
+    cooldown: Duration,
+    /// Openings since it was last healthy.
+    openings: u32,
+    reason: Option<TransitionReason>,
+    round: Option<Round>,
+    /// The circuit was opened by the round, so its log tells why.
+    opened_by_round: bool,
+    standing: Option<Standing>,
+    log: Option<CountWindow>,
+}
+
+impl Machine {
+    /// A closed breaker. `generation` must be above every one that permits of an earlier owner may carry.
+    pub(crate) fn new(detector: Box<dyn Detector>, rules: &Rules, generation: Generation, now: Timestamp) -> Self {
+        let log = (rules.log > 0).then(|| CountWindow::new(rules.log));
+        let history = log.map(|log| Box::new(History { log: Some(log), ..History::default() }));
+        Self { detector, generation, since: now, state: State::Closed, history }
+    }
+
+    /// Decides about one input.
+    pub(crate) fn step(&mut self, rules: &Rules, input: Input, at: Moment) -> Step {
+        let mut facts = Facts::default();
+        let decision = match input {
+            Input::Acquire { reserve } => self.acquire(rules, reserve, at, &mut facts),
+            Input::Begin(ticket) => self.begin(rules, ticket, at, &mut facts),
+            Input::Report { ticket, outcome, took } => self.report(rules, ticket, (outcome, took), at, &mut facts),
+            Input::Trip => self.command(at, &mut facts, |machine, facts| {
+                if machine.state != State::Open {
+                    machine.open(rules, TransitionReason::Tripped, None, at, facts);
+                }
+            }),
+            Input::Reset => self.command(at, &mut facts, |machine, facts| {
+                if let Some(history) = &mut machine.history {
+                    history.openings = 0;
+                    history.log.iter_mut().for_each(CountWindow::clear);
+                }
+                machine.close(TransitionReason::Reset, at.now, facts);
+            }),
+            Input::Override(order) => self.hold(order, at.now, &mut facts),
+            Input::Resume => self.resume(at.now, &mut facts),
+            Input::Look => {
+                self.expire_override(at.now, &mut facts);
+                Decision::Done
+            }
+            Input::Poll => {
+                self.expire_override(at.now, &mut facts);
+                self.end_hopeless_round(rules, at, &mut facts);
+                let busy = self.state == State::HalfOpen && self.free_probes(rules) == 0;
+                if busy { Decision::Busy } else { Decision::Done }
+            }
+        };
+        Step { decision, facts }
+    }
+
+    /// Takes in successes of this generation that were not slow, in order before the next input.
+    pub(crate) fn record_successes(&mut self, count: u64, at: Timestamp) -> Facts {
+        let mut facts = Facts::default();
+        if count > 0 && self.state == State::Closed && self.records() {
+            self.log(|log| log.push_good(count));
+            self.judge(&mut facts, |detector| detector.record_successes(count, at));
+        }
+        facts
+    }
+
+    fn acquire(&mut self, rules: &Rules, reserve: bool, at: Moment, facts: &mut Facts) -> Decision {
+        self.expire_override(at.now, facts);
+        if let Some(standing) = self.standing() {
+            return match standing.order.kind() {
+                OverrideKind::ForcedOpen => {
+                    let until = Some(standing.until).filter(|until| *until < Timestamp::MAX);
+                    Decision::Rejected { reason: RejectReason::ForcedOpen, until }
+                }
+                OverrideKind::Disabled | OverrideKind::DryRun => self.admitted(None),
+            };
+        }
+        self.end_hopeless_round(rules, at, facts);
+        match self.state {
+            State::Closed => return self.admitted(None),
+            State::Open => {
+                let until = self.history().open_until;
+                if at.now < until {
+                    return Decision::Rejected { reason: RejectReason::Open, until: Some(until) };
+                }
+                self.half_open(rules, at.now, facts);
+            }
+            State::HalfOpen => {}
+        }
+        let round = self.history().round.get_or_insert_with(|| Round::new(&rules.probes));
+        match round.admit(&rules.probes, at.now, reserve) {
+            Some(lease) => self.admitted(Some(lease)),
+            None => Decision::Rejected { reason: RejectReason::ProbesBusy, until: None },
+        }
+    }
+
+    const fn admitted(&self, lease: Option<u32>) -> Decision {
+        Decision::Admitted(Ticket { generation: self.generation, lease })
+    }
+
+    fn begin(&mut self, rules: &Rules, ticket: Ticket, at: Moment, facts: &mut Facts) -> Decision {
+        self.expire_override(at.now, facts);
+        if ticket.generation != self.generation {
+            return Decision::Stale;
+        }
+        let Some(lease) = ticket.lease else {
+            return Decision::Admitted(ticket);
+        };
+        self.end_hopeless_round(rules, at, facts);
+        let held = self.history().round.as_mut().is_some_and(|round| round.begin(&rules.probes, lease, at.now));
+        if held && ticket.generation == self.generation { Decision::Admitted(ticket) } else { Decision::Stale }
+    }
+
+    fn report(
+        &mut self,
+        rules: &Rules,
+        ticket: Ticket,
+        (outcome, took): (Outcome, Option<Duration>),
+        at: Moment,
+        facts: &mut Facts,
+    ) -> Decision {
+        if ticket.generation != self.generation {
+            return Decision::Stale;
+        }
+        let failed = rules.judge(outcome, took);
+        let slow = failed.is_some() && rules.is_slow(took);
+        match ticket.lease {
+            Some(lease) => {
+                // A probe that comes back after its deadline has failed, whether or not somebody asked meanwhile.
+                self.end_hopeless_round(rules, at, facts);
+                if ticket.generation != self.generation {
+                    return Decision::Stale;
+                }
+                self.report_probe(rules, lease, failed.map(|failed| failed || slow), outcome, at, facts)
+            }
+            None => {
+                if let Some(failed) = failed
+                    && self.records()
+                {
+                    let call = if failed { Call::failure(at.now) } else { Call::success(at.now) };
+                    self.log(|log| log.push(failed));
+                    self.judge(facts, |detector| detector.record(&call.took(took)));
+                    if failed || slow {
+                        self.trip_if_detected(rules, outcome, at, facts);
+                    }
+                }
+                Decision::Done
+            }
+        }
+    }
+
+    fn report_probe(
+        &mut self,
+        rules: &Rules,
+        lease: u32,
+        failed: Option<bool>,
+        outcome: Outcome,
+        at: Moment,
+        facts: &mut Facts,
+    ) -> Decision {
+        let Some(round) = self.history.as_mut().and_then(|history| history.round.as_mut()) else {
+            return Decision::Stale;
+        };
+        if !round.give_back(lease) {
+            return Decision::Stale;
+        }
+        let Some(failed) = failed else {
+            return Decision::Done;
+        };
+        round.count(failed);
+        let verdict = round.verdict(&rules.probes);
+        self.log(|log| log.push(failed));
+        match verdict {
+            Verdict::Undecided => {}
+            Verdict::Close => self.close(TransitionReason::ProbesSucceeded, at.now, facts),
+            Verdict::Reopen => {
+                self.open(rules, TransitionReason::ProbeFailed, outcome.retry_after(), at, facts);
+            }
+        }
+        Decision::Done
+    }
+
+    fn trip_if_detected(&mut self, rules: &Rules, outcome: Outcome, at: Moment, facts: &mut Facts) {
+        let tripped = self.judge(facts, |detector| detector.verdict(at.now).then(|| detector.tally(at.now)));
+        let Some(tally) = tripped.flatten() else {
+            return;
+        };
+        if self.standing().is_some() {
+            // A dry run: the next "would have opened" needs evidence of its own.
+            facts.push(Fact::WouldOpen(tally));
+            self.judge(facts, |detector| detector.reset());
+        } else {
+            self.open(rules, TransitionReason::Detected(tally), outcome.retry_after(), at, facts);
+        }
+    }
+
+    /// Reopens when a probe outlived its deadline or probes have gone out in vain for too long.
+    fn end_hopeless_round(&mut self, rules: &Rules, at: Moment, facts: &mut Facts) {
+        if self.state != State::HalfOpen {
+            return;
+        }
+        let Some(history) = &mut self.history else {
+            return;
+        };
+        let Some(round) = &mut history.round else {
+            return;
+        };
+        for _ in 0..round.expire(at.now) {
+            round.count(true);
+        }
+        let reason = if round.verdict(&rules.probes) == Verdict::Reopen {
+            TransitionReason::ProbeExpired
+        } else if round.is_fruitless(rules.probes.patience(history.cooldown), at.now) {
+            TransitionReason::ProbesInconclusive
+        } else {
+            return;
+        };
+        self.open(rules, reason, None, at, facts);
+    }
+
+    /// A command, unless an override stands.
+    fn command(&mut self, at: Moment, facts: &mut Facts, f: impl FnOnce(&mut Self, &mut Facts)) -> Decision {
+        self.expire_override(at.now, facts);
+        if self.standing().is_some() {
+            return Decision::Overridden;
+        }
+        f(self, facts);
+        Decision::Done
+    }
+
+    fn hold(&mut self, order: Override, now: Timestamp, facts: &mut Facts) -> Decision {
+        let to = match order.kind() {
+            OverrideKind::ForcedOpen => State::Open,
+            OverrideKind::Disabled | OverrideKind::DryRun => State::Closed,
+        };
+        self.history().standing = Some(Standing::new(order, now));
+        self.judge(facts, |detector| detector.reset());
+        self.go(to, TransitionReason::Overridden, now, facts);
+        Decision::Done
+    }
+
+    fn resume(&mut self, now: Timestamp, facts: &mut Facts) -> Decision {
+        self.expire_override(now, facts);
+        if self.standing().is_some() {
+            self.let_go(TransitionReason::Resumed, now, facts);
+        }
+        Decision::Done
+    }
+
+    fn expire_override(&mut self, now: Timestamp, facts: &mut Facts) {
+        if self.standing().is_some_and(|standing| standing.until <= now) {
+            self.let_go(TransitionReason::OverrideExpired, now, facts);
+        }
+    }
+
+    fn let_go(&mut self, reason: TransitionReason, now: Timestamp, facts: &mut Facts) {
+        self.history().standing = None;
+        self.close(reason, now, facts);
+    }
+
+    fn open(
+        &mut self,
+        rules: &Rules,
+        reason: TransitionReason,
+        retry_after: Option<Duration>,
+        at: Moment,
+        facts: &mut Facts,
+    ) {
+        let by_round = self.state == State::HalfOpen;
+        let healthy = !by_round && at.now.since(self.since) >= rules.cooldown.healthy_period();
+        let history = self.history();
+        if healthy {
+            history.openings = 0;
+        }
+        let asked = retry_after.unwrap_or_default().min(rules.retry_after_cap);
+        history.cooldown = rules.cooldown.delay(history.openings, retry_after, at.draw).max(asked);
+        history.open_until = at.now + history.cooldown;
+        history.openings = history.openings.saturating_add(1);
+        history.opened_by_round = by_round;
+        self.go(State::Open, reason, at.now, facts);
+    }
+
+    fn half_open(&mut self, rules: &Rules, now: Timestamp, facts: &mut Facts) {
+        let round = self.history().round.get_or_insert_with(|| Round::new(&rules.probes));
+        round.restart();
+        self.go(State::HalfOpen, TransitionReason::CooldownOver, now, facts);
+    }
+
+    fn close(&mut self, reason: TransitionReason, now: Timestamp, facts: &mut Facts) {
+        self.judge(facts, |detector| detector.reset());
+        self.go(State::Closed, reason, now, facts);
+    }
+
+    /// Every change of state is made here: a new generation each.
+    fn go(&mut self, to: State, reason: TransitionReason, now: Timestamp, facts: &mut Facts) {
+        let from = self.state;
+        self.generation = self.generation.next();
+        self.state = to;
+        self.since = now;
+        if let Some(history) = &mut self.history {
+            history.reason = Some(reason);
+            if to != State::HalfOpen
+                && let Some(round) = &mut history.round
+            {
+                round.drop_leases();
+            }
+        }
+        facts.push(Fact::Transition(Transition { from, to, reason, generation: self.generation }));
+    }
+
+    /// Runs code of the detector, which may be a user's: a panic is a fact, and the detector begins anew.
+    fn judge<R>(&mut self, facts: &mut Facts, f: impl FnOnce(&mut dyn Detector) -> R) -> Option<R> {
+        let detector = &mut *self.detector;
+        let result = catch_unwind(AssertUnwindSafe(|| f(detector))).ok();
+        if result.is_none() {
+            facts.push(Fact::DetectorPanicked);
+            // Its reset may panic as well; then it keeps what it has, and each panic is reported.
+            catch_unwind(AssertUnwindSafe(|| self.detector.reset())).ok();
+        }
+        result
+    }
+
+    fn log(&mut self, f: impl FnOnce(&mut CountWindow)) {
+        if let Some(log) = self.history.as_mut().and_then(|history| history.log.as_mut()) {
+            f(log);
+        }
+    }
+
+    fn history(&mut self) -> &mut History {
+        self.history.get_or_insert_default()
+    }
+
+    fn standing(&self) -> Option<&Standing> {
+        self.history.as_ref()?.standing.as_ref()
+    }
+
+    /// Tells whether outcomes are evidence at all.
+    fn records(&self) -> bool {
+        self.standing().is_none_or(|standing| standing.order.kind() != OverrideKind::Disabled)
+    }
+}
+
+/// Looking at the machine.
+impl Machine {
+    /// How calls go through until the next step.
+    pub(crate) fn view(&self) -> View {
+        let gate = match (self.standing(), self.state) {
+            (Some(standing), _) => match standing.order.kind() {
+                OverrideKind::ForcedOpen => Gate::Shut { until: standing.until, forced: true },
+                OverrideKind::Disabled => Gate::Held { until: standing.until, recorded: false },
+                OverrideKind::DryRun => Gate::Held { until: standing.until, recorded: true },
+            },
+            (None, State::Closed) => Gate::Open,
+            (None, State::Open) => {
+                let until = self.history.as_ref().map_or(Timestamp::ZERO, |history| history.open_until);
+                Gate::Shut { until, forced: false }
+            }
+            (None, State::HalfOpen) => Gate::Ask,
+        };
+        let logged = self.history.as_ref().is_some_and(|history| history.log.is_some());
+        let absorbs = || catch_unwind(AssertUnwindSafe(|| self.detector.absorbs_success())).unwrap_or(false);
+        let clean = self.state == State::Closed && !logged && absorbs();
+        View { generation: self.generation, gate, clean }
+    }
+
+    pub(crate) const fn state(&self) -> State {
+        self.state
+    }
+
+    pub(crate) const fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    pub(crate) const fn since(&self) -> Timestamp {
+        self.since
+    }
+
+    /// Why it is in its state; `None` when it never changed.
+    pub(crate) fn reason(&self) -> Option<TransitionReason> {
+        self.history.as_ref()?.reason
+    }
+
+    /// When an open circuit, or an override, ends by itself.
+    pub(crate) fn until(&self) -> Option<Timestamp> {
+        match self.view().gate {
+            Gate::Shut { until, .. } | Gate::Held { until, .. } => Some(until).filter(|until| *until < Timestamp::MAX),
+            Gate::Open | Gate::Ask => None,
+        }
+    }
+
+    pub(crate) fn overridden(&self) -> Option<&Override> {
+        self.standing().map(|standing| &standing.order)
+    }
+
+    /// Openings since it was last healthy.
+    pub(crate) fn openings(&self) -> u32 {
+        self.history.as_ref().map_or(0, |history| history.openings)
+    }
+
+    pub(crate) fn tallies(&self, now: Timestamp) -> Vec<PartTally> {
+        let mut parts = Vec::new();
+        catch_unwind(AssertUnwindSafe(|| self.detector.tallies(now, &mut parts))).ok();
+        parts
+    }
+
+    pub(crate) fn probes(&self, rules: &Rules) -> Option<ProbeTally> {
+        let round = self.history.as_ref()?.round.as_ref()?;
+        (self.state == State::HalfOpen).then(|| round.tally(&rules.probes))
+    }
+
+    /// How many more probes may go out now.
+    pub(crate) fn free_probes(&self, rules: &Rules) -> u32 {
+        let round = self.history.as_ref().and_then(|history| history.round.as_ref());
+        round.filter(|_| self.state == State::HalfOpen).map_or(0, |round| round.free(&rules.probes))
+    }
+
+    /// The recent outcomes, oldest first, `true` for a failure: of the execution log where there is one; else of the
+    /// round while half-open and after it reopened the circuit; else of the detector's window.
+    pub(crate) fn recent(&self) -> Vec<bool> {
+        let history = self.history.as_deref();
+        if let Some(log) = history.and_then(|history| history.log.as_ref()) {
+            return log.iter().collect();
+        }
+        let by_round = match self.state {
+            State::HalfOpen => true,
+            State::Open => history.is_some_and(|history| history.opened_by_round),
+            State::Closed => false,
+        };
+        match history.and_then(|history| history.round.as_ref()).filter(|_| by_round) {
+            Some(round) => round.log().collect(),
+            None => catch_unwind(AssertUnwindSafe(|| self.detector.recent())).unwrap_or_default(),
+        }
+    }
+}

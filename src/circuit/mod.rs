@@ -1,0 +1,30 @@
+//! The rules of the breaker: pure values in, pure values out.
+//!
+//! Nothing here reads a clock, takes a lock, waits or does I/O. `Machine` makes every decision and every transition;
+//! the shell in `breaker` moves data in and out of it.
+
+mod cooldown;
+pub mod detector;
+mod evidence;
+mod machine;
+mod outcome;
+mod overrides;
+mod probes;
+mod reason;
+mod rules;
+mod state;
+mod step;
+mod window;
+
+pub use cooldown::{Cooldown, CooldownContext};
+pub use detector::{Combined, Counted, Detector, LoadError, PartTally, Tally};
+pub use evidence::{Evidence, Horizon, Run};
+pub use outcome::{Call, Outcome};
+pub use overrides::{Override, OverrideKind};
+pub use probes::{ProbeTally, Probes};
+pub use reason::{RejectReason, TransitionReason};
+pub use state::{Generation, State};
+
+pub(crate) use machine::Machine;
+pub(crate) use rules::Rules;
+pub(crate) use step::{Decision, Fact, Facts, Gate, Input, Moment, Ticket, View};

@@ -1,0 +1,94 @@
+//! How calls end.
+
+use std::time::Duration;
+
+use crate::time::Timestamp;
+
+/// How a call ended, as far as the breaker is concerned.
+///
+/// `Ignored` and `Cancelled` are evidence of nothing: they count neither way, and a probe that ends so gives its place
+/// to the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The dependency did its job.
+    Success,
+    /// The dependency failed.
+    Failure,
+    /// The dependency failed and said when to come back (`Retry-After`): a circuit that opens by this failure stays
+    /// open at least that long, up to a cap.
+    FailureAfter(Duration),
+    /// The call says nothing about the health of the dependency, for example a client's own mistake.
+    Ignored,
+    /// The call was given up before it ended. Counts as a failure once it had run for
+    /// [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after).
+    Cancelled,
+}
+
+impl Outcome {
+    /// Tells whether this is `Failure` or `FailureAfter`.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        matches!(self, Self::Failure | Self::FailureAfter(_))
+    }
+
+    pub(crate) const fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::FailureAfter(wait) => Some(wait),
+            _ => None,
+        }
+    }
+}
+
+/// A call that ended with a success or a failure: what a [`Detector`](crate::Detector) gets to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    failed: bool,
+    duration: Option<Duration>,
+    ended: Timestamp,
+}
+
+impl Call {
+    /// Makes a successful call that ended at `ended`.
+    #[must_use]
+    pub const fn success(ended: Timestamp) -> Self {
+        Self { failed: false, duration: None, ended }
+    }
+
+    /// Makes a failed call that ended at `ended`.
+    #[must_use]
+    pub const fn failure(ended: Timestamp) -> Self {
+        Self { failed: true, duration: None, ended }
+    }
+
+    /// Sets how long the call took.
+    #[must_use]
+    pub const fn took(mut self, duration: Option<Duration>) -> Self {
+        self.duration = duration;
+        self
+    }
+
+    /// Tells whether the call failed.
+    #[must_use]
+    pub const fn failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Returns how long the call took; `None` when no detector asked for it or the call was not slow for any of them.
+    #[must_use]
+    pub const fn duration(&self) -> Option<Duration> {
+        self.duration
+    }
+
+    /// Returns when the call ended.
+    #[must_use]
+    pub const fn ended(&self) -> Timestamp {
+        self.ended
+    }
+
+    /// Tells whether the call took `limit` or longer.
+    #[must_use]
+    pub fn slower_than(&self, limit: Duration) -> bool {
+        self.duration.is_some_and(|d| d >= limit)
+    }
+}

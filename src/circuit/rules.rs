@@ -1,0 +1,72 @@
+//! The settings a breaker is judged by, apart from its detector.
+
+use std::time::Duration;
+
+use super::window::CountWindow;
+use super::{Cooldown, Outcome, Probes};
+use crate::error::ConfigError;
+
+/// The settings a breaker is judged by, apart from its detector.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rules {
+    pub(crate) cooldown: Cooldown,
+    pub(crate) probes: Probes,
+    /// No `Retry-After` keeps a circuit open longer than this.
+    pub(crate) retry_after_cap: Duration,
+    /// A call given up after at least this long is a failure.
+    pub(crate) abandoned_after: Option<Duration>,
+    /// The detector's own limit, kept here because a probe that is slow has failed.
+    pub(crate) slow_after: Option<Duration>,
+    /// How many outcomes the execution log holds; 0 is what the detector's window holds anyway.
+    pub(crate) log: u32,
+}
+
+impl Rules {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        self.cooldown.check()?;
+        self.probes.check()?;
+        if self.abandoned_after == Some(Duration::ZERO) {
+            return Err(ConfigError::new("abandoned_after", &"0s", "more than zero"));
+        }
+        if self.log > CountWindow::MOST {
+            return Err(ConfigError::new("execution_log", &self.log, format!("at most {} calls", CountWindow::MOST)));
+        }
+        Ok(())
+    }
+
+    /// Tells whether somebody wants to know how long calls take.
+    pub(crate) const fn needs_duration(&self) -> bool {
+        self.abandoned_after.is_some() || self.slow_after.is_some()
+    }
+
+    /// Tells whether a call that took this long is slow.
+    pub(crate) fn is_slow(&self, took: Option<Duration>) -> bool {
+        self.slow_after.zip(took).is_some_and(|(limit, took)| took >= limit)
+    }
+
+    /// What an outcome says about the dependency: `Some(true)` it failed, `Some(false)` it works, `None` nothing.
+    pub(super) fn judge(&self, outcome: Outcome, took: Option<Duration>) -> Option<bool> {
+        match outcome {
+            Outcome::Success => Some(false),
+            Outcome::Failure | Outcome::FailureAfter(_) => Some(true),
+            Outcome::Ignored => None,
+            Outcome::Cancelled => {
+                let abandoned = self.abandoned_after.zip(took).is_some_and(|(limit, took)| took >= limit);
+                abandoned.then_some(true)
+            }
+        }
+    }
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            cooldown: Cooldown::default(),
+            probes: Probes::default(),
+            retry_after_cap: Duration::from_secs(300),
+            abandoned_after: None,
+            slow_after: None,
+            log: 0,
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What a breaker can be, and the count of how often it changed.
+
+use std::fmt;
+
+/// The state of a circuit breaker.
+///
+/// | state | calls | leaves it when |
+/// |---|---|---|
+/// | `Closed` | all go through and are judged | the detector trips: to `Open` |
+/// | `Open` | all are rejected | the cooldown is over and a call asks: to `HalfOpen` |
+/// | `HalfOpen` | a few probes go through, the rest is rejected | the probes decide: to `Closed` or `Open` |
+///
+/// State never changes by time alone: a look at an open breaker after its cooldown still says open, and the first call
+/// that asks makes it half-open and is the first probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[expect(clippy::exhaustive_enums, reason = "a circuit breaker has these three states; users match on all of them")]
+pub enum State {
+    /// Calls go through.
+    Closed,
+    /// Calls are rejected until the cooldown is over.
+    Open,
+    /// Probes go through to find out whether the dependency is back.
+    HalfOpen,
+}
+
+impl State {
+    /// Returns `closed`, `open` or `half_open`, as metrics and logs spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::HalfOpen => "half-open",
+            other => other.as_str(),
+        })
+    }
+}
+
+/// The number of transitions so far: every one begins a new generation.
+///
+/// A permit carries the generation that admitted it. When its call ends in another one, the outcome is history and
+/// decides nothing: a slow success from before a trip cannot close the circuit, a late failure cannot reopen it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
+pub struct Generation(u64);
+
+impl Generation {
+    /// Makes a generation from its number.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Returns the number of this generation.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    #[must_use]
+    pub(crate) const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

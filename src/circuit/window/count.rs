@@ -1,0 +1,137 @@
+//! The last n calls.
+
+/// The last n calls, exactly: one bit each, set for those that are counted against the dependency.
+#[derive(Clone, Debug)]
+pub(in crate::circuit) struct CountWindow {
+    bits: Box<[u64]>,
+    size: u32,
+    len: u32,
+    /// Where the next call goes.
+    head: u32,
+    bad: u32,
+}
+
+impl CountWindow {
+    /// The longest window there can be.
+    pub(in crate::circuit) const MOST: u32 = 1 << 20;
+
+    pub(in crate::circuit) fn new(size: u32) -> Self {
+        // A size that `check` will refuse must not allocate first.
+        let size = size.min(Self::MOST);
+        Self { bits: vec![0; size.div_ceil(64) as usize].into(), size, len: 0, head: 0, bad: 0 }
+    }
+
+    pub(in crate::circuit) const fn size(&self) -> u32 {
+        self.size
+    }
+
+    pub(in crate::circuit) const fn len(&self) -> u32 {
+        self.len
+    }
+
+    pub(in crate::circuit) const fn bad(&self) -> u32 {
+        self.bad
+    }
+
+    /// Tells whether one more good call would change nothing.
+    pub(in crate::circuit) const fn is_clean(&self) -> bool {
+        self.len == self.size && self.bad == 0
+    }
+
+    pub(in crate::circuit) fn clear(&mut self) {
+        self.bits.fill(0);
+        self.len = 0;
+        self.head = 0;
+        self.bad = 0;
+    }
+
+    pub(in crate::circuit) fn push(&mut self, bad: bool) {
+        if self.size == 0 {
+            return;
+        }
+        let (word, bit) = ((self.head / 64) as usize, 1_u64 << (self.head % 64));
+        let was = self.bits[word] & bit != 0;
+        if was != bad {
+            self.bits[word] ^= bit;
+            if bad {
+                self.bad += 1;
+            } else {
+                self.bad -= 1;
+            }
+        }
+        self.head = if self.head + 1 == self.size { 0 } else { self.head + 1 };
+        self.len = (self.len + 1).min(self.size);
+    }
+
+    /// Adds `count` good calls.
+    pub(in crate::circuit) fn push_good(&mut self, count: u64) {
+        if count >= u64::from(self.size) {
+            self.bits.fill(0);
+            self.bad = 0;
+            self.len = self.size;
+            return;
+        }
+        for _ in 0..count {
+            self.push(false);
+        }
+    }
+
+    /// The calls, oldest first, `true` for the bad ones.
+    pub(in crate::circuit) fn iter(&self) -> impl Iterator<Item = bool> + '_ {
+        let oldest = if self.len == self.size { self.head } else { 0 };
+        (0..self.len).map(move |i| {
+            let at = (u64::from(oldest) + u64::from(i)) % u64::from(self.size);
+            self.bits[(at / 64) as usize] >> (at % 64) & 1 == 1
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn holds_exactly_the_last_n(size in 1_u32..200, calls in prop::collection::vec(any::<bool>(), 0..600)) {
+            let mut window = CountWindow::new(size);
+            for (i, bad) in calls.iter().enumerate() {
+                window.push(*bad);
+                let last: Vec<bool> = calls[(i + 1).saturating_sub(size as usize)..=i].to_vec();
+                prop_assert_eq!(window.iter().collect::<Vec<_>>(), last.clone());
+                prop_assert_eq!(window.len() as usize, last.len());
+                prop_assert_eq!(window.bad() as usize, last.iter().filter(|b| **b).count());
+            }
+        }
+
+        #[test]
+        fn many_good_calls_are_the_same_as_one_after_another(
+            size in 1_u32..150, before in prop::collection::vec(any::<bool>(), 0..300), count in 0_u64..300,
+            after in prop::collection::vec(any::<bool>(), 0..50),
+        ) {
+            let mut at_once = CountWindow::new(size);
+            before.iter().for_each(|b| at_once.push(*b));
+            let mut singly = at_once.clone();
+            at_once.push_good(count);
+            (0..count).for_each(|_| singly.push(false));
+            for bad in after {
+                at_once.push(bad);
+                singly.push(bad);
+            }
+            prop_assert_eq!(at_once.iter().collect::<Vec<_>>(), singly.iter().collect::<Vec<_>>());
+            prop_assert_eq!(at_once.bad(), singly.bad());
+        }
+    }
+
+    #[test]
+    fn clean_means_full_and_without_a_bad_call() {
+        let mut window = CountWindow::new(2);
+        window.push(false);
+        assert!(!window.is_clean(), "not full");
+        window.push(true);
+        window.push(false);
+        assert!(!window.is_clean(), "one is bad");
+        window.push(false);
+        assert!(window.is_clean());
+    }
+}

@@ -1,0 +1,7 @@
+//! Recent calls, kept by count or by time.
+
+mod count;
+mod time;
+
+pub(super) use count::CountWindow;
+pub(super) use time::{TimeWindow, tick_shift};

@@ -1,0 +1,78 @@
+//! The seam between a response and its outcome.
+
+use std::sync::Arc;
+
+use crate::circuit::Outcome;
+
+/// Says what a result tells about the health of the dependency.
+///
+/// Any `Fn(&Result<T, E>) -> Outcome` is a classifier; [`errors`](super::errors) is the default one. A classifier runs once for
+/// each call, outside every lock. Where it is a closure, give the types: `|r: &Result<Response, Error>| ..`.
+///
+/// ```
+/// use fusebox::{AtHead, Classify, Outcome};
+///
+/// #[derive(Clone)]
+/// struct EmptyIsFailure;
+///
+/// impl<E> Classify<Vec<u8>, E> for EmptyIsFailure {
+///     type Scope = AtHead;
+///
+///     fn classify(&self, result: &Result<Vec<u8>, E>) -> Outcome {
+///         match result {
+///             Ok(body) if !body.is_empty() => Outcome::Success,
+///             _ => Outcome::Failure,
+///         }
+///     }
+/// }
+/// assert_eq!(EmptyIsFailure.classify(&Ok::<_, ()>(vec![])), Outcome::Failure);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not classify `Result<{T}, {E}>`",
+    label = "cannot tell success from failure here",
+    note = "use `classify::errors()`, `classify::http()` for HTTP responses, or a closure with its types given: `|r: &Result<_, _>| Outcome::..`"
+)]
+pub trait Classify<T, E> {
+    /// When the outcome is known: [`AtHead`].
+    type Scope: Scope;
+
+    /// Returns the outcome.
+    fn classify(&self, result: &Result<T, E>) -> Outcome;
+}
+
+/// When an outcome is known.
+pub trait Scope: sealed::Sealed {}
+
+/// The outcome is known with the result itself; nothing that follows (a body, trailers) changes it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct AtHead;
+
+impl Scope for AtHead {}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::AtHead {}
+}
+
+impl<F, T, E> Classify<T, E> for F
+where
+    F: Fn(&Result<T, E>) -> Outcome,
+{
+    type Scope = AtHead;
+
+    fn classify(&self, result: &Result<T, E>) -> Outcome {
+        self(result)
+    }
+}
+
+impl<C, T, E> Classify<T, E> for Arc<C>
+where
+    C: Classify<T, E> + ?Sized,
+{
+    type Scope = C::Scope;
+
+    fn classify(&self, result: &Result<T, E>) -> Outcome {
+        (**self).classify(result)
+    }
+}

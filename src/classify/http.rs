@@ -1,0 +1,78 @@
+//! HTTP responses by their status.
+
+use std::time::Duration;
+
+use ::http::{HeaderMap, Response, StatusCode};
+
+use super::retry_after;
+use super::{AtHead, Classify};
+use crate::circuit::Outcome;
+use crate::clock::wall_clock;
+
+/// Judges HTTP responses by their status.
+///
+/// | result | outcome |
+/// |---|---|
+/// | `Err(_)` | failure |
+/// | 5xx | failure |
+/// | 429 Too Many Requests | failure |
+/// | everything else, also other 4xx | success: the dependency answered |
+///
+/// A `Retry-After` header of a failure, as seconds or as a date, may lengthen the cooldown of a circuit that it opens.
+///
+/// ```
+/// use fusebox::{classify, Classify, Outcome};
+/// use http::Response;
+///
+/// let judge = |status| classify::http().classify(&Ok::<_, ()>(Response::builder().status(status).body(()).unwrap()));
+/// assert_eq!(judge(503), Outcome::Failure);
+/// assert_eq!(judge(404), Outcome::Success);
+/// ```
+#[must_use]
+pub const fn http() -> Http {
+    Http {}
+}
+
+/// The classifier of [`http`].
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Http {}
+
+/// A response that has an HTTP status and headers.
+pub trait StatusOf {
+    /// Returns the status.
+    fn status(&self) -> StatusCode;
+
+    /// Returns the headers.
+    fn headers(&self) -> &HeaderMap;
+}
+
+impl<B> StatusOf for Response<B> {
+    fn status(&self) -> StatusCode {
+        self.status()
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        self.headers()
+    }
+}
+
+impl<T: StatusOf, E> Classify<T, E> for Http {
+    type Scope = AtHead;
+
+    fn classify(&self, result: &Result<T, E>) -> Outcome {
+        let Ok(response) = result else {
+            return Outcome::Failure;
+        };
+        let status = response.status();
+        if !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS {
+            return Outcome::Success;
+        }
+        retry_after_of(response.headers()).map_or(Outcome::Failure, Outcome::FailureAfter)
+    }
+}
+
+fn retry_after_of(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(::http::header::RETRY_AFTER)?.to_str().ok()?;
+    retry_after::parse(value, wall_clock())
+}

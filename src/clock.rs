@@ -1,0 +1,196 @@
+//! The only readers of time.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use crate::time::{Timestamp, nanos};
+
+/// A source of time for a breaker. Default: [`SystemClock`]; for tests: [`ManualClock`].
+pub trait Clock: fmt::Debug + Send + Sync + 'static {
+    /// Returns the present time. It should not step back; where it does, the breaker treats the step as a pause.
+    fn now(&self) -> Timestamp;
+}
+
+/// The operating system's monotonic clock. With the feature `testing` it is `tokio::time`'s, so that a paused runtime
+/// (`tokio::time::pause`, `#[tokio::test(start_paused = true)]`) moves breakers as well.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        system_now()
+    }
+}
+
+/// A clock that stands still until it is told to move. Clones share the time.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, ManualClock, State};
+///
+/// let clock = ManualClock::new();
+/// let config = CircuitBreakerConfig::builder("payments").cooldown(Duration::from_secs(30)).clock(clock.clone()).build()?;
+/// let breaker = CircuitBreaker::new(config);
+/// breaker.trip()?;
+/// assert!(breaker.acquire().is_err());
+///
+/// clock.advance(Duration::from_secs(30));
+/// breaker.acquire()?.success();
+/// assert_eq!(breaker.state(), State::Closed);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ManualClock {
+    now: Arc<AtomicU64>,
+}
+
+impl ManualClock {
+    /// Makes a clock that shows [`Timestamp::ZERO`].
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Moves the clock forward.
+    pub fn advance(&self, by: Duration) {
+        self.set(self.now() + by);
+    }
+
+    /// Sets the clock, also backward.
+    pub fn set(&self, to: Timestamp) {
+        self.now.store(to.as_nanos(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_nanos(self.now.load(Ordering::SeqCst))
+    }
+}
+
+/// A breaker's clock: the system's, reached without a pointer, or another.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum ClockSource {
+    #[default]
+    System,
+    Other(Arc<dyn Clock>),
+}
+
+impl ClockSource {
+    pub(crate) fn now(&self) -> Timestamp {
+        match self {
+            Self::System => system_now(),
+            Self::Other(clock) => clock.now(),
+        }
+    }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::System, Self::System) => true,
+            (Self::Other(a), Self::Other(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+}
+
+/// How far the coarse clock may lag behind the exact one, at most.
+pub(crate) const COARSE_LAG: Duration = Duration::from_millis(16);
+
+#[cfg(all(target_os = "linux", not(feature = "testing")))]
+mod system {
+    use super::Timestamp;
+    use rustix::time::{ClockId, clock_gettime};
+
+    fn read(id: ClockId) -> Timestamp {
+        let t = clock_gettime(id);
+        let (secs, nanos) = (u64::try_from(t.tv_sec).unwrap_or(0), u64::try_from(t.tv_nsec).unwrap_or(0));
+        Timestamp::from_nanos(secs.saturating_mul(1_000_000_000).saturating_add(nanos))
+    }
+
+    pub(crate) fn system_now() -> Timestamp {
+        read(ClockId::Monotonic)
+    }
+
+    /// A third of the price, and up to a timer tick late.
+    pub(crate) fn system_coarse() -> Timestamp {
+        read(ClockId::MonotonicCoarse)
+    }
+}
+
+#[cfg(not(all(target_os = "linux", not(feature = "testing"))))]
+mod system {
+    use super::{Timestamp, nanos};
+    use std::sync::OnceLock;
+    use std::time::Instant;
+
+    #[cfg(feature = "testing")]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    fn instant() -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    #[cfg(not(feature = "testing"))]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    fn instant() -> Instant {
+        Instant::now()
+    }
+
+    pub(crate) fn system_now() -> Timestamp {
+        static ORIGIN: OnceLock<Instant> = OnceLock::new();
+        let now = instant();
+        let passed = now.saturating_duration_since(*ORIGIN.get_or_init(|| now));
+        Timestamp::from_nanos(nanos(passed))
+    }
+
+    pub(crate) fn system_coarse() -> Timestamp {
+        system_now()
+    }
+}
+
+pub(crate) use system::{system_coarse, system_now};
+
+/// The wall clock, for people and for dates in headers; no rule depends on it.
+#[expect(clippy::disallowed_methods, reason = "this is the clock")]
+pub(crate) fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+/// A random number from 0 up to, not including, 1; different in every process and at every instant.
+pub(crate) fn draw(now: Timestamp) -> f64 {
+    use std::hash::{BuildHasher, RandomState};
+    use std::sync::OnceLock;
+    static SEED: OnceLock<u64> = OnceLock::new();
+    let seed = *SEED.get_or_init(|| RandomState::new().hash_one(nanos(Duration::MAX)));
+    // SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
+    let mut z = (seed ^ now.as_nanos()).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^= z >> 31;
+    // 32 bits are exact in an f64.
+    f64::from(u32::try_from(z >> 32).unwrap_or(0)) / f64::from(u32::MAX).next_up()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_lie_within_zero_and_one_and_differ() {
+        let draws: Vec<f64> = (0..1000).map(|n| draw(Timestamp::from_nanos(n))).collect();
+        assert!(draws.iter().all(|d| (0.0..1.0).contains(d)));
+        let mean = draws.iter().sum::<f64>() / 1000.0;
+        assert!((0.4..0.6).contains(&mean), "{mean}");
+    }
+
+    #[test]
+    fn the_coarse_clock_is_at_most_its_lag_behind() {
+        for _ in 0..1000 {
+            let (before, coarse, after) = (system_now(), system_coarse(), system_now());
+            assert!(coarse <= after);
+            assert!(coarse + COARSE_LAG >= before);
+        }
+    }
+}

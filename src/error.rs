@@ -1,0 +1,66 @@
+//! The error types that belong to no single module.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+
+/// The boxed error that Tower's middleware uses.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// A configuration that cannot work, and what would.
+///
+/// ```
+/// use fusebox::{detect, CircuitBreakerConfig};
+///
+/// let error = CircuitBreakerConfig::builder("payments")
+///     .detector(detect::failure_rate(1.5).of_last(100))
+///     .build()
+///     .unwrap_err();
+/// assert_eq!(error.field(), "failure_rate");
+/// assert_eq!(error.given(), "1.5");
+/// assert_eq!(error.to_string(), "`failure_rate` is 1.5, allowed is a number above 0 and at most 1");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    field: &'static str,
+    given: String,
+    allowed: Cow<'static, str>,
+}
+
+impl ConfigError {
+    /// Makes an error for a setting of your own, for example in [`Detector::check`](crate::Detector::check).
+    ///
+    /// ```
+    /// let error = fusebox::ConfigError::new("max_failures", &0, "at least 1");
+    /// assert_eq!(error.to_string(), "`max_failures` is 0, allowed is at least 1");
+    /// ```
+    pub fn new(field: &'static str, given: &dyn fmt::Display, allowed: impl Into<Cow<'static, str>>) -> Self {
+        Self { field, given: given.to_string(), allowed: allowed.into() }
+    }
+
+    /// Returns the setting that was wrong.
+    #[must_use]
+    pub fn field(&self) -> &str {
+        self.field
+    }
+
+    /// Returns the value that was given.
+    #[must_use]
+    pub fn given(&self) -> &str {
+        &self.given
+    }
+
+    /// Returns the values that would have been accepted, in words.
+    #[must_use]
+    pub fn allowed(&self) -> &str {
+        &self.allowed
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is {}, allowed is {}", self.field, self.given, self.allowed)
+    }
+}
+
+impl Error for ConfigError {}

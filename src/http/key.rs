@@ -1,0 +1,74 @@
+//! Keys for [`CircuitBreakerLayer::keyed`](crate::CircuitBreakerLayer::keyed), taken from requests.
+//!
+//! ```
+//! use fusebox::{key, CircuitBreakerConfig, CircuitBreakerLayer, Registry};
+//!
+//! let registry = Registry::new(|name| CircuitBreakerConfig::builder(name).build());
+//! let by_host = CircuitBreakerLayer::keyed(registry, key::authority::<String>());
+//! # let _ = by_host;
+//! ```
+
+use http::{Request, header};
+
+/// Host and port the request goes to: from its URI, else from the `Host` header. For clients.
+#[must_use]
+pub fn authority<B>() -> impl Fn(&Request<B>) -> Option<&str> + Copy + Send + Sync {
+    |request| {
+        let authority = match request.uri().authority() {
+            Some(authority) => authority.as_str(),
+            None => request.headers().get(header::HOST)?.to_str().ok()?,
+        };
+        // A user and password must not become a breaker's name.
+        authority.rsplit('@').next().filter(|host| !host.is_empty())
+    }
+}
+
+/// Host the request goes to, without the port: from its URI, else from the `Host` header. For clients.
+#[must_use]
+pub fn host<B>() -> impl Fn(&Request<B>) -> Option<&str> + Copy + Send + Sync {
+    |request| {
+        let authority = authority()(request)?;
+        let end = match authority.rfind(']') {
+            Some(bracket) => bracket + 1,
+            None => authority.find(':').unwrap_or(authority.len()),
+        };
+        Some(&authority[..end]).filter(|host| !host.is_empty())
+    }
+}
+
+/// The route that axum matched, such as `/users/{id}`: one breaker per route, however many users. For layers of an axum
+/// `Router`.
+#[cfg(feature = "axum")]
+#[must_use]
+pub fn matched_path<B>() -> impl Fn(&Request<B>) -> Option<&str> + Copy + Send + Sync {
+    |request| request.extensions().get::<axum::extract::MatchedPath>().map(axum::extract::MatchedPath::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(uri: &str, host: Option<&str>) -> Request<()> {
+        let mut builder = Request::builder().uri(uri);
+        if let Some(host) = host {
+            builder = builder.header(header::HOST, host);
+        }
+        builder.body(()).expect("a request")
+    }
+
+    #[test]
+    fn keys_name_the_host_and_never_a_password() {
+        let cases = [
+            ("http://api.example:8080/x", None, Some("api.example:8080"), Some("api.example")),
+            ("http://ana:secret@api.example/x", None, Some("api.example"), Some("api.example")),
+            ("http://[::1]:80/x", None, Some("[::1]:80"), Some("[::1]")),
+            ("/x", Some("api.example:1"), Some("api.example:1"), Some("api.example")),
+            ("/x", None, None, None),
+        ];
+        for (uri, header, full, bare) in cases {
+            let request = request(uri, header);
+            assert_eq!(authority()(&request), full, "{uri}");
+            assert_eq!(host()(&request), bare, "{uri}");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The answer to a rejected request.
+
+use http::{HeaderValue, Response, StatusCode, header};
+
+use crate::breaker::Rejected;
+use crate::classify::retry_after;
+
+/// Answers 503 Service Unavailable with an empty body, and with `Retry-After` where it is known when to come back: ready
+/// for [`respond_with`](crate::CircuitBreakerLayer::respond_with).
+///
+/// ```
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig};
+///
+/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+/// breaker.trip()?;
+/// let response: http::Response<String> = fusebox::http::unavailable(&breaker.acquire().unwrap_err());
+/// assert_eq!(response.status(), 503);
+/// assert_eq!(response.headers()["retry-after"], "30");
+/// # Ok::<(), fusebox::Overridden>(())
+/// ```
+pub fn unavailable<B: Default>(rejected: &Rejected) -> Response<B> {
+    let mut response = Response::new(B::default());
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    if let Some(wait) = rejected.retry_after()
+        && let Ok(value) = HeaderValue::try_from(retry_after::format(wait))
+    {
+        response.headers_mut().insert(header::RETRY_AFTER, value);
+    }
+    response
+}

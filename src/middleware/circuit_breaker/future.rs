@@ -1,0 +1,77 @@
+//! The response of a guarded service.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+
+use super::reject::OnReject;
+use crate::breaker::Guarded;
+use crate::classify::Classify;
+
+pin_project! {
+    /// The response of a guarded service. Dropping it gives the call up, which counts neither way unless it ran for
+    /// [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after).
+    pub struct ResponseFuture<F, R, C, M> {
+        #[pin]
+        state: ResponseState<F, R, C>,
+        mode: PhantomData<M>,
+    }
+}
+
+pin_project! {
+    #[project = ResponseStateProj]
+    enum ResponseState<F, R, C> {
+        // The call goes through; its outcome is reported.
+        Guarded { #[pin] inner: Guarded<F, C> },
+        // The request has no breaker.
+        Unguarded { #[pin] inner: F },
+        // The request was rejected; what becomes of it is up to the mode.
+        Rejected { #[pin] answer: R },
+    }
+}
+
+impl<F, R, C, M> ResponseFuture<F, R, C, M> {
+    #[inline]
+    pub(super) const fn guarded(inner: Guarded<F, C>) -> Self {
+        Self { state: ResponseState::Guarded { inner }, mode: PhantomData }
+    }
+
+    pub(super) const fn unguarded(inner: F) -> Self {
+        Self { state: ResponseState::Unguarded { inner }, mode: PhantomData }
+    }
+
+    #[inline]
+    pub(super) const fn rejected(answer: R) -> Self {
+        Self { state: ResponseState::Rejected { answer }, mode: PhantomData }
+    }
+}
+
+impl<F, R, C, M, Req, Res, Err> Future for ResponseFuture<F, R, C, fn(Req) -> M>
+where
+    F: Future<Output = Result<Res, Err>>,
+    R: Future<Output = Result<Res, M::Error>>,
+    C: Classify<Res, Err>,
+    M: OnReject<Req, Res, Err>,
+    Err: 'static,
+{
+    type Output = Result<Res, M::Error>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            ResponseStateProj::Guarded { inner } => inner.poll(cx).map_err(M::error),
+            ResponseStateProj::Unguarded { inner } => inner.poll(cx).map_err(M::error),
+            ResponseStateProj::Rejected { answer } => answer.poll(cx),
+        }
+    }
+}
+
+impl<F, R, C, M> fmt::Debug for ResponseFuture<F, R, C, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,176 @@
+//! The layer: where a breaker, a classifier and a rejection mode come together.
+
+use std::future::Future;
+
+use tower_layer::Layer;
+
+use super::reject::{Boxed, Fallback, MapRejection, RespondWith};
+use super::select::{By, ByOwned, One};
+use super::service::CircuitBreakerService;
+use super::wait::WaitLayer;
+use crate::breaker::{CircuitBreaker, CircuitBreakerConfig, Registry, Rejected};
+use crate::classify::{Errors, errors};
+
+/// Puts a circuit breaker around a service.
+///
+/// The breaker lives in the layer: every service that this layer (or a clone of it) makes shares it, also where a
+/// framework applies the layer once per route, connection or request.
+///
+/// ```
+/// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer};
+/// use tower::{service_fn, ServiceBuilder, ServiceExt};
+///
+/// # futures::executor::block_on(async {
+/// let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::new("payments"));
+/// let breaker = layer.breaker().clone();
+/// let mut service = ServiceBuilder::new()
+///     .layer(layer)
+///     .service(service_fn(|n: u32| async move { n.checked_mul(2).ok_or("too large") }));
+///
+/// assert_eq!(service.ready().await?.oneshot(21).await?, 42);
+/// # let mut service = ServiceBuilder::new().layer(CircuitBreakerLayer::from(breaker.clone())).service(service_fn(|n: u32| async move { n.checked_mul(2).ok_or("too large") }));
+/// breaker.trip()?;
+/// let error = service.ready().await?.oneshot(21).await.unwrap_err();
+/// assert!(fusebox::rejection(&*error).is_some());
+/// # Ok::<(), fusebox::BoxError>(()) }).unwrap();
+/// ```
+///
+/// # What a caller sees when the circuit is open
+///
+/// | method | error type | a rejected call gets |
+/// |---|---|---|
+/// | (none) | [`BoxError`](crate::BoxError) | a boxed [`Rejected`] |
+/// | [`map_rejection`](Self::map_rejection) | the inner service's | an error of your making |
+/// | [`respond_with`](Self::respond_with) | the inner service's | a response of your making |
+/// | [`fallback`](Self::fallback) | the inner service's | whatever your function does with the request |
+/// | [`wait_when_open`](Self::wait_when_open) | [`BoxError`](crate::BoxError) | no call: the service is not ready until the circuit lets one through |
+///
+/// A rejection is always the answer to a call, never an error of `poll_ready`: a `Buffer` around the service stays
+/// alive and a `Balance` keeps the endpoint. An open circuit answers even while the inner service is not ready.
+#[derive(Clone, Debug)]
+pub struct CircuitBreakerLayer<C = Errors, M = Boxed, K = One> {
+    classify: C,
+    mode: M,
+    select: K,
+}
+
+impl CircuitBreakerLayer {
+    /// Makes a breaker and its layer. Every `Err` is a failure; see [`classify`](Self::classify) for other rules.
+    #[must_use]
+    pub fn new(config: CircuitBreakerConfig) -> Self {
+        CircuitBreaker::new(config).into()
+    }
+
+    /// One breaker for each key that `key` finds in the request: by route, host, tenant. `None`: the request is not
+    /// guarded.
+    ///
+    /// Give the closure its argument's type. Ready-made ones are in [`key`](crate::key) (feature `http`).
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, Registry};
+    ///
+    /// struct Order { tenant: String }
+    ///
+    /// let registry = Registry::new(|name| CircuitBreakerConfig::builder(name).build());
+    /// let layer = CircuitBreakerLayer::keyed(registry, |order: &Order| Some(order.tenant.as_str()));
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub const fn keyed<Req, F>(registry: Registry, key: F) -> CircuitBreakerLayer<Errors, Boxed, By<F>>
+    where
+        F: Fn(&Req) -> Option<&str>,
+    {
+        CircuitBreakerLayer { classify: errors(), mode: Boxed, select: By { registry, key } }
+    }
+
+    /// As [`keyed`](Self::keyed), for keys that must be put together first.
+    #[must_use]
+    pub const fn keyed_owned<Req, F, O>(registry: Registry, key: F) -> CircuitBreakerLayer<Errors, Boxed, ByOwned<F>>
+    where
+        F: Fn(&Req) -> Option<O>,
+        O: AsRef<str>,
+    {
+        CircuitBreakerLayer { classify: errors(), mode: Boxed, select: ByOwned { registry, key } }
+    }
+}
+
+impl From<CircuitBreaker> for CircuitBreakerLayer {
+    fn from(breaker: CircuitBreaker) -> Self {
+        Self { classify: errors(), mode: Boxed, select: One { breaker } }
+    }
+}
+
+impl<C, M> CircuitBreakerLayer<C, M, One> {
+    /// Returns the breaker.
+    #[must_use]
+    pub const fn breaker(&self) -> &CircuitBreaker {
+        &self.select.breaker
+    }
+}
+
+impl<C, M, K> CircuitBreakerLayer<C, M, K> {
+    /// Decides with `classifier` what counts as a failure: see [`Classify`](crate::Classify).
+    #[must_use]
+    pub fn classify<N>(self, classifier: N) -> CircuitBreakerLayer<N, M, K> {
+        CircuitBreakerLayer { classify: classifier, mode: self.mode, select: self.select }
+    }
+}
+
+impl<C, K> CircuitBreakerLayer<C, Boxed, K> {
+    fn mode<N>(self, mode: N) -> CircuitBreakerLayer<C, N, K> {
+        CircuitBreakerLayer { classify: self.classify, mode, select: self.select }
+    }
+
+    /// Answers a rejected request with an error of the inner service's own type.
+    #[must_use]
+    pub fn map_rejection<E, F>(self, f: F) -> CircuitBreakerLayer<C, MapRejection<F>, K>
+    where
+        F: Fn(Rejected) -> E,
+    {
+        self.mode(MapRejection(f))
+    }
+
+    /// Answers a rejected request with a response; axum's infallible routes stay infallible.
+    #[must_use]
+    pub fn respond_with<Res, F>(self, f: F) -> CircuitBreakerLayer<C, RespondWith<F>, K>
+    where
+        F: Fn(&Rejected) -> Res,
+    {
+        self.mode(RespondWith(f))
+    }
+
+    /// Answers a rejected request by a function that gets the request itself.
+    #[must_use]
+    pub fn fallback<Req, F, Fut, Res, E>(self, f: F) -> CircuitBreakerLayer<C, Fallback<F>, K>
+    where
+        F: Fn(Req, Rejected) -> Fut,
+        Fut: Future<Output = Result<Res, E>>,
+    {
+        self.mode(Fallback(f))
+    }
+}
+
+impl<C> CircuitBreakerLayer<C, Boxed, One> {
+    /// Makes the service wait instead of reject: `poll_ready` is pending until the breaker lets a call through, and the
+    /// place it then has is reserved for that call. For `Balance` and `LoadShed`, which act on readiness.
+    ///
+    /// Waiting needs a Tokio runtime with time enabled. A rejection is still possible, boxed: when the circuit opened
+    /// between readiness and call.
+    #[must_use]
+    pub fn wait_when_open(self) -> WaitLayer<C> {
+        WaitLayer { classify: self.classify, breaker: self.select.breaker }
+    }
+}
+
+impl<S, C, M, K> Layer<S> for CircuitBreakerLayer<C, M, K>
+where
+    C: Clone,
+    M: Clone,
+    K: Clone,
+{
+    type Service = CircuitBreakerService<S, C, M, K>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CircuitBreakerService::new(inner, self.classify.clone(), self.mode.clone(), self.select.clone())
+    }
+}

@@ -1,0 +1,137 @@
+//! The guarded service.
+
+use std::mem;
+use std::task::{Context, Poll};
+
+use tower_service::Service;
+
+use super::future::ResponseFuture;
+use super::reject::{Boxed, OnReject};
+use super::select::{One, Select};
+use crate::breaker::{CircuitBreaker, Guarded};
+use crate::circuit::{Outcome, State};
+use crate::classify::{Classify, Errors};
+
+/// A service behind a circuit breaker. Made by [`CircuitBreakerLayer`](super::CircuitBreakerLayer).
+#[derive(Debug)]
+pub struct CircuitBreakerService<S, C = Errors, M = Boxed, K = One> {
+    inner: S,
+    classify: C,
+    mode: M,
+    select: K,
+    readiness: Readiness,
+    unready: Unready,
+}
+
+/// What `poll_ready` learnt, for the one `call` that follows.
+#[derive(Clone, Copy, Debug, Default)]
+enum Readiness {
+    /// The inner service is ready, as far as is known.
+    #[default]
+    Inner,
+    /// Ready to reject: the inner service was not asked.
+    Reject,
+}
+
+/// Whether the inner service's failure to become ready has been counted. It may go on failing for as long as somebody
+/// polls; that is one failure.
+#[derive(Debug, Default)]
+pub(super) struct Unready {
+    counted: bool,
+}
+
+impl Unready {
+    /// Counts it, in closed only: it is no probe's verdict.
+    pub(super) fn count(&mut self, breaker: &CircuitBreaker) {
+        if mem::replace(&mut self.counted, true) || breaker.state() != State::Closed {
+            return;
+        }
+        if let Ok(permit) = breaker.acquire() {
+            let outcome = if permit.is_probe() { Outcome::Ignored } else { Outcome::Failure };
+            permit.report(outcome);
+        }
+    }
+}
+
+impl<S, C, M, K> CircuitBreakerService<S, C, M, K> {
+    pub(super) fn new(inner: S, classify: C, mode: M, select: K) -> Self {
+        Self { inner, classify, mode, select, readiness: Readiness::default(), unready: Unready::default() }
+    }
+
+    /// Returns the inner service.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns the inner service, to change it.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the inner service by value.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, C, M> CircuitBreakerService<S, C, M, One> {
+    /// Returns the breaker.
+    #[must_use]
+    pub const fn breaker(&self) -> &CircuitBreaker {
+        &self.select.breaker
+    }
+}
+
+impl<S: Clone, C: Clone, M: Clone, K: Clone> Clone for CircuitBreakerService<S, C, M, K> {
+    /// Readiness belongs to the instance that was polled: a clone has to be polled itself.
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), self.classify.clone(), self.mode.clone(), self.select.clone())
+    }
+}
+
+impl<S, C, M, K, Req> Service<Req> for CircuitBreakerService<S, C, M, K>
+where
+    S: Service<Req>,
+    S::Error: 'static,
+    C: Classify<S::Response, S::Error> + Clone,
+    M: OnReject<Req, S::Response, S::Error>,
+    K: Select<Req>,
+{
+    type Response = S::Response;
+    type Error = M::Error;
+    type Future = ResponseFuture<S::Future, M::Future, C, fn(Req) -> M>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        if let Some(breaker) = self.select.one()
+            && breaker.core().would_reject()
+        {
+            self.readiness = Readiness::Reject;
+            return Poll::Ready(Ok(()));
+        }
+        self.readiness = Readiness::Inner;
+        self.inner.poll_ready(cx).map_err(|error| {
+            if let Some(breaker) = self.select.one() {
+                self.unready.count(breaker);
+            }
+            M::error(error)
+        })
+    }
+
+    #[inline]
+    fn call(&mut self, request: Req) -> Self::Future {
+        let acquired = match (mem::take(&mut self.readiness), self.select.one()) {
+            (Readiness::Reject, Some(breaker)) => Some(Err(breaker.core().reject_unready())),
+            _ => self.select.acquire(&request),
+        };
+        match acquired {
+            Some(Ok(permit)) => {
+                // If this panics, the permit is dropped while the thread panics, which is a failure.
+                let response = self.inner.call(request);
+                ResponseFuture::guarded(Guarded::new(response, permit, self.classify.clone()))
+            }
+            Some(Err(rejected)) => ResponseFuture::rejected(self.mode.reject(request, rejected)),
+            None => ResponseFuture::unguarded(self.inner.call(request)),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Backpressure instead of rejections.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::service::Unready;
+use crate::breaker::{CircuitBreaker, Guarded, Permit, Rejected, Waiter};
+use crate::classify::{Classify, Errors};
+use crate::error::BoxError;
+
+/// Makes a service wait while its circuit is open. Made by
+/// [`wait_when_open`](super::CircuitBreakerLayer::wait_when_open).
+#[derive(Clone, Debug)]
+pub struct WaitLayer<C = Errors> {
+    pub(super) classify: C,
+    pub(super) breaker: CircuitBreaker,
+}
+
+impl<C> WaitLayer<C> {
+    /// Returns the breaker.
+    #[must_use]
+    pub const fn breaker(&self) -> &CircuitBreaker {
+        &self.breaker
+    }
+}
+
+impl<S, C: Clone> Layer<S> for WaitLayer<C> {
+    type Service = WaitService<S, C>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        WaitService::new(inner, self.classify.clone(), self.breaker.clone())
+    }
+}
+
+/// A service that is not ready while its circuit is open. Made by [`WaitLayer`].
+#[derive(Debug)]
+pub struct WaitService<S, C = Errors> {
+    inner: S,
+    classify: C,
+    waiter: Waiter,
+    /// The place that readiness promised.
+    reserved: Option<Permit>,
+    unready: Unready,
+}
+
+impl<S, C> WaitService<S, C> {
+    fn new(inner: S, classify: C, breaker: CircuitBreaker) -> Self {
+        Self { inner, classify, waiter: Waiter::new(breaker), reserved: None, unready: Unready::default() }
+    }
+
+    /// Returns the breaker.
+    #[must_use]
+    pub const fn breaker(&self) -> &CircuitBreaker {
+        self.waiter.breaker()
+    }
+
+    /// Returns the inner service.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+}
+
+impl<S: Clone, C: Clone> Clone for WaitService<S, C> {
+    /// A clone has no place of its own until it is polled.
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), self.classify.clone(), self.breaker().clone())
+    }
+}
+
+impl<S, C, Req> Service<Req> for WaitService<S, C>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError> + 'static,
+    C: Classify<S::Response, S::Error> + Clone,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = WaitFuture<S::Future, C>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        // A place may have been taken back since an earlier poll; only a fresh one is a promise.
+        self.reserved = self.reserved.take().filter(Permit::is_current);
+        if self.reserved.is_none() {
+            self.reserved = Some(ready!(self.waiter.poll_reserve(cx)));
+        }
+        self.inner.poll_ready(cx).map_err(|error| {
+            self.reserved = None;
+            self.unready.count(self.waiter.breaker());
+            error.into()
+        })
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let reserved = self.reserved.take().and_then(Permit::begin);
+        match reserved.map_or_else(|| self.breaker().acquire(), Ok) {
+            Ok(permit) => {
+                let response = self.inner.call(request);
+                WaitFuture {
+                    state: WaitState::Guarded { inner: Guarded::new(response, permit, self.classify.clone()) },
+                }
+            }
+            Err(rejected) => WaitFuture { state: WaitState::Rejected { rejected: Some(rejected) } },
+        }
+    }
+}
+
+pin_project! {
+    /// The response of a [`WaitService`].
+    #[derive(Debug)]
+    pub struct WaitFuture<F, C> {
+        #[pin]
+        state: WaitState<F, C>,
+    }
+}
+
+pin_project! {
+    #[derive(Debug)]
+    #[project = WaitStateProj]
+    enum WaitState<F, C> {
+        // The call goes through; its outcome is reported.
+        Guarded { #[pin] inner: Guarded<F, C> },
+        // The circuit opened between readiness and call.
+        Rejected { rejected: Option<Rejected> },
+    }
+}
+
+impl<F, C, Res, Err> Future for WaitFuture<F, C>
+where
+    F: Future<Output = Result<Res, Err>>,
+    C: Classify<Res, Err>,
+    Err: Into<BoxError> + 'static,
+{
+    type Output = Result<Res, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            WaitStateProj::Guarded { inner } => inner.poll(cx).map_err(Into::into),
+            WaitStateProj::Rejected { rejected } => match rejected.take() {
+                Some(rejected) => Poll::Ready(Err(rejected.into())),
+                None => Poll::Pending,
+            },
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The Tower faces of what the crate decides.
+
+pub mod circuit_breaker;

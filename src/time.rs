@@ -1,0 +1,57 @@
+//! Points in time as plain numbers, so that the rules need no clock.
+
+use std::time::Duration;
+
+/// A point in time: nanoseconds since an origin that the clock chose.
+///
+/// Arithmetic saturates at both ends: a clock that steps back or a cooldown of ten thousand years can stretch a wait,
+/// never overflow. Only timestamps of one [`Clock`](crate::Clock) are comparable.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::Timestamp;
+///
+/// let t = Timestamp::from_nanos(5) + Duration::from_nanos(10);
+/// assert_eq!(t.as_nanos(), 15);
+/// assert_eq!(t.since(Timestamp::from_nanos(20)), Duration::ZERO);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The origin of the clock.
+    pub const ZERO: Self = Self(0);
+    /// The last point in time there is; as a deadline it means "never".
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// Makes a timestamp from nanoseconds since the clock's origin.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Returns the nanoseconds since the clock's origin.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Returns the time that has passed since `earlier`; zero when `earlier` is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl std::ops::Add<Duration> for Timestamp {
+    type Output = Self;
+
+    fn add(self, after: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(after)))
+    }
+}
+
+/// A duration in whole nanoseconds; 584 years and more are all the same.
+pub(crate) fn nanos(d: Duration) -> u64 {
+    u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
+}

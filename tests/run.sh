@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# Runs every test of the crate, and needs nothing but a Rust toolchain.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+usage() {
+    cat <<'TEXT'
+usage: ./tests/run.sh
+
+Runs all tests of the crate, in three steps: with default features, with all
+features, and the examples in the documentation. Stops at the first step that
+fails and prints how to run it alone. Uses cargo-nextest when it is installed.
+TEXT
+}
+
+case ${1:-} in
+'') ;;
+-h | --help)
+    usage
+    exit 0
+    ;;
+*)
+    usage >&2
+    exit 2
+    ;;
+esac
+
+bold='' red='' green='' plain=''
+if [[ -t 1 && -z ${NO_COLOR:-} ]]; then
+    bold=$'\e[1m' red=$'\e[31m' green=$'\e[32m' plain=$'\e[0m'
+fi
+
+stop() {
+    printf '%s\n' "$@" >&2
+    exit 1
+}
+
+# Straight after its installation, rustup's directory is not yet on the PATH of
+# a shell that was already open.
+if ! command -v cargo >/dev/null && [[ -x ${CARGO_HOME:-$HOME/.cargo}/bin/cargo ]]; then
+    PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
+fi
+if ! command -v cargo >/dev/null || ! command -v rustc >/dev/null; then
+    stop "Rust is missing: cargo or rustc was not found." \
+        "Install it from https://rustup.rs, or with your package manager (the package is" \
+        "mostly called 'rustup' or 'cargo'), open a new shell, and run this again."
+fi
+
+# Distributions often carry an old Rust, whose own complaint about the edition
+# says little about the way out.
+wanted=$(sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' Cargo.toml)
+found=$(rustc --version | sed -n 's/^rustc \([0-9.]*\).*/\1/p')
+wanted_minor=$(cut -d. -f2 <<<"$wanted")
+found_minor=$(cut -d. -f2 <<<"$found")
+if [[ -n $wanted_minor && -n $found_minor ]] && ((found_minor < wanted_minor)); then
+    stop "Rust $wanted or newer is needed, this is $found." \
+        "With rustup: rustup update stable"
+fi
+
+# Rust links with the system's C compiler. A toolchain made for Windows' own
+# linker finds that by itself.
+case $(uname -s) in
+MINGW* | MSYS* | CYGWIN*) ;;
+*)
+    if ! command -v cc >/dev/null; then
+        stop "A linker is missing: 'cc' was not found, and Rust needs one to build anything." \
+            "Debian, Ubuntu: apt-get install gcc libc6-dev    Fedora: dnf install gcc" \
+            "Alpine: apk add build-base                       macOS: xcode-select --install"
+    fi
+    ;;
+esac
+
+number=0
+steps=3
+
+step() {
+    local name=$1
+    shift
+    number=$((number + 1))
+    echo "$bold==> $number/$steps $name: $*$plain"
+    if ! "$@"; then
+        stop "${red}==> failed: $name${plain}" "    run it alone: $*"
+    fi
+}
+
+step "tests, default features" cargo test --locked
+
+# Nextest gives each test a process and a time limit, but can't run doctests.
+if cargo nextest --version >/dev/null 2>&1; then
+    step "tests, all features" cargo nextest run --locked --all-features
+else
+    step "tests, all features" cargo test --locked --all-features --lib --tests
+fi
+
+step "documentation examples" cargo test --locked --all-features --doc
+
+echo "${green}==> all $steps steps passed in $SECONDS s$plain"
