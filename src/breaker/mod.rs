@@ -9,6 +9,8 @@ mod events;
 mod guarded;
 mod handle;
 mod hub;
+#[cfg(all(test, fusebox_loom))]
+mod loom_tests;
 mod pending;
 mod permit;
 mod registry;
