@@ -26,6 +26,11 @@ impl CircuitBreakerConfigBuilder {
         Self { name, detector, settings }
     }
 
+    pub(super) fn from_config(config: CircuitBreakerConfig) -> Self {
+        let CircuitBreakerConfig { name, detector, settings } = config;
+        Self { name: name.to_string(), detector, settings: Arc::unwrap_or_clone(settings) }
+    }
+
     pub(super) fn defaults() -> (Box<dyn Detector>, Settings) {
         (Box::new(detect::failures(5).within(Duration::from_secs(60))), Settings::default())
     }

@@ -21,6 +21,23 @@ use crate::circuit::Detector;
 /// # Ok::<(), fusebox::ConfigError>(())
 /// ```
 ///
+/// With the feature `serde` it comes from any format and, by crates such as `config` or `figment`, from the
+/// environment; durations carry their unit and unknown fields are refused:
+///
+/// ```toml
+/// name = "payments"
+/// cooldown = { min = "5s", max = "5m" }     # or "30s"
+/// probes = { needed = 3, of = 5, concurrent = 2, deadline = "30s" }
+/// abandoned_after = "10s"
+///
+/// [detector]                                # failures, failure_rate, slow_call_rate, consecutive_failures,
+/// type = "any"                              # any, all; also c-breaker's time_based, sliding_window, combined
+/// of = [
+///     { type = "failure_rate", rate = 0.5, of_last = 100, min_calls = 20 },
+///     { type = "slow_call_rate", rate = 0.8, slower_than = "2s", within = "60s" },
+/// ]
+/// ```
+///
 /// # Default
 ///
 /// | setting | default |
@@ -53,6 +70,11 @@ impl CircuitBreakerConfig {
     #[must_use]
     pub fn builder(name: impl Into<String>) -> CircuitBreakerConfigBuilder {
         CircuitBreakerConfigBuilder::new(name.into())
+    }
+
+    /// Goes on building, for example to add listeners to a configuration that came from a file.
+    pub fn into_builder(self) -> CircuitBreakerConfigBuilder {
+        CircuitBreakerConfigBuilder::from_config(self)
     }
 
     /// Returns the name.

@@ -3,6 +3,8 @@
 mod builder;
 mod call;
 mod config;
+#[cfg(feature = "serde")]
+mod config_file;
 mod core;
 mod event;
 mod events;

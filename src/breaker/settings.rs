@@ -9,7 +9,7 @@ use crate::circuit::{Rules, State};
 use crate::clock::ClockSource;
 
 /// What breakers of one configuration have in common; a registry shares it between them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Settings {
     pub(super) rules: Rules,
     pub(super) clock: ClockSource,

@@ -4,6 +4,8 @@
 //! the shell in `breaker` moves data in and out of it.
 
 mod cooldown;
+#[cfg(all(test, not(fusebox_loom)))]
+mod decision_table;
 pub mod detector;
 mod evidence;
 mod machine;

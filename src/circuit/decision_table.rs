@@ -1,0 +1,203 @@
+//! The decision table of ARCHITECTURE.md, made by asking the machine.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::detector::{Detector, failures, slow_call_rate};
+use super::{
+    Decision, Fact, Generation, Input, Machine, Moment, Outcome, Override, RejectReason, Rules, State, Ticket,
+};
+use crate::time::Timestamp;
+
+const S: Duration = Duration::from_secs(1);
+
+/// A machine in a state, and the ticket of a call that this generation admitted, if it admits any.
+struct Case {
+    machine: Machine,
+    rules: Rules,
+    ticket: Option<Ticket>,
+    now: Timestamp,
+}
+
+impl Case {
+    /// Closed with one failure in the window; the second of the last four trips.
+    fn closed() -> Self {
+        let detector = failures(2).of_last(4).or(slow_call_rate(0.5).slower_than(S).of_last(4).min_calls(2));
+        let rules = Rules { abandoned_after: Some(10 * S), slow_after: detector.slow_after(), ..Rules::default() };
+        let machine = Machine::new(Box::new(detector), &rules, Generation::new(1), Timestamp::ZERO);
+        let mut case = Self { machine, rules, ticket: None, now: Timestamp::ZERO };
+        case.ask();
+        case.report(Outcome::Failure, None);
+        case
+    }
+
+    fn open() -> Self {
+        let mut case = Self::closed();
+        case.step(Input::Trip);
+        case.ticket = None;
+        case
+    }
+
+    fn cooled() -> Self {
+        let mut case = Self::open();
+        case.now = case.now + 30 * S;
+        case
+    }
+
+    fn probing() -> Self {
+        let mut case = Self::cooled();
+        case.ask();
+        case
+    }
+
+    fn half_open() -> Self {
+        let mut case = Self::probing();
+        case.report(Outcome::Ignored, None);
+        case
+    }
+
+    fn held(order: Override) -> Self {
+        let mut case = Self::closed();
+        case.step(Input::Override(order));
+        case.ticket = None;
+        case.ask();
+        case.report(Outcome::Failure, None);
+        case
+    }
+
+    fn step(&mut self, input: Input) -> (Decision, Vec<Fact>) {
+        let step = self.machine.step(&self.rules, input, Moment { now: self.now, draw: 0.5 });
+        (step.decision, step.facts.iter().collect())
+    }
+
+    fn ask(&mut self) -> (Decision, Vec<Fact>) {
+        let answer = self.step(Input::Acquire { reserve: false });
+        if let Decision::Admitted(ticket) = answer.0 {
+            self.ticket = Some(ticket);
+        }
+        answer
+    }
+
+    fn report(&mut self, outcome: Outcome, took: Option<Duration>) -> Option<(Decision, Vec<Fact>)> {
+        let ticket = self.ticket?;
+        Some(self.step(Input::Report { ticket, outcome, took }))
+    }
+}
+
+type Make = fn() -> Case;
+type Act = fn(&mut Case) -> Option<(Decision, Vec<Fact>)>;
+
+const STATES: [(&str, Make); 8] = [
+    ("closed", Case::closed),
+    ("open", Case::open),
+    ("open, cooldown over", Case::cooled),
+    ("half-open, place free", Case::half_open),
+    ("half-open, probe out", Case::probing),
+    ("forced open", || Case::held(Override::force_open("x"))),
+    ("disabled", || Case::held(Override::disable("x"))),
+    ("dry run", || Case::held(Override::dry_run("x"))),
+];
+
+const INPUTS: [(&str, Act); 15] = [
+    ("a call asks", |case| Some(case.ask())),
+    ("its call succeeds", |case| case.report(Outcome::Success, Some(S / 2))),
+    ("its call fails: the second failure", |case| case.report(Outcome::Failure, Some(S / 2))),
+    ("its call is slow", |case| case.report(Outcome::Success, Some(S))),
+    ("its call is ignored", |case| case.report(Outcome::Ignored, Some(S / 2))),
+    ("its call is cancelled", |case| case.report(Outcome::Cancelled, Some(S / 2))),
+    ("its call is cancelled after `abandoned_after`", |case| case.report(Outcome::Cancelled, Some(10 * S))),
+    ("a call of an earlier generation fails", |case| {
+        let ticket = Ticket { generation: Generation::new(0), lease: None };
+        Some(case.step(Input::Report { ticket, outcome: Outcome::Failure, took: None }))
+    }),
+    ("the probe's deadline passes, a call asks", |case| {
+        case.now = case.now + 30 * S;
+        (case.machine.state() == State::HalfOpen).then(|| case.ask())
+    }),
+    ("`trip()`", |case| Some(case.step(Input::Trip))),
+    ("`reset()`", |case| Some(case.step(Input::Reset))),
+    ("`Override::force_open`", |case| Some(case.step(Input::Override(Override::force_open("y"))))),
+    ("`Override::disable`", |case| Some(case.step(Input::Override(Override::disable("y"))))),
+    ("`Override::dry_run`", |case| Some(case.step(Input::Override(Override::dry_run("y"))))),
+    ("`resume()`", |case| Some(case.step(Input::Resume))),
+];
+
+fn cell(make: Make, act: Act) -> String {
+    let mut case = make();
+    let before = case.machine.generation();
+    // An outcome needs a call that this generation admitted and that has not reported.
+    case.ticket = case.ticket.filter(|ticket| ticket.generation == before);
+    if let (State::HalfOpen, Some(ticket)) = (case.machine.state(), case.ticket)
+        && case.machine.free_probes(&case.rules) > 0
+        && ticket.lease.is_some()
+    {
+        case.ticket = None;
+    }
+    let counts = |case: &Case| (case.machine.tallies(case.now), case.machine.free_probes(&case.rules));
+    let (tallies, free) = counts(&case);
+    let Some((decision, facts)) = act(&mut case) else { return "–".into() };
+    let mut text = match decision {
+        Decision::Admitted(Ticket { lease: Some(_), .. }) => "probe".to_owned(),
+        Decision::Admitted(_) => "admit".to_owned(),
+        Decision::Rejected { reason, until } => {
+            let why = match reason {
+                RejectReason::Open => "reject: open",
+                RejectReason::ProbesBusy => "reject: probes busy",
+                RejectReason::ForcedOpen => "reject: forced open",
+                RejectReason::NotReady => "reject: not ready",
+            };
+            let when = until.map(|until| format!(", {:?} left", until.since(case.now))).unwrap_or_default();
+            format!("{why}{when}")
+        }
+        Decision::Overridden => "refused".to_owned(),
+        Decision::Done | Decision::Stale | Decision::Busy => String::new(),
+    };
+    for fact in facts {
+        let separator = if text.is_empty() { "" } else { "; " };
+        let happened = match fact {
+            Fact::Transition(t) if t.from == t.to => format!("{} ({})", t.to, t.reason),
+            Fact::Transition(t) => format!("→ {} ({})", t.to, t.reason),
+            Fact::WouldOpen(tally) => format!("would have opened ({tally})"),
+            Fact::DetectorPanicked => "detector panicked".to_owned(),
+        };
+        write!(text, "{separator}{happened}").expect("a string");
+    }
+    if !text.is_empty() {
+        return text;
+    }
+    match counts(&case) {
+        (now, _) if now != tallies => "counted",
+        (_, now) if now > free => "gives its place back",
+        _ => "nothing",
+    }
+    .into()
+}
+
+fn table() -> String {
+    let mut text = String::from("| |");
+    STATES.iter().for_each(|(state, _)| write!(text, " {state} |").expect("a string"));
+    text.push_str("\n|---|");
+    STATES.iter().for_each(|_| text.push_str("---|"));
+    for (input, act) in INPUTS {
+        write!(text, "\n| {input} |").expect("a string");
+        STATES.iter().for_each(|(_, make)| write!(text, " {} |", cell(*make, act)).expect("a string"));
+    }
+    text.push('\n');
+    text
+}
+
+/// Fails when ARCHITECTURE.md is not what the machine does; `FUSEBOX_BLESS=1` writes the table anew.
+#[test]
+fn architecture_md_holds_the_decision_table() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/ARCHITECTURE.md");
+    let (begin, end) = ("<!-- decision table: begin -->\n", "<!-- decision table: end -->");
+    let text = std::fs::read_to_string(path).expect("ARCHITECTURE.md");
+    let (head, rest) = text.split_once(begin).expect("the begin mark");
+    let (old, tail) = rest.split_once(end).expect("the end mark");
+    let new = table();
+    if std::env::var_os("FUSEBOX_BLESS").is_some() {
+        std::fs::write(path, format!("{head}{begin}{new}{end}{tail}")).expect("ARCHITECTURE.md can be written");
+    } else {
+        assert_eq!(old, new, "ARCHITECTURE.md is out of date: run with FUSEBOX_BLESS=1");
+    }
+}

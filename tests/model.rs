@@ -1,0 +1,544 @@
+//! The breaker against an independent model: naive, slow, and written from the documentation.
+//!
+//! Random schedules of calls, clock steps, commands and overrides; after every step both must agree on the decision, the
+//! state, the generation and the counts. The schedules are steered so that most pass through half-open.
+#![expect(clippy::expect_used, clippy::print_stdout, reason = "test code")]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use fusebox::{
+    CircuitBreaker, CircuitBreakerConfig, Cooldown, ManualClock, Outcome, Override, Permit, Probes, RejectReason,
+    State, detect,
+};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+// ── what is tried ───────────────────────────────────────────────────────────
+#[derive(Clone, Copy, Debug)]
+enum Rule {
+    Within { failures: u32, ms: u64 },
+    OfLast { failures: u32, calls: u32, min: u32 },
+    Rate { percent: u32, calls: u32, min: u32 },
+    RateWithin { percent: u32, ms: u64, min: u32 },
+    Slow { percent: u32, calls: u32 },
+    Consecutive { failures: u32 },
+}
+
+#[derive(Clone, Debug)]
+struct Setup {
+    rules: Vec<Rule>,
+    all: bool,
+    cooldown: (u64, u64),
+    needed: u32,
+    of: u32,
+    concurrent: u32,
+    deadline: u64,
+    abandoned: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Acquire,
+    End(usize, Ended),
+    Advance(u64),
+    ToCooldownEnd,
+    Burst(u8),
+    Trip,
+    Reset,
+    Hold(Kind, Option<u64>),
+    Resume,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ended {
+    Success,
+    Failure,
+    Ignored,
+    Dropped,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    ForceOpen,
+    Disable,
+    DryRun,
+}
+
+const SLOW: u64 = 400;
+
+fn rule() -> impl Strategy<Value = Rule> {
+    prop_oneof![
+        (1..5_u32, 500..6000_u64).prop_map(|(failures, ms)| Rule::Within { failures, ms }),
+        (1..7_u32, 1..4_u32, 1..7_u32).prop_map(|(calls, failures, min)| Rule::OfLast {
+            failures: failures.min(calls),
+            calls,
+            min: min.min(calls)
+        }),
+        (20..101_u32, 1..8_u32, 1..8_u32).prop_map(|(percent, calls, min)| Rule::Rate {
+            percent,
+            calls,
+            min: min.min(calls)
+        }),
+        (20..101_u32, 500..6000_u64, 1..5_u32).prop_map(|(percent, ms, min)| Rule::RateWithin { percent, ms, min }),
+        (30..101_u32, 1..6_u32).prop_map(|(percent, calls)| Rule::Slow { percent, calls }),
+        (1..5_u32).prop_map(|failures| Rule::Consecutive { failures }),
+    ]
+}
+
+fn setup() -> impl Strategy<Value = Setup> {
+    let rules = prop_oneof![4 => prop::collection::vec(rule(), 1), 2 => prop::collection::vec(rule(), 2)];
+    let cooldown = prop_oneof![(0..3000_u64).prop_map(|ms| (ms, ms)), (200..1500_u64).prop_map(|ms| (ms, ms * 6))];
+    let probes = (1..4_u32, 1..4_u32).prop_map(|(a, b)| (a.min(b), a.max(b)));
+    (rules, any::<bool>(), cooldown, probes, 1..4_u32, 1000..9000_u64, prop::option::of(300..3000_u64)).prop_map(
+        |(rules, all, cooldown, (needed, of), concurrent, deadline, abandoned)| Setup {
+            rules,
+            all,
+            cooldown,
+            needed,
+            of,
+            concurrent,
+            deadline,
+            abandoned,
+        },
+    )
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let ended = prop_oneof![
+        6 => Just(Ended::Success), 8 => Just(Ended::Failure), 1 => Just(Ended::Ignored), 1 => Just(Ended::Dropped)
+    ];
+    let kind = prop_oneof![Just(Kind::ForceOpen), Just(Kind::Disable), Just(Kind::DryRun)];
+    prop_oneof![
+        30 => Just(Op::Acquire),
+        30 => (any::<usize>(), ended).prop_map(|(i, e)| Op::End(i, e)),
+        12 => prop_oneof![0..50_u64, 0..2000_u64, 0..20_000_u64].prop_map(Op::Advance),
+        8 => Just(Op::ToCooldownEnd),
+        6 => (1..7_u8).prop_map(Op::Burst),
+        1 => Just(Op::Trip),
+        1 => Just(Op::Reset),
+        1 => (kind, prop::option::of(0..4000_u64)).prop_map(|(k, d)| Op::Hold(k, d)),
+        2 => Just(Op::Resume),
+    ]
+}
+
+// ── the model ───────────────────────────────────────────────────────────────
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    at: u64,
+    failed: bool,
+    took: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ticket {
+    generation: u64,
+    probe: Option<u64>,
+    started: u64,
+}
+
+#[derive(Debug)]
+struct Model {
+    setup: Setup,
+    now: u64,
+    state: State,
+    generation: u64,
+    since: u64,
+    seen: Vec<Seen>,
+    until: u64,
+    cooldown: u64,
+    openings: u32,
+    /// (succeeded, failed)
+    results: (u32, u32),
+    /// (lease, deadline)
+    leases: Vec<(u64, u64)>,
+    next_lease: u64,
+    fruitless_since: Option<u64>,
+    held: Option<(Kind, u64)>,
+    was_half_open: bool,
+}
+
+fn rate(bad: usize, calls: usize, percent: u32) -> bool {
+    calls > 0 && bad as f64 / calls as f64 >= f64::from(percent) / 100.0
+}
+
+impl Model {
+    fn new(setup: Setup, generation: u64) -> Self {
+        Self {
+            setup,
+            now: 0,
+            state: State::Closed,
+            generation,
+            since: 0,
+            seen: Vec::new(),
+            until: 0,
+            cooldown: 0,
+            openings: 0,
+            results: (0, 0),
+            leases: Vec::new(),
+            next_lease: 0,
+            fruitless_since: None,
+            held: None,
+            was_half_open: false,
+        }
+    }
+
+    /// (bad, calls) as the rule sees them.
+    fn counts(&self, rule: Rule) -> (usize, usize) {
+        let last = |n: u32| &self.seen[self.seen.len().saturating_sub(n as usize)..];
+        let of = |calls: &[Seen], bad: &dyn Fn(&Seen) -> bool| (calls.iter().filter(|s| bad(s)).count(), calls.len());
+        match rule {
+            Rule::Within { ms, .. } => {
+                let bad = self.seen.iter().filter(|s| s.failed && self.now - s.at < ms).count();
+                (bad, bad)
+            }
+            Rule::OfLast { calls, .. } | Rule::Rate { calls, .. } => of(last(calls), &|s| s.failed),
+            Rule::Slow { calls, .. } => of(last(calls), &|s| s.took >= SLOW),
+            Rule::Consecutive { .. } => {
+                let run = self.seen.iter().rev().take_while(|s| s.failed).count();
+                (run, run)
+            }
+            Rule::RateWithin { ms, .. } => {
+                // Slots of a power of two of nanoseconds, at most a sixteenth of the window.
+                let (ns, now) = (ms * 1_000_000, self.now * 1_000_000);
+                let width = 1_u64 << (ns / 16).ilog2();
+                let within: Vec<Seen> =
+                    self.seen.iter().filter(|s| now - s.at * 1_000_000 / width * width < ns).copied().collect();
+                of(&within, &|s| s.failed)
+            }
+        }
+    }
+
+    fn detects(&self) -> bool {
+        let verdict = |rule: &Rule| {
+            let (bad, calls) = self.counts(*rule);
+            match *rule {
+                Rule::Within { failures, .. } | Rule::Consecutive { failures } => bad >= failures as usize,
+                Rule::OfLast { failures, min, .. } => calls >= min as usize && bad >= failures as usize,
+                Rule::Rate { percent, min, .. } | Rule::RateWithin { percent, min, .. } => {
+                    calls >= min as usize && rate(bad, calls, percent)
+                }
+                Rule::Slow { percent, calls: n } => calls >= n.min(5) as usize && rate(bad, calls, percent),
+            }
+        };
+        if self.setup.all { self.setup.rules.iter().all(verdict) } else { self.setup.rules.iter().any(verdict) }
+    }
+
+    fn looks_at_slowness(&self) -> bool {
+        self.setup.rules.iter().any(|rule| matches!(rule, Rule::Slow { .. }))
+    }
+
+    fn go(&mut self, state: State) {
+        self.state = state;
+        self.generation += 1;
+        self.since = self.now;
+        if state != State::HalfOpen {
+            self.leases.clear();
+        }
+        if state == State::Closed {
+            self.seen.clear();
+        }
+        self.was_half_open |= state == State::HalfOpen;
+    }
+
+    fn open(&mut self) {
+        let (min, max) = self.setup.cooldown;
+        let healthy_period = if min == max { 0 } else { max };
+        if self.state == State::Closed && self.now - self.since >= healthy_period {
+            self.openings = 0;
+        }
+        self.cooldown = (0..self.openings).fold(min, |ms, _| (ms * 2).min(max));
+        self.openings += 1;
+        self.until = self.now + self.cooldown;
+        self.go(State::Open);
+    }
+
+    fn expire_hold(&mut self) {
+        if self.held.is_some_and(|(_, until)| until <= self.now) {
+            self.held = None;
+            self.go(State::Closed);
+        }
+    }
+
+    fn end_round(&mut self) {
+        if self.state != State::HalfOpen {
+            return;
+        }
+        let expired = self.leases.iter().filter(|(_, deadline)| *deadline <= self.now).count() as u32;
+        self.leases.retain(|(_, deadline)| *deadline > self.now);
+        self.results.1 += expired;
+        if expired > 0 {
+            self.fruitless_since = None;
+        }
+        let patience = (self.cooldown * 10).max(60_000).max(self.setup.deadline * 2);
+        let fruitless = self.fruitless_since.is_some_and(|since| self.now - since >= patience);
+        if self.results.1 > self.setup.of - self.setup.needed || fruitless {
+            self.open();
+        }
+    }
+
+    fn acquire(&mut self) -> Result<Ticket, (RejectReason, Option<u64>)> {
+        self.expire_hold();
+        let ticket = |model: &Self, probe| Ticket { generation: model.generation, probe, started: model.now };
+        match self.held {
+            Some((Kind::ForceOpen, until)) => {
+                let left = (until < u64::MAX).then(|| until - self.now);
+                return Err((RejectReason::ForcedOpen, left));
+            }
+            Some(_) => return Ok(ticket(self, None)),
+            None => {}
+        }
+        self.end_round();
+        match self.state {
+            State::Closed => return Ok(ticket(self, None)),
+            State::Open if self.now < self.until => return Err((RejectReason::Open, Some(self.until - self.now))),
+            State::Open => {
+                self.results = (0, 0);
+                self.fruitless_since = None;
+                self.go(State::HalfOpen);
+            }
+            State::HalfOpen => {}
+        }
+        if self.leases.len() >= self.setup.concurrent as usize {
+            return Err((RejectReason::ProbesBusy, None));
+        }
+        self.next_lease += 1;
+        self.leases.push((self.next_lease, self.now + self.setup.deadline));
+        self.fruitless_since.get_or_insert(self.now);
+        Ok(ticket(self, Some(self.next_lease)))
+    }
+
+    fn end(&mut self, ticket: Ticket, ended: Ended) {
+        if ticket.generation != self.generation {
+            return;
+        }
+        let took = self.now - ticket.started;
+        let failed = match ended {
+            Ended::Success => Some(false),
+            Ended::Failure => Some(true),
+            Ended::Ignored => None,
+            Ended::Dropped => self.setup.abandoned.filter(|limit| took >= *limit).map(|_| true),
+        };
+        let slow = failed.is_some() && self.looks_at_slowness() && took >= SLOW;
+        if let Some(lease) = ticket.probe {
+            self.end_round();
+            if ticket.generation != self.generation {
+                return;
+            }
+            let Some(place) = self.leases.iter().position(|(id, _)| *id == lease) else { return };
+            self.leases.remove(place);
+            let Some(failed) = failed else { return };
+            self.fruitless_since = None;
+            if failed || slow {
+                self.results.1 += 1;
+            } else {
+                self.results.0 += 1;
+            }
+            if self.results.0 >= self.setup.needed {
+                self.go(State::Closed);
+            } else if self.results.1 > self.setup.of - self.setup.needed {
+                self.open();
+            }
+            return;
+        }
+        let Some(failed) = failed else { return };
+        if matches!(self.held, Some((Kind::Disable, _))) {
+            return;
+        }
+        self.seen.push(Seen { at: self.now, failed, took });
+        if (failed || slow) && self.detects() {
+            if self.held.is_some() {
+                self.seen.clear();
+            } else {
+                self.open();
+            }
+        }
+    }
+
+    fn command(&mut self, f: impl FnOnce(&mut Self)) -> bool {
+        self.expire_hold();
+        if self.held.is_none() {
+            f(self);
+        }
+        self.held.is_none()
+    }
+}
+
+// ── the breaker under test ──────────────────────────────────────────────────
+fn breaker(setup: &Setup, clock: &ManualClock) -> CircuitBreaker {
+    use fusebox::{Combined, Detector};
+    let ms = Duration::from_millis;
+    let detectors = setup.rules.iter().map(|rule| -> Box<dyn Detector> {
+        let share = |percent: u32| f64::from(percent) / 100.0;
+        match *rule {
+            Rule::Within { failures, ms: d } => Box::new(detect::failures(failures).within(ms(d))),
+            Rule::OfLast { failures, calls, min } => Box::new(detect::failures(failures).of_last(calls).min_calls(min)),
+            Rule::Rate { percent, calls, min } => {
+                Box::new(detect::failure_rate(share(percent)).of_last(calls).min_calls(min))
+            }
+            Rule::RateWithin { percent, ms: d, min } => {
+                Box::new(detect::failure_rate(share(percent)).within(ms(d)).min_calls(min))
+            }
+            Rule::Slow { percent, calls } => {
+                Box::new(detect::slow_call_rate(share(percent)).slower_than(ms(SLOW)).of_last(calls))
+            }
+            Rule::Consecutive { failures } => Box::new(detect::consecutive_failures(failures)),
+        }
+    });
+    let detector = if setup.all { Combined::all(detectors) } else { Combined::any(detectors) };
+    let (min, max) = setup.cooldown;
+    let cooldown =
+        if min == max { Cooldown::fixed(ms(min)) } else { Cooldown::exponential(ms(min)..=ms(max)).jitter(0.0) };
+    let probes = Probes::ratio(setup.needed, setup.of).concurrent(setup.concurrent).deadline(ms(setup.deadline));
+    let mut builder = CircuitBreakerConfig::builder("model").detector(detector).cooldown(cooldown).probes(probes);
+    if let Some(limit) = setup.abandoned {
+        builder = builder.abandoned_after(ms(limit));
+    }
+    CircuitBreaker::new(builder.clock(clock.clone()).build().expect("a valid setup"))
+}
+
+struct Pair {
+    model: Model,
+    breaker: CircuitBreaker,
+    clock: ManualClock,
+    running: Vec<(Permit, Ticket)>,
+}
+
+impl Pair {
+    fn acquire(&mut self) -> Result<(), TestCaseError> {
+        match (self.breaker.acquire(), self.model.acquire()) {
+            (Ok(permit), Ok(ticket)) => {
+                prop_assert_eq!(permit.is_probe(), ticket.probe.is_some());
+                prop_assert_eq!(permit.generation().get(), ticket.generation);
+                self.running.push((permit, ticket));
+            }
+            (Err(rejected), Err((reason, left))) => {
+                prop_assert_eq!(rejected.reason(), reason);
+                prop_assert_eq!(rejected.retry_after(), left.map(Duration::from_millis));
+            }
+            (seen, expected) => prop_assert!(false, "breaker {seen:?}, model {expected:?}"),
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, i: usize, ended: Ended) {
+        if self.running.is_empty() {
+            return;
+        }
+        let (permit, ticket) = self.running.swap_remove(i % self.running.len());
+        match ended {
+            Ended::Success => permit.success(),
+            Ended::Failure => permit.failure(),
+            Ended::Ignored => permit.report(Outcome::Ignored),
+            Ended::Dropped => drop(permit),
+        }
+        self.model.end(ticket, ended);
+    }
+
+    fn advance(&mut self, ms: u64) {
+        self.clock.advance(Duration::from_millis(ms));
+        self.model.now += ms;
+    }
+
+    fn perform(&mut self, op: &Op) -> Result<(), TestCaseError> {
+        match *op {
+            Op::Acquire => self.acquire()?,
+            Op::End(i, ended) => self.end(i, ended),
+            Op::Advance(ms) => self.advance(ms),
+            Op::ToCooldownEnd => {
+                if self.model.state == State::Open && self.model.held.is_none() {
+                    self.advance(self.model.until.saturating_sub(self.model.now));
+                    self.acquire()?;
+                }
+            }
+            Op::Burst(n) => {
+                for _ in 0..n {
+                    let before = self.running.len();
+                    self.acquire()?;
+                    if self.running.len() > before {
+                        self.end(before, Ended::Failure);
+                    }
+                }
+            }
+            Op::Trip => {
+                let done = self.model.command(|model| {
+                    if model.state != State::Open {
+                        model.open();
+                    }
+                });
+                prop_assert_eq!(self.breaker.trip().is_ok(), done);
+            }
+            Op::Reset => {
+                let done = self.model.command(|model| {
+                    model.openings = 0;
+                    model.go(State::Closed);
+                });
+                prop_assert_eq!(self.breaker.reset().is_ok(), done);
+            }
+            Op::Hold(kind, expires) => {
+                let order = match kind {
+                    Kind::ForceOpen => Override::force_open("test"),
+                    Kind::Disable => Override::disable("test"),
+                    Kind::DryRun => Override::dry_run("test"),
+                };
+                let order = expires.map_or(order.clone(), |ms| order.expires_in(Duration::from_millis(ms)));
+                self.breaker.set_override(order);
+                self.model.held = Some((kind, expires.map_or(u64::MAX, |ms| self.model.now + ms)));
+                self.model.seen.clear();
+                self.model.go(if kind == Kind::ForceOpen { State::Open } else { State::Closed });
+            }
+            Op::Resume => {
+                self.breaker.resume();
+                self.model.expire_hold();
+                if self.model.held.take().is_some() {
+                    self.model.go(State::Closed);
+                }
+            }
+        }
+        self.compare()
+    }
+
+    fn compare(&mut self) -> Result<(), TestCaseError> {
+        self.model.expire_hold();
+        prop_assert_eq!(self.breaker.state(), self.model.state);
+        let snapshot = self.breaker.snapshot();
+        prop_assert_eq!(snapshot.state, self.model.state);
+        prop_assert_eq!(snapshot.generation.get(), self.model.generation);
+        prop_assert_eq!(snapshot.openings, self.model.openings);
+        if self.model.state == State::Closed {
+            for (part, rule) in snapshot.detectors.iter().zip(&self.model.setup.rules) {
+                let (bad, calls) = self.model.counts(*rule);
+                prop_assert_eq!(part.tally.count(), bad as u64, "{}", part.rule);
+                prop_assert_eq!(part.tally.calls().unwrap_or(bad as u64), calls as u64, "{}", part.rule);
+            }
+        }
+        if let Some(probes) = snapshot.probes {
+            prop_assert!(probes.in_flight <= self.model.setup.concurrent, "invariant 5");
+            prop_assert_eq!((probes.succeeded, probes.failed), self.model.results);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn the_breaker_agrees_with_the_model() {
+    let (cases, through_half_open) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let mut runner = TestRunner::new(Config { cases: 20_000, failure_persistence: None, ..Config::default() });
+    runner
+        .run(&(setup(), prop::collection::vec(op(), 1..120)), |(setup, ops)| {
+            let clock = ManualClock::new();
+            let breaker = breaker(&setup, &clock);
+            let model = Model::new(setup, breaker.snapshot().generation.get());
+            let mut pair = Pair { model, breaker, clock, running: Vec::new() };
+            for op in &ops {
+                pair.perform(op)?;
+            }
+            cases.fetch_add(1, Ordering::Relaxed);
+            through_half_open.fetch_add(usize::from(pair.model.was_half_open), Ordering::Relaxed);
+            Ok(())
+        })
+        .unwrap_or_else(|failure| std::panic::panic_any(failure.to_string()));
+    let (cases, through) = (cases.into_inner(), through_half_open.into_inner());
+    println!("model: {cases} schedules, {through} of them ({} %) through half-open", 100 * through / cases);
+    assert!(2 * through >= cases, "the schedules must be steered into half-open");
+}
