@@ -1,4 +1,60 @@
 //! Circuit breaking as Tower middleware.
+//!
+//! A circuit breaker watches the calls to a dependency. When too many fail, it *opens* and rejects calls at once, so that
+//! your callers get an answer and the dependency gets a rest; after a *cooldown* it lets a few *probes* through, and
+//! closes when they succeed.
+//!
+//! # First five minutes
+//!
+//! ```
+//! use std::time::Duration;
+//! use fusebox::{detect, CircuitBreakerConfig, CircuitBreakerLayer};
+//! use tower::{service_fn, ServiceBuilder, ServiceExt};
+//!
+//! # futures::executor::block_on(async {
+//! # let client = service_fn(|request: &'static str| async move { Ok::<_, std::io::Error>(request.len()) });
+//! let config = CircuitBreakerConfig::builder("payments") // its identity, in errors, events and metrics
+//!     .detector(detect::failure_rate(0.5).of_last(100).min_calls(20))
+//!     .cooldown(Duration::from_secs(30))
+//!     .build()?; // says which setting is wrong, and what is allowed
+//!
+//! let service = ServiceBuilder::new().layer(CircuitBreakerLayer::new(config)).service(client);
+//! assert_eq!(service.oneshot("charge").await?, 6);
+//! # Ok::<(), fusebox::BoxError>(()) }).unwrap();
+//! ```
+//!
+//! `CircuitBreakerConfig::new("payments")` takes every default: five failures within a minute open the circuit for 30 s,
+//! then one probe decides.
+//!
+//! # Where to go from here
+//!
+//! | you want | look at |
+//! |---|---|
+//! | to understand closed, open, half-open, generations, probes | [`guide`] |
+//! | another rule of when to open | [`detect`], [`Detector`] for one of your own |
+//! | to decide what counts as a failure | [`classify`] |
+//! | an answer other than an error when the circuit is open | the table at [`CircuitBreakerLayer`] |
+//! | a breaker for each host, route, tenant | [`CircuitBreakerLayer::keyed`], [`Registry`] |
+//! | no Tower: futures, closures, synchronous code | [`CircuitBreaker`] |
+//! | to see what it does | [`Snapshot`], [`Event`], [`CircuitBreaker::events`] |
+//! | to take it in hand | [`CircuitBreaker::trip`], [`CircuitBreaker::reset`], [`Override`] |
+//! | time under control in tests | [`ManualClock`], or the feature `testing` for paused Tokio time |
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | brings |
+//! |---|---|
+//! | `http` | [`classify::http`](classify/fn.http.html), `Retry-After`, [`key`](key/index.html), `http::unavailable` |
+//! | `axum` | `key::matched_path`: one breaker per route; includes `http` |
+//! | `serde` | configuration from files, snapshots as data |
+//! | `testing` | the system clock follows `tokio::time`, so paused time works |
+//!
+//! # What it costs
+//!
+//! A healthy call costs two looks at one atomic word: no lock, no allocation, no clock, nothing written. See the README for
+//! figures beside other crates and for the command that measures them.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backoff;
@@ -7,9 +63,10 @@ mod circuit;
 pub mod classify;
 mod clock;
 mod error;
+pub mod guide;
 #[cfg(feature = "http")]
 pub mod http;
-pub mod middleware;
+mod middleware;
 mod sync;
 mod time;
 
@@ -27,5 +84,11 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{BoxError, ConfigError};
 #[cfg(feature = "http")]
 pub use http::key;
+pub use middleware::circuit_breaker;
 pub use middleware::circuit_breaker::{CircuitBreakerLayer, CircuitBreakerService};
 pub use time::Timestamp;
+
+/// The README's code, compiled and run like every other example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

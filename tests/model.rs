@@ -368,23 +368,29 @@ impl Model {
 fn breaker(setup: &Setup, clock: &ManualClock) -> CircuitBreaker {
     use fusebox::{Combined, Detector};
     let ms = Duration::from_millis;
-    let detectors = setup.rules.iter().map(|rule| -> Box<dyn Detector> {
-        let share = |percent: u32| f64::from(percent) / 100.0;
-        match *rule {
-            Rule::Within { failures, ms: d } => Box::new(detect::failures(failures).within(ms(d))),
-            Rule::OfLast { failures, calls, min } => Box::new(detect::failures(failures).of_last(calls).min_calls(min)),
-            Rule::Rate { percent, calls, min } => {
-                Box::new(detect::failure_rate(share(percent)).of_last(calls).min_calls(min))
+    let detectors: Vec<_> = setup
+        .rules
+        .iter()
+        .map(|rule| -> Box<dyn Detector> {
+            let share = |percent: u32| f64::from(percent) / 100.0;
+            match *rule {
+                Rule::Within { failures, ms: d } => Box::new(detect::failures(failures).within(ms(d))),
+                Rule::OfLast { failures, calls, min } => {
+                    Box::new(detect::failures(failures).of_last(calls).min_calls(min))
+                }
+                Rule::Rate { percent, calls, min } => {
+                    Box::new(detect::failure_rate(share(percent)).of_last(calls).min_calls(min))
+                }
+                Rule::RateWithin { percent, ms: d, min } => {
+                    Box::new(detect::failure_rate(share(percent)).within(ms(d)).min_calls(min))
+                }
+                Rule::Slow { percent, calls } => {
+                    Box::new(detect::slow_call_rate(share(percent)).slower_than(ms(SLOW)).of_last(calls))
+                }
+                Rule::Consecutive { failures } => Box::new(detect::consecutive_failures(failures)),
             }
-            Rule::RateWithin { percent, ms: d, min } => {
-                Box::new(detect::failure_rate(share(percent)).within(ms(d)).min_calls(min))
-            }
-            Rule::Slow { percent, calls } => {
-                Box::new(detect::slow_call_rate(share(percent)).slower_than(ms(SLOW)).of_last(calls))
-            }
-            Rule::Consecutive { failures } => Box::new(detect::consecutive_failures(failures)),
-        }
-    });
+        })
+        .collect();
     let detector = if setup.all { Combined::all(detectors) } else { Combined::any(detectors) };
     let (min, max) = setup.cooldown;
     let cooldown =

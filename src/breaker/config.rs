@@ -67,7 +67,6 @@ impl CircuitBreakerConfig {
 
     /// Starts a configuration of your own. The name is the breaker's identity: in errors, events and metrics, and in the
     /// registry.
-    #[must_use]
     pub fn builder(name: impl Into<String>) -> CircuitBreakerConfigBuilder {
         CircuitBreakerConfigBuilder::new(name.into())
     }

@@ -91,10 +91,10 @@ enum DetectorFile {
         count: u32,
     },
     Any {
-        of: Vec<DetectorFile>,
+        of: Vec<Self>,
     },
     All {
-        of: Vec<DetectorFile>,
+        of: Vec<Self>,
     },
     // As c-breaker calls them, with its defaults.
     TimeBased {

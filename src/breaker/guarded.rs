@@ -4,7 +4,7 @@ use std::any::Any;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
@@ -45,14 +45,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let guard = OnPanic(this.permit);
-        let polled = this.inner.poll(cx);
-        // A pending call keeps its permit; only a panic takes it.
-        let result = match polled {
-            Poll::Pending => {
-                mem::forget(guard);
-                return Poll::Pending;
-            }
-            ready => ready!(ready),
+        let Poll::Ready(result) = this.inner.poll(cx) else {
+            // A pending call keeps its permit; only a panic takes it.
+            mem::forget(guard);
+            return Poll::Pending;
         };
         let outcome = judge(this.classify, &result);
         if let Some(permit) = guard.disarm() {

@@ -47,7 +47,7 @@ impl Pending {
     /// Adds one success if nothing happened since the mark.
     pub(super) fn add(&self, mark: Mark) -> Added {
         match self.0.compare_exchange_weak(mark.0, mark.0 + 1, Ordering::AcqRel, Ordering::Relaxed) {
-            Ok(before) if (before + 1) & COUNT % BATCH == 0 => Added::Batch,
+            Ok(before) if ((before + 1) & COUNT).is_multiple_of(BATCH) => Added::Batch,
             Ok(_) => Added::Yes,
             Err(_) => Added::Again,
         }

@@ -157,7 +157,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Forgets the breaker of that name. Handles to it go on working, and are no longer found here.
+    /// Forgets the breaker of that name and returns it. Handles to it go on working, and are no longer found here.
+    #[must_use = "a breaker that nobody holds is gone"]
     pub fn remove(&self, name: &str) -> Option<CircuitBreaker> {
         let removed = write(self.inner.shard(name)).breakers.remove(name)?;
         self.inner.len.fetch_sub(1, Ordering::Relaxed);
@@ -290,7 +291,7 @@ impl Entry {
 
 /// Seconds on the coarse clock, in 136 years' time the same again.
 fn seconds() -> u32 {
-    u32::try_from(system_coarse().as_nanos() / 1_000_000_000 & u64::from(u32::MAX)).unwrap_or(0)
+    u32::try_from((system_coarse().as_nanos() / 1_000_000_000) & u64::from(u32::MAX)).unwrap_or(0)
 }
 
 fn read(shard: &RwLock<Shard>) -> RwLockReadGuard<'_, Shard> {

@@ -125,6 +125,7 @@ pub struct Recent(Vec<bool>);
 
 impl Recent {
     /// Returns the outcomes: successes and failures.
+    #[must_use]
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = Outcome> + ExactSizeIterator + '_ {
         self.0.iter().map(|failed| if *failed { Outcome::Failure } else { Outcome::Success })
     }

@@ -33,7 +33,7 @@ pub const fn http() -> Http {
     Http {}
 }
 
-/// The classifier of [`http`].
+/// The classifier of [`http()`].
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Http {}

@@ -11,7 +11,6 @@
 use http::{Request, header};
 
 /// Host and port the request goes to: from its URI, else from the `Host` header. For clients.
-#[must_use]
 pub fn authority<B>() -> impl Fn(&Request<B>) -> Option<&str> + Copy + Send + Sync {
     |request| {
         let authority = match request.uri().authority() {
@@ -24,7 +23,6 @@ pub fn authority<B>() -> impl Fn(&Request<B>) -> Option<&str> + Copy + Send + Sy
 }
 
 /// Host the request goes to, without the port: from its URI, else from the `Host` header. For clients.
-#[must_use]
 pub fn host<B>() -> impl Fn(&Request<B>) -> Option<&str> + Copy + Send + Sync {
     |request| {
         let authority = authority()(request)?;
@@ -39,7 +37,6 @@ pub fn host<B>() -> impl Fn(&Request<B>) -> Option<&str> + Copy + Send + Sync {
 /// The route that axum matched, such as `/users/{id}`: one breaker per route, however many users. For layers of an axum
 /// `Router`.
 #[cfg(feature = "axum")]
-#[must_use]
 pub fn matched_path<B>() -> impl Fn(&Request<B>) -> Option<&str> + Copy + Send + Sync {
     |request| request.extensions().get::<axum::extract::MatchedPath>().map(axum::extract::MatchedPath::as_str)
 }

@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 /// use fusebox::detect::{self, Combined};
 ///
 /// let both = detect::failures(5).within(Duration::from_secs(60)).and(detect::failure_rate(0.5).of_last(20));
-/// let any = Combined::any([Box::new(both), Box::new(detect::consecutive_failures(10))]);
+/// let any = Combined::any(vec![Box::new(both), Box::new(detect::consecutive_failures(10))]);
 /// # let _ = any;
 /// ```
 pub struct Combined {
@@ -28,14 +28,14 @@ pub struct Combined {
 impl Combined {
     /// Trips when any of the parts does.
     #[must_use]
-    pub fn any(parts: impl IntoIterator<Item = Box<dyn Detector>>) -> Self {
-        Self { all: false, parts: parts.into_iter().collect() }
+    pub fn any(parts: Vec<Box<dyn Detector>>) -> Self {
+        Self { all: false, parts }
     }
 
     /// Trips when all of the parts do.
     #[must_use]
-    pub fn all(parts: impl IntoIterator<Item = Box<dyn Detector>>) -> Self {
-        Self { all: true, parts: parts.into_iter().collect() }
+    pub fn all(parts: Vec<Box<dyn Detector>>) -> Self {
+        Self { all: true, parts }
     }
 
     fn pair(all: bool, one: impl Detector, other: impl Detector) -> Self {

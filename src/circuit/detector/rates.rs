@@ -6,19 +6,16 @@ use super::of_last::Limit;
 use super::{FailureTimes, OfLast, Within};
 
 /// Trips at `n` failures: say [`within`](Failures::within) which time, or [`of_last`](Failures::of_last) how many calls.
-#[must_use]
 pub const fn failures(n: u32) -> Failures {
     Failures { n }
 }
 
 /// Trips when this share of the calls failed: above 0, at most 1.
-#[must_use]
 pub const fn failure_rate(rate: f64) -> FailureRate {
     FailureRate { rate }
 }
 
 /// Trips when this share of the calls, above 0 and at most 1, was slow.
-#[must_use]
 pub const fn slow_call_rate(rate: f64) -> SlowCallRate {
     SlowCallRate { rate }
 }

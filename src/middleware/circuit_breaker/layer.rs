@@ -64,7 +64,7 @@ impl CircuitBreakerLayer {
     /// One breaker for each key that `key` finds in the request: by route, host, tenant. `None`: the request is not
     /// guarded.
     ///
-    /// Give the closure its argument's type. Ready-made ones are in [`key`](crate::key) (feature `http`).
+    /// Give the closure its argument's type. Ready-made ones are in the module `key` (feature `http`).
     ///
     /// ```
     /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, Registry};

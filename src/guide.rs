@@ -1,0 +1,115 @@
+//! How it works: states, generations, probes, and calls that never end.
+//!
+//! # Three states
+//!
+//! **Closed**: every call goes through, and how it ends is shown to the [`Detector`](crate::Detector). **Open**: every call
+//! is rejected at once, with the time left until it is worth another try. **Half-open**: a few calls go through to find out
+//! whether the dependency is back.
+//!
+//! ```
+//! use std::time::Duration;
+//! use fusebox::{detect, CircuitBreaker, CircuitBreakerConfig, ManualClock, State};
+//!
+//! let clock = ManualClock::new();
+//! let config = CircuitBreakerConfig::builder("payments")
+//!     .detector(detect::failures(3).of_last(10))
+//!     .cooldown(Duration::from_secs(30))
+//!     .clock(clock.clone())
+//!     .build()?;
+//! let breaker = CircuitBreaker::new(config);
+//!
+//! for _ in 0..3 {
+//!     breaker.acquire()?.failure();
+//! }
+//! assert_eq!(breaker.state(), State::Open);
+//! assert_eq!(breaker.acquire().unwrap_err().retry_after(), Some(Duration::from_secs(30)));
+//!
+//! clock.advance(Duration::from_secs(30));
+//! assert_eq!(breaker.state(), State::Open, "time alone changes nothing");
+//! let probe = breaker.acquire()?;
+//! assert_eq!(breaker.state(), State::HalfOpen);
+//! probe.success();
+//! assert_eq!(breaker.state(), State::Closed);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The detector is asked after failures and slow calls only. A success can make a rate fall or a window fill up, but what
+//! follows from that waits for the next failure: no circuit ever opens because a call succeeded.
+//!
+//! # Generations: why a late answer changes nothing
+//!
+//! Calls take time, and the circuit may change while they are on their way. Think of a request that was sent while all was
+//! well, hangs for a minute, and then succeeds, by luck, on a connection that was made before the outage. Meanwhile the
+//! circuit opened, cooled down, and is half-open. If that success counted, it would close the circuit although no probe
+//! has shown anything; and a late *failure* would reopen a circuit that has just recovered. Most breakers get this wrong.
+//!
+//! Here every transition begins a new [`Generation`](crate::Generation), and each [`Permit`](crate::Permit) remembers the
+//! one that admitted it. An outcome of another generation is history: it decides nothing.
+//!
+//! ```
+//! # use fusebox::{CircuitBreaker, CircuitBreakerConfig, State};
+//! # use std::time::Duration;
+//! # let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("p").cooldown(Duration::ZERO).build()?);
+//! let slow = breaker.acquire()?; // admitted while closed
+//! breaker.trip()?;
+//! let probe = breaker.acquire()?; // half-open: this one is the probe
+//! slow.success();
+//! assert_eq!(breaker.state(), State::HalfOpen, "the late success decides nothing");
+//! probe.success();
+//! assert_eq!(breaker.state(), State::Closed);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Probes: places that always come back
+//!
+//! [`Probes`](crate::Probes) says how many calls go out while half-open and what they must show: `Probes::one()`, the
+//! default; `Probes::consecutive(3)`; `Probes::ratio(3, 5)`; each with `.concurrent(n)` on their way at a time. All other
+//! calls are rejected meanwhile.
+//!
+//! A probe holds a place, and a place that is never given back would leave the circuit half-open for ever. So a place is a
+//! lease:
+//!
+//! | the probe | counts as | its place |
+//! |---|---|---|
+//! | succeeds | success | is free |
+//! | fails, panics, or is slow where slow calls are judged | failure | is free |
+//! | is ignored by the classifier, or dropped | nothing | is free: the next call is a probe |
+//! | outlives its deadline (default 30 s) | failure | is free, and its answer no longer counts |
+//!
+//! The deadline is seen by the next call that asks; nothing runs in the background. Set it above the dependency's honest
+//! worst case: `.probes(Probes::one().deadline(..))`. If probes go out for ten cooldowns (at least a minute) and not one
+//! says anything, the circuit reopens. So half-open always ends.
+//!
+//! # `abandoned_after`: the dependency that hangs
+//!
+//! The worst dependencies do not fail, they just never answer. Somewhere further out a timeout gives up and drops the call;
+//! the breaker sees a dropped future and no result. That may mean two things: the dependency hangs, or a user has closed the
+//! tab. A drop is therefore evidence of nothing, by default.
+//!
+//! [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after) tells the two apart by time: a call that is
+//! dropped after at least that long is a failure. Set it a little below your timeout:
+//!
+//! ```
+//! use std::time::Duration;
+//! use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer};
+//! use tower::ServiceBuilder;
+//!
+//! # let client = tower::service_fn(|_: ()| async { Ok::<_, fusebox::BoxError>(()) });
+//! let config = CircuitBreakerConfig::builder("search").abandoned_after(Duration::from_millis(1900)).build()?;
+//! let service = ServiceBuilder::new()
+//!     .timeout(Duration::from_secs(2))
+//!     .layer(CircuitBreakerLayer::new(config))
+//!     .service(client);
+//! # let _ = service;
+//! # Ok::<(), fusebox::ConfigError>(())
+//! ```
+//!
+//! Without it, a hung dependency behind an outer timeout never opens the circuit. (A timeout *inside* the breaker is an
+//! error like any other and needs no such setting.)
+//!
+//! # Where to put the layer
+//!
+//! Outside of what belongs to one try (a timeout per attempt, the connection), inside of what belongs to the caller
+//! (retries, load shedding). The breaker lives in the layer, not in the service it makes: all services made by one layer,
+//! and all clones of it, share one breaker. Making a new layer per request makes a new breaker per request, which never
+//! sees enough to open.
