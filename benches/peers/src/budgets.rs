@@ -1,0 +1,88 @@
+//! What the crate promises itself. Times are reported here, never asserted: a busy machine must
+//! not fail a build.
+
+use crate::results::Results;
+use crate::rows::Column::{self, Closed, Cycle, Keyed, Open, Tenth};
+
+const OURS: &str = "fusebox";
+const HONEST: &str = "fusebox-honest";
+const RECLOSER: &str = "recloser";
+const TOWER_RESILIENCE: &str = "tower-resilience";
+
+enum Allowed {
+    AtMost(f64),
+    AtLeast(f64),
+    Within(f64, f64),
+}
+use Allowed::{AtLeast, AtMost, Within};
+
+impl Allowed {
+    fn holds(&self, measured: f64) -> bool {
+        match *self {
+            AtMost(limit) => measured <= limit,
+            AtLeast(limit) => measured >= limit,
+            Within(low, high) => (low..=high).contains(&measured),
+        }
+    }
+
+    fn show(&self) -> String {
+        match *self {
+            AtMost(limit) => format!("<= {limit}"),
+            AtLeast(limit) => format!(">= {limit}"),
+            Within(low, high) => format!("{low} to {high}"),
+        }
+    }
+}
+
+/// The budget for memory excludes the name, which every map of breakers has to hold.
+pub fn beyond_the_name(results: &Results, id: &str) -> Option<f64> {
+    Some(results.bytes(id, 0)? - results.bytes("names", 0)?)
+}
+
+fn timings(r: &Results) -> Vec<(&'static str, Option<f64>, Allowed)> {
+    let ours = |to: &str, column: Column| r.ratio(OURS, to, column);
+    vec![
+        ("closed, success / recloser", ours(RECLOSER, Closed), AtMost(0.3)),
+        ("the same, stretch", ours(RECLOSER, Closed), AtMost(0.2)),
+        ("closed, success / tower-resilience", ours(TOWER_RESILIENCE, Closed), AtMost(0.04)),
+        ("the same, stretch", ours(TOWER_RESILIENCE, Closed), AtMost(0.025)),
+        ("two threads, one breaker: throughput of 2 / 1", r.scaling(OURS), AtLeast(1.8)),
+        ("10 % failures / recloser", ours(RECLOSER, Tenth), AtMost(0.6)),
+        ("rejection / recloser", ours(RECLOSER, Open), AtMost(0.3)),
+        ("trip + probe + close / recloser", ours(RECLOSER, Cycle), AtMost(0.8)),
+        ("60 s window: 100,000 calls in it / 100", r.grown(OURS, 100_000, 100), Within(0.9, 1.1)),
+        ("honest set-up / last 100, one breaker each", r.ratio(HONEST, OURS, Closed), AtMost(3.0)),
+        ("honest set-up / last 100, both 1,000 keyed", r.ratio(HONEST, OURS, Keyed), AtMost(3.0)),
+    ]
+}
+
+fn counts(r: &Results) -> Vec<(&'static str, Option<f64>, Allowed)> {
+    let instructions = |id| r.counted(id).and_then(|counted| counted.instructions);
+    let locked = |id| r.counted(id).and_then(|counted| counted.locked);
+    vec![
+        ("heap allocations, closed", r.allocations(OURS), AtMost(0.0)),
+        ("instructions, closed", instructions("fusebox/closed"), AtMost(100.0)),
+        ("instructions, rejected", instructions("fusebox/open"), AtMost(110.0)),
+        ("locked instructions, closed", locked("fusebox/closed"), AtMost(0.0)),
+        ("locked instructions, rejected", locked("fusebox/open"), AtMost(0.0)),
+        ("bytes beyond the name, last 100", beyond_the_name(r, "fusebox"), AtMost(256.0)),
+        ("bytes beyond the name, 60 s", beyond_the_name(r, "fusebox-60s"), AtMost(512.0)),
+        ("the same, one of 1,000,000 (last 100)", beyond_the_name(r, "fusebox-million"), AtMost(256.0)),
+    ]
+}
+
+pub fn print(results: &Results) {
+    println!("## Budgets\n\n| | measured | allowed | |\n|---|---:|---:|---|");
+    for (what, measured, allowed) in timings(results).into_iter().chain(counts(results)) {
+        let (measured, verdict) = match measured {
+            Some(x) => (format!("{}", (x * 1_000.0).round() / 1_000.0), allowed.holds(x)),
+            None => {
+                println!("| {what} | not measured | {} | |", allowed.show());
+                continue;
+            }
+        };
+        let verdict = if verdict { "ok" } else { "**over**" };
+        println!("| {what} | {measured} | {} | {verdict} |", allowed.show());
+    }
+    println!();
+}

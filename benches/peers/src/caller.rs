@@ -1,0 +1,159 @@
+//! One call through a breaker, driven to its end without a runtime: what is left is the breaker.
+
+use std::collections::HashMap;
+use std::future::{Future, Ready, ready};
+use std::hint::{black_box, spin_loop};
+use std::pin::pin;
+use std::sync::{Arc, OnceLock, RwLock};
+use std::task::{Context, Poll, Waker};
+use tower_service::Service;
+
+/// Names for the keyed rows, long lived so that a request can name one without an allocation, made
+/// when first used so that a profiler that runs one cell does not have to watch it.
+static HOSTS: [OnceLock<String>; 10_000] = [const { OnceLock::new() }; 10_000];
+
+fn host(k: usize) -> &'static str {
+    HOSTS[k].get_or_init(|| format!("api-{k}.tenants.example.com"))
+}
+
+pub fn hosts(n: usize) -> Vec<&'static str> {
+    (0..n).map(host).collect()
+}
+
+/// One word: whether it fails, its host, its number. A larger request costs more to copy than the
+/// cheapest breakers cost to pass.
+#[derive(Clone, Copy)]
+pub struct Req(u64);
+
+const FAILS: u64 = 1 << 63;
+const HOST: u32 = 48;
+
+impl Req {
+    pub fn ok(number: u64) -> Self {
+        Req(number & ((1 << HOST) - 1))
+    }
+    pub fn failing(number: u64) -> Self {
+        Req(Req::ok(number).0 | FAILS)
+    }
+    pub fn to(self, host: usize) -> Self {
+        Req(self.0 | (host as u64) << HOST)
+    }
+    pub fn host(&self) -> &'static str {
+        host(((self.0 & !FAILS) >> HOST) as usize)
+    }
+}
+
+/// With its answer it fits in a register: a larger one is copied in pieces, and the copy waits for
+/// the stores (up to 7 ns) in some rows and not in others, as the compiler happens to arrange them.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Boom(u32);
+
+impl Boom {
+    const FAILED: Boom = Boom(1);
+    /// For breakers that map a rejection into the service's own error.
+    #[cfg_attr(not(feature = "ours"), allow(dead_code))]
+    pub const OPEN: Boom = Boom(2);
+}
+
+impl std::fmt::Display for Boom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("boom")
+    }
+}
+impl std::error::Error for Boom {}
+
+pub type Inner = tower::util::ServiceFn<fn(Req) -> Ready<Result<u32, Boom>>>;
+
+/// The guarded service. A function pointer, so that no compiler folds the service into a layer.
+pub fn inner() -> Inner {
+    fn serve(req: Req) -> Ready<Result<u32, Boom>> {
+        ready(if req.0 & FAILS == 0 { Ok(req.0 as u32) } else { Err(Boom::FAILED) })
+    }
+    tower::service_fn(serve as fn(Req) -> _)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    Ok,
+    Failed,
+    Rejected,
+}
+
+pub trait Caller: Clone + Send + 'static {
+    fn call(&mut self, req: Req) -> Outcome;
+}
+
+#[inline(always)]
+pub fn drive<F: Future>(future: F) -> F::Output {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut cx) {
+            Poll::Ready(output) => return output,
+            // Only an async mutex held by the other thread comes here; polling again at once is
+            // kinder to it than a scheduler would be.
+            Poll::Pending => spin_loop(),
+        }
+    }
+}
+
+/// A Tower service, and how its error says that the breaker rejected.
+pub struct Tower<S, E> {
+    pub service: S,
+    pub rejected: fn(&E) -> bool,
+}
+
+impl<S: Clone, E> Clone for Tower<S, E> {
+    fn clone(&self) -> Self {
+        Tower { service: self.service.clone(), rejected: self.rejected }
+    }
+}
+
+impl<S> Caller for Tower<S, S::Error>
+where
+    S: Service<Req> + Clone + Send + 'static,
+    S::Error: 'static,
+{
+    #[inline(always)]
+    fn call(&mut self, req: Req) -> Outcome {
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(matches!(self.service.poll_ready(&mut cx), Poll::Ready(Ok(()))));
+        match drive(self.service.call(req)) {
+            Ok(answer) => {
+                black_box(answer);
+                Outcome::Ok
+            }
+            Err(error) if (self.rejected)(&error) => Outcome::Rejected,
+            Err(_) => Outcome::Failed,
+        }
+    }
+}
+
+/// A closure, for breakers that are no Tower layer.
+#[derive(Clone)]
+pub struct Plain<F>(pub F);
+
+impl<F: FnMut(Req) -> Outcome + Clone + Send + 'static> Caller for Plain<F> {
+    #[inline(always)]
+    fn call(&mut self, req: Req) -> Outcome {
+        (self.0)(req)
+    }
+}
+
+/// One breaker per host as users of a breaker without a registry write it.
+#[derive(Clone)]
+pub struct ByHost<C>(Arc<RwLock<HashMap<String, C>>>);
+
+impl<C> ByHost<C> {
+    pub fn new(hosts: &[&str], build: impl Fn() -> C) -> Self {
+        ByHost(Arc::new(RwLock::new(hosts.iter().map(|host| (host.to_string(), build())).collect())))
+    }
+}
+
+impl<C: Caller + Sync> Caller for ByHost<C> {
+    #[inline(always)]
+    fn call(&mut self, req: Req) -> Outcome {
+        let mut breaker = self.0.read().unwrap().get(req.host()).unwrap().clone();
+        breaker.call(req)
+    }
+}
