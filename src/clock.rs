@@ -76,6 +76,8 @@ impl Clock for ManualClock {
 pub(crate) enum ClockSource {
     #[default]
     System,
+    /// The system's, up to [`COARSE_LAG`] late, at a third of the price.
+    Coarse,
     Other(Arc<dyn Clock>),
 }
 
@@ -83,13 +85,14 @@ impl ClockSource {
     pub(crate) fn now(&self) -> Timestamp {
         match self {
             Self::System => system_now(),
+            Self::Coarse => system_coarse(),
             Self::Other(clock) => clock.now(),
         }
     }
 
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::System, Self::System) => true,
+            (Self::System, Self::System) | (Self::Coarse, Self::Coarse) => true,
             (Self::Other(a), Self::Other(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
@@ -104,17 +107,20 @@ mod system {
     use super::Timestamp;
     use rustix::time::{ClockId, clock_gettime};
 
+    #[inline]
     fn read(id: ClockId) -> Timestamp {
         let t = clock_gettime(id);
         let (secs, nanos) = (u64::try_from(t.tv_sec).unwrap_or(0), u64::try_from(t.tv_nsec).unwrap_or(0));
         Timestamp::from_nanos(secs.saturating_mul(1_000_000_000).saturating_add(nanos))
     }
 
+    #[inline]
     pub(crate) fn system_now() -> Timestamp {
         read(ClockId::Monotonic)
     }
 
     /// A third of the price, and up to a timer tick late.
+    #[inline]
     pub(crate) fn system_coarse() -> Timestamp {
         read(ClockId::MonotonicCoarse)
     }
@@ -158,32 +164,17 @@ pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 
-/// A random number from 0 up to, not including, 1; different in every process and at every instant.
-pub(crate) fn draw(now: Timestamp) -> f64 {
+/// A number that differs from process to process, for whatever needs chance.
+pub(crate) fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     use std::sync::OnceLock;
     static SEED: OnceLock<u64> = OnceLock::new();
-    let seed = *SEED.get_or_init(|| RandomState::new().hash_one(nanos(Duration::MAX)));
-    // SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
-    let mut z = (seed ^ now.as_nanos()).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^= z >> 31;
-    // 32 bits are exact in an f64.
-    f64::from(u32::try_from(z >> 32).unwrap_or(0)) / f64::from(u32::MAX).next_up()
+    *SEED.get_or_init(|| RandomState::new().hash_one(nanos(Duration::MAX)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn draws_lie_within_zero_and_one_and_differ() {
-        let draws: Vec<f64> = (0..1000).map(|n| draw(Timestamp::from_nanos(n))).collect();
-        assert!(draws.iter().all(|d| (0.0..1.0).contains(d)));
-        let mean = draws.iter().sum::<f64>() / 1000.0;
-        assert!((0.4..0.6).contains(&mean), "{mean}");
-    }
 
     #[test]
     fn the_coarse_clock_is_at_most_its_lag_behind() {

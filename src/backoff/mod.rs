@@ -4,4 +4,4 @@ mod exponential;
 mod jitter;
 
 pub(crate) use exponential::Exponential;
-pub(crate) use jitter::spread;
+pub(crate) use jitter::{draw, spread};

@@ -110,6 +110,18 @@ impl CircuitBreakerConfigBuilder {
     }
 
     /// Calls `f` with every [`Event`]; runs like [`on_state_change`](Self::on_state_change).
+    ///
+    /// Among the events is the end of every failed call and of every probe. To log changes only:
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreakerConfig, EventKind};
+    ///
+    /// CircuitBreakerConfig::builder("payments").on_event(|event| {
+    ///     if matches!(event.kind(), EventKind::StateChanged { .. }) {
+    ///         eprintln!("{event}");
+    ///     }
+    /// });
+    /// ```
     pub fn on_event(mut self, f: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.settings.listeners.push(Listener::Event(Arc::new(f)));
         self
@@ -141,6 +153,7 @@ impl CircuitBreakerConfigBuilder {
         detector.check()?;
         settings.rules.slow_after = detector.slow_after();
         settings.rules.check()?;
+        settings.choose_clock(&*detector);
         Ok(CircuitBreakerConfig { name: name.into(), detector, settings: settings.into() })
     }
 }

@@ -61,7 +61,8 @@ impl CircuitBreakerConfig {
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         let name = Some(name.into()).filter(|name| !name.is_empty());
-        let (detector, settings) = CircuitBreakerConfigBuilder::defaults();
+        let (detector, mut settings) = CircuitBreakerConfigBuilder::defaults();
+        settings.choose_clock(&*detector);
         Self { name: name.as_deref().unwrap_or("unnamed").into(), detector, settings: settings.into() }
     }
 

@@ -8,14 +8,14 @@ use super::event::EventKind;
 use super::handle::CircuitBreaker;
 use super::hub::Hub;
 use super::pending::{Added, Pending};
-use super::permit::Permit;
+use super::permit::{AtSight, Permit};
 use super::rejected::Rejected;
 use super::settings::Settings;
 use super::word::{Watch, Word};
 use crate::circuit::{
     Decision, Detector, Facts, Gate, Generation, Input, Machine, Moment, Outcome, RejectReason, State, Ticket,
 };
-use crate::clock::{COARSE_LAG, ClockSource, draw, system_coarse, system_now};
+use crate::clock::{COARSE_LAG, ClockSource, seed, system_coarse, system_now};
 use crate::sync::{
     AtomicU64, Mutex, MutexGuard,
     Ordering::{self, Relaxed},
@@ -36,15 +36,35 @@ pub(crate) struct Core {
     until: AtomicU64,
     /// From how many nanoseconds on a call is slow.
     slow_after: AtomicU64,
-    /// How many bits a tick leaves out of a timestamp; 0: ticks do not matter. With [`OWN_CLOCK`].
-    ticks: AtomicU32,
+    /// An [`Info`].
+    info: AtomicU32,
     /// User handles; the breaker's contents go with the last.
     pub(super) handles: AtomicU32,
     slot: Mutex<Slot>,
 }
 
-/// The breaker has a clock of its own, behind the lock.
-const OWN_CLOCK: u32 = 1 << 8;
+/// What is known without the lock about a breaker's clock, and when a registry last gave the breaker out.
+#[derive(Clone, Copy, Debug)]
+struct Info(u32);
+
+impl Info {
+    /// How many bits a tick leaves out of a timestamp; 0: ticks do not matter.
+    const TICK: u32 = 0x3f;
+    /// The coarse clock is exact enough.
+    const COARSE: u32 = 1 << 6;
+    /// The breaker has a clock of its own, behind the lock.
+    const OWN_CLOCK: u32 = 1 << 7;
+    /// Above that, the seconds of the last use: they come round after half a year.
+    const USED: u32 = 8;
+
+    const fn tick_bits(self) -> u32 {
+        self.0 & Self::TICK
+    }
+
+    const fn has(self, flag: u32) -> bool {
+        self.0 & flag != 0
+    }
+}
 
 #[derive(Debug)]
 struct Slot {
@@ -69,6 +89,14 @@ pub(super) struct Visit<'a> {
     born: Generation,
 }
 
+/// How a call would be rejected.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refusal {
+    word: Word,
+    /// Nanoseconds until it is worth another try; `u64::MAX` where that is not known.
+    left: u64,
+}
+
 /// What a new breaker brings along.
 pub(super) struct Contents {
     pub(super) name: Arc<str>,
@@ -76,16 +104,15 @@ pub(super) struct Contents {
     pub(super) settings: Arc<Settings>,
 }
 
-impl Body {
-    fn tell(&self, facts: &Facts, now: Timestamp) {
-        if let Some(hub) = &self.hub
-            && !facts.is_empty()
-        {
-            let generation = self.machine.generation();
-            facts.iter().for_each(|fact| hub.push(EventKind::from(fact), generation, now));
-            hub.wake(usize::MAX);
-        }
-    }
+#[inline]
+fn shut_reason(word: Word) -> RejectReason {
+    if word.is_forced() { RejectReason::ForcedOpen } else { RejectReason::Open }
+}
+
+#[cold]
+fn tell(hub: &Hub, machine: &Machine, facts: &Facts, now: Timestamp) {
+    facts.iter().for_each(|fact| hub.push(EventKind::from(fact), machine.generation(), now));
+    hub.wake(usize::MAX);
 }
 
 impl Core {
@@ -96,7 +123,7 @@ impl Core {
             tick: AtomicU64::new(0),
             until: AtomicU64::new(0),
             slow_after: AtomicU64::new(0),
-            ticks: AtomicU32::new(0),
+            info: AtomicU32::new(0),
             handles: AtomicU32::new(0),
             slot: Mutex::new(Slot { name: Arc::from(""), born: Generation::new(0), body: None }),
         }
@@ -107,9 +134,13 @@ impl Core {
         let Contents { name, detector, settings } = contents;
         let mut slot = lock(&self.slot);
         let born = self.word().generation().next();
-        let ticks = detector.time_resolution().map_or(0, |d| crate::time::nanos(d).max(2).ilog2());
-        let own_clock = if matches!(settings.clock, ClockSource::Other(_)) { OWN_CLOCK } else { 0 };
-        self.ticks.store(ticks | own_clock, Relaxed);
+        let tick_bits = detector.time_resolution().map_or(0, |d| crate::time::nanos(d).max(2).ilog2());
+        let clock = match settings.clock {
+            ClockSource::System => 0,
+            ClockSource::Coarse => Info::COARSE,
+            ClockSource::Other(_) => Info::OWN_CLOCK,
+        };
+        self.info.store(tick_bits | clock, Relaxed);
         let slow_after = settings.rules.slow_after.map_or(u64::MAX, crate::time::nanos);
         self.slow_after.store(slow_after, Relaxed);
         let now = settings.clock.now();
@@ -133,6 +164,7 @@ impl Core {
         drop(body);
     }
 
+    #[inline]
     pub(super) fn word(&self) -> Word {
         Word(self.word.load(Ordering::Acquire))
     }
@@ -140,11 +172,16 @@ impl Core {
     /// Asks for one call.
     #[inline]
     pub(super) fn acquire(&'static self) -> Result<Permit, Rejected> {
-        let word = self.word();
-        if word.admits_at_sight() {
-            return Ok(Permit::new(self, Ticket { generation: word.generation(), lease: None }, Timestamp::ZERO));
+        match self.acquire_at_sight() {
+            Some(admitted) => Ok(admitted.into_permit()),
+            None => self.acquire_slow(self.word(), false),
         }
-        self.acquire_slow(word, false)
+    }
+
+    #[inline]
+    pub(super) fn acquire_at_sight(&'static self) -> Option<AtSight> {
+        let word = self.word();
+        if word.admits_at_sight() { Some(AtSight::new(self, word.generation())) } else { None }
     }
 
     /// Asks for a call that will be made later, or not at all.
@@ -155,21 +192,27 @@ impl Core {
     #[inline(never)]
     fn acquire_slow(&'static self, word: Word, reserve: bool) -> Result<Permit, Rejected> {
         let at_sight = Ticket { generation: word.generation(), lease: None };
-        if word.is_open() {
+        if word.is_open() || word.is_held() && self.until.load(Relaxed) == u64::MAX {
             return Ok(Permit::new(self, at_sight, self.start(word)));
         }
-        if word.is_shut()
-            && let Some(rejected) = self.reject_at_sight(word)
-        {
-            return Err(rejected);
-        }
-        if word.is_held() && self.until.load(Relaxed) == u64::MAX {
-            return Ok(Permit::new(self, at_sight, self.start(word)));
+        if word.is_shut() {
+            // Without the lock while the cooldown is surely not over.
+            let left = self.nanos_left();
+            if left > 0 {
+                let reason = shut_reason(word);
+                self.tell_rejected(word, reason);
+                return Err(Rejected::new(self, word.generation(), reason, left));
+            }
         }
         let (decision, now) = self.step(Input::Acquire { reserve });
         match decision {
             Decision::Admitted(ticket) => Ok(Permit::new(self, ticket, now)),
-            Decision::Rejected { reason, until } => Err(self.reject(reason, until.map(|until| until.since(now)))),
+            Decision::Rejected { reason, until } => {
+                let word = self.word();
+                self.tell_rejected(word, reason);
+                let left = until.map_or(u64::MAX, |until| until.as_nanos().saturating_sub(now.as_nanos()));
+                Err(Rejected::new(self, word.generation(), reason, left))
+            }
             // Only a place without a breaker answers otherwise, and nobody holds a handle to one.
             Decision::Done | Decision::Stale | Decision::Busy | Decision::Overridden => {
                 Ok(Permit::new(self, at_sight, now))
@@ -177,46 +220,65 @@ impl Core {
         }
     }
 
-    /// Rejects without the lock while the cooldown is surely not over.
-    pub(super) fn reject_at_sight(&'static self, word: Word) -> Option<Rejected> {
-        let left = self.time_left();
-        if left == Some(Duration::ZERO) {
-            return None;
+    /// For how many nanoseconds the gate stays shut; `u64::MAX`: until somebody opens it.
+    #[inline]
+    fn nanos_left(&self) -> u64 {
+        let until = self.until.load(Relaxed);
+        if until == u64::MAX {
+            return until;
         }
-        let reason = if word.is_forced() { RejectReason::ForcedOpen } else { RejectReason::Open };
+        let coarse = self.coarse().as_nanos();
+        let exact = coarse.saturating_add(crate::time::nanos(COARSE_LAG)) < until || self.info().has(Info::COARSE);
+        until.saturating_sub(if exact { coarse } else { self.now().as_nanos() })
+    }
+
+    /// Tells, without asking for one, whether a call would surely be rejected now, and how.
+    #[inline]
+    pub(crate) fn refusal(&'static self) -> Option<Refusal> {
+        let word = self.word();
+        if word.is_open() || word.is_held() { None } else { self.refusal_slow(word) }
+    }
+
+    fn refusal_slow(&'static self, word: Word) -> Option<Refusal> {
+        if word.is_shut() {
+            let left = self.nanos_left();
+            return (left > 0).then_some(Refusal { word, left });
+        }
+        let busy = word.must_ask() && self.step(Input::Poll).0 == Decision::Busy;
+        busy.then(|| Refusal { word: self.word(), left: u64::MAX })
+    }
+
+    /// The rejection of a call that was promised one when the service was asked whether it is ready.
+    ///
+    /// The time left is that of the promise. It is seldom older than a moment, and reading the clock again would double
+    /// the price of a rejection; whoever held on to the promise is told to wait too long, never too short.
+    #[inline]
+    pub(crate) fn reject_as_promised(&'static self, promise: Refusal) -> Rejected {
+        let word = self.word();
+        if word.generation() != promise.word.generation() {
+            return self.reject_after_change(word);
+        }
+        let reason = if word.must_ask() { RejectReason::ProbesBusy } else { shut_reason(word) };
+        self.tell_rejected(word, reason);
+        Rejected::new(self, word.generation(), reason, promise.left)
+    }
+
+    #[cold]
+    fn reject_after_change(&'static self, word: Word) -> Rejected {
+        let (reason, left) = match self.refusal_slow(word) {
+            Some(refusal) if refusal.word.must_ask() => (RejectReason::ProbesBusy, u64::MAX),
+            Some(refusal) => (shut_reason(refusal.word), refusal.left),
+            None => (RejectReason::NotReady, 0),
+        };
+        self.tell_rejected(word, reason);
+        Rejected::new(self, word.generation(), reason, left)
+    }
+
+    #[inline]
+    fn tell_rejected(&'static self, word: Word, reason: RejectReason) {
         if word.tells_every_call() {
             self.tell(EventKind::Rejected { reason });
         }
-        Some(Rejected::new(self, word.generation(), reason, left))
-    }
-
-    /// How long the gate stays shut; `None`: until somebody opens it.
-    fn time_left(&self) -> Option<Duration> {
-        let until = Timestamp::from_nanos(self.until.load(Relaxed));
-        if until == Timestamp::MAX {
-            return None;
-        }
-        let coarse = self.coarse();
-        let now = if coarse + COARSE_LAG < until { coarse } else { self.now() };
-        Some(until.since(now))
-    }
-
-    fn reject(&'static self, reason: RejectReason, retry_after: Option<Duration>) -> Rejected {
-        let word = self.word();
-        if word.tells_every_call() {
-            self.tell(EventKind::Rejected { reason });
-        }
-        Rejected::new(self, word.generation(), reason, retry_after)
-    }
-
-    /// The rejection of a call that was promised one: it was asked for while the circuit was open.
-    pub(crate) fn reject_unready(&'static self) -> Rejected {
-        let word = self.word();
-        if word.must_ask() {
-            return self.reject(RejectReason::ProbesBusy, None);
-        }
-        let rejected = word.is_shut().then(|| self.reject_at_sight(word)).flatten();
-        rejected.unwrap_or_else(|| self.reject(RejectReason::NotReady, Some(Duration::ZERO)))
     }
 
     fn start(&self, word: Word) -> Timestamp {
@@ -236,8 +298,13 @@ impl Core {
     /// Takes in how a call ended.
     #[inline]
     pub(super) fn report(&'static self, ticket: Ticket, outcome: Outcome, started: Timestamp) {
-        if outcome == Outcome::Success && self.word().absorbs_success_of(ticket.generation) {
-            return;
+        if outcome == Outcome::Success {
+            let word = self.word();
+            if word.absorbs_success_of(ticket.generation)
+                || ticket.lease.is_none() && self.count_success(ticket.generation, started)
+            {
+                return;
+            }
         }
         self.report_slow(ticket, outcome, started);
     }
@@ -245,19 +312,11 @@ impl Core {
     #[inline(never)]
     fn report_slow(&'static self, ticket: Ticket, outcome: Outcome, started: Timestamp) {
         let word = self.word();
-        let unseen = !word.tells_every_call();
-        if unseen && (word.generation() != ticket.generation || !word.records()) {
-            return;
-        }
-        if unseen && ticket.lease.is_none() {
-            let counted = match outcome {
-                Outcome::Success => self.count_success(ticket.generation, started),
-                Outcome::Ignored => true,
-                // Whether it is a failure depends on how long it took.
-                Outcome::Cancelled => !word.is_timed(),
-                Outcome::Failure | Outcome::FailureAfter(_) => false,
-            };
-            if counted {
+        if !word.tells_every_call() {
+            let stale = word.generation() != ticket.generation || !word.records();
+            // Whether a cancelled call is a failure depends on how long it took.
+            let says_nothing = outcome == Outcome::Ignored || outcome == Outcome::Cancelled && !word.is_timed();
+            if stale || says_nothing && ticket.lease.is_none() {
                 return;
             }
         }
@@ -278,20 +337,30 @@ impl Core {
     }
 
     /// Counts a success without the lock; `false` when it must be told to the machine.
+    #[inline(never)]
     fn count_success(&self, generation: Generation, started: Timestamp) -> bool {
-        let ticks = self.ticks.load(Relaxed) & !OWN_CLOCK;
-        let mut now = None;
-        let slow_after = self.slow_after.load(Relaxed);
-        if slow_after < u64::MAX {
-            let ended = self.now();
-            if ended.since(started) >= Duration::from_nanos(slow_after) {
-                return false;
-            }
-            now = Some(ended);
+        let word = self.word();
+        if word.tells_every_call() {
+            return false;
         }
-        if self.word().is_clean() {
+        if word.generation() != generation || !word.records() {
             return true;
         }
+        let mut now = None;
+        if word.is_timed() {
+            let slow_after = self.slow_after.load(Relaxed);
+            if slow_after < u64::MAX {
+                let ended = self.now();
+                if ended.since(started) >= Duration::from_nanos(slow_after) {
+                    return false;
+                }
+                now = Some(ended);
+            }
+        }
+        if word.is_clean() {
+            return true;
+        }
+        let ticks = self.info().tick_bits();
         let tick = if ticks == 0 { 0 } else { now.unwrap_or_else(|| self.coarse()).as_nanos() >> ticks };
         loop {
             let Some(mark) = self.pending.mark() else {
@@ -301,11 +370,13 @@ impl Core {
             if word.generation() != generation {
                 return true;
             }
-            if tick > self.tick.load(Ordering::Acquire)
+            if tick > 0
+                && tick > self.tick.load(Ordering::Acquire)
                 && let Some(mut slot) = try_lock(&self.slot)
                 && let Some(body) = &mut slot.body
             {
-                self.settle(body, Timestamp::from_nanos(tick << ticks));
+                // A detector that panics over successes is told of at the next step, if it does so again.
+                self.settle(body, Timestamp::from_nanos(tick << ticks), &mut Facts::default());
                 continue;
             }
             match self.pending.add(mark) {
@@ -316,7 +387,7 @@ impl Core {
                         && let Some(body) = &mut slot.body
                     {
                         let now = body.settings.clock.now();
-                        self.settle(body, now);
+                        self.settle(body, now, &mut Facts::default());
                         self.publish(body, now);
                     }
                     return true;
@@ -326,10 +397,13 @@ impl Core {
     }
 
     /// Hands waiting successes to the machine and moves on to the tick of `now`.
-    fn settle(&self, body: &mut Body, now: Timestamp) {
-        let ticks = self.ticks.load(Relaxed) & !OWN_CLOCK;
-        let (then, tick) = (self.tick.load(Relaxed), if ticks == 0 { 0 } else { now.as_nanos() >> ticks });
-        let at = if ticks == 0 { now } else { Timestamp::from_nanos(then << ticks) };
+    fn settle(&self, body: &mut Body, now: Timestamp, facts: &mut Facts) {
+        let ticks = self.info().tick_bits();
+        if ticks == 0 {
+            body.machine.record_successes(self.pending.drain(), now, facts);
+            return;
+        }
+        let (then, tick) = (self.tick.load(Relaxed), now.as_nanos() >> ticks);
         let waited = if tick > then {
             let waited = self.pending.block();
             self.tick.store(tick, Ordering::Release);
@@ -338,8 +412,7 @@ impl Core {
         } else {
             self.pending.drain()
         };
-        let facts = body.machine.record_successes(waited, at);
-        body.tell(&facts, now);
+        body.machine.record_successes(waited, Timestamp::from_nanos(then << ticks), facts);
     }
 
     /// Makes the machine's view the one that calls see.
@@ -356,7 +429,7 @@ impl Core {
         }
         // What still waits is of a generation that is over.
         self.pending.block();
-        let ticks = self.ticks.load(Relaxed) & !OWN_CLOCK;
+        let ticks = self.info().tick_bits();
         if ticks > 0 {
             self.tick.store(now.as_nanos() >> ticks, Ordering::Release);
         }
@@ -368,24 +441,24 @@ impl Core {
     }
 
     /// One step of the machine, with everything that belongs to it.
-    pub(super) fn step(&'static self, input: Input) -> (Decision, Timestamp) {
+    pub(super) fn step(&'static self, input: Input<'_>) -> (Decision, Timestamp) {
         self.visit(|Visit { body, at, .. }| (self.step_locked(body, input, at), at.now))
             .unwrap_or((Decision::Stale, Timestamp::ZERO))
     }
 
-    fn step_locked(&self, body: &mut Body, input: Input, at: Moment) -> Decision {
-        self.settle(body, at.now);
-        let ends_probe = matches!(input, Input::Report { ticket: Ticket { lease: Some(_), .. }, .. });
-        let step = body.machine.step(&body.settings.rules, input, at);
+    fn step_locked(&self, body: &mut Body, input: Input<'_>, at: Moment) -> Decision {
+        let mut facts = Facts::default();
+        self.settle(body, at.now, &mut facts);
+        let decision = body.machine.step(&body.settings.rules, input, at, &mut facts);
         self.publish(body, at.now);
-        body.tell(&step.facts, at.now);
-        if ends_probe
-            && step.facts.is_empty()
-            && let Some(hub) = &body.hub
-        {
-            hub.wake(body.machine.free_probes(&body.settings.rules) as usize);
+        if let Some(hub) = &body.hub {
+            if !facts.is_empty() {
+                tell(hub, &body.machine, &facts, at.now);
+            } else if matches!(input, Input::Report { ticket: Ticket { lease: Some(_), .. }, .. }) {
+                hub.wake(body.machine.free_probes(&body.settings.rules) as usize);
+            }
         }
-        step.decision
+        decision
     }
 
     /// Runs `f` under the lock, then tells listeners, outside it, what happened.
@@ -394,12 +467,10 @@ impl Core {
         let born = slot.born;
         let body = slot.body.as_mut()?;
         let now = body.settings.clock.now();
-        let result = f(Visit { body, at: Moment { now, draw: draw(now) }, born });
-        let hub = body.hub.clone();
+        let result = f(Visit { body, at: Moment { now, seed: seed() }, born });
+        let hub = body.hub.as_ref().filter(|hub| hub.has_news()).cloned();
         drop(slot);
-        if let Some(hub) = hub
-            && hub.has_news()
-        {
+        if let Some(hub) = hub {
             self.deliver(&hub);
         }
         Some(result)
@@ -488,15 +559,6 @@ impl Core {
             && machine.tallies(settings.clock.now()).iter().all(|part| part.tally.count() == 0)
     }
 
-    /// Tells whether a call would surely be rejected now, without asking for one.
-    pub(crate) fn would_reject(&'static self) -> bool {
-        let word = self.word();
-        if word.is_shut() {
-            return self.time_left() != Some(Duration::ZERO);
-        }
-        word.must_ask() && self.step(Input::Poll).0 == Decision::Busy
-    }
-
     /// The waiting room of listeners and of calls that wait for the circuit to close.
     pub(super) fn hub(&self) -> Arc<Hub> {
         let mut slot: MutexGuard<'_, Slot> = lock(&self.slot);
@@ -507,11 +569,36 @@ impl Core {
     }
 
     pub(super) fn now(&self) -> Timestamp {
-        if self.ticks.load(Relaxed) & OWN_CLOCK == 0 { system_now() } else { self.own_now() }
+        let info = self.info();
+        if info.has(Info::OWN_CLOCK) {
+            self.own_now()
+        } else if info.has(Info::COARSE) {
+            system_coarse()
+        } else {
+            system_now()
+        }
+    }
+
+    fn info(&self) -> Info {
+        Info(self.info.load(Relaxed))
+    }
+
+    /// Notes that the breaker was used at this second; writes only when that is new.
+    pub(super) fn touch(&self, second: u32) {
+        let info = self.info.load(Relaxed);
+        let new = second << Info::USED | info & ((1 << Info::USED) - 1);
+        if new != info {
+            self.info.store(new, Relaxed);
+        }
+    }
+
+    /// For how many seconds the breaker has not been used.
+    pub(super) fn unused_for(&self, second: u32) -> u32 {
+        (second << Info::USED).wrapping_sub(self.info.load(Relaxed) & !((1 << Info::USED) - 1)) >> Info::USED
     }
 
     fn coarse(&self) -> Timestamp {
-        if self.ticks.load(Relaxed) & OWN_CLOCK == 0 { system_coarse() } else { self.own_now() }
+        if self.info().has(Info::OWN_CLOCK) { self.own_now() } else { system_coarse() }
     }
 
     #[cold]

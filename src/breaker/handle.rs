@@ -11,7 +11,7 @@ use super::call::{CallError, Classified, Wrapped};
 use super::config::CircuitBreakerConfig;
 use super::core::{Contents, Core};
 use super::events::Events;
-use super::permit::Permit;
+use super::permit::{AtSight, Permit};
 use super::registry::{NameTaken, Registry};
 use super::rejected::Rejected;
 use super::settings::Settings;
@@ -99,6 +99,12 @@ impl CircuitBreaker {
     #[inline]
     pub fn acquire(&self) -> Result<Permit, Rejected> {
         self.core.acquire()
+    }
+
+    /// Leave to call a closed breaker that nobody times, for the price of a look.
+    #[inline]
+    pub(crate) fn acquire_at_sight(&self) -> Option<AtSight> {
+        self.core.acquire_at_sight()
     }
 
     /// Calls `f` and awaits its future, if the circuit lets it.
@@ -230,7 +236,7 @@ impl CircuitBreaker {
         self.command(Input::Reset)
     }
 
-    fn command(&self, input: Input) -> Result<(), Overridden> {
+    fn command(&self, input: Input<'_>) -> Result<(), Overridden> {
         match self.core.step(input).0 {
             Decision::Overridden => {
                 let order = self.core.look(|body, _| body.machine.overridden().map(ToString::to_string)).flatten();
@@ -242,7 +248,7 @@ impl CircuitBreaker {
 
     /// Takes hold of the breaker, in place of an override that may stand already.
     pub fn set_override(&self, order: Override) {
-        self.core.step(Input::Override(order));
+        self.core.step(Input::Override(&order));
     }
 
     /// Ends the override, if one stands; the circuit is then closed with an empty window.

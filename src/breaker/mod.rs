@@ -34,5 +34,6 @@ pub use registry::{NameTaken, Registry};
 pub use rejected::{Rejected, rejection};
 pub use snapshot::{Recent, Snapshot};
 
+pub(crate) use self::core::Refusal;
 pub(crate) use guarded::Guarded;
 pub(crate) use waiter::Waiter;

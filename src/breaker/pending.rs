@@ -39,12 +39,14 @@ impl Pending {
     }
 
     /// `None`: the holder of the lock is changing something; the success must go through the lock.
+    #[inline]
     pub(super) fn mark(&self) -> Option<Mark> {
         let word = self.0.load(Ordering::Acquire);
         (word & BLOCKED == 0 && word & COUNT < COUNT).then_some(Mark(word))
     }
 
     /// Adds one success if nothing happened since the mark.
+    #[inline]
     pub(super) fn add(&self, mark: Mark) -> Added {
         match self.0.compare_exchange_weak(mark.0, mark.0 + 1, Ordering::AcqRel, Ordering::Relaxed) {
             Ok(before) if ((before + 1) & COUNT).is_multiple_of(BATCH) => Added::Batch,
@@ -54,6 +56,7 @@ impl Pending {
     }
 
     /// Takes out what waits. Only under the lock.
+    #[inline]
     pub(super) fn drain(&self) -> u64 {
         if self.0.load(Ordering::Acquire) & COUNT == 0 {
             return 0;

@@ -93,8 +93,45 @@ impl Permit {
     }
 }
 
-impl Drop for Permit {
+/// A permit in the making, for the moment between admission at sight and the call's future. Two words that stay in
+/// registers, where a permit would be copied through memory. It is dropped only when the call panics: a failure.
+#[derive(Debug)]
+pub(crate) struct AtSight {
+    core: &'static Core,
+    generation: Generation,
+}
+
+impl AtSight {
+    #[inline]
+    pub(super) const fn new(core: &'static Core, generation: Generation) -> Self {
+        Self { core, generation }
+    }
+
+    #[inline]
+    pub(crate) fn into_permit(self) -> Permit {
+        let this = ManuallyDrop::new(self);
+        Permit { core: this.core, generation: this.generation, lease: NO_LEASE, started: Timestamp::ZERO }
+    }
+}
+
+impl Drop for AtSight {
+    #[cold]
     fn drop(&mut self) {
+        let ticket = Ticket { generation: self.generation, lease: None };
+        self.core.report(ticket, Outcome::Failure, Timestamp::ZERO);
+    }
+}
+
+impl Drop for Permit {
+    #[inline]
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
+impl Permit {
+    #[cold]
+    fn give_up(&self) {
         let outcome = if std::thread::panicking() { Outcome::Failure } else { Outcome::Cancelled };
         self.core.report(self.ticket(), outcome, self.started);
     }

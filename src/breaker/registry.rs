@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -60,14 +60,8 @@ struct Inner {
 
 #[derive(Default)]
 struct Shard {
-    breakers: HashMap<Arc<str>, Entry>,
+    breakers: HashMap<Arc<str>, CircuitBreaker>,
     swept: u32,
-}
-
-struct Entry {
-    breaker: CircuitBreaker,
-    /// Seconds on the coarse clock.
-    used: AtomicU32,
 }
 
 const SHARDS: usize = 16;
@@ -152,7 +146,7 @@ impl Registry {
         if shard.breakers.contains_key(&name) {
             return Err(NameTaken { name });
         }
-        shard.breakers.insert(name, Entry::new(breaker.clone()));
+        shard.breakers.insert(name, breaker.clone());
         self.inner.len.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -162,14 +156,14 @@ impl Registry {
     pub fn remove(&self, name: &str) -> Option<CircuitBreaker> {
         let removed = write(self.inner.shard(name)).breakers.remove(name)?;
         self.inner.len.fetch_sub(1, Ordering::Relaxed);
-        Some(removed.breaker)
+        Some(removed)
     }
 
     /// Returns all breakers, in no order; the overflow breaker, if there is one, comes last.
     pub fn iter(&self) -> impl Iterator<Item = CircuitBreaker> + use<> {
         let mut all = Vec::with_capacity(self.len());
         for shard in &self.inner.shards {
-            all.extend(read(shard).breakers.values().map(|entry| entry.breaker.clone()));
+            all.extend(read(shard).breakers.values().cloned());
         }
         all.extend(self.inner.overflow.get().cloned().flatten());
         all.into_iter()
@@ -203,12 +197,9 @@ impl Inner {
 
     fn find<R>(&self, name: &str, f: impl FnOnce(&CircuitBreaker) -> R) -> Option<R> {
         let shard = read(self.shard(name));
-        let entry = shard.breakers.get(name)?;
-        let now = seconds();
-        if entry.used.load(Ordering::Relaxed) != now {
-            entry.used.store(now, Ordering::Relaxed);
-        }
-        Some(f(&entry.breaker))
+        let breaker = shard.breakers.get(name)?;
+        breaker.core().touch(seconds());
+        Some(f(breaker))
     }
 
     fn make(&self, name: &str) -> Result<CircuitBreaker, ConfigError> {
@@ -216,8 +207,8 @@ impl Inner {
         let config = (self.template)(name)?;
         let mut forgotten = Vec::new();
         let mut shard = write(self.shard(name));
-        if let Some(entry) = shard.breakers.get(name) {
-            return Ok(entry.breaker.clone());
+        if let Some(breaker) = shard.breakers.get(name) {
+            return Ok(breaker.clone());
         }
         let max = self.max.load(Ordering::Relaxed);
         if self.len.load(Ordering::Relaxed) >= max {
@@ -238,7 +229,8 @@ impl Inner {
         }
         let name: Arc<str> = Arc::from(name);
         let breaker = CircuitBreaker::with_settings(name.clone(), config.detector, self.shared(config.settings));
-        shard.breakers.insert(name, Entry::new(breaker.clone()));
+        breaker.core().touch(seconds());
+        shard.breakers.insert(name, breaker.clone());
         self.len.fetch_add(1, Ordering::Relaxed);
         drop(shard);
         // Dropped outside the lock: what a breaker holds may be a user's.
@@ -255,11 +247,11 @@ impl Inner {
         shard.swept = now;
         let idle = Duration::from_nanos(self.idle.load(Ordering::Relaxed)).as_secs();
         let before = shard.breakers.len();
-        shard.breakers.retain(|_, entry| {
-            let unused = u64::from(now.saturating_sub(entry.used.load(Ordering::Relaxed))) >= idle;
-            let keep = !(unused && entry.breaker.is_only_handle() && entry.breaker.core().is_idle());
+        shard.breakers.retain(|_, breaker| {
+            let unused = u64::from(breaker.core().unused_for(now)) >= idle;
+            let keep = !(unused && breaker.is_only_handle() && breaker.core().is_idle());
             if !keep {
-                forgotten.push(entry.breaker.clone());
+                forgotten.push(breaker.clone());
             }
             keep
         });
@@ -283,13 +275,7 @@ impl Inner {
 /// The name of the breaker that names beyond `max` share.
 const OVERFLOW: &str = "(overflow)";
 
-impl Entry {
-    fn new(breaker: CircuitBreaker) -> Self {
-        Self { breaker, used: AtomicU32::new(seconds()) }
-    }
-}
-
-/// Seconds on the coarse clock, in 136 years' time the same again.
+/// Seconds on the coarse clock.
 fn seconds() -> u32 {
     u32::try_from((system_coarse().as_nanos() / 1_000_000_000) & u64::from(u32::MAX)).unwrap_or(0)
 }

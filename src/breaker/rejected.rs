@@ -34,13 +34,15 @@ pub struct Rejected {
 }
 
 impl Rejected {
-    pub(super) fn new(
+    /// `retry_after` in nanoseconds; `u64::MAX` for none.
+    #[inline]
+    pub(super) const fn new(
         core: &'static Core,
         generation: Generation,
         reason: RejectReason,
-        retry_after: Option<Duration>,
+        retry_after: u64,
     ) -> Self {
-        Self { core, generation, reason, retry_after: retry_after.map_or(u64::MAX, crate::time::nanos) }
+        Self { core, generation, reason, retry_after }
     }
 
     /// Returns the name of the breaker; `(dropped)` when that breaker has long been dropped and its place in memory is

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::event::Event;
 use super::handle::CircuitBreaker;
-use crate::circuit::{Rules, State};
-use crate::clock::ClockSource;
+use crate::circuit::{Detector, Rules, State};
+use crate::clock::{COARSE_LAG, ClockSource};
 
 /// What breakers of one configuration have in common; a registry shares it between them.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +26,16 @@ pub(super) enum Listener {
 impl Settings {
     pub(super) fn has_listeners(&self) -> bool {
         !self.listeners.is_empty()
+    }
+
+    /// Takes the coarse clock where that is exact enough for everything.
+    pub(super) fn choose_clock(&mut self, detector: &dyn Detector) {
+        let coarse = detector.time_tolerance().min(self.rules.time_tolerance()) >= COARSE_LAG;
+        self.clock = match std::mem::take(&mut self.clock) {
+            ClockSource::System | ClockSource::Coarse if coarse => ClockSource::Coarse,
+            ClockSource::System | ClockSource::Coarse => ClockSource::System,
+            other @ ClockSource::Other(_) => other,
+        };
     }
 
     /// Tells whether the two could be one.

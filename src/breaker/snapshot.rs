@@ -112,7 +112,10 @@ impl fmt::Display for Snapshot {
         if let Some(p) = self.probes {
             write!(f, ", probes: {} on their way, {} of {} succeeded", p.in_flight, p.succeeded, p.needed)?;
         }
-        self.detectors.iter().try_for_each(|part| write!(f, ", {}", part.tally))
+        // The counts that opened the circuit stand in the reason already.
+        let told = self.state == State::Open && matches!(self.reason, Some(TransitionReason::Detected(_)));
+        let parts = self.detectors.iter().filter(|_| !told);
+        parts.into_iter().try_for_each(|part| write!(f, ", {}", part.tally))
     }
 }
 

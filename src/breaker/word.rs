@@ -28,6 +28,7 @@ const EVERY_CALL: u64 = 1 << 5;
 const FLAGS: u32 = 6;
 
 impl Word {
+    #[inline]
     pub(super) fn new(view: View, watch: Watch) -> Self {
         let flag = |on: bool, bit: u64| if on { bit } else { 0 };
         let (gate, mark) = match view.gate {
@@ -47,56 +48,69 @@ impl Word {
     }
 
     /// A slot without a breaker: nothing that reports here is of this generation.
+    #[inline]
     pub(super) const fn vacant(generation: Generation) -> Self {
         Self(generation.get() << FLAGS | HELD)
     }
 
+    #[inline]
     pub(super) const fn generation(self) -> Generation {
         Generation::new(self.0 >> FLAGS)
     }
 
     /// The circuit is closed and nobody asks for the time: admission is this one look.
+    #[inline]
     pub(super) const fn admits_at_sight(self) -> bool {
         self.0 & (GATE | TIMED) == 0
     }
 
     /// A success of this generation would change nothing, and nobody wants to hear of it or to know how long it took.
+    #[inline]
     pub(super) const fn absorbs_success_of(self, generation: Generation) -> bool {
         self.0 == generation.get() << FLAGS | CLEAN
     }
 
+    #[inline]
     pub(super) const fn is_open(self) -> bool {
         self.0 & GATE == 0
     }
 
+    #[inline]
     pub(super) const fn is_shut(self) -> bool {
         self.0 & GATE == SHUT
     }
 
+    #[inline]
     pub(super) const fn must_ask(self) -> bool {
         self.0 & GATE == ASK
     }
 
+    #[inline]
     pub(super) const fn is_held(self) -> bool {
         self.0 & GATE == HELD
     }
 
+    #[inline]
     pub(super) const fn is_forced(self) -> bool {
         self.is_shut() && self.0 & MARK != 0
     }
 
+    #[inline]
     pub(super) const fn records(self) -> bool {
         !self.is_held() || self.0 & MARK != 0
     }
 
+    #[inline]
     pub(super) const fn is_clean(self) -> bool {
         self.0 & CLEAN != 0
     }
 
+    #[inline]
     pub(super) const fn is_timed(self) -> bool {
         self.0 & TIMED != 0
     }
 
+    #[inline]
     pub(super) const fn tells_every_call(self) -> bool {
         self.0 & EVERY_CALL != 0
     }

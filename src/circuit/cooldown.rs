@@ -122,6 +122,16 @@ impl Cooldown {
         self.healthy_after
     }
 
+    pub(super) fn time_tolerance(&self) -> Duration {
+        match &self.curve {
+            // Over at once by any clock.
+            Curve::Fixed(Duration::ZERO) => Duration::MAX,
+            Curve::Fixed(d) => *d / 64,
+            Curve::Exponential { delays, .. } => delays.min / 64,
+            Curve::With(_) => Duration::ZERO,
+        }
+    }
+
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let Curve::Exponential { delays, jitter } = &self.curve else {
             return Ok(());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::detector::{Detector, failures, slow_call_rate};
 use super::{
-    Decision, Fact, Generation, Input, Machine, Moment, Outcome, Override, RejectReason, Rules, State, Ticket,
+    Decision, Fact, Facts, Generation, Input, Machine, Moment, Outcome, Override, RejectReason, Rules, State, Ticket,
 };
 use crate::time::Timestamp;
 
@@ -56,7 +56,7 @@ impl Case {
         case
     }
 
-    fn held(order: Override) -> Self {
+    fn held(order: &Override) -> Self {
         let mut case = Self::closed();
         case.step(Input::Override(order));
         case.ticket = None;
@@ -65,9 +65,10 @@ impl Case {
         case
     }
 
-    fn step(&mut self, input: Input) -> (Decision, Vec<Fact>) {
-        let step = self.machine.step(&self.rules, input, Moment { now: self.now, draw: 0.5 });
-        (step.decision, step.facts.iter().collect())
+    fn step(&mut self, input: Input<'_>) -> (Decision, Vec<Fact>) {
+        let mut facts = Facts::default();
+        let decision = self.machine.step(&self.rules, input, Moment { now: self.now, seed: 0 }, &mut facts);
+        (decision, facts.iter().collect())
     }
 
     fn ask(&mut self) -> (Decision, Vec<Fact>) {
@@ -93,9 +94,9 @@ const STATES: [(&str, Make); 8] = [
     ("open, cooldown over", Case::cooled),
     ("half-open, place free", Case::half_open),
     ("half-open, probe out", Case::probing),
-    ("forced open", || Case::held(Override::force_open("x"))),
-    ("disabled", || Case::held(Override::disable("x"))),
-    ("dry run", || Case::held(Override::dry_run("x"))),
+    ("forced open", || Case::held(&Override::force_open("x"))),
+    ("disabled", || Case::held(&Override::disable("x"))),
+    ("dry run", || Case::held(&Override::dry_run("x"))),
 ];
 
 const INPUTS: [(&str, Act); 15] = [
@@ -116,9 +117,9 @@ const INPUTS: [(&str, Act); 15] = [
     }),
     ("`trip()`", |case| Some(case.step(Input::Trip))),
     ("`reset()`", |case| Some(case.step(Input::Reset))),
-    ("`Override::force_open`", |case| Some(case.step(Input::Override(Override::force_open("y"))))),
-    ("`Override::disable`", |case| Some(case.step(Input::Override(Override::disable("y"))))),
-    ("`Override::dry_run`", |case| Some(case.step(Input::Override(Override::dry_run("y"))))),
+    ("`Override::force_open`", |case| Some(case.step(Input::Override(&Override::force_open("y"))))),
+    ("`Override::disable`", |case| Some(case.step(Input::Override(&Override::disable("y"))))),
+    ("`Override::dry_run`", |case| Some(case.step(Input::Override(&Override::dry_run("y"))))),
     ("`resume()`", |case| Some(case.step(Input::Resume))),
 ];
 

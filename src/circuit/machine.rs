@@ -6,11 +6,12 @@ use std::time::Duration;
 use super::detector::{Detector, PartTally};
 use super::overrides::Standing;
 use super::probes::{Round, Verdict};
-use super::step::{Decision, Fact, Facts, Gate, Input, Moment, Step, Ticket, Transition, View};
+use super::step::{Decision, Fact, Facts, Gate, Input, Moment, Ticket, Transition, View};
 use super::window::CountWindow;
 use super::{
     Call, Generation, Outcome, Override, OverrideKind, ProbeTally, RejectReason, Rules, State, TransitionReason,
 };
+use crate::backoff::draw;
 use crate::time::Timestamp;
 
 /// A breaker's state and rules of change: deterministic, without clock, lock or I/O.
@@ -46,49 +47,45 @@ impl Machine {
         Self { detector, generation, since: now, state: State::Closed, history }
     }
 
-    /// Decides about one input.
-    pub(crate) fn step(&mut self, rules: &Rules, input: Input, at: Moment) -> Step {
-        let mut facts = Facts::default();
-        let decision = match input {
-            Input::Acquire { reserve } => self.acquire(rules, reserve, at, &mut facts),
-            Input::Begin(ticket) => self.begin(rules, ticket, at, &mut facts),
-            Input::Report { ticket, outcome, took } => self.report(rules, ticket, (outcome, took), at, &mut facts),
-            Input::Trip => self.command(at, &mut facts, |machine, facts| {
+    /// Decides about one input; what happens is added to `facts`.
+    pub(crate) fn step(&mut self, rules: &Rules, input: Input<'_>, at: Moment, facts: &mut Facts) -> Decision {
+        match input {
+            Input::Acquire { reserve } => self.acquire(rules, reserve, at, facts),
+            Input::Begin(ticket) => self.begin(rules, ticket, at, facts),
+            Input::Report { ticket, outcome, took } => self.report(rules, ticket, (outcome, took), at, facts),
+            Input::Trip => self.command(at, facts, |machine, facts| {
                 if machine.state != State::Open {
                     machine.open(rules, TransitionReason::Tripped, None, at, facts);
                 }
             }),
-            Input::Reset => self.command(at, &mut facts, |machine, facts| {
+            Input::Reset => self.command(at, facts, |machine, facts| {
                 if let Some(history) = &mut machine.history {
                     history.openings = 0;
                     history.log.iter_mut().for_each(CountWindow::clear);
                 }
                 machine.close(TransitionReason::Reset, at.now, facts);
             }),
-            Input::Override(order) => self.hold(order, at.now, &mut facts),
-            Input::Resume => self.resume(at.now, &mut facts),
+            Input::Override(order) => self.hold(order, at.now, facts),
+            Input::Resume => self.resume(at.now, facts),
             Input::Look => {
-                self.expire_override(at.now, &mut facts);
+                self.expire_override(at.now, facts);
                 Decision::Done
             }
             Input::Poll => {
-                self.expire_override(at.now, &mut facts);
-                self.end_hopeless_round(rules, at, &mut facts);
+                self.expire_override(at.now, facts);
+                self.end_hopeless_round(rules, at, facts);
                 let busy = self.state == State::HalfOpen && self.free_probes(rules) == 0;
                 if busy { Decision::Busy } else { Decision::Done }
             }
-        };
-        Step { decision, facts }
+        }
     }
 
     /// Takes in successes of this generation that were not slow, in order before the next input.
-    pub(crate) fn record_successes(&mut self, count: u64, at: Timestamp) -> Facts {
-        let mut facts = Facts::default();
+    pub(crate) fn record_successes(&mut self, count: u64, at: Timestamp, facts: &mut Facts) {
         if count > 0 && self.state == State::Closed && self.records() {
             self.log(|log| log.push_good(count));
-            self.judge(&mut facts, |detector| detector.record_successes(count, at));
+            self.judge(facts, |detector| detector.record_successes(count, at));
         }
-        facts
     }
 
     fn acquire(&mut self, rules: &Rules, reserve: bool, at: Moment, facts: &mut Facts) -> Decision {
@@ -255,12 +252,12 @@ impl Machine {
         Decision::Done
     }
 
-    fn hold(&mut self, order: Override, now: Timestamp, facts: &mut Facts) -> Decision {
+    fn hold(&mut self, order: &Override, now: Timestamp, facts: &mut Facts) -> Decision {
         let to = match order.kind() {
             OverrideKind::ForcedOpen => State::Open,
             OverrideKind::Disabled | OverrideKind::DryRun => State::Closed,
         };
-        self.history().standing = Some(Standing::new(order, now));
+        self.history().standing = Some(Standing::new(order.clone(), now));
         self.judge(facts, |detector| detector.reset());
         self.go(to, TransitionReason::Overridden, now, facts);
         Decision::Done
@@ -300,7 +297,8 @@ impl Machine {
             history.openings = 0;
         }
         let asked = retry_after.unwrap_or_default().min(rules.retry_after_cap);
-        history.cooldown = rules.cooldown.delay(history.openings, retry_after, at.draw).max(asked);
+        let draw = draw(at.seed, at.now.as_nanos());
+        history.cooldown = rules.cooldown.delay(history.openings, retry_after, draw).max(asked);
         history.open_until = at.now + history.cooldown;
         history.openings = history.openings.saturating_add(1);
         history.opened_by_round = by_round;

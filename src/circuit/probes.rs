@@ -84,6 +84,10 @@ impl Probes {
         Ok(())
     }
 
+    pub(super) fn time_tolerance(&self) -> Duration {
+        self.deadline / 64
+    }
+
     /// How long a round may admit probes without learning anything.
     pub(super) fn patience(&self, cooldown: Duration) -> Duration {
         // A round cannot be called fruitless before its probes had the time they were promised.

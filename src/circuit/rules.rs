@@ -39,6 +39,14 @@ impl Rules {
         self.abandoned_after.is_some() || self.slow_after.is_some()
     }
 
+    /// How far off times may be: a sixty-fourth of the shortest one that matters, zero where durations are measured.
+    pub(crate) fn time_tolerance(&self) -> Duration {
+        if self.needs_duration() {
+            return Duration::ZERO;
+        }
+        self.cooldown.time_tolerance().min(self.probes.time_tolerance())
+    }
+
     /// Tells whether a call that took this long is slow.
     pub(crate) fn is_slow(&self, took: Option<Duration>) -> bool {
         self.slow_after.zip(took).is_some_and(|(limit, took)| took >= limit)

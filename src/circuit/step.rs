@@ -6,16 +6,16 @@ use super::detector::Tally;
 use super::{Generation, Outcome, Override, RejectReason, State, TransitionReason};
 use crate::time::Timestamp;
 
-/// When something happens, with a random number from 0 to 1 for whatever needs chance.
+/// When something happens, with a seed for whatever needs chance.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
     pub(crate) now: Timestamp,
-    pub(crate) draw: f64,
+    pub(crate) seed: u64,
 }
 
 /// Something the machine must decide about.
-#[derive(Clone, Debug)]
-pub(crate) enum Input {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Input<'a> {
     /// A call asks to go through. `reserve`: it will go through later, or not at all.
     Acquire { reserve: bool },
     /// A reserved call goes through now.
@@ -27,7 +27,7 @@ pub(crate) enum Input {
     /// Close and forget, by command.
     Reset,
     /// An operator takes hold.
-    Override(Override),
+    Override(&'a Override),
     /// An operator lets go.
     Resume,
     /// Somebody looks: an override may end by itself now.
@@ -95,16 +95,10 @@ impl Facts {
         self.0.iter().map_while(|fact| *fact)
     }
 
+    #[inline]
     pub(crate) const fn is_empty(&self) -> bool {
         self.0[0].is_none()
     }
-}
-
-/// What a step decided and what happened in it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Step {
-    pub(crate) decision: Decision,
-    pub(crate) facts: Facts,
 }
 
 /// How calls are let through, for whoever must know it without asking the machine.

@@ -61,6 +61,7 @@ where
 {
     type Scope = AtHead;
 
+    #[inline]
     fn classify(&self, result: &Result<T, E>) -> Outcome {
         self(result)
     }

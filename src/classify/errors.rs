@@ -88,6 +88,7 @@ impl Errors {
 impl<T, E> Classify<T, E> for Errors<AllErrors> {
     type Scope = AtHead;
 
+    #[inline]
     fn classify(&self, result: &Result<T, E>) -> Outcome {
         match result {
             Ok(_) => Outcome::Success,
@@ -99,6 +100,7 @@ impl<T, E> Classify<T, E> for Errors<AllErrors> {
 impl<T, E, F: Fn(&E) -> bool> Classify<T, E> for Errors<Except<F>> {
     type Scope = AtHead;
 
+    #[inline]
     fn classify(&self, result: &Result<T, E>) -> Outcome {
         match result {
             Ok(_) => Outcome::Success,
@@ -115,6 +117,7 @@ where
 {
     type Scope = AtHead;
 
+    #[inline]
     fn classify(&self, result: &Result<T, BoxError>) -> Outcome {
         let Err(error) = result else {
             return Outcome::Success;

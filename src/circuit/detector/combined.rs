@@ -122,6 +122,10 @@ impl Detector for Combined {
         self.parts.iter().filter_map(|part| part.time_resolution()).min()
     }
 
+    fn time_tolerance(&self) -> Duration {
+        self.parts.iter().map(|part| part.time_tolerance()).min().unwrap_or_default()
+    }
+
     fn slow_after(&self) -> Option<Duration> {
         self.parts.iter().filter_map(|part| part.slow_after()).min()
     }

@@ -100,6 +100,12 @@ pub trait Detector: Debug + Send + 'static {
         None
     }
 
+    /// Returns how far off the times of calls may be. Where nothing in a breaker needs more than some ten milliseconds, it
+    /// reads a clock at a third of the price. Default: zero.
+    fn time_tolerance(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Returns from which duration on a call is slow for it. Default: `None`, durations are not measured.
     fn slow_after(&self) -> Option<Duration> {
         None

@@ -95,6 +95,10 @@ impl Detector for FailureTimes {
         true
     }
 
+    fn time_tolerance(&self) -> Duration {
+        self.window / 64
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         if self.threshold == 0 || self.threshold > MOST {
             return Err(ConfigError::new("failures", &self.threshold, format!("1 to {MOST}")));

@@ -1,6 +1,7 @@
 //! Judging the last n calls.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::bytes::{Kind, Reader, Writer};
@@ -8,7 +9,7 @@ use super::{Detector, LoadError, Tally};
 use crate::circuit::window::CountWindow;
 use crate::circuit::{Call, Horizon};
 use crate::error::ConfigError;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, nanos};
 
 /// How many are too many.
 #[derive(Clone, Copy)]
@@ -23,11 +24,10 @@ pub(super) enum Limit {
 #[derive(Clone)]
 pub struct OfLast {
     limit: Limit,
-    /// Counts calls at least this slow instead of failures.
-    slower_than: Option<Duration>,
+    /// Counts calls at least this slow, in nanoseconds, instead of failures.
+    slower_than: Option<NonZeroU64>,
     min_calls: Option<u32>,
     window: CountWindow,
-    asked: u32,
 }
 
 /// When `min_calls` is left out for a rate: five calls, or the window where that is shorter.
@@ -35,7 +35,9 @@ pub(super) const MIN_CALLS: u32 = 5;
 
 impl OfLast {
     pub(super) fn new(limit: Limit, slower_than: Option<Duration>, calls: u32) -> Self {
-        Self { limit, slower_than, min_calls: None, window: CountWindow::new(calls), asked: calls }
+        // Zero, which `check` refuses, is kept as the shortest time there is.
+        let slower_than = slower_than.map(|d| NonZeroU64::new(nanos(d)).unwrap_or(NonZeroU64::MIN));
+        Self { limit, slower_than, min_calls: None, window: CountWindow::new(calls) }
     }
 
     /// Waits for this many calls before it judges: at least 1, at most the window. Default: the smaller of 5 and the
@@ -49,12 +51,12 @@ impl OfLast {
     fn least(&self) -> u32 {
         self.min_calls.unwrap_or(match self.limit {
             Limit::Count(_) => 1,
-            Limit::Rate(_) => MIN_CALLS.min(self.asked),
+            Limit::Rate(_) => MIN_CALLS.min(self.window.size()),
         })
     }
 
     fn is_bad(&self, call: &Call) -> bool {
-        match self.slower_than {
+        match self.slow_after() {
             Some(limit) => call.slower_than(limit),
             None => call.failed(),
         }
@@ -73,7 +75,9 @@ pub(super) fn check_rate(slow: bool, rate: f64) -> Result<(), ConfigError> {
 /// Checks how slow slow is.
 pub(super) fn check_slow(limit: Option<Duration>) -> Result<(), ConfigError> {
     match limit {
-        Some(Duration::ZERO) => Err(ConfigError::new("slower_than", &"0s", "more than zero")),
+        Some(limit) if limit <= Duration::from_nanos(1) => {
+            Err(ConfigError::new("slower_than", &"0s", "more than a nanosecond"))
+        }
         _ => Ok(()),
     }
 }
@@ -125,7 +129,7 @@ impl Detector for OfLast {
     fn load(&mut self, bytes: &[u8]) -> Result<(), LoadError> {
         let mut from = Reader::new(Kind::OfLast, bytes)?;
         let len = from.u32()?;
-        let mut window = CountWindow::new(self.asked);
+        let mut window = CountWindow::new(self.window.size());
         let mut byte = 0;
         for i in 0..len {
             if i % 8 == 0 {
@@ -143,27 +147,31 @@ impl Detector for OfLast {
     }
 
     fn slow_after(&self) -> Option<Duration> {
-        self.slower_than
+        self.slower_than.map(|n| Duration::from_nanos(n.get()))
+    }
+
+    fn time_tolerance(&self) -> Duration {
+        Duration::MAX
     }
 
     fn check(&self) -> Result<(), ConfigError> {
         let most = CountWindow::MOST;
-        if self.asked == 0 || self.asked > most {
-            return Err(ConfigError::new("of_last", &self.asked, format!("1 to {most} calls")));
+        if self.window.size() == 0 || self.window.size() > most {
+            return Err(ConfigError::new("of_last", &self.window.size(), format!("1 to {most} calls")));
         }
         match self.limit {
-            Limit::Count(n) if n == 0 || n > self.asked => {
-                let allowed = format!("1 to the window ({})", self.asked);
+            Limit::Count(n) if n == 0 || n > self.window.size() => {
+                let allowed = format!("1 to the window ({})", self.window.size());
                 return Err(ConfigError::new("failures", &n, allowed));
             }
             Limit::Count(_) => {}
             Limit::Rate(rate) => check_rate(self.slower_than.is_some(), rate)?,
         }
-        if self.least() == 0 || self.least() > self.asked {
-            let allowed = format!("1 to the window ({})", self.asked);
+        if self.least() == 0 || self.least() > self.window.size() {
+            let allowed = format!("1 to the window ({})", self.window.size());
             return Err(ConfigError::new("min_calls", &self.least(), allowed));
         }
-        check_slow(self.slower_than)
+        check_slow(self.slow_after())
     }
 
     fn recent(&self) -> Vec<bool> {
@@ -177,11 +185,11 @@ impl Detector for OfLast {
 
 impl fmt::Debug for OfLast {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.limit, self.slower_than) {
+        match (self.limit, self.slow_after()) {
             (Limit::Count(n), _) => write!(f, "failures({n})")?,
             (Limit::Rate(rate), None) => write!(f, "failure_rate({rate})")?,
             (Limit::Rate(rate), Some(d)) => write!(f, "slow_call_rate({rate}).slower_than({d:?})")?,
         }
-        write!(f, ".of_last({}).min_calls({})", self.asked, self.least())
+        write!(f, ".of_last({}).min_calls({})", self.window.size(), self.least())
     }
 }

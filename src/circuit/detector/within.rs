@@ -98,6 +98,10 @@ impl Detector for Within {
         Some(Duration::from_nanos(1 << tick_shift(self.window.length())))
     }
 
+    fn time_tolerance(&self) -> Duration {
+        self.window.length() / 64
+    }
+
     fn slow_after(&self) -> Option<Duration> {
         self.slower_than
     }

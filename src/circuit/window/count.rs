@@ -17,8 +17,8 @@ impl CountWindow {
 
     pub(in crate::circuit) fn new(size: u32) -> Self {
         // A size that `check` will refuse must not allocate first.
-        let size = size.min(Self::MOST);
-        Self { bits: vec![0; size.div_ceil(64) as usize].into(), size, len: 0, head: 0, bad: 0 }
+        let kept = size.min(Self::MOST);
+        Self { bits: vec![0; kept.div_ceil(64) as usize].into(), size, len: 0, head: 0, bad: 0 }
     }
 
     pub(in crate::circuit) const fn size(&self) -> u32 {
@@ -59,8 +59,9 @@ impl CountWindow {
                 self.bad -= 1;
             }
         }
-        self.head = if self.head + 1 == self.size { 0 } else { self.head + 1 };
-        self.len = (self.len + 1).min(self.size);
+        let size = self.size.min(Self::MOST);
+        self.head = if self.head + 1 == size { 0 } else { self.head + 1 };
+        self.len = (self.len + 1).min(size);
     }
 
     /// Adds `count` good calls.

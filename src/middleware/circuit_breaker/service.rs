@@ -8,7 +8,7 @@ use tower_service::Service;
 use super::future::ResponseFuture;
 use super::reject::{Boxed, OnReject};
 use super::select::{One, Select};
-use crate::breaker::{CircuitBreaker, Guarded};
+use crate::breaker::{CircuitBreaker, Guarded, Refusal};
 use crate::circuit::{Outcome, State};
 use crate::classify::{Classify, Errors};
 
@@ -30,7 +30,7 @@ enum Readiness {
     #[default]
     Inner,
     /// Ready to reject: the inner service was not asked.
-    Reject,
+    Reject(Refusal),
 }
 
 /// Whether the inner service's failure to become ready has been counted. It may go on failing for as long as somebody
@@ -104,9 +104,9 @@ where
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         if let Some(breaker) = self.select.one()
-            && breaker.core().would_reject()
+            && let Some(refusal) = breaker.core().refusal()
         {
-            self.readiness = Readiness::Reject;
+            self.readiness = Readiness::Reject(refusal);
             return Poll::Ready(Ok(()));
         }
         self.readiness = Readiness::Inner;
@@ -120,11 +120,38 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let acquired = match (mem::take(&mut self.readiness), self.select.one()) {
-            (Readiness::Reject, Some(breaker)) => Some(Err(breaker.core().reject_unready())),
-            _ => self.select.acquire(&request),
-        };
-        match acquired {
+        let readiness = mem::take(&mut self.readiness);
+        // The healthy path on its own: merged with the others, the permit would be copied through memory three times.
+        if let Readiness::Inner = readiness
+            && let Some(admitted) = self.select.one().and_then(CircuitBreaker::acquire_at_sight)
+        {
+            let response = self.inner.call(request);
+            return ResponseFuture::guarded(Guarded::new(response, admitted.into_permit(), self.classify.clone()));
+        }
+        self.call_slow(request, readiness)
+    }
+}
+
+impl<S, C, M, K> CircuitBreakerService<S, C, M, K>
+where
+    C: Clone,
+{
+    #[inline(never)]
+    fn call_slow<Req>(
+        &mut self,
+        request: Req,
+        readiness: Readiness,
+    ) -> ResponseFuture<S::Future, M::Future, C, fn(Req) -> M>
+    where
+        S: Service<Req>,
+        M: OnReject<Req, S::Response, S::Error>,
+        K: Select<Req>,
+    {
+        if let (Readiness::Reject(refusal), Some(breaker)) = (readiness, self.select.one()) {
+            let rejected = breaker.core().reject_as_promised(refusal);
+            return ResponseFuture::rejected(self.mode.reject(request, rejected));
+        }
+        match self.select.acquire(&request) {
             Some(Ok(permit)) => {
                 // If this panics, the permit is dropped while the thread panics, which is a failure.
                 let response = self.inner.call(request);

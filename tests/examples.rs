@@ -1,0 +1,155 @@
+//! Every example runs, ends well and says what its documentation promises.
+//!
+//! Cargo builds the examples along with the tests (`cargo test`, `cargo nextest run`), and they are run as they then lie
+//! next to this test: starting cargo from inside a test would wait for the lock of the build that runs it. Where only
+//! some targets are asked for (`--test examples`, `--tests`), cargo builds no examples, and those of the last build run.
+
+use std::collections::BTreeSet;
+use std::env::{consts::EXE_SUFFIX, current_exe};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// One test for each example, and the list of them.
+macro_rules! examples {
+    ($($example:literal: $(#[$when:meta])* fn $test:ident($out:ident) $check:block)*) => {
+        const TESTED: &[&str] = &[$($example),*];
+        $(
+            $(#[$when])*
+            #[test]
+            fn $test() {
+                let $out = Output::of($example);
+                $check
+            }
+        )*
+    };
+}
+
+examples! {
+    "quickstart": fn quickstart_opens_recovers_and_writes_plain_lines_to_a_pipe(out) {
+        out.has_in_order(&[
+            "the servers fall ill",
+            "inventory: closed -> open (",
+            "inventory: open -> half-open (the cooldown is over)",
+            "the servers are well again",
+            "inventory: half-open -> closed (probes succeeded)",
+            "with breaker       without",
+            "The breaker let ",
+        ]);
+        let [sent, unguarded] = out.last_two_numbers("requests sent by callers");
+        assert_eq!((sent, unguarded), (1000, 1000));
+        let [guarded, unguarded] = out.last_two_numbers("requests that reached the server while sick");
+        assert!(guarded < unguarded / 2, "the breaker keeps the load away: {guarded} against {unguarded}");
+        let [rejected, none] = out.last_two_numbers("of those rejected at once");
+        assert!(rejected > 0 && none == 0, "only a breaker rejects: {rejected} and {none}");
+        out.has_no_escape_sequence();
+        let widest = out.text.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(80), "{widest:?} columns, a terminal has 80");
+    }
+
+    "axum_server": #[cfg(feature = "axum")] fn axum_server_opens_one_route_and_keeps_the_other(out) {
+        out.has_in_order(&[
+            "/prices/{sku}: closed -> open (3 failures in 4 calls)",
+            "GET /prices/4  503 Service Unavailable   retry-after: 1",
+            "GET /stock/4   200 OK",
+            "/prices/{sku}: half-open -> closed (probes succeeded)",
+            "GET /prices/5  200 OK",
+        ]);
+        assert!(!out.text.contains("/stock/{sku}: closed ->"), "the other route's breaker stays closed:\n{}", out.text);
+    }
+
+    "custom_detector": fn custom_detector_trips_on_a_burst_and_loads_what_it_saved(out) {
+        out.has_in_order(&[
+            "30 s  failed    1          closed",
+            "74 s  failed    3          open      3 failures",
+            "80 s  rejected",
+            "104 s  ok        0          closed    probes succeeded",
+            "saved 2 failures, loaded 2 failures",
+            "detector state cannot be loaded",
+        ]);
+    }
+
+    "keyed_hosts": #[cfg(feature = "http")] fn keyed_hosts_opens_the_breaker_of_the_sick_host_only(out) {
+        let rows = |health| out.text.lines().filter(move |line| line.contains(health)).map(numbers);
+        assert_eq!(rows(" healthy ").map(|row| row[row.len() - 3..].to_vec()).collect::<Vec<_>>(), [[20, 0, 0]; 2]);
+        assert_eq!(rows(" sick ").map(|row| row[row.len() - 3..].to_vec()).collect::<Vec<_>>(), [[0, 5, 15]]);
+        assert_eq!(out.text.matches(": closed, ").count(), 2, "{}", out.text);
+        assert_eq!(out.text.matches(": open (5 failures in 5 calls), retry in ").count(), 1, "{}", out.text);
+    }
+
+    "sync_caller": fn sync_caller_shares_a_breaker_between_threads(out) {
+        out.has_in_order(&[
+            "the scale was asked 80 times",
+            "* scale: closed -> open",
+            "thread 4:  0 weighed",
+            "circuit breaker `scale` is open (5 failures), retry in ",
+            "* scale: half-open -> closed",
+            "parcel 1: 101 g",
+            "parcel 2: 102 g",
+        ]);
+    }
+}
+
+#[test]
+fn every_example_is_run_by_a_test() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let there: BTreeSet<_> = folder
+        .read_dir()
+        .expect("the folder of the examples")
+        .map(|entry| entry.expect("an entry").path().file_stem().expect("a name").to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(there, TESTED.iter().map(ToString::to_string).collect());
+}
+
+/// What an example wrote to its standard output.
+struct Output {
+    text: String,
+}
+
+impl Output {
+    /// Runs an example to its end, which must be a good one.
+    fn of(example: &str) -> Self {
+        let program = built(example);
+        let run = Command::new(&program).output().expect("to start it");
+        let (text, errors) = (String::from_utf8(run.stdout).expect("UTF-8"), String::from_utf8_lossy(&run.stderr));
+        assert!(run.status.success(), "{example} ended with {}:\n{text}\n{errors}", run.status);
+        assert_eq!(errors, "", "{example} complains");
+        Self { text }
+    }
+
+    fn has_in_order(&self, parts: &[&str]) {
+        let mut rest = self.text.as_str();
+        for part in parts {
+            let found = rest.split_once(part);
+            assert!(found.is_some(), "no `{part}` where it should be in:\n{}", self.text);
+            rest = found.map_or("", |(_, after)| after);
+        }
+    }
+
+    fn has_no_escape_sequence(&self) {
+        let control = self.text.chars().find(|c| c.is_control() && *c != '\n');
+        assert_eq!(control, None, "plain lines only:\n{}", self.text.escape_debug());
+    }
+
+    fn last_two_numbers(&self, label: &str) -> [u64; 2] {
+        let line = self.text.lines().find(|line| line.contains(label)).expect(label);
+        let numbers = numbers(line);
+        *numbers.last_chunk().expect(line)
+    }
+}
+
+fn numbers(line: &str) -> Vec<u64> {
+    line.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
+/// Where cargo puts the examples: `examples/` beside the `deps/` that this test is in.
+fn built(example: &str) -> PathBuf {
+    let test = current_exe().expect("the path of this test");
+    let profile = test.ancestors().nth(2).expect("target/<profile>/deps/<this test>");
+    let program = profile.join("examples").join(format!("{example}{EXE_SUFFIX}"));
+    assert!(
+        program.exists(),
+        "{} is missing: `cargo build --examples --all-features` builds it (with `--release` where the tests have that)",
+        program.display()
+    );
+    program
+}
