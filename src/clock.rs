@@ -8,6 +8,30 @@ use std::time::{Duration, SystemTime};
 use crate::time::{Timestamp, nanos};
 
 /// A source of time for a breaker. Default: [`SystemClock`]; for tests: [`ManualClock`].
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use std::time::Duration;
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Clock, Timestamp};
+///
+/// /// The time of a simulation that runs in steps of a millisecond.
+/// #[derive(Clone, Debug, Default)]
+/// struct Steps(Arc<AtomicU64>);
+///
+/// impl Clock for Steps {
+///     fn now(&self) -> Timestamp {
+///         Timestamp::from_nanos(self.0.load(Ordering::SeqCst) * 1_000_000)
+///     }
+/// }
+///
+/// let steps = Steps::default();
+/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").clock(steps.clone()).build()?);
+/// breaker.trip()?;
+/// steps.0.store(10_000, Ordering::SeqCst);
+/// assert_eq!(breaker.retry_after(), Some(Duration::from_secs(20)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Returns the present time. It should not step back; where it does, the breaker treats the step as a pause.
     fn now(&self) -> Timestamp;
@@ -15,6 +39,16 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 
 /// The operating system's monotonic clock. With the feature `testing` it is `tokio::time`'s, so that a paused runtime
 /// (`tokio::time::pause`, `#[tokio::test(start_paused = true)]`) moves breakers as well.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::{Clock, SystemClock};
+///
+/// let clock = SystemClock::default();
+/// let start = clock.now();
+/// let took = clock.now().since(start); // good for durations; the number itself means nothing
+/// assert!(took < Duration::from_secs(3600));
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct SystemClock;
@@ -60,6 +94,17 @@ impl ManualClock {
     }
 
     /// Sets the clock, also backward.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{Clock, ManualClock, Timestamp};
+    ///
+    /// let clock = ManualClock::new();
+    /// let before = clock.now();
+    /// clock.advance(Duration::from_secs(60));
+    /// clock.set(before); // as when a virtual machine is restored
+    /// assert_eq!(clock.now(), Timestamp::ZERO);
+    /// ```
     pub fn set(&self, to: Timestamp) {
         self.now.store(to.as_nanos(), Ordering::SeqCst);
     }

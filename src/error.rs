@@ -5,6 +5,18 @@ use std::error::Error;
 use std::fmt;
 
 /// The boxed error that Tower's middleware uses.
+///
+/// ```
+/// use fusebox::{BoxError, CircuitBreaker, CircuitBreakerConfig};
+///
+/// fn charge(breaker: &CircuitBreaker) -> Result<u32, BoxError> {
+///     let permit = breaker.acquire()?; // whatever went wrong fits
+///     let cents = "1200".parse()?;
+///     permit.success();
+///     Ok(cents)
+/// }
+/// assert_eq!(charge(&CircuitBreaker::new(CircuitBreakerConfig::new("payments"))).unwrap(), 1200);
+/// ```
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A configuration that cannot work, and what would.
@@ -18,6 +30,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 ///     .unwrap_err();
 /// assert_eq!(error.field(), "failure_rate");
 /// assert_eq!(error.given(), "1.5");
+/// assert_eq!(error.allowed(), "a number above 0 and at most 1");
 /// assert_eq!(error.to_string(), "`failure_rate` is 1.5, allowed is a number above 0 and at most 1");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,7 +13,9 @@ use std::time::Duration;
 ///
 /// let t = Timestamp::from_nanos(5) + Duration::from_nanos(10);
 /// assert_eq!(t.as_nanos(), 15);
+/// assert_eq!(t.since(Timestamp::ZERO), Duration::from_nanos(15));
 /// assert_eq!(t.since(Timestamp::from_nanos(20)), Duration::ZERO);
+/// assert_eq!(Timestamp::MAX + Duration::from_secs(1), Timestamp::MAX, "never stays never");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);

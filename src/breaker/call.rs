@@ -21,6 +21,25 @@ pub enum CallError<E> {
 }
 
 impl<E> CallError<E> {
+    /// Tells whether the call was not made.
+    ///
+    /// Where one breaker's call is inside another's, the outer one must not take the inner one's rejection for a failure of
+    /// the dependency. It sees that by itself in a [`Rejected`], also boxed or wrapped in a box, but not in a `CallError`:
+    ///
+    /// ```
+    /// use fusebox::{classify, CallError, CircuitBreaker, CircuitBreakerConfig};
+    ///
+    /// let outer = CircuitBreaker::new(CircuitBreakerConfig::new("cluster"));
+    /// let inner = CircuitBreaker::new(CircuitBreakerConfig::new("host"));
+    /// let not_rejections = outer.classify(classify::errors().exclude(CallError::is_rejected));
+    /// let answer = not_rejections.call_blocking(|| inner.call_blocking(|| "42".parse::<u32>()));
+    /// assert_eq!(answer.unwrap(), 42);
+    /// ```
+    #[must_use]
+    pub const fn is_rejected(&self) -> bool {
+        matches!(self, Self::Rejected(_))
+    }
+
     /// Returns the rejection, if that is what it is.
     #[must_use]
     pub const fn rejected(&self) -> Option<&Rejected> {

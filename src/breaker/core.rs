@@ -89,12 +89,15 @@ pub(super) struct Visit<'a> {
     born: Generation,
 }
 
+/// As the start of a call: it has not begun. Whatever becomes of such a permit, no call was given up.
+pub(super) const RESERVED: Timestamp = Timestamp::MAX;
+
 /// How a call would be rejected.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refusal {
     word: Word,
-    /// Nanoseconds until it is worth another try; `u64::MAX` where that is not known.
-    left: u64,
+    /// Until when; `u64::MAX` where that is not known.
+    until: u64,
 }
 
 /// What a new breaker brings along.
@@ -112,7 +115,7 @@ fn shut_reason(word: Word) -> RejectReason {
 #[cold]
 fn tell(hub: &Hub, machine: &Machine, facts: &Facts, now: Timestamp) {
     facts.iter().for_each(|fact| hub.push(EventKind::from(fact), machine.generation(), now));
-    hub.wake(usize::MAX);
+    hub.wake_later(usize::MAX);
 }
 
 impl Core {
@@ -184,9 +187,22 @@ impl Core {
         if word.admits_at_sight() { Some(AtSight::new(self, word.generation())) } else { None }
     }
 
-    /// Asks for a call that will be made later, or not at all.
+    /// Asks for one call where that can be answered without the machine and without a listener, so that the caller may
+    /// hold a lock.
+    pub(super) fn acquire_quietly(&'static self) -> Option<Result<Permit, Rejected>> {
+        let word = self.word();
+        if word.is_open() {
+            let ticket = Ticket { generation: word.generation(), lease: None };
+            return Some(Ok(Permit::new(self, ticket, self.start(word))));
+        }
+        let until = self.until.load(Relaxed);
+        let rejects = word.is_shut() && !word.tells_every_call() && self.is_before(until);
+        rejects.then(|| Err(self.reject(word, until)))
+    }
+
+    /// Asks for a call that will be made later, or not at all: until then the permit is [`RESERVED`].
     pub(super) fn reserve(&'static self) -> Result<Permit, Rejected> {
-        self.acquire_slow(self.word(), true)
+        self.acquire_slow(self.word(), true).map(Permit::reserved)
     }
 
     #[inline(never)]
@@ -197,11 +213,9 @@ impl Core {
         }
         if word.is_shut() {
             // Without the lock while the cooldown is surely not over.
-            let left = self.nanos_left();
-            if left > 0 {
-                let reason = shut_reason(word);
-                self.tell_rejected(word, reason);
-                return Err(Rejected::new(self, word.generation(), reason, left));
+            let until = self.until.load(Relaxed);
+            if self.is_before(until) {
+                return Err(self.reject(word, until));
             }
         }
         let (decision, now) = self.step(Input::Acquire { reserve });
@@ -210,8 +224,7 @@ impl Core {
             Decision::Rejected { reason, until } => {
                 let word = self.word();
                 self.tell_rejected(word, reason);
-                let left = until.map_or(u64::MAX, |until| until.as_nanos().saturating_sub(now.as_nanos()));
-                Err(Rejected::new(self, word.generation(), reason, left))
+                Err(Rejected::new(self, word.generation(), reason, until.map_or(u64::MAX, Timestamp::as_nanos)))
             }
             // Only a place without a breaker answers otherwise, and nobody holds a handle to one.
             Decision::Done | Decision::Stale | Decision::Busy | Decision::Overridden => {
@@ -220,16 +233,14 @@ impl Core {
         }
     }
 
-    /// For how many nanoseconds the gate stays shut; `u64::MAX`: until somebody opens it.
     #[inline]
-    fn nanos_left(&self) -> u64 {
-        let until = self.until.load(Relaxed);
+    fn is_before(&self, until: u64) -> bool {
         if until == u64::MAX {
-            return until;
+            return true;
         }
         let coarse = self.coarse().as_nanos();
         let exact = coarse.saturating_add(crate::time::nanos(COARSE_LAG)) < until || self.info().has(Info::COARSE);
-        until.saturating_sub(if exact { coarse } else { self.now().as_nanos() })
+        until > if exact { coarse } else { self.now().as_nanos() }
     }
 
     /// Tells, without asking for one, whether a call would surely be rejected now, and how.
@@ -241,37 +252,37 @@ impl Core {
 
     fn refusal_slow(&'static self, word: Word) -> Option<Refusal> {
         if word.is_shut() {
-            let left = self.nanos_left();
-            return (left > 0).then_some(Refusal { word, left });
+            let until = self.until.load(Relaxed);
+            return self.is_before(until).then_some(Refusal { word, until });
         }
         let busy = word.must_ask() && self.step(Input::Poll).0 == Decision::Busy;
-        busy.then(|| Refusal { word: self.word(), left: u64::MAX })
+        busy.then(|| Refusal { word: self.word(), until: u64::MAX })
     }
 
     /// The rejection of a call that was promised one when the service was asked whether it is ready.
-    ///
-    /// The time left is that of the promise. It is seldom older than a moment, and reading the clock again would double
-    /// the price of a rejection; whoever held on to the promise is told to wait too long, never too short.
     #[inline]
     pub(crate) fn reject_as_promised(&'static self, promise: Refusal) -> Rejected {
         let word = self.word();
         if word.generation() != promise.word.generation() {
             return self.reject_after_change(word);
         }
+        self.reject(word, promise.until)
+    }
+
+    #[inline]
+    fn reject(&'static self, word: Word, until: u64) -> Rejected {
         let reason = if word.must_ask() { RejectReason::ProbesBusy } else { shut_reason(word) };
         self.tell_rejected(word, reason);
-        Rejected::new(self, word.generation(), reason, promise.left)
+        Rejected::new(self, word.generation(), reason, until)
     }
 
     #[cold]
     fn reject_after_change(&'static self, word: Word) -> Rejected {
-        let (reason, left) = match self.refusal_slow(word) {
-            Some(refusal) if refusal.word.must_ask() => (RejectReason::ProbesBusy, u64::MAX),
-            Some(refusal) => (shut_reason(refusal.word), refusal.left),
-            None => (RejectReason::NotReady, 0),
-        };
-        self.tell_rejected(word, reason);
-        Rejected::new(self, word.generation(), reason, left)
+        if let Some(refusal) = self.refusal_slow(word) {
+            return self.reject(refusal.word, refusal.until);
+        }
+        self.tell_rejected(word, RejectReason::NotReady);
+        Rejected::new(self, word.generation(), RejectReason::NotReady, 0)
     }
 
     #[inline]
@@ -327,7 +338,10 @@ impl Core {
             }
             let took = body.settings.rules.needs_duration().then(|| at.now.since(started));
             if let Some(hub) = &body.hub
-                && (body.settings.every_call || outcome.is_failure() || ticket.lease.is_some())
+                && started != RESERVED
+                && (body.settings.every_call
+                    || ticket.lease.is_some()
+                    || body.settings.rules.judge(outcome, took) == Some(true))
                 && hub.tells_calls()
             {
                 hub.push(EventKind::Ended { outcome, took, probe: ticket.lease.is_some() }, ticket.generation, at.now);
@@ -455,7 +469,7 @@ impl Core {
             if !facts.is_empty() {
                 tell(hub, &body.machine, &facts, at.now);
             } else if matches!(input, Input::Report { ticket: Ticket { lease: Some(_), .. }, .. }) {
-                hub.wake(body.machine.free_probes(&body.settings.rules) as usize);
+                hub.wake_later(body.machine.free_probes(&body.settings.rules) as usize);
             }
         }
         decision
@@ -471,6 +485,7 @@ impl Core {
         let hub = body.hub.as_ref().filter(|hub| hub.has_news()).cloned();
         drop(slot);
         if let Some(hub) = hub {
+            hub.wake_due();
             self.deliver(&hub);
         }
         Some(result)
@@ -557,6 +572,13 @@ impl Core {
         machine.state() == State::Closed
             && machine.overridden().is_none()
             && machine.tallies(settings.clock.now()).iter().all(|part| part.tally.count() == 0)
+    }
+
+    /// How long until the next place of a probe is free by its deadline.
+    pub(super) fn next_expiry(&self) -> Option<Duration> {
+        let slot = lock(&self.slot);
+        let body = slot.body.as_ref()?;
+        body.machine.next_expiry().map(|at| at.since(body.settings.clock.now()))
     }
 
     /// The waiting room of listeners and of calls that wait for the circuit to close.

@@ -32,8 +32,7 @@ use super::hub::Hub;
 #[must_use = "streams do nothing unless polled"]
 pub struct Events {
     channel: Arc<Channel>,
-    /// The channel is reachable from the breaker only as long as its hub is.
-    _hub: Arc<Hub>,
+    hub: Arc<Hub>,
 }
 
 #[derive(Debug, Default)]
@@ -71,13 +70,19 @@ impl Events {
     pub(super) fn new(hub: Arc<Hub>) -> Self {
         let channel = Arc::<Channel>::default();
         hub.subscribe(&channel);
-        Self { channel, _hub: hub }
+        Self { channel, hub }
     }
 
     /// Returns how many events were lost because nobody read them in time.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.channel.state.lock().unwrap_or_else(PoisonError::into_inner).dropped
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.hub.unsubscribe(&self.channel);
     }
 }
 

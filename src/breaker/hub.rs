@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
@@ -23,6 +23,8 @@ pub(super) struct Hub {
     tells_calls: AtomicBool,
     streams: Mutex<Vec<Weak<Channel>>>,
     waiting: Mutex<Waiting>,
+    /// How many of the waiting are to be woken.
+    due: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -48,7 +50,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Hub {
     pub(super) fn new(settings: Arc<Settings>) -> Arc<Self> {
-        let tells_calls = settings.listeners.iter().any(|l| matches!(l, Listener::Event(_)));
+        let tells_calls = settings.listens_to_events();
         Arc::new(Self {
             settings,
             news: Mutex::default(),
@@ -56,6 +58,7 @@ impl Hub {
             tells_calls: AtomicBool::new(tells_calls),
             streams: Mutex::default(),
             waiting: Mutex::default(),
+            due: AtomicUsize::new(0),
         })
     }
 
@@ -105,12 +108,22 @@ impl Hub {
             }))
             .ok();
         }
-        lock(&self.streams).retain(|stream| stream.upgrade().map(|channel| channel.send(event.clone())).is_some());
+        // Sending wakes readers, who may do anything, so not under the lock.
+        let streams: Vec<_> = lock(&self.streams).iter().filter_map(Weak::upgrade).collect();
+        streams.iter().for_each(|channel| channel.send(event.clone()));
     }
 
     pub(super) fn subscribe(&self, channel: &Arc<Channel>) {
         lock(&self.streams).push(Arc::downgrade(channel));
         self.tells_calls.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn unsubscribe(&self, channel: &Arc<Channel>) {
+        let mut streams = lock(&self.streams);
+        streams.retain(|stream| stream.as_ptr() != Arc::as_ptr(channel));
+        if streams.is_empty() {
+            self.tells_calls.store(self.settings.listens_to_events(), Ordering::Relaxed);
+        }
     }
 
     /// Puts a caller in the queue of those to wake; `ticket` is its place, if it already has one.
@@ -133,6 +146,20 @@ impl Hub {
         let mut waiting = lock(&self.waiting);
         let place = waiting.wakers.iter().position(|(t, _)| *t == ticket);
         place.map(|place| waiting.wakers.remove(place)).is_some()
+    }
+
+    /// Notes that the first `count` callers in the queue are to be woken, once the breaker's lock is free: a woken caller
+    /// may call the breaker at once.
+    pub(super) fn wake_later(&self, count: usize) {
+        if count > 0 {
+            self.due.fetch_max(count, Ordering::Relaxed);
+            self.has_news.store(true, Ordering::Release);
+        }
+    }
+
+    /// Wakes those.
+    pub(super) fn wake_due(&self) {
+        self.wake(self.due.swap(0, Ordering::Relaxed));
     }
 
     /// Wakes the first `count` callers in the queue.

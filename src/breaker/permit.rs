@@ -2,7 +2,7 @@
 
 use std::mem::ManuallyDrop;
 
-use super::core::Core;
+use super::core::{Core, RESERVED};
 use crate::circuit::{Generation, Outcome, Ticket};
 use crate::time::Timestamp;
 
@@ -40,6 +40,12 @@ impl Permit {
     #[inline]
     pub(super) fn new(core: &'static Core, ticket: Ticket, started: Timestamp) -> Self {
         Self { core, generation: ticket.generation, lease: ticket.lease.unwrap_or(NO_LEASE), started }
+    }
+
+    /// Marks a permit whose call has not begun.
+    pub(super) fn reserved(mut self) -> Self {
+        self.started = RESERVED;
+        self
     }
 
     #[inline]

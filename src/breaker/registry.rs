@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use super::config::CircuitBreakerConfig;
 use super::handle::CircuitBreaker;
+use super::permit::Permit;
+use super::rejected::Rejected;
 use super::settings::Settings;
 use crate::clock::system_coarse;
 use crate::error::ConfigError;
@@ -61,7 +63,8 @@ struct Inner {
 #[derive(Default)]
 struct Shard {
     breakers: HashMap<Arc<str>, CircuitBreaker>,
-    swept: u32,
+    /// The second of the last sweep.
+    swept: Option<u32>,
 }
 
 const SHARDS: usize = 16;
@@ -128,16 +131,17 @@ impl Registry {
         }
     }
 
-    /// Runs `f` on the breaker of that name, made if need be; `None` only when the template refuses even the overflow
-    /// breaker.
-    pub(crate) fn with<R>(&self, name: &str, mut f: impl FnMut(&CircuitBreaker) -> R) -> Option<R> {
-        if let Some(result) = self.inner.find(name, &mut f) {
-            return Some(result);
-        }
-        match self.inner.make(name) {
-            Ok(breaker) => Some(f(&breaker)),
-            Err(_) => self.inner.overflow().map(|breaker| f(&breaker)),
-        }
+    /// Asks the breaker of that name, made if need be, for a call; `None` only when the template refuses even the
+    /// overflow breaker.
+    pub(crate) fn acquire(&self, name: &str) -> Option<Result<Permit, Rejected>> {
+        // Listeners run in what cannot be answered at once, and they may call the registry: not under its lock.
+        let answer = self.inner.find(name, |breaker| breaker.core().acquire_quietly().ok_or_else(|| breaker.clone()));
+        let breaker = match answer {
+            Some(Ok(answer)) => return Some(answer),
+            Some(Err(breaker)) => breaker,
+            None => self.inner.make(name).ok().or_else(|| self.inner.overflow())?,
+        };
+        Some(breaker.acquire())
     }
 
     pub(super) fn insert(&self, breaker: &CircuitBreaker) -> Result<(), NameTaken> {
@@ -210,41 +214,42 @@ impl Inner {
         if let Some(breaker) = shard.breakers.get(name) {
             return Ok(breaker.clone());
         }
-        let max = self.max.load(Ordering::Relaxed);
-        if self.len.load(Ordering::Relaxed) >= max {
+        if !self.take_place() {
             self.sweep(&mut shard, &mut forgotten);
             for other in &self.shards {
-                if self.len.load(Ordering::Relaxed) < max {
-                    break;
-                }
                 if let Ok(mut other) = other.try_write() {
                     self.sweep(&mut other, &mut forgotten);
                 }
             }
-        }
-        if self.len.load(Ordering::Relaxed) >= max {
-            drop(shard);
-            self.overflowed.fetch_add(1, Ordering::Relaxed);
-            return self.overflow().map_or_else(|| (self.template)(OVERFLOW).map(CircuitBreaker::new), Ok);
+            if !self.take_place() {
+                drop(shard);
+                self.overflowed.fetch_add(1, Ordering::Relaxed);
+                return self.overflow().map_or_else(|| (self.template)(OVERFLOW).map(CircuitBreaker::new), Ok);
+            }
         }
         let name: Arc<str> = Arc::from(name);
         let breaker = CircuitBreaker::with_settings(name.clone(), config.detector, self.shared(config.settings));
         breaker.core().touch(seconds());
         shard.breakers.insert(name, breaker.clone());
-        self.len.fetch_add(1, Ordering::Relaxed);
         drop(shard);
         // Dropped outside the lock: what a breaker holds may be a user's.
         drop(forgotten);
         Ok(breaker)
     }
 
+    /// Counts one more breaker, if there may be one more.
+    fn take_place(&self) -> bool {
+        let max = self.max.load(Ordering::Relaxed);
+        let more = |len: usize| (len < max).then(|| len + 1);
+        self.len.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
     /// Takes out what has been idle for long enough; at most once a second and shard, since it looks at every breaker.
     fn sweep(&self, shard: &mut Shard, forgotten: &mut Vec<CircuitBreaker>) {
         let now = seconds();
-        if shard.swept == now {
+        if shard.swept.replace(now) == Some(now) {
             return;
         }
-        shard.swept = now;
         let idle = Duration::from_nanos(self.idle.load(Ordering::Relaxed)).as_secs();
         let before = shard.breakers.len();
         shard.breakers.retain(|_, breaker| {

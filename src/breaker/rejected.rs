@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::core::Core;
 use crate::circuit::{Generation, RejectReason, State};
+use crate::time::Timestamp;
 
 /// A call was rejected by an open (or half-open) breaker: which one, why, and when to come back.
 ///
@@ -29,20 +30,15 @@ pub struct Rejected {
     core: &'static Core,
     generation: Generation,
     reason: RejectReason,
-    /// Nanoseconds; `u64::MAX` for none.
-    retry_after: u64,
+    /// The end of the wait, in nanoseconds of the breaker's clock; `u64::MAX` for none. The time left is found when
+    /// somebody asks, which spares rejections a look at the clock.
+    until: u64,
 }
 
 impl Rejected {
-    /// `retry_after` in nanoseconds; `u64::MAX` for none.
     #[inline]
-    pub(super) const fn new(
-        core: &'static Core,
-        generation: Generation,
-        reason: RejectReason,
-        retry_after: u64,
-    ) -> Self {
-        Self { core, generation, reason, retry_after }
+    pub(super) const fn new(core: &'static Core, generation: Generation, reason: RejectReason, until: u64) -> Self {
+        Self { core, generation, reason, until }
     }
 
     /// Returns the name of the breaker; `(dropped)` when that breaker has long been dropped and its place in memory is
@@ -68,11 +64,11 @@ impl Rejected {
         self.reason
     }
 
-    /// Returns when it is worth another try; `None` when that is not known: while half-open it depends on the probes, and
-    /// an override without expiry on its operator.
+    /// Returns how long from now it is worth another try: zero once that time has come, `None` when it is not known: while
+    /// half-open it depends on the probes, and an override without expiry on its operator.
     #[must_use]
-    pub const fn retry_after(&self) -> Option<Duration> {
-        if self.retry_after == u64::MAX { None } else { Some(Duration::from_nanos(self.retry_after)) }
+    pub fn retry_after(&self) -> Option<Duration> {
+        (self.until < u64::MAX).then(|| Timestamp::from_nanos(self.until).since(self.core.now()))
     }
 }
 

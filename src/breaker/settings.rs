@@ -28,6 +28,11 @@ impl Settings {
         !self.listeners.is_empty()
     }
 
+    /// Tells whether a listener wants more than changes of state.
+    pub(super) fn listens_to_events(&self) -> bool {
+        self.listeners.iter().any(|listener| matches!(listener, Listener::Event(_)))
+    }
+
     /// Takes the coarse clock where that is exact enough for everything.
     pub(super) fn choose_clock(&mut self, detector: &dyn Detector) {
         let coarse = detector.time_tolerance().min(self.rules.time_tolerance()) >= COARSE_LAG;

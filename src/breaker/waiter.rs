@@ -46,7 +46,8 @@ impl Waiter {
                 }
                 Err(rejected) => rejected,
             };
-            let Some(wait) = rejected.retry_after() else {
+            // With all probes on their way: if no place is given back, the first deadline frees one.
+            let Some(wait) = rejected.retry_after().or_else(|| self.breaker.core().next_expiry()) else {
                 self.timer = None;
                 return Poll::Pending;
             };

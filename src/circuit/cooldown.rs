@@ -20,6 +20,7 @@ use crate::error::ConfigError;
 /// CircuitBreakerConfig::builder("a").cooldown(s(10));
 /// CircuitBreakerConfig::builder("b").cooldown(Cooldown::exponential(s(5)..=s(300)));
 /// CircuitBreakerConfig::builder("c").cooldown(Cooldown::with(move |ctx| s(5) * (1 + ctx.reopenings())));
+/// assert_eq!(Cooldown::from(s(30)), Cooldown::default());
 /// ```
 #[derive(Clone)]
 pub struct Cooldown {
@@ -35,6 +36,23 @@ enum Curve {
 }
 
 /// What a cooldown may depend on.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Cooldown, CooldownContext, ManualClock};
+///
+/// /// What the dependency asks for, else 5 s more with each reopening; up to 1 s of it by chance.
+/// fn wait(ctx: &CooldownContext) -> Duration {
+///     let base = ctx.retry_after().unwrap_or(Duration::from_secs(5) * (1 + ctx.reopenings()));
+///     base + Duration::from_secs(1).mul_f64(ctx.draw())
+/// }
+///
+/// let config = CircuitBreakerConfig::builder("payments").cooldown(Cooldown::with(wait)).clock(ManualClock::new());
+/// let breaker = CircuitBreaker::new(config.build()?);
+/// breaker.trip()?;
+/// assert!((5.0..6.0).contains(&breaker.retry_after().unwrap().as_secs_f64()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct CooldownContext {
     reopenings: u32,
@@ -64,6 +82,14 @@ impl CooldownContext {
 
 impl Cooldown {
     /// Always the same cooldown.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::Cooldown;
+    ///
+    /// assert_eq!(Cooldown::fixed(Duration::from_secs(30)), Cooldown::default());
+    /// assert_eq!(Cooldown::fixed(Duration::from_secs(30)), Duration::from_secs(30).into());
+    /// ```
     #[must_use]
     pub const fn fixed(duration: Duration) -> Self {
         Self { curve: Curve::Fixed(duration), healthy_after: Duration::ZERO }
@@ -74,6 +100,25 @@ impl Cooldown {
     /// The growth is forgotten once the circuit stayed closed for as long as the upper end
     /// (see [`healthy_after`](Self::healthy_after)), not at the first close: a dependency that flaps keeps its longer
     /// cooldowns.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Cooldown, ManualClock};
+    ///
+    /// let (s, clock) = (Duration::from_secs, ManualClock::new());
+    /// let config = CircuitBreakerConfig::builder("payments")
+    ///     .cooldown(Cooldown::exponential(s(5)..=s(300)).jitter(0.0))
+    ///     .clock(clock.clone())
+    ///     .build()?;
+    /// let breaker = CircuitBreaker::new(config);
+    /// breaker.trip()?;
+    /// for cooldown in [s(5), s(10), s(20), s(40)] {
+    ///     assert_eq!(breaker.retry_after(), Some(cooldown));
+    ///     clock.advance(cooldown);
+    ///     breaker.acquire()?.failure(); // the probe fails, the circuit reopens
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn exponential(range: RangeInclusive<Duration>) -> Self {
         let (min, max) = (*range.start(), *range.end());
@@ -92,6 +137,16 @@ impl Cooldown {
     }
 
     /// Sets the factor from one cooldown to the next. Default: 2. Only for [`exponential`](Self::exponential).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::Cooldown;
+    ///
+    /// let s = Duration::from_secs;
+    /// let steep = Cooldown::exponential(s(1)..=s(100)).factor(10.0); // 1 s, 10 s, 100 s, 100 s
+    /// assert_ne!(steep, Cooldown::exponential(s(1)..=s(100)));
+    /// assert_eq!(Cooldown::fixed(s(1)).factor(10.0), Cooldown::fixed(s(1)), "nothing grows here");
+    /// ```
     #[must_use]
     pub const fn factor(mut self, factor: f64) -> Self {
         if let Curve::Exponential { delays, .. } = &mut self.curve {
@@ -102,6 +157,21 @@ impl Cooldown {
 
     /// Sets how far a cooldown may be off its value, as a fraction: 0.1 is ten percent either way, within the range.
     /// Default: 0.1. Only for [`exponential`](Self::exponential).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Cooldown, ManualClock};
+    ///
+    /// let s = Duration::from_secs;
+    /// let config = CircuitBreakerConfig::builder("payments")
+    ///     .cooldown(Cooldown::exponential(s(10)..=s(300)).jitter(0.5)) // 5 s either way, but never below 10 s
+    ///     .clock(ManualClock::new())
+    ///     .build()?;
+    /// let breaker = CircuitBreaker::new(config);
+    /// breaker.trip()?;
+    /// assert!((s(10)..=s(15)).contains(&breaker.retry_after().unwrap()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn jitter(mut self, fraction: f64) -> Self {
         if let Curve::Exponential { jitter, .. } = &mut self.curve {
@@ -112,6 +182,26 @@ impl Cooldown {
 
     /// Sets how long the circuit must stay closed before its growth is forgotten. Default: the upper end of an
     /// exponential cooldown, 5 min for a function.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Cooldown, ManualClock};
+    ///
+    /// let (s, clock) = (Duration::from_secs, ManualClock::new());
+    /// let config = CircuitBreakerConfig::builder("payments")
+    ///     .cooldown(Cooldown::exponential(s(5)..=s(300)).jitter(0.0).healthy_after(s(60)))
+    ///     .clock(clock.clone())
+    ///     .build()?;
+    /// let breaker = CircuitBreaker::new(config);
+    /// for (closed_for, cooldown) in [(0, 5), (59, 10), (60, 5)] {
+    ///     clock.advance(s(closed_for));
+    ///     breaker.trip()?;
+    ///     assert_eq!(breaker.retry_after(), Some(s(cooldown)));
+    ///     clock.advance(s(cooldown));
+    ///     breaker.acquire()?.success();
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn healthy_after(mut self, period: Duration) -> Self {
         self.healthy_after = period;

@@ -10,6 +10,16 @@ use crate::time::Timestamp;
 
 /// How far back a detector looks: a call counts while it is among the newest [`calls`](Self::calls) or younger than
 /// [`age`](Self::age).
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::{detect, Detector, Horizon};
+///
+/// let minute = Duration::from_secs(60);
+/// let detector = detect::failures(5).within(minute).or(detect::failure_rate(0.5).of_last(100));
+/// assert_eq!(detector.horizon(), Horizon::age(minute).widest(Horizon::calls(100)));
+/// assert_eq!(detector.horizon().widest(Horizon::everything()), Horizon::everything());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Horizon {
     calls: u64,
@@ -43,6 +53,16 @@ impl Horizon {
 }
 
 /// Calls that ended at the same time in the same way.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::{Call, Run, Timestamp};
+///
+/// let slow = Call::success(Timestamp::from_nanos(7)).took(Some(Duration::from_secs(3)));
+/// let run = Run::new(&slow, 2);
+/// assert_eq!((run.ended, run.failed, run.count), (slow.ended(), false, 2));
+/// assert_eq!(run.took, Some(Duration::from_secs(3)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct Run {
@@ -106,6 +126,18 @@ impl Evidence {
     }
 
     /// Forgets what lies beyond the horizon at `now`.
+    ///
+    /// ```
+    /// use fusebox::{Call, Evidence, Horizon, Run, Timestamp};
+    ///
+    /// let at = Timestamp::from_nanos;
+    /// let mut evidence = Evidence::default();
+    /// evidence.add(Run::new(&Call::failure(at(10)), 5));
+    /// evidence.add(Run::new(&Call::success(at(20)), 2));
+    /// evidence.trim(Horizon::calls(3), at(30));
+    /// let left: Vec<_> = evidence.runs().map(|run| (run.failed, run.count)).collect();
+    /// assert_eq!(left, [(true, 1), (false, 2)], "the newest three calls");
+    /// ```
     pub fn trim(&mut self, horizon: Horizon, now: Timestamp) {
         let mut newer = 0_u64;
         let mut kept = BTreeMap::new();
@@ -126,6 +158,17 @@ impl Evidence {
     }
 
     /// Resets the detector and shows it every call, oldest first.
+    ///
+    /// ```
+    /// use fusebox::{detect, Call, Detector, Evidence, Run, Timestamp};
+    ///
+    /// let mut detector = detect::consecutive_failures(2);
+    /// detector.record(&Call::failure(Timestamp::ZERO));
+    /// let mut evidence = Evidence::default();
+    /// evidence.add(Run::new(&Call::failure(Timestamp::from_nanos(10)), 1));
+    /// evidence.replay(&mut detector);
+    /// assert_eq!(detector.tally(Timestamp::from_nanos(20)).count(), 1, "what it saw before is gone");
+    /// ```
     pub fn replay(&self, detector: &mut dyn Detector) {
         detector.reset();
         for run in self.runs() {
@@ -157,6 +200,17 @@ impl Evidence {
     /// # Errors
     ///
     /// When the bytes are cut short, of another format, or of something else.
+    ///
+    /// ```
+    /// use fusebox::{Call, Evidence, Run, Timestamp};
+    ///
+    /// let mut evidence = Evidence::default();
+    /// evidence.add(Run::new(&Call::failure(Timestamp::from_nanos(10)), 3));
+    /// let bytes = evidence.save(); // into a file, a cache, a message
+    /// assert_eq!(Evidence::load(&bytes)?, evidence);
+    /// assert!(Evidence::load(&bytes[1..]).is_err());
+    /// # Ok::<(), fusebox::LoadError>(())
+    /// ```
     pub fn load(bytes: &[u8]) -> Result<Self, LoadError> {
         let mut from = Reader::new(Kind::Evidence, bytes)?;
         let mut evidence = Self::default();

@@ -231,6 +231,7 @@ impl Machine {
         };
         for _ in 0..round.expire(at.now) {
             round.count(true);
+            history.log.iter_mut().for_each(|log| log.push(true));
         }
         let reason = if round.verdict(&rules.probes) == Verdict::Reopen {
             TransitionReason::ProbeExpired
@@ -431,6 +432,11 @@ impl Machine {
     pub(crate) fn probes(&self, rules: &Rules) -> Option<ProbeTally> {
         let round = self.history.as_ref()?.round.as_ref()?;
         (self.state == State::HalfOpen).then(|| round.tally(&rules.probes))
+    }
+
+    /// When, at the latest, asking again is worth while for a call that found all probes on their way.
+    pub(crate) fn next_expiry(&self) -> Option<Timestamp> {
+        self.history.as_ref()?.round.as_ref()?.next_expiry()
     }
 
     /// How many more probes may go out now.

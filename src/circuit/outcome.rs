@@ -8,6 +8,22 @@ use crate::time::Timestamp;
 ///
 /// `Ignored` and `Cancelled` are evidence of nothing: they count neither way, and a probe that ends so gives its place
 /// to the next one.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::Outcome;
+///
+/// fn judge(status: u16, retry_after: Option<Duration>) -> Outcome {
+///     match (status, retry_after) {
+///         (500.., Some(wait)) => Outcome::FailureAfter(wait),
+///         (500.., None) => Outcome::Failure,
+///         (400..500, _) => Outcome::Ignored, // our own mistake
+///         _ => Outcome::Success,
+///     }
+/// }
+/// assert!(judge(503, Some(Duration::from_secs(5))).is_failure());
+/// assert!(!judge(404, None).is_failure());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -41,6 +57,17 @@ impl Outcome {
 }
 
 /// A call that ended with a success or a failure: what a [`Detector`](crate::Detector) gets to see.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::{Call, Timestamp};
+///
+/// let s = Duration::from_secs;
+/// let call = Call::failure(Timestamp::from_nanos(100)).took(Some(s(3)));
+/// assert!(call.failed() && call.slower_than(s(3)));
+/// assert_eq!((call.duration(), call.ended().as_nanos()), (Some(s(3)), 100));
+/// assert!(!Call::success(Timestamp::ZERO).slower_than(s(0)), "nobody measured it");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
     failed: bool,

@@ -19,6 +19,8 @@ use crate::time::Timestamp;
 /// breaker.set_override(Override::force_open("deploy 42").actor("ana").expires_in(Duration::from_secs(1800)));
 /// assert_eq!(breaker.state(), State::Open);
 /// assert!(breaker.reset().is_err(), "an override stands");
+/// let order = breaker.snapshot().overridden.unwrap();
+/// assert_eq!((order.reason(), order.by()), ("deploy 42", Some("ana")));
 /// breaker.resume();
 /// assert_eq!(breaker.state(), State::Closed);
 /// ```
@@ -32,6 +34,16 @@ pub struct Override {
 }
 
 /// What an [`Override`] does to calls.
+///
+/// ```
+/// use fusebox::{Override, OverrideKind};
+///
+/// assert_eq!(Override::force_open("maintenance").kind(), OverrideKind::ForcedOpen);
+/// assert_eq!(Override::disable("load test").kind(), OverrideKind::Disabled);
+/// let trial = Override::dry_run("new limits").kind();
+/// assert_eq!(trial, OverrideKind::DryRun);
+/// assert_eq!(trial.to_string(), "dry run");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -66,12 +78,40 @@ impl Override {
     }
 
     /// Lets every call through and records nothing.
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Override, State};
+    ///
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+    /// breaker.set_override(Override::disable("load test"));
+    /// for _ in 0..100 {
+    ///     breaker.acquire()?.failure();
+    /// }
+    /// assert_eq!(breaker.state(), State::Closed);
+    /// # Ok::<(), fusebox::Rejected>(())
+    /// ```
     #[must_use]
     pub fn disable(reason: impl AsRef<str>) -> Self {
         Self::new(OverrideKind::Disabled, reason.as_ref())
     }
 
     /// Lets every call through, judges them all, and only reports when it would have opened.
+    ///
+    /// ```
+    /// use futures::{StreamExt, executor::block_on};
+    /// use fusebox::{detect, CircuitBreaker, CircuitBreakerConfig, EventKind, Override, State};
+    ///
+    /// let config = CircuitBreakerConfig::builder("payments").detector(detect::failures(1).of_last(10)).build()?;
+    /// let breaker = CircuitBreaker::new(config);
+    /// breaker.set_override(Override::dry_run("new limits"));
+    /// let events = breaker.events();
+    /// breaker.acquire()?.failure();
+    /// assert_eq!(breaker.state(), State::Closed);
+    ///
+    /// let seen: Vec<_> = block_on(events.take(2).collect());
+    /// assert!(seen.iter().any(|event| matches!(event.kind(), EventKind::WouldOpen { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn dry_run(reason: impl AsRef<str>) -> Self {
         Self::new(OverrideKind::DryRun, reason.as_ref())
@@ -85,6 +125,20 @@ impl Override {
     }
 
     /// Ends the override by itself after `duration`. Without it, it stands until somebody resumes.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, ManualClock, Override, State};
+    ///
+    /// let clock = ManualClock::new();
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").clock(clock.clone()).build()?);
+    /// breaker.set_override(Override::force_open("deploy 42").expires_in(Duration::from_secs(1800)));
+    /// assert_eq!(breaker.acquire().unwrap_err().retry_after(), Some(Duration::from_secs(1800)));
+    /// clock.advance(Duration::from_secs(1800));
+    /// breaker.acquire()?.success(); // an ordinary call, not a probe
+    /// assert_eq!(breaker.state(), State::Closed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn expires_in(mut self, duration: Duration) -> Self {
         self.expires_in = Some(duration);

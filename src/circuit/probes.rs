@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 /// use std::time::Duration;
 /// use fusebox::Probes;
 ///
-/// Probes::one();                                   // the default: the first result decides
+/// assert_eq!(Probes::one(), Probes::default());    // the first result decides
 /// Probes::one().concurrent(3);                     // up to three on their way, the first result decides
 /// Probes::consecutive(3);                          // one at a time; three successes close, any failure reopens
 /// Probes::ratio(3, 5).concurrent(5);               // three of five close; decided as soon as it is certain
@@ -48,6 +48,25 @@ impl Probes {
     /// Closes once `k` of `n` probes succeeded, reopens once that is out of reach.
     ///
     /// The ratio is not reduced: two of four needs two successes.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Probes, State};
+    ///
+    /// let config = CircuitBreakerConfig::builder("payments")
+    ///     .cooldown(Duration::ZERO)
+    ///     .probes(Probes::ratio(2, 3).concurrent(3))
+    ///     .build()?;
+    /// let breaker = CircuitBreaker::new(config);
+    /// breaker.trip()?;
+    /// let (one, two, three) = (breaker.acquire()?, breaker.acquire()?, breaker.acquire()?);
+    /// one.failure(); // two of three are still within reach
+    /// two.success();
+    /// assert_eq!(breaker.state(), State::HalfOpen);
+    /// three.success();
+    /// assert_eq!(breaker.state(), State::Closed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn ratio(k: u32, n: u32) -> Self {
         Self { needed: k, of: n, concurrent: 1, deadline: Duration::from_secs(30) }
@@ -62,6 +81,27 @@ impl Probes {
 
     /// Sets how long a probe may take before it counts as failed. Default: 30 s; set it above the dependency's honest
     /// worst case.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, ManualClock, Probes, State, TransitionReason};
+    ///
+    /// let clock = ManualClock::new();
+    /// let config = CircuitBreakerConfig::builder("reports")
+    ///     .probes(Probes::one().deadline(Duration::from_secs(90)))
+    ///     .clock(clock.clone())
+    ///     .build()?;
+    /// let breaker = CircuitBreaker::new(config);
+    /// breaker.trip()?;
+    /// clock.advance(Duration::from_secs(30));
+    /// let probe = breaker.acquire()?;
+    /// clock.advance(Duration::from_secs(90));
+    /// assert!(breaker.acquire().is_err(), "the next call sees that the probe is late");
+    /// assert_eq!(breaker.snapshot().reason, Some(TransitionReason::ProbeExpired));
+    /// probe.success(); // too late
+    /// assert_eq!(breaker.state(), State::Open);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -102,6 +142,24 @@ impl Default for Probes {
 }
 
 /// Where a half-open breaker stands.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Probes};
+///
+/// let config = CircuitBreakerConfig::builder("payments")
+///     .cooldown(Duration::ZERO)
+///     .probes(Probes::ratio(3, 5).concurrent(2))
+///     .build()?;
+/// let breaker = CircuitBreaker::new(config);
+/// breaker.trip()?;
+/// breaker.acquire()?.failure();
+/// breaker.acquire()?.success();
+/// let _on_its_way = breaker.acquire()?;
+/// let probes = breaker.snapshot().probes.unwrap();
+/// assert_eq!((probes.in_flight, probes.succeeded, probes.failed, probes.needed), (1, 1, 1, 3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -219,6 +277,11 @@ impl Round {
             !over
         });
         expired
+    }
+
+    /// When the next lease runs out.
+    pub(super) fn next_expiry(&self) -> Option<Timestamp> {
+        self.leases.iter().map(|lease| lease.deadline).min()
     }
 
     pub(super) fn is_fruitless(&self, patience: Duration, now: Timestamp) -> bool {

@@ -5,6 +5,39 @@ use std::fmt;
 use super::detector::Tally;
 
 /// Why a breaker went from one state to another.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, TransitionReason};
+///
+/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").cooldown(Duration::ZERO).build()?);
+/// let why = || breaker.snapshot().reason;
+/// assert_eq!(why(), None);
+/// breaker.trip()?;
+/// assert_eq!(why(), Some(TransitionReason::Tripped));
+/// let probe = breaker.acquire()?;
+/// assert_eq!(why(), Some(TransitionReason::CooldownOver));
+/// probe.failure();
+/// assert_eq!(why(), Some(TransitionReason::ProbeFailed));
+/// breaker.acquire()?.success();
+/// assert_eq!(why().unwrap().to_string(), "probes succeeded");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// The counts that made a detector trip come along:
+///
+/// ```
+/// use fusebox::{detect, CircuitBreaker, CircuitBreakerConfig, TransitionReason};
+///
+/// let config = CircuitBreakerConfig::builder("payments").detector(detect::failures(1).of_last(10)).build()?;
+/// let breaker = CircuitBreaker::new(config);
+/// breaker.acquire()?.failure();
+/// match breaker.snapshot().reason {
+///     Some(TransitionReason::Detected(tally)) => assert_eq!(tally.to_string(), "1 failure in 1 call"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -52,6 +85,23 @@ impl fmt::Display for TransitionReason {
 }
 
 /// Why a call was rejected.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Override, RejectReason};
+///
+/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").cooldown(Duration::ZERO).build()?);
+/// breaker.trip()?;
+/// let probe = breaker.acquire()?;
+/// assert_eq!(breaker.acquire().unwrap_err().reason(), RejectReason::ProbesBusy);
+/// probe.success();
+///
+/// breaker.set_override(Override::force_open("maintenance"));
+/// let reason = breaker.acquire().unwrap_err().reason();
+/// assert_eq!(reason, RejectReason::ForcedOpen);
+/// assert_eq!(reason.as_str(), "forced_open");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]

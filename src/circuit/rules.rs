@@ -53,7 +53,7 @@ impl Rules {
     }
 
     /// What an outcome says about the dependency: `Some(true)` it failed, `Some(false)` it works, `None` nothing.
-    pub(super) fn judge(&self, outcome: Outcome, took: Option<Duration>) -> Option<bool> {
+    pub(crate) fn judge(&self, outcome: Outcome, took: Option<Duration>) -> Option<bool> {
         match outcome {
             Outcome::Success => Some(false),
             Outcome::Failure | Outcome::FailureAfter(_) => Some(true),

@@ -12,6 +12,22 @@ use std::fmt;
 ///
 /// State never changes by time alone: a look at an open breaker after its cooldown still says open, and the first call
 /// that asks makes it half-open and is the first probe.
+///
+/// ```
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, State};
+///
+/// fn gauge(state: State) -> u8 {
+///     match state {
+///         State::Closed => 0,
+///         State::HalfOpen => 1,
+///         State::Open => 2,
+///     }
+/// }
+/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+/// assert_eq!(gauge(breaker.state()), 0);
+/// assert_eq!(State::HalfOpen.as_str(), "half_open"); // for machines
+/// assert_eq!(State::HalfOpen.to_string(), "half-open"); // for people
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[expect(clippy::exhaustive_enums, reason = "a circuit breaker has these three states; users match on all of them")]
@@ -49,6 +65,16 @@ impl fmt::Display for State {
 ///
 /// A permit carries the generation that admitted it. When its call ends in another one, the outcome is history and
 /// decides nothing: a slow success from before a trip cannot close the circuit, a late failure cannot reopen it.
+///
+/// ```
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Generation};
+///
+/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+/// let before = breaker.snapshot().generation;
+/// breaker.trip()?;
+/// assert_eq!(breaker.snapshot().generation, Generation::new(before.get() + 1));
+/// # Ok::<(), fusebox::Overridden>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct Generation(u64);

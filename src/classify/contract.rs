@@ -41,9 +41,42 @@ pub trait Classify<T, E> {
 }
 
 /// When an outcome is known.
+///
+/// ```
+/// use fusebox::{classify, Classify, Outcome};
+///
+/// /// Judges as another classifier does, but never lets the dependency say when to come back.
+/// struct NoRetryAfter<C>(C);
+///
+/// impl<T, E, C: Classify<T, E>> Classify<T, E> for NoRetryAfter<C> {
+///     type Scope = C::Scope; // known when the other one knows
+///
+///     fn classify(&self, result: &Result<T, E>) -> Outcome {
+///         match self.0.classify(result) {
+///             Outcome::FailureAfter(_) => Outcome::Failure,
+///             other => other,
+///         }
+///     }
+/// }
+/// assert_eq!(NoRetryAfter(classify::errors()).classify(&Ok::<_, ()>(1)), Outcome::Success);
+/// ```
 pub trait Scope: sealed::Sealed {}
 
 /// The outcome is known with the result itself; nothing that follows (a body, trailers) changes it.
+///
+/// ```
+/// use fusebox::{classify, AtHead, Classify, Outcome};
+///
+/// /// Judges without waiting for anything: only for classifiers that need not wait either.
+/// fn at_once<C>(classifier: C, result: &Result<u32, String>) -> Outcome
+/// where
+///     C: Classify<u32, String, Scope = AtHead>,
+/// {
+///     classifier.classify(result)
+/// }
+/// assert_eq!(at_once(classify::errors(), &Ok(42)), Outcome::Success);
+/// assert_eq!(at_once(|_: &Result<_, _>| Outcome::Ignored, &Ok(42)), Outcome::Ignored);
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct AtHead;

@@ -26,23 +26,70 @@ pub const fn errors() -> Errors {
 }
 
 /// Counts `Err` as a failure, less what is excluded. See [`errors`].
+///
+/// ```
+/// use fusebox::classify::{self, Errors};
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Classified};
+///
+/// struct Client {
+///     calls: Classified<Errors>,
+/// }
+/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+/// let client = Client { calls: breaker.classify(classify::errors()) };
+/// assert_eq!(client.calls.call_blocking(|| "42".parse::<u32>()).unwrap(), 42);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Errors<X = AllErrors> {
     except: X,
 }
 
 /// Nothing is excluded.
+///
+/// ```
+/// use fusebox::classify::{self, AllErrors, Errors};
+/// use fusebox::{Classify, Outcome};
+///
+/// const RULE: Errors<AllErrors> = classify::errors(); // written `Errors` for short
+/// assert_eq!(RULE.classify(&Err::<(), _>("down")), Outcome::Failure);
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct AllErrors;
 
 /// Errors for which a function says so are excluded.
+///
+/// A function pointer gives the rule a type that can be written down:
+///
+/// ```
+/// use std::io;
+/// use fusebox::classify::{self, Errors, Except};
+/// use fusebox::{Classify, Outcome};
+///
+/// fn is_missing(error: &io::Error) -> bool {
+///     error.kind() == io::ErrorKind::NotFound
+/// }
+/// let rule: Errors<Except<fn(&io::Error) -> bool>> = classify::errors().exclude(is_missing);
+/// assert_eq!(rule.classify(&std::fs::read("no such file")), Outcome::Ignored);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Except<F> {
     is_excluded: F,
 }
 
 /// Errors with such a source are excluded.
+///
+/// ```
+/// use std::io;
+/// use fusebox::classify::{self, Errors, ExceptSource};
+/// use fusebox::{BoxError, Classify, Outcome};
+///
+/// fn is_missing(error: &io::Error) -> bool {
+///     error.kind() == io::ErrorKind::NotFound
+/// }
+/// let rule: Errors<ExceptSource<io::Error, fn(&io::Error) -> bool>> = classify::errors().exclude_source(is_missing);
+/// let missing: BoxError = std::fs::read("no such file").unwrap_err().into();
+/// assert_eq!(rule.classify(&Err::<(), _>(missing)), Outcome::Ignored);
+/// ```
 pub struct ExceptSource<T, F> {
     is_excluded: F,
     source: PhantomData<fn(&T)>,
@@ -62,6 +109,16 @@ impl<T, F> std::fmt::Debug for ExceptSource<T, F> {
 
 impl Errors {
     /// Makes errors for which `is_excluded` holds [`Ignored`](Outcome::Ignored): they count neither way.
+    ///
+    /// ```
+    /// use fusebox::{classify, CircuitBreaker, CircuitBreakerConfig};
+    ///
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("stock"));
+    /// let calls = breaker.classify(classify::errors().exclude(|e: &&str| *e == "sold out"));
+    /// assert!(calls.call_blocking(|| Err::<u32, _>("sold out")).is_err(), "the caller still gets it");
+    /// assert!(calls.call_blocking(|| Err::<u32, _>("down")).is_err());
+    /// assert_eq!(breaker.snapshot().detectors[0].tally.to_string(), "1 failure");
+    /// ```
     pub const fn exclude<E, F: Fn(&E) -> bool>(self, is_excluded: F) -> Errors<Except<F>> {
         Errors { except: Except { is_excluded } }
     }

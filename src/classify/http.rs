@@ -34,11 +34,49 @@ pub const fn http() -> Http {
 }
 
 /// The classifier of [`http()`].
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::classify::{self, Http};
+/// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, Classify, Outcome};
+///
+/// fn layer(dependency: &str) -> CircuitBreakerLayer<Http> {
+///     CircuitBreakerLayer::new(CircuitBreakerConfig::new(dependency)).classify(classify::http())
+/// }
+/// assert_eq!(&*layer("payments").breaker().name(), "payments");
+///
+/// let busy = http::Response::builder().status(429).header("retry-after", "60").body(())?;
+/// assert_eq!(classify::http().classify(&Ok::<_, ()>(busy)), Outcome::FailureAfter(Duration::from_secs(60)));
+/// # Ok::<(), http::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Http {}
 
 /// A response that has an HTTP status and headers.
+///
+/// ```
+/// use fusebox::classify::{self, StatusOf};
+/// use fusebox::{Classify, Outcome};
+/// use http::{HeaderMap, StatusCode};
+///
+/// /// What our own client returns.
+/// struct Answer {
+///     status: StatusCode,
+///     headers: HeaderMap,
+/// }
+///
+/// impl StatusOf for Answer {
+///     fn status(&self) -> StatusCode {
+///         self.status
+///     }
+///     fn headers(&self) -> &HeaderMap {
+///         &self.headers
+///     }
+/// }
+/// let answer = Answer { status: StatusCode::BAD_GATEWAY, headers: HeaderMap::new() };
+/// assert_eq!(classify::http().classify(&Ok::<_, ()>(answer)), Outcome::Failure);
+/// ```
 pub trait StatusOf {
     /// Returns the status.
     fn status(&self) -> StatusCode;

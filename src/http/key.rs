@@ -6,11 +6,22 @@
 //! let registry = Registry::new(|name| CircuitBreakerConfig::builder(name).build());
 //! let by_host = CircuitBreakerLayer::keyed(registry, key::authority::<String>());
 //! # let _ = by_host;
+//! let request = http::Request::get("https://api.example/prices").body(String::new())?;
+//! assert_eq!(key::authority()(&request), Some("api.example"));
+//! # Ok::<(), http::Error>(())
 //! ```
 
 use http::{Request, header};
 
 /// Host and port the request goes to: from its URI, else from the `Host` header. For clients.
+///
+/// ```
+/// use fusebox::key;
+///
+/// let request = http::Request::get("https://ana:secret@api.example:8443/prices").body(())?;
+/// assert_eq!(key::authority()(&request), Some("api.example:8443"), "no user, no password");
+/// # Ok::<(), http::Error>(())
+/// ```
 pub fn authority<B>() -> impl Fn(&Request<B>) -> Option<&str> + Copy + Send + Sync {
     |request| {
         let authority = match request.uri().authority() {
@@ -23,6 +34,16 @@ pub fn authority<B>() -> impl Fn(&Request<B>) -> Option<&str> + Copy + Send + Sy
 }
 
 /// Host the request goes to, without the port: from its URI, else from the `Host` header. For clients.
+///
+/// ```
+/// use fusebox::key;
+///
+/// let request = http::Request::get("https://api.example:8443/prices").body(())?;
+/// assert_eq!(key::host()(&request), Some("api.example"));
+/// let relative = http::Request::get("/prices").body(())?;
+/// assert_eq!(key::host()(&relative), None, "then the call is not guarded");
+/// # Ok::<(), http::Error>(())
+/// ```
 pub fn host<B>() -> impl Fn(&Request<B>) -> Option<&str> + Copy + Send + Sync {
     |request| {
         let authority = authority()(request)?;
@@ -36,6 +57,22 @@ pub fn host<B>() -> impl Fn(&Request<B>) -> Option<&str> + Copy + Send + Sync {
 
 /// The route that axum matched, such as `/users/{id}`: one breaker per route, however many users. For layers of an axum
 /// `Router`.
+///
+/// ```
+/// use axum::{Router, body::Body, routing::get};
+/// use fusebox::{key, CircuitBreakerConfig, CircuitBreakerLayer, Registry};
+/// use tower::ServiceExt;
+///
+/// # futures::executor::block_on(async {
+/// let registry = Registry::new(|route| CircuitBreakerConfig::builder(route).build());
+/// let breakers = CircuitBreakerLayer::keyed(registry.clone(), key::matched_path())
+///     .respond_with(fusebox::http::unavailable);
+/// let app = Router::<()>::new().route("/users/{id}", get(|| async { "ana" })).layer(breakers);
+///
+/// app.oneshot(http::Request::get("/users/7").body(Body::empty())?).await?;
+/// assert!(registry.get("/users/{id}").is_some());
+/// # Ok::<(), fusebox::BoxError>(()) }).unwrap();
+/// ```
 #[cfg(feature = "axum")]
 pub fn matched_path<B>() -> impl Fn(&Request<B>) -> Option<&str> + Copy + Send + Sync {
     |request| request.extensions().get::<axum::extract::MatchedPath>().map(axum::extract::MatchedPath::as_str)

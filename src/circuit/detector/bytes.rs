@@ -4,6 +4,14 @@ use std::error::Error;
 use std::fmt;
 
 /// Bytes that a detector cannot load.
+///
+/// ```
+/// use fusebox::{detect, Detector, LoadError};
+///
+/// let saved = detect::consecutive_failures(3).save();
+/// let error = detect::failures(3).of_last(10).load(&saved).unwrap_err();
+/// assert!(error.to_string().contains("written by another kind"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadError {
     what: String,
@@ -11,6 +19,11 @@ pub struct LoadError {
 
 impl LoadError {
     /// Says what is wrong with the bytes.
+    ///
+    /// ```
+    /// let error = fusebox::LoadError::new("expected four bytes");
+    /// assert_eq!(error.to_string(), "detector state cannot be loaded: expected four bytes");
+    /// ```
     #[must_use]
     pub fn new(what: impl Into<String>) -> Self {
         Self { what: what.into() }

@@ -18,7 +18,7 @@ use crate::time::Timestamp;
 ///
 /// let both = detect::failures(5).within(Duration::from_secs(60)).and(detect::failure_rate(0.5).of_last(20));
 /// let any = Combined::any(vec![Box::new(both), Box::new(detect::consecutive_failures(10))]);
-/// # let _ = any;
+/// assert!(format!("{any:?}").ends_with(".or(consecutive_failures(10))"));
 /// ```
 pub struct Combined {
     all: bool,
@@ -33,6 +33,20 @@ impl Combined {
     }
 
     /// Trips when all of the parts do.
+    ///
+    /// ```
+    /// use fusebox::detect::{self, Combined};
+    /// use fusebox::{Call, Detector, Timestamp};
+    ///
+    /// let parts: Vec<Box<dyn Detector>> =
+    ///     vec![Box::new(detect::consecutive_failures(2)), Box::new(detect::failures(3).of_last(100))];
+    /// let (mut all, now) = (Combined::all(parts), Timestamp::ZERO);
+    /// all.record(&Call::failure(now));
+    /// all.record(&Call::failure(now));
+    /// assert!(!all.verdict(now), "two in a row, but not three in all");
+    /// all.record(&Call::failure(now));
+    /// assert!(all.verdict(now));
+    /// ```
     #[must_use]
     pub fn all(parts: Vec<Box<dyn Detector>>) -> Self {
         Self { all: true, parts }
@@ -47,12 +61,33 @@ macro_rules! combinators {
     ($($detector:ty),*) => {$(
         impl $detector {
             /// Trips when this detector or the other one does.
+            ///
+            /// ```
+            /// use std::time::Duration;
+            /// use fusebox::detect;
+            ///
+            /// let either = detect::failures(5).within(Duration::from_secs(60)).or(detect::consecutive_failures(3));
+            /// assert_eq!(format!("{either:?}"), "failures(5).within(60s).or(consecutive_failures(3))");
+            /// ```
             #[must_use]
             pub fn or(self, other: impl Detector) -> Combined {
                 Combined::pair(false, self, other)
             }
 
             /// Trips when this detector and the other one both do.
+            ///
+            /// ```
+            /// use fusebox::{detect, Call, Detector, Timestamp};
+            ///
+            /// let now = Timestamp::ZERO;
+            /// let mut both = detect::failures(3).of_last(100).and(detect::consecutive_failures(2));
+            /// for call in [Call::failure(now), Call::failure(now), Call::success(now), Call::failure(now)] {
+            ///     both.record(&call);
+            /// }
+            /// assert!(!both.verdict(now), "three of a hundred, but not two in a row");
+            /// both.record(&Call::failure(now));
+            /// assert!(both.verdict(now));
+            /// ```
             #[must_use]
             pub fn and(self, other: impl Detector) -> Combined {
                 Combined::pair(true, self, other)

@@ -10,12 +10,38 @@ use crate::error::ConfigError;
 use crate::time::Timestamp;
 
 /// Trips at `n` failures in a row; a success begins a new count, an ignored call does not.
+///
+/// ```
+/// use fusebox::{detect, CircuitBreaker, CircuitBreakerConfig, State};
+///
+/// let config = CircuitBreakerConfig::builder("payments").detector(detect::consecutive_failures(2)).build()?;
+/// let breaker = CircuitBreaker::new(config);
+/// breaker.acquire()?.failure();
+/// breaker.acquire()?.success(); // begins a new count
+/// breaker.acquire()?.failure();
+/// assert_eq!(breaker.state(), State::Closed);
+/// breaker.acquire()?.failure();
+/// assert_eq!(breaker.state(), State::Open);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub const fn consecutive_failures(n: u32) -> ConsecutiveFailures {
     ConsecutiveFailures { threshold: n, run: 0 }
 }
 
 /// Trips at n failures in a row. See [`consecutive_failures`].
+///
+/// ```
+/// use fusebox::detect::{self, ConsecutiveFailures};
+/// use fusebox::{Call, Detector, Timestamp};
+///
+/// const RULE: ConsecutiveFailures = detect::consecutive_failures(2); // one rule for many breakers
+///
+/// let mut detector = RULE;
+/// detector.record(&Call::failure(Timestamp::ZERO));
+/// assert_eq!(detector.tally(Timestamp::ZERO).count(), 1);
+/// assert!(!detector.verdict(Timestamp::ZERO));
+/// ```
 #[derive(Clone)]
 pub struct ConsecutiveFailures {
     threshold: u32,

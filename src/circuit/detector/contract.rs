@@ -55,6 +55,31 @@ use crate::time::Timestamp;
 /// assert_eq!(breaker.state(), State::Open);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// What the optional methods say, by those detectors that need them:
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::{detect, Call, Detector, Horizon, Timestamp};
+///
+/// let (s, now) = (Duration::from_secs, Timestamp::ZERO);
+/// let mut last = detect::failures(2).of_last(3);
+/// last.record(&Call::failure(now));
+/// last.record_successes(2, now);
+/// assert_eq!(last.recent(), [true, false, false]);
+/// assert_eq!(last.horizon(), Horizon::calls(3));
+/// assert_eq!(last.time_resolution(), None);
+/// assert_eq!(last.check(), Ok(()));
+///
+/// let slow = detect::slow_call_rate(0.5).slower_than(s(2)).within(s(64));
+/// assert_eq!(slow.slow_after(), Some(s(2)));
+/// assert_eq!(slow.time_tolerance(), s(1));
+///
+/// let mut parts = Vec::new();
+/// last.or(slow).tallies(now, &mut parts);
+/// assert_eq!(parts[0].tally.to_string(), "1 failure in 3 calls");
+/// assert_eq!(parts[1].tally.to_string(), "0 slow calls in 0 calls");
+/// ```
 pub trait Detector: Debug + Send + 'static {
     /// Takes in a call that ended. Calls come in the order in which they were reported.
     fn record(&mut self, call: &Call);

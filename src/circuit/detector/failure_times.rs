@@ -14,6 +14,19 @@ use crate::time::Timestamp;
 ///
 /// It keeps the times of the failures and nothing else, so successes cost nothing. On its own it holds at most n
 /// times; as a part of `.and(..)` it counts on past n, up to 1,024 (or n, if that is more).
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::detect::{self, FailureTimes};
+/// use fusebox::{Call, Detector, Timestamp};
+///
+/// let mut detector: FailureTimes = detect::failures(5).within(Duration::from_secs(60));
+/// let start = Timestamp::ZERO;
+/// detector.record(&Call::failure(start));
+/// detector.record(&Call::failure(start + Duration::from_secs(40)));
+/// assert_eq!(detector.tally(start + Duration::from_secs(50)).to_string(), "2 failures");
+/// assert_eq!(detector.tally(start + Duration::from_secs(70)).to_string(), "1 failure");
+/// ```
 #[derive(Clone)]
 pub struct FailureTimes {
     threshold: u32,
@@ -39,6 +52,10 @@ impl FailureTimes {
     }
 
     fn push(&mut self, at: Timestamp) {
+        // A clock that stepped back by a window or more: what it said before means nothing now.
+        if self.times.back().is_some_and(|newest| newest.since(at) >= self.window) {
+            self.times.clear();
+        }
         // Calls that end together may report in any order.
         let place = self.times.partition_point(|t| *t <= at);
         self.times.insert(place, at);

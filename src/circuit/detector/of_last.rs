@@ -1,7 +1,6 @@
 //! Judging the last n calls.
 
 use std::fmt;
-use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::bytes::{Kind, Reader, Writer};
@@ -10,6 +9,9 @@ use crate::circuit::window::CountWindow;
 use crate::circuit::{Call, Horizon};
 use crate::error::ConfigError;
 use crate::time::{Timestamp, nanos};
+
+/// As a limit of slowness: failures are counted.
+const FAILURES: u64 = u64::MAX;
 
 /// How many are too many.
 #[derive(Clone, Copy)]
@@ -21,11 +23,24 @@ pub(super) enum Limit {
 /// Trips on failures, or slow calls, among the last n calls: an exact sliding window of one bit per call.
 ///
 /// Made by `failures(k).of_last(n)`, `failure_rate(r).of_last(n)` and `slow_call_rate(r).slower_than(d).of_last(n)`.
+///
+/// ```
+/// use fusebox::detect::{self, OfLast};
+/// use fusebox::{Call, Detector, Timestamp};
+///
+/// let mut detector: OfLast = detect::failures(2).of_last(3);
+/// let now = Timestamp::ZERO;
+/// for call in [Call::failure(now), Call::success(now), Call::success(now), Call::failure(now)] {
+///     detector.record(&call);
+/// }
+/// assert_eq!(detector.recent(), [false, false, true], "the oldest call is out");
+/// assert_eq!(detector.tally(now).rate(), Some(1.0 / 3.0));
+/// ```
 #[derive(Clone)]
 pub struct OfLast {
     limit: Limit,
-    /// Counts calls at least this slow, in nanoseconds, instead of failures.
-    slower_than: Option<NonZeroU64>,
+    /// Counts calls at least this slow, in nanoseconds; [`FAILURES`]: counts failures.
+    slower_than: u64,
     min_calls: Option<u32>,
     window: CountWindow,
 }
@@ -35,13 +50,23 @@ pub(super) const MIN_CALLS: u32 = 5;
 
 impl OfLast {
     pub(super) fn new(limit: Limit, slower_than: Option<Duration>, calls: u32) -> Self {
-        // Zero, which `check` refuses, is kept as the shortest time there is.
-        let slower_than = slower_than.map(|d| NonZeroU64::new(nanos(d)).unwrap_or(NonZeroU64::MIN));
+        let slower_than = slower_than.map_or(FAILURES, nanos);
         Self { limit, slower_than, min_calls: None, window: CountWindow::new(calls) }
     }
 
     /// Waits for this many calls before it judges: at least 1, at most the window. Default: the smaller of 5 and the
     /// window for a rate, 1 for a number of failures.
+    ///
+    /// ```
+    /// use fusebox::{detect, Call, Detector, Timestamp};
+    ///
+    /// let now = Timestamp::ZERO;
+    /// let mut detector = detect::failure_rate(0.5).of_last(100).min_calls(2);
+    /// detector.record(&Call::failure(now));
+    /// assert!(!detector.verdict(now), "all calls failed, but one is too few to judge");
+    /// detector.record(&Call::success(now));
+    /// assert!(detector.verdict(now), "half of two");
+    /// ```
     #[must_use]
     pub const fn min_calls(mut self, calls: u32) -> Self {
         self.min_calls = Some(calls);
@@ -75,9 +100,7 @@ pub(super) fn check_rate(slow: bool, rate: f64) -> Result<(), ConfigError> {
 /// Checks how slow slow is.
 pub(super) fn check_slow(limit: Option<Duration>) -> Result<(), ConfigError> {
     match limit {
-        Some(limit) if limit <= Duration::from_nanos(1) => {
-            Err(ConfigError::new("slower_than", &"0s", "more than a nanosecond"))
-        }
+        Some(Duration::ZERO) => Err(ConfigError::new("slower_than", &"0s", "more than zero")),
         _ => Ok(()),
     }
 }
@@ -113,7 +136,7 @@ impl Detector for OfLast {
 
     fn tally(&self, _now: Timestamp) -> Tally {
         let (bad, calls) = (self.window.bad().into(), self.window.len().into());
-        if self.slower_than.is_some() { Tally::slow_calls(bad).of(calls) } else { Tally::failures(bad).of(calls) }
+        if self.slow_after().is_some() { Tally::slow_calls(bad).of(calls) } else { Tally::failures(bad).of(calls) }
     }
 
     fn save(&self) -> Vec<u8> {
@@ -147,7 +170,7 @@ impl Detector for OfLast {
     }
 
     fn slow_after(&self) -> Option<Duration> {
-        self.slower_than.map(|n| Duration::from_nanos(n.get()))
+        (self.slower_than != FAILURES).then(|| Duration::from_nanos(self.slower_than))
     }
 
     fn time_tolerance(&self) -> Duration {
@@ -165,7 +188,7 @@ impl Detector for OfLast {
                 return Err(ConfigError::new("failures", &n, allowed));
             }
             Limit::Count(_) => {}
-            Limit::Rate(rate) => check_rate(self.slower_than.is_some(), rate)?,
+            Limit::Rate(rate) => check_rate(self.slow_after().is_some(), rate)?,
         }
         if self.least() == 0 || self.least() > self.window.size() {
             let allowed = format!("1 to the window ({})", self.window.size());
@@ -175,7 +198,7 @@ impl Detector for OfLast {
     }
 
     fn recent(&self) -> Vec<bool> {
-        if self.slower_than.is_some() { Vec::new() } else { self.window.iter().collect() }
+        if self.slow_after().is_some() { Vec::new() } else { self.window.iter().collect() }
     }
 
     fn horizon(&self) -> Horizon {

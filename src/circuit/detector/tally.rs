@@ -3,6 +3,19 @@
 use std::fmt;
 
 /// What a tally counts.
+///
+/// ```
+/// use fusebox::{Counted, Tally};
+///
+/// fn metric(tally: Tally) -> &'static str {
+///     match tally.counted() {
+///         Counted::Failures => "failures",
+///         Counted::SlowCalls => "slow_calls",
+///         _ => "other",
+///     }
+/// }
+/// assert_eq!(metric(Tally::slow_calls(3)), "slow_calls");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -22,6 +35,10 @@ pub enum Counted {
 /// assert_eq!(Tally::failures(5).to_string(), "5 failures");
 /// assert_eq!(Tally::failures(12).of(20).to_string(), "12 failures in 20 calls");
 /// assert_eq!(Tally::slow_calls(1).of(2).to_string(), "1 slow call in 2 calls");
+///
+/// let half = Tally::failures(10).of(20);
+/// assert_eq!((half.count(), half.calls(), half.rate()), (10, Some(20), Some(0.5)));
+/// assert_eq!(Tally::failures(10).rate(), None, "ten of how many?");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -93,6 +110,18 @@ impl fmt::Display for Tally {
 }
 
 /// The tally of one detector, or of one part of a combined one.
+///
+/// ```
+/// use fusebox::{detect, CircuitBreaker, CircuitBreakerConfig};
+///
+/// let rule = detect::failures(5).of_last(20).or(detect::consecutive_failures(3));
+/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").detector(rule).build()?);
+/// breaker.acquire()?.failure();
+/// let parts = breaker.snapshot().detectors;
+/// assert_eq!(parts[1].rule, "consecutive_failures(3)");
+/// assert_eq!(parts[1].tally.to_string(), "1 failure");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

@@ -15,6 +15,20 @@ use crate::time::Timestamp;
 ///
 /// Made by `failure_rate(r).within(d)` and `slow_call_rate(r).slower_than(t).within(d)`. Cost and memory do not depend
 /// on how many calls there are.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::detect::{self, Within};
+/// use fusebox::{Call, Detector, Timestamp};
+///
+/// let s = Duration::from_secs;
+/// let mut detector: Within = detect::slow_call_rate(0.8).slower_than(s(2)).within(s(60));
+/// let now = Timestamp::ZERO + s(100);
+/// detector.record_successes(3, now);
+/// detector.record(&Call::success(now).took(Some(s(5))));
+/// assert_eq!(detector.tally(now).to_string(), "1 slow call in 4 calls");
+/// assert_eq!(detector.tally(now + s(60)).calls(), Some(0));
+/// ```
 #[derive(Clone)]
 pub struct Within {
     rate: f64,
@@ -29,6 +43,18 @@ impl Within {
     }
 
     /// Waits for this many calls within the window before it judges: at least 1. Default: 5.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{detect, Call, Detector, Timestamp};
+    ///
+    /// let now = Timestamp::ZERO;
+    /// let mut detector = detect::failure_rate(0.5).within(Duration::from_secs(60)).min_calls(100);
+    /// (0..99).for_each(|_| detector.record(&Call::failure(now)));
+    /// assert!(!detector.verdict(now), "a quiet night: too few to judge");
+    /// detector.record(&Call::failure(now));
+    /// assert!(detector.verdict(now));
+    /// ```
     #[must_use]
     pub const fn min_calls(mut self, calls: u32) -> Self {
         self.min_calls = calls;

@@ -81,10 +81,14 @@ impl TimeWindow {
         })
     }
 
-    /// Moves on to the slot of `at`, emptying those in between; an earlier time (a clock that stepped back) counts as
-    /// the newest one seen.
+    /// Moves on to the slot of `at`, emptying those in between; an earlier time counts as the newest one seen. A clock that
+    /// stepped back by a window or more begins anew: what it said before means nothing now.
     fn advance(&mut self, at: Timestamp) -> u64 {
         let tick = at.as_nanos() >> self.shift;
+        if self.newest.saturating_sub(tick) >= self.slots.len() as u64 {
+            self.clear();
+            self.newest = tick;
+        }
         if tick > self.newest {
             let stale = (tick - self.newest).min(self.slots.len() as u64);
             for back in 0..stale {
@@ -127,7 +131,10 @@ mod tests {
         window.add(1, 0, Timestamp::MAX);
         assert_eq!(window.tally(Timestamp::MAX), (1, 0));
         window.add(1, 1, ms(1));
-        assert_eq!(window.tally(ms(1)), (2, 1), "a clock that steps back counts as the newest time seen");
+        assert_eq!(window.tally(ms(1)), (1, 1), "a clock that stepped back by more than a window begins anew");
+        window.add(1, 0, ms(10_000));
+        window.add(1, 0, ms(9_000));
+        assert_eq!(window.tally(ms(10_000)), (3, 1), "a little earlier counts as the newest time seen");
         let tiny = TimeWindow::new(Duration::from_nanos(1));
         assert_eq!(tiny.tally(ms(1)), (0, 0));
         let long = TimeWindow::new(Duration::MAX);

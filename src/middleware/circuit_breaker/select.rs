@@ -53,7 +53,7 @@ where
 {
     fn acquire(&self, request: &Req) -> Option<Result<Permit, Rejected>> {
         let name = (self.key)(request)?;
-        self.registry.with(name, CircuitBreaker::acquire)
+        self.registry.acquire(name)
     }
 
     fn one(&self) -> Option<&CircuitBreaker> {
@@ -68,7 +68,7 @@ where
 {
     fn acquire(&self, request: &Req) -> Option<Result<Permit, Rejected>> {
         let name = (self.key)(request)?;
-        self.registry.with(name.as_ref(), CircuitBreaker::acquire)
+        self.registry.acquire(name.as_ref())
     }
 
     fn one(&self) -> Option<&CircuitBreaker> {

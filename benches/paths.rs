@@ -1,0 +1,89 @@
+//! The crate's own paths, for comparing one commit with another: `cargo bench`.
+//!
+//! How they compare with other crates is measured by the package in `benches/peers`.
+#![expect(clippy::expect_used, missing_docs, reason = "a benchmark")]
+
+use std::future::{Ready, ready};
+use std::hint::black_box;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use fusebox::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, Registry, Rejected, State, detect};
+use tower::{Layer, Service};
+
+type Answer = Result<u32, &'static str>;
+
+fn config(name: &str) -> fusebox::CircuitBreakerConfigBuilder {
+    CircuitBreakerConfig::builder(name).detector(detect::failure_rate(0.5).of_last(100).min_calls(100))
+}
+
+fn breaker() -> CircuitBreaker {
+    CircuitBreaker::new(config("bench").build().expect("valid"))
+}
+
+/// Fails for odd requests.
+fn answer(request: u32) -> Ready<Answer> {
+    ready(if request % 2 == 0 { Ok(request) } else { Err("odd") })
+}
+
+fn call<S>(service: &mut S, request: u32) -> Answer
+where
+    S: Service<u32, Response = u32, Error = &'static str>,
+{
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(service.poll_ready(&mut cx).is_ready());
+    match pin!(service.call(request)).poll(&mut cx) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => Err("pending"),
+    }
+}
+
+fn layered(c: &mut Criterion) {
+    let breaker = breaker();
+    let layer = CircuitBreakerLayer::from(breaker.clone()).map_rejection(|_: Rejected| "rejected");
+    let mut service = layer.layer(tower::service_fn(answer));
+    (0..200).for_each(|_| assert!(call(&mut service, 2).is_ok()));
+    c.bench_function("layer: closed, success", |b| b.iter(|| call(&mut service, black_box(2))));
+    let mut n = 0;
+    c.bench_function("layer: closed, every tenth fails", |b| {
+        b.iter(|| {
+            n = (n + 1) % 10;
+            call(&mut service, black_box(u32::from(n == 0)))
+        });
+    });
+    breaker.trip().expect("no override");
+    c.bench_function("layer: open, rejected", |b| b.iter(|| call(&mut service, black_box(2))));
+}
+
+fn by_hand(c: &mut Criterion) {
+    let breaker = breaker();
+    let cycle = config("cycle").detector(detect::consecutive_failures(1)).cooldown(Duration::ZERO);
+    let cycle = CircuitBreaker::new(cycle.build().expect("valid"));
+    c.bench_function("handle: acquire, success", |b| b.iter(|| breaker.acquire().map(fusebox::Permit::success)));
+    c.bench_function("handle: trip, probe, close", |b| {
+        b.iter(|| {
+            cycle.acquire().expect("closed").failure();
+            cycle.acquire().expect("a probe").success();
+        });
+    });
+    assert_eq!(cycle.state(), State::Closed);
+}
+
+fn keyed(c: &mut Criterion) {
+    let registry = Registry::new(|name| config(name).build());
+    let names: Vec<String> = (0..1000).map(|n| format!("host-{n}.example:443")).collect();
+    let layer = CircuitBreakerLayer::keyed_owned(registry, move |n: &u32| names.get(*n as usize % 1000).cloned());
+    let mut service = layer.map_rejection(|_: Rejected| "rejected").layer(tower::service_fn(answer));
+    let mut n = 0;
+    c.bench_function("keyed: one of 1,000", |b| {
+        b.iter(|| {
+            n = (n + 2) % 1000;
+            call(&mut service, black_box(n))
+        });
+    });
+}
+
+criterion_group!(benches, layered, by_hand, keyed);
+criterion_main!(benches);

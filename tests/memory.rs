@@ -1,0 +1,328 @@
+//! What the breaker allocates: nothing on the paths of healthy and of rejected calls, and nothing that stays. Scenario 22
+//! of the conformance list, and the part of 23 that is about cost. `allocation_counter` counts the allocations of the
+//! thread that measures, so that tests may run side by side.
+#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use allocation_counter::{AllocationInfo, measure};
+use fusebox::{
+    CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, Cooldown, ManualClock, Outcome, Permit, Probes,
+    Registry, Rejected, State, detect,
+};
+use futures::FutureExt;
+use support::{breaker, config, fail, report, secs, succeed};
+use tower::{Layer, Service};
+
+#[expect(clippy::allow_attributes, reason = "what is unused differs from file to file")]
+#[allow(dead_code, reason = "not every file needs every helper")]
+mod support;
+
+/// Measures the second of two runs: what the first one allocates once may stay.
+fn steady(mut f: impl FnMut()) -> AllocationInfo {
+    f();
+    measure(f)
+}
+
+/// The memory that runs leave behind must not grow with their number; a block that is kept for reuse may stay.
+#[track_caller]
+fn assert_flat(left: &AllocationInfo) {
+    assert!(
+        left.bytes_current.abs() < 16_384,
+        "{} bytes in {} blocks are left",
+        left.bytes_current,
+        left.count_current
+    );
+}
+
+#[track_caller]
+fn assert_none(seen: &AllocationInfo) {
+    assert_eq!(seen.count_total, 0, "{} bytes", seen.bytes_total);
+}
+
+/// A service that does not allocate.
+#[derive(Clone, Debug)]
+struct Echo;
+
+impl Service<&'static str> for Echo {
+    type Response = &'static str;
+    type Error = Refused;
+    type Future = Ready<Result<&'static str, Refused>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Refused>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: &'static str) -> Self::Future {
+        ready(if request == "fail" { Err(Refused::Down) } else { Ok(request) })
+    }
+}
+
+#[derive(Debug)]
+enum Refused {
+    Down,
+    Open(Rejected),
+}
+
+fn call<S: Service<&'static str>>(service: &mut S, request: &'static str) -> Result<S::Response, S::Error> {
+    let mut cx = Context::from_waker(Waker::noop());
+    let Poll::Ready(Ok(())) = service.poll_ready(&mut cx) else { panic!("not ready") };
+    service.call(request).now_or_never().expect("answers at once")
+}
+
+/// Trips, lets a probe fail, lets one succeed: five transitions.
+fn cycle(breaker: &CircuitBreaker, clock: &ManualClock) {
+    breaker.trip().expect("no override stands");
+    clock.advance(secs(30));
+    breaker.acquire().expect("half-open").failure();
+    clock.advance(secs(30));
+    breaker.acquire().expect("half-open").success();
+}
+
+// Nothing that stays
+
+#[test]
+fn c22_a_million_transitions_leak_nothing() {
+    let (breaker, clock) = breaker(|b| b.execution_log(100).on_event(|_| {}).on_state_change(|_, _, _| {}));
+    let unread = breaker.events();
+    let first = breaker.snapshot().generation.get();
+    (0..2_000).for_each(|_| cycle(&breaker, &clock));
+    let left = measure(|| (0..200_000).for_each(|_| cycle(&breaker, &clock)));
+    assert!(breaker.snapshot().generation.get() - first >= 1_000_000);
+    assert!(unread.dropped() > 1_000_000);
+    assert_flat(&left);
+    assert!(left.bytes_max < 65_536, "{left:?}");
+}
+
+#[test]
+fn c22_a_million_breakers_made_and_dropped_one_after_another_keep_memory_flat() {
+    let live = |_| {
+        let config = config(|b| b.detector(detect::failures(2).of_last(100)).on_state_change(|_, _, _| {}));
+        let breaker = CircuitBreaker::new(config);
+        succeed(&breaker, 1);
+        fail(&breaker, 2);
+        assert!(breaker.is_open());
+        drop(breaker.events());
+    };
+    (0..3_000).for_each(live);
+    let left = measure(|| (0..1_000_000).for_each(live));
+    assert_flat(&left);
+}
+
+#[test]
+fn c22_permits_that_outlive_a_million_breakers_keep_none_of_them() {
+    let (short, _clock) = breaker(|b| b);
+    let permit = short.acquire().expect("closed");
+    drop(short);
+    let live = |_| {
+        let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("x"));
+        let permit = breaker.acquire().expect("closed");
+        drop(breaker);
+        permit.failure();
+    };
+    (0..3_000).for_each(live);
+    let left = measure(|| (0..100_000).for_each(live));
+    assert_flat(&left);
+    drop(permit);
+}
+
+#[test]
+fn c22_a_registry_that_is_asked_for_endless_names_stays_bounded() {
+    let registry = Registry::new(|name| CircuitBreakerConfig::builder(name).build()).max(100).idle(Duration::ZERO);
+    let mut n = 0_u64;
+    let left = steady(|| {
+        for _ in 0..100_000 {
+            n += 1;
+            let breaker = registry.breaker(&format!("tenant-{n}")).expect("the template works");
+            breaker.acquire().expect("closed").success();
+        }
+    });
+    assert!(registry.len() <= 100);
+    assert!(left.bytes_current < 65_536, "{left:?}");
+}
+
+#[test]
+fn c22_event_streams_made_and_dropped_leave_nothing_behind() {
+    let (breaker, _clock) = breaker(|b| b);
+    let left = steady(|| (0..100_000).for_each(|_| drop(breaker.events())));
+    assert_flat(&left);
+}
+
+#[test]
+fn c22_waiters_made_and_dropped_leave_nothing_behind() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let _inside = runtime.enter();
+    let (breaker, _clock) = breaker(|b| b);
+    breaker.trip().expect("no override stands");
+    let layer = CircuitBreakerLayer::from(breaker).wait_when_open();
+    let left = steady(|| {
+        for _ in 0..10_000 {
+            let mut service = layer.layer(tower::service_fn(|_: u32| ready(Ok::<_, Infallible>(()))));
+            assert!(service.poll_ready(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+    });
+    assert_flat(&left);
+}
+
+#[test]
+fn c22_clones_overrides_snapshots_and_rejections_leave_nothing_behind() {
+    let (breaker, _clock) = breaker(|b| b.detector(detect::consecutive_failures(1)));
+    let left = steady(|| {
+        for _ in 0..10_000 {
+            let clone = breaker.clone();
+            clone.set_override(fusebox::Override::force_open("x").actor("ana"));
+            drop(clone.trip().expect_err("an override stands").to_string());
+            drop(clone.acquire().expect_err("forced open").to_string());
+            drop(clone.snapshot().to_string());
+            clone.resume();
+        }
+    });
+    assert_flat(&left);
+}
+
+// Nothing at all
+
+#[test]
+fn a_closed_success_allocates_nothing_whatever_the_detector() {
+    let breakers = [
+        breaker(|b| b),
+        breaker(|b| b.detector(detect::failures(3).of_last(100))),
+        breaker(|b| b.detector(detect::failure_rate(0.5).within(secs(60)))),
+        breaker(|b| b.detector(detect::consecutive_failures(3))),
+        breaker(|b| b.detector(detect::slow_call_rate(0.5).slower_than(secs(1)).of_last(100))),
+        breaker(|b| b.detector(detect::failures(3).within(secs(9)).and(detect::failure_rate(0.6).of_last(5)))),
+        breaker(|b| b.execution_log(100)),
+        breaker(|b| b.abandoned_after(secs(1))),
+    ];
+    for (breaker, clock) in breakers {
+        let seen = measure(|| {
+            for _ in 0..1_000 {
+                breaker.acquire().expect("closed").success();
+                clock.advance(secs(1));
+            }
+        });
+        assert_none(&seen);
+    }
+}
+
+#[test]
+fn a_closed_success_through_the_layer_allocates_nothing() {
+    let (breaker, _clock) = breaker(|b| b.detector(detect::failures(3).of_last(100)));
+    let mut service = CircuitBreakerLayer::from(breaker).map_rejection(Refused::Open).layer(Echo);
+    let seen = measure(|| (0..1_000).for_each(|_| assert_eq!(call(&mut service, "ok").expect("closed"), "ok")));
+    assert_none(&seen);
+}
+
+#[test]
+fn a_rejection_allocates_nothing() {
+    let (breaker, _clock) = breaker(|b| b);
+    let mut service = CircuitBreakerLayer::from(breaker.clone()).map_rejection(Refused::Open).layer(Echo);
+    breaker.trip().expect("no override stands");
+    let seen = measure(|| {
+        for _ in 0..1_000 {
+            let Err(Refused::Open(rejected)) = call(&mut service, "ok") else { panic!("open") };
+            assert_eq!(rejected.retry_after(), Some(secs(30)));
+            assert!(breaker.acquire().is_err());
+        }
+    });
+    assert_none(&seen);
+}
+
+#[test]
+fn a_rejection_while_probes_are_on_their_way_allocates_nothing() {
+    let (breaker, clock) = breaker(|b| b);
+    let probe = support::first_probe(&breaker, &clock);
+    let mut service = CircuitBreakerLayer::from(breaker).map_rejection(Refused::Open).layer(Echo);
+    let seen = measure(|| (0..1_000).for_each(|_| assert!(call(&mut service, "ok").is_err())));
+    assert_none(&seen);
+    drop(probe);
+}
+
+#[test]
+fn a_keyed_hit_allocates_nothing() {
+    let registry = Registry::new(|name| CircuitBreakerConfig::builder(name).build());
+    let layer = CircuitBreakerLayer::keyed(registry.clone(), |request: &&'static str| Some(request));
+    let mut service = layer.map_rejection(Refused::Open).layer(Echo);
+    drop((call(&mut service, "a"), call(&mut service, "b")));
+    registry.get("b").expect("made by the call").trip().expect("no override stands");
+    let seen = measure(|| {
+        for _ in 0..1_000 {
+            assert!(call(&mut service, "a").is_ok());
+            assert!(call(&mut service, "b").is_err());
+        }
+    });
+    assert_none(&seen);
+    assert_eq!(registry.len(), 2);
+}
+
+#[test]
+fn a_failure_allocates_nothing_once_its_window_is_full() {
+    let breakers = [
+        breaker(|b| b.detector(detect::failures(5_000).of_last(10_000))),
+        breaker(|b| b.detector(detect::failure_rate(1.0).within(secs(60)).min_calls(1_000_000))),
+        breaker(|b| b.detector(detect::failures(60_000).within(secs(1_000)))),
+    ];
+    for (breaker, clock) in breakers {
+        let calls = || {
+            for _ in 0..2_000 {
+                breaker.acquire().expect("closed").failure();
+                report(&breaker, 1, Outcome::Ignored);
+                clock.advance(secs(1));
+            }
+        };
+        let seen = steady(calls);
+        assert_none(&seen);
+        assert_eq!(breaker.state(), State::Closed);
+    }
+}
+
+#[test]
+fn tripping_probing_and_closing_allocates_nothing_after_the_first_time() {
+    let (breaker, clock) = breaker(|b| {
+        b.detector(detect::consecutive_failures(2))
+            .cooldown(Cooldown::exponential(secs(5)..=secs(30)))
+            .probes(Probes::consecutive(2).concurrent(2))
+    });
+    let seen = steady(|| {
+        for _ in 0..1_000 {
+            fail(&breaker, 2);
+            clock.advance(secs(30));
+            fail(&breaker, 1);
+            clock.advance(secs(30));
+            let both = [(); 2].map(|()| breaker.acquire().expect("half-open"));
+            both.into_iter().for_each(Permit::success);
+            assert_eq!(breaker.state(), State::Closed);
+        }
+    });
+    assert_none(&seen);
+}
+
+#[test]
+fn c23_a_call_costs_the_same_whether_ten_or_ten_thousand_are_in_the_window() {
+    let windows = || {
+        [
+            breaker(|b| b.detector(detect::failure_rate(1.0).within(secs(60)))),
+            breaker(|b| b.detector(detect::failures(60_000).within(secs(60)))),
+            breaker(|b| b.detector(detect::slow_call_rate(1.0).slower_than(secs(1)).within(secs(60)))),
+        ]
+    };
+    for before in [10, 10_000] {
+        for (breaker, clock) in windows() {
+            succeed(&breaker, 1);
+            for _ in 0..before {
+                fail(&breaker, 1);
+                clock.advance(Duration::from_micros(10));
+            }
+            let seen = measure(|| {
+                succeed(&breaker, 100);
+                fail(&breaker, 10);
+            });
+            // A window of times may grow once more; nothing is copied or counted per call in it.
+            assert!(seen.count_total <= 1, "{before}: {seen:?}");
+            assert!(seen.bytes_total <= 32_768, "{before}: {seen:?}");
+        }
+    }
+}
