@@ -25,7 +25,7 @@ fn breaker() -> CircuitBreaker {
 
 /// Fails for odd requests.
 fn answer(request: u32) -> Ready<Answer> {
-    ready(if request % 2 == 0 { Ok(request) } else { Err("odd") })
+    ready(if request.is_multiple_of(2) { Ok(request) } else { Err("odd") })
 }
 
 fn call<S>(service: &mut S, request: u32) -> Answer

@@ -145,7 +145,8 @@ impl ClockSource {
 }
 
 /// How far the coarse clock may lag behind the exact one, at most.
-pub(crate) const COARSE_LAG: Duration = Duration::from_millis(16);
+pub(crate) const COARSE_LAG: Duration = Duration::from_nanos(COARSE_LAG_NANOS);
+pub(crate) const COARSE_LAG_NANOS: u64 = 16_000_000;
 
 #[cfg(all(target_os = "linux", not(feature = "testing")))]
 mod system {
@@ -155,8 +156,10 @@ mod system {
     #[inline]
     fn read(id: ClockId) -> Timestamp {
         let t = clock_gettime(id);
-        let (secs, nanos) = (u64::try_from(t.tv_sec).unwrap_or(0), u64::try_from(t.tv_nsec).unwrap_or(0));
-        Timestamp::from_nanos(secs.saturating_mul(1_000_000_000).saturating_add(nanos))
+        // Since the machine was started: never negative, and far from the end.
+        Timestamp::from_nanos(
+            t.tv_sec.cast_unsigned().wrapping_mul(1_000_000_000).wrapping_add(t.tv_nsec.cast_unsigned()),
+        )
     }
 
     #[inline]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fusebox::{
-    BoxError, CallError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, Outcome, Registry, RejectReason,
-    Rejected, State, classify, detect, rejection,
+    BoxError, CallError, CircuitBreakerConfig, CircuitBreakerLayer, Outcome, Registry, RejectReason, Rejected, State,
+    classify, detect, rejection,
 };
 use futures::FutureExt;
 use support::{Answer, Down, Ready, Stub, breaker, fail, failures, first_probe, poll_once, secs, tripping_at};
@@ -143,6 +143,7 @@ async fn what_is_shed_inside_can_be_excluded() {
 #[cfg(feature = "testing")]
 mod balance {
     use super::*;
+    use fusebox::CircuitBreaker;
     use fusebox::circuit_breaker::WaitService;
     use tokio::time::{advance, timeout};
     use tower::balance::p2c::Balance;
@@ -298,7 +299,7 @@ async fn what_a_fallback_does_is_no_evidence() {
 #[cfg(feature = "testing")]
 #[tokio::test(start_paused = true)]
 async fn a_waiting_breaker_holds_a_whole_stack_back_until_it_may_go_on() {
-    let breaker = CircuitBreaker::new(support::config(|b| b));
+    let breaker = fusebox::CircuitBreaker::new(support::config(|b| b));
     let layer = CircuitBreakerLayer::from(breaker.clone()).wait_when_open();
     let stack = ServiceBuilder::new().buffer(8).concurrency_limit(4).layer(layer).timeout(secs(9));
     let mut service = stack.service(Stub::new(Answer::Ok));

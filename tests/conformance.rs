@@ -211,10 +211,11 @@ fn c04_permits_that_outlive_their_breaker_touch_no_other() {
     let (old, _clock) = tripping_at(1);
     let orphans: Vec<_> = (0..10).map(|_| old.acquire().expect("closed")).collect();
     drop(old);
-    // More than may rest, so that the place is given out again.
-    let others: Vec<_> = (0..3_000).map(|_| tripping_at(1).0).collect();
+    let others = support::reuse_places();
     orphans.into_iter().for_each(fusebox::Permit::failure);
     assert!(others.iter().all(|breaker| breaker.state() == State::Closed && failures(breaker) == 0));
+    others.iter().for_each(|breaker| fail(breaker, 1));
+    assert!(others.iter().all(CircuitBreaker::is_open));
 }
 
 // 5
@@ -1403,6 +1404,66 @@ mod paused {
         drop(service);
         assert_eq!(breaker.state(), State::HalfOpen, "no probe was made");
         assert_eq!(stub.calls(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn c12_readiness_that_is_lost_to_a_panic_elsewhere_is_no_failed_call() {
+        let (breaker, stub) = (tripping_at(1), Stub::new(Answer::Ok));
+        let lost = |service: Waiting| {
+            let unwound = catch_unwind(AssertUnwindSafe(|| {
+                let _ready = service;
+                panic!("elsewhere");
+            }));
+            assert!(unwound.is_err());
+        };
+        let mut service = waiting(&breaker, &stub);
+        assert!(is_ready(&mut service, Waker::noop()));
+        lost(service);
+        assert_eq!(breaker.state(), State::Closed, "no call was made");
+
+        drop(to_half_open(&breaker).await);
+        let mut service = waiting(&breaker, &stub);
+        assert!(is_ready(&mut service, Waker::noop()));
+        lost(service);
+        assert_eq!(breaker.state(), State::HalfOpen, "no probe was made");
+        assert!(breaker.acquire().is_ok(), "and its slot is free");
+    }
+
+    #[tokio::test]
+    async fn c12_no_wake_is_lost_while_another_thread_tells_events() {
+        let told = Arc::new(AtomicUsize::new(0));
+        let counter = told.clone();
+        let breaker = breaker(|b| {
+            b.call_events(true).on_event(move |_| {
+                counter.fetch_add(1, Ordering::SeqCst);
+            })
+        });
+        let stub = Stub::new(Answer::Ok);
+        let barrier = Arc::new(Barrier::new(2));
+        const ROUNDS: usize = 5_000;
+        let other = thread::spawn({
+            let (breaker, barrier) = (breaker.clone(), barrier.clone());
+            move || {
+                for _ in 0..ROUNDS {
+                    barrier.wait();
+                    (0..4).for_each(|_| drop(breaker.acquire()));
+                    barrier.wait();
+                }
+            }
+        });
+        for round in 0..ROUNDS {
+            breaker.set_override(Override::force_open("x"));
+            let mut service = waiting(&breaker, &stub);
+            let (wakes, waker) = Wakes::new();
+            assert!(!is_ready(&mut service, &waker));
+            barrier.wait();
+            (0..round % 7).for_each(|_| std::hint::spin_loop());
+            breaker.resume();
+            barrier.wait();
+            assert_eq!(wakes.count(), 1, "round {round}");
+        }
+        other.join().expect("no panic");
+        assert!(told.load(Ordering::SeqCst) > ROUNDS);
     }
 
     #[tokio::test(start_paused = true)]

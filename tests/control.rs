@@ -1266,6 +1266,21 @@ fn a_rejection_says_which_breaker_which_state_why_and_when_to_come_back() {
 }
 
 #[test]
+fn a_rejection_that_outlives_its_breaker_tells_nothing_of_another() {
+    let (old, _clock) = breaker(|b| b);
+    old.trip().expect("no override stands");
+    let rejected = old.acquire().expect_err("open");
+    drop(old);
+    assert_eq!(&*rejected.name(), "test", "for a while");
+    let others = support::reuse_places();
+    others.iter().for_each(|breaker| breaker.set_override(Override::force_open("another's secret")));
+    assert_eq!(&*rejected.name(), "(dropped)");
+    let wait = rejected.retry_after();
+    assert!(wait.is_none_or(|wait| wait <= secs(30)), "{wait:?} by the clock of another breaker");
+    assert!(!rejected.to_string().contains("secret"), "{rejected}");
+}
+
+#[test]
 fn state_never_changes_by_time_alone() {
     let (breaker, clock) = breaker(|b| b);
     breaker.trip().expect("no override stands");

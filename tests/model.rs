@@ -2,7 +2,12 @@
 //!
 //! Random schedules of calls, clock steps, commands and overrides; after every step both must agree on the decision, the
 //! state, the generation and the counts. The schedules are steered so that most pass through half-open.
-#![expect(clippy::expect_used, clippy::print_stdout, reason = "test code")]
+#![expect(
+    clippy::expect_used,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "test code with small numbers"
+)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

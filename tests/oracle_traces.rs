@@ -3,7 +3,7 @@
 //! `FUSEBOX_TRACES=<file.jsonl>` names another file of the same format, `FUSEBOX_SKIP_TAGS=a,b` leaves traces with these
 //! tags out. Default: `verdict_when_full`, because a half-open round is decided here as soon as it is certain, there when
 //! its window is full. Traces of systems that this release does not have (retries, shared stores) are counted as skipped.
-#![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test harness")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test harness")]
 
 use std::future::Future;
 use std::pin::Pin;

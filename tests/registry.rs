@@ -5,7 +5,6 @@ use std::future::ready;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Barrier, OnceLock};
 use std::thread;
-use std::time::Duration;
 
 use fusebox::{
     CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, ConfigError, ManualClock, Registry, State, detect,
@@ -181,6 +180,8 @@ fn threads_that_ask_for_many_names_at_once_do_not_exceed_max() {
 
 #[cfg(feature = "testing")]
 mod idle {
+    use std::time::Duration;
+
     use fusebox::{Override, Permit};
     use support::succeed;
     use tokio::time::advance;

@@ -12,6 +12,19 @@ use crate::clock::{Clock, ClockSource};
 use crate::error::ConfigError;
 
 /// Builds a [`CircuitBreakerConfig`]; see there for the defaults.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::{detect, CircuitBreakerConfig, Probes};
+///
+/// let config = CircuitBreakerConfig::builder("search")
+///     .detector(detect::failure_rate(0.5).within(Duration::from_secs(60)))
+///     .cooldown(Duration::from_secs(10))
+///     .probes(Probes::consecutive(2))
+///     .build()?;
+/// assert_eq!(config.name(), "search");
+/// # Ok::<(), fusebox::ConfigError>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "call `.build()`"]
 pub struct CircuitBreakerConfigBuilder {
@@ -36,6 +49,17 @@ impl CircuitBreakerConfigBuilder {
     }
 
     /// Sets what decides a trip: see [`detect`](crate::detect), or a [`Detector`] of your own.
+    ///
+    /// ```
+    /// use fusebox::{detect, CircuitBreaker, CircuitBreakerConfig, State};
+    ///
+    /// let config = CircuitBreakerConfig::builder("payments").detector(detect::consecutive_failures(2)).build()?;
+    /// let breaker = CircuitBreaker::new(config);
+    /// breaker.acquire()?.failure();
+    /// breaker.acquire()?.failure();
+    /// assert_eq!(breaker.state(), State::Open);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn detector(self, detector: impl Detector) -> Self {
         self.boxed_detector(Box::new(detector))
     }
@@ -46,12 +70,38 @@ impl CircuitBreakerConfigBuilder {
     }
 
     /// Sets how long the circuit stays open: a [`Duration`] (zero is legal) or a [`Cooldown`] that grows.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig};
+    ///
+    /// let config = CircuitBreakerConfig::builder("payments").cooldown(Duration::ZERO).build()?;
+    /// let breaker = CircuitBreaker::new(config);
+    /// breaker.trip()?;
+    /// assert!(breaker.acquire()?.is_probe(), "the very next call");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn cooldown(mut self, cooldown: impl Into<Cooldown>) -> Self {
         self.settings.rules.cooldown = cooldown.into();
         self
     }
 
     /// Sets how many probes go out while half-open and what they must show.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Probes, State};
+    ///
+    /// let config =
+    ///     CircuitBreakerConfig::builder("payments").cooldown(Duration::ZERO).probes(Probes::consecutive(2)).build()?;
+    /// let breaker = CircuitBreaker::new(config);
+    /// breaker.trip()?;
+    /// breaker.acquire()?.success();
+    /// assert_eq!(breaker.state(), State::HalfOpen, "one of two");
+    /// breaker.acquire()?.success();
+    /// assert_eq!(breaker.state(), State::Closed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn probes(mut self, probes: Probes) -> Self {
         self.settings.rules.probes = probes;
         self
@@ -88,13 +138,39 @@ impl CircuitBreakerConfigBuilder {
     }
 
     /// Sets the longest time that a `Retry-After` of the dependency may keep the circuit open. Zero: it is not asked.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{detect, CircuitBreaker, CircuitBreakerConfig, ManualClock, Outcome};
+    ///
+    /// let config = CircuitBreakerConfig::builder("payments")
+    ///     .detector(detect::failures(1).of_last(10))
+    ///     .retry_after_cap(Duration::from_secs(60))
+    ///     .clock(ManualClock::new())
+    ///     .build()?;
+    /// let breaker = CircuitBreaker::new(config);
+    /// breaker.acquire()?.report(Outcome::FailureAfter(Duration::from_secs(86_400))); // come back tomorrow
+    /// assert_eq!(breaker.retry_after(), Some(Duration::from_secs(60)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn retry_after_cap(mut self, cap: Duration) -> Self {
         self.settings.rules.retry_after_cap = cap;
         self
     }
 
     /// Keeps the last `calls` outcomes for [`Snapshot::recent`](crate::Snapshot::recent), over all states and
-    /// whatever the detector. It then has to see every success, so healthy calls are no longer free.
+    /// whatever the detector; at most 1,048,576. It then has to see every success, so healthy calls are no longer free.
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Outcome};
+    ///
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").execution_log(3).build()?);
+    /// for outcome in [Outcome::Success, Outcome::Failure, Outcome::Success, Outcome::Success] {
+    ///     breaker.acquire()?.report(outcome);
+    /// }
+    /// assert_eq!(breaker.snapshot().recent.to_string(), "FSS");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn execution_log(mut self, calls: u32) -> Self {
         self.settings.rules.log = calls;
         self
@@ -104,6 +180,19 @@ impl CircuitBreakerConfigBuilder {
     ///
     /// Listeners run in order, after the change, outside every lock, on the thread that brought the change about; they
     /// may call the breaker, and a panic in one stops neither the breaker nor the other listeners.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, State};
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// let config = CircuitBreakerConfig::builder("payments")
+    ///     .on_state_change(move |breaker, from, to| tell.send((breaker.name(), from, to)).unwrap())
+    ///     .build()?;
+    /// CircuitBreaker::new(config).trip()?;
+    /// assert_eq!(told.recv()?, ("payments".into(), State::Closed, State::Open));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn on_state_change(mut self, f: impl Fn(&CircuitBreaker, State, State) + Send + Sync + 'static) -> Self {
         self.settings.listeners.push(Listener::State(Arc::new(f)));
         self
@@ -129,12 +218,36 @@ impl CircuitBreakerConfigBuilder {
 
     /// Makes events of every success, ignored and cancelled call and every rejection as well. Costs a lock and an event
     /// per call.
+    ///
+    /// ```
+    /// use futures::{StreamExt, executor::block_on};
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, EventKind, Outcome};
+    ///
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").call_events(true).build()?);
+    /// let mut events = breaker.events();
+    /// breaker.acquire()?.success();
+    /// let event = block_on(events.next()).unwrap();
+    /// assert!(matches!(event.kind(), EventKind::Ended { outcome: Outcome::Success, .. }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn call_events(mut self, on: bool) -> Self {
         self.settings.every_call = on;
         self
     }
 
     /// Sets the source of time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, ManualClock};
+    ///
+    /// let clock = ManualClock::new();
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").clock(clock.clone()).build()?);
+    /// breaker.trip()?;
+    /// clock.advance(Duration::from_secs(29));
+    /// assert_eq!(breaker.retry_after(), Some(Duration::from_secs(1)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.settings.clock = ClockSource::Other(Arc::new(clock));
         self
@@ -145,6 +258,13 @@ impl CircuitBreakerConfigBuilder {
     /// # Errors
     ///
     /// The first setting that cannot work: its name, the value that was given, and what is allowed.
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreakerConfig, Probes};
+    ///
+    /// let error = CircuitBreakerConfig::builder("payments").probes(Probes::ratio(6, 5)).build().unwrap_err();
+    /// assert_eq!(error.to_string(), "`probes` is 6, allowed is 1 to 5 successes of 5");
+    /// ```
     pub fn build(self) -> Result<CircuitBreakerConfig, ConfigError> {
         let Self { name, detector, mut settings } = self;
         if name.is_empty() {

@@ -11,6 +11,22 @@ use crate::circuit::Outcome;
 use crate::classify::Classify;
 
 /// What became of a call that did not succeed.
+///
+/// ```
+/// use fusebox::{CallError, CircuitBreaker, CircuitBreakerConfig};
+///
+/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("parser"));
+/// let failed = breaker.call_blocking(|| "4z".parse::<u32>()).unwrap_err();
+/// assert!(failed.rejected().is_none());
+/// assert!(failed.into_inner().is_some(), "the parser's own error");
+///
+/// breaker.trip()?;
+/// match breaker.call_blocking(|| "42".parse::<u32>()) {
+///     Err(CallError::Rejected(rejected)) => assert_eq!(&*rejected.name(), "parser"),
+///     Err(CallError::Inner(_)) | Ok(_) => panic!("was called"),
+/// }
+/// # Ok::<(), fusebox::Overridden>(())
+/// ```
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_enums, reason = "a call is either made or not")]
 pub enum CallError<E> {
@@ -79,6 +95,25 @@ impl<E: Error + 'static> Error for CallError<E> {
 }
 
 /// A breaker with a rule of what counts as a failure. Made by [`CircuitBreaker::classify`].
+///
+/// ```
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Outcome};
+///
+/// # futures::executor::block_on(async {
+/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("queue"));
+/// let queue = breaker.classify(|result: &Result<u32, &str>| match result {
+///     Ok(_) => Outcome::Success,
+///     Err("empty") => Outcome::Ignored,
+///     Err(_) => Outcome::Failure,
+/// });
+/// assert_eq!(queue.call(|| async { Ok(7) }).await.unwrap(), 7);
+/// assert!(queue.call_blocking(|| Err("empty")).is_err(), "the caller still gets it");
+/// assert_eq!(breaker.snapshot().detectors[0].tally.count(), 0);
+///
+/// let pop = queue.wrap(|index: u32| Ok(index + 1));
+/// assert_eq!(pop.call_blocking(6).unwrap(), 7);
+/// # })
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "make calls through it"]
 pub struct Classified<C> {
@@ -136,6 +171,18 @@ impl<C> Classified<C> {
 }
 
 /// A function whose calls go through a breaker. Made by [`CircuitBreaker::wrap`].
+///
+/// ```
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig};
+///
+/// let parse = CircuitBreaker::new(CircuitBreakerConfig::new("parser")).wrap(str::parse::<u32>);
+/// assert_eq!(parse.call_blocking("42").unwrap(), 42);
+///
+/// parse.breaker().trip()?;
+/// assert!(parse.call_blocking("42").is_err(), "not even called");
+/// assert_eq!((parse.get_ref())("42"), Ok(42), "past the breaker");
+/// # Ok::<(), fusebox::Overridden>(())
+/// ```
 #[derive(Clone)]
 #[must_use = "call it"]
 pub struct Wrapped<F, C> {
@@ -153,6 +200,16 @@ impl<F, C> Wrapped<F, C> {
     /// # Cancel safety
     ///
     /// As [`CircuitBreaker::call`].
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("prices"));
+    /// let price = breaker.wrap(|sku: u32| async move { Ok::<_, std::io::Error>(100 + sku) });
+    /// assert_eq!(price.call(7).await.unwrap(), 107);
+    /// # })
+    /// ```
     pub async fn call<A, Fut, T, E>(&self, argument: A) -> Result<T, CallError<E>>
     where
         F: Fn(A) -> Fut,

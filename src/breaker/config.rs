@@ -13,11 +13,12 @@ use crate::circuit::Detector;
 /// use std::time::Duration;
 /// use fusebox::{detect, CircuitBreakerConfig};
 ///
-/// let defaults = CircuitBreakerConfig::new("payments");
+/// let defaults = CircuitBreakerConfig::new("search");
 /// let mine = CircuitBreakerConfig::builder("payments")
 ///     .detector(detect::failure_rate(0.5).of_last(100).min_calls(20))
 ///     .cooldown(Duration::from_secs(10))
 ///     .build()?;
+/// assert_eq!((defaults.name(), mine.name()), ("search", "payments"));
 /// # Ok::<(), fusebox::ConfigError>(())
 /// ```
 ///
@@ -58,6 +59,14 @@ pub struct CircuitBreakerConfig {
 
 impl CircuitBreakerConfig {
     /// Takes the defaults. An empty name becomes `unnamed`; [`builder`](Self::builder) refuses it instead.
+    ///
+    /// ```
+    /// use fusebox::CircuitBreakerConfig;
+    ///
+    /// assert_eq!(CircuitBreakerConfig::new("payments").name(), "payments");
+    /// assert_eq!(CircuitBreakerConfig::new("").name(), "unnamed");
+    /// assert!(CircuitBreakerConfig::builder("").build().is_err());
+    /// ```
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         let name = Some(name.into()).filter(|name| !name.is_empty());
@@ -73,6 +82,15 @@ impl CircuitBreakerConfig {
     }
 
     /// Goes on building, for example to add listeners to a configuration that came from a file.
+    ///
+    /// ```
+    /// use fusebox::CircuitBreakerConfig;
+    ///
+    /// let from_file = CircuitBreakerConfig::new("payments");
+    /// let config = from_file.into_builder().on_event(|event| eprintln!("{event}")).build()?;
+    /// assert_eq!(config.name(), "payments");
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
     pub fn into_builder(self) -> CircuitBreakerConfigBuilder {
         CircuitBreakerConfigBuilder::from_config(self)
     }

@@ -282,6 +282,23 @@ impl<'de> Deserialize<'de> for CircuitBreakerConfig {
     /// Reads every setting but listeners and clock (add those through
     /// [`into_builder`](CircuitBreakerConfig::into_builder)). Unknown fields are refused, and so is everything that
     /// [`build`](CircuitBreakerConfigBuilder::build) refuses.
+    ///
+    /// ```
+    /// use fusebox::CircuitBreakerConfig;
+    ///
+    /// let config: CircuitBreakerConfig = toml::from_str(
+    ///     r#"
+    ///     name = "payments"
+    ///     cooldown = { min = "5s", max = "5m" }
+    ///     detector = { type = "failure_rate", rate = 0.5, of_last = 100, min_calls = 20 }
+    ///     "#,
+    /// )?;
+    /// assert_eq!(config.name(), "payments");
+    ///
+    /// let typo = toml::from_str::<CircuitBreakerConfig>("name = 'payments'\ncoldown = '30s'").unwrap_err();
+    /// assert!(typo.message().starts_with("unknown field `coldown`"));
+    /// # Ok::<(), toml::de::Error>(())
+    /// ```
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let file = ConfigFile::deserialize(from)?;
         let mut builder = CircuitBreakerConfigBuilder::new(file.name);

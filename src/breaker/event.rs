@@ -24,6 +24,23 @@ use crate::time::Timestamp;
 /// assert_eq!(lines.lock().unwrap()[0], "payments: closed -> open (tripped by command)");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// For a program it has the same in parts:
+///
+/// ```
+/// use futures::{StreamExt, executor::block_on};
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, EventKind, ManualClock, State, Timestamp};
+///
+/// let config = CircuitBreakerConfig::builder("payments").clock(ManualClock::new()).build()?;
+/// let breaker = CircuitBreaker::new(config);
+/// let mut events = breaker.events();
+/// breaker.trip()?;
+/// let event = block_on(events.next()).unwrap();
+/// assert_eq!((event.breaker(), event.at()), ("payments", Timestamp::ZERO));
+/// assert_eq!(event.generation(), breaker.snapshot().generation);
+/// assert!(matches!(event.kind(), EventKind::StateChanged { to: State::Open, .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Event {
     pub(super) breaker: Arc<str>,
@@ -33,6 +50,31 @@ pub struct Event {
 }
 
 /// The kinds of events.
+///
+/// ```
+/// use std::sync::mpsc;
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, EventKind};
+///
+/// fn counter(kind: EventKind) -> &'static str {
+///     match kind {
+///         EventKind::StateChanged { to, .. } => to.as_str(),
+///         EventKind::Ended { outcome, .. } if outcome.is_failure() => "failure",
+///         EventKind::Rejected { reason, .. } => reason.as_str(),
+///         EventKind::WouldOpen { .. } => "would_open",
+///         EventKind::DetectorPanicked => "detector_panicked",
+///         _ => "other",
+///     }
+/// }
+/// let (count, counted) = mpsc::channel();
+/// let config = CircuitBreakerConfig::builder("payments")
+///     .on_event(move |event| count.send(counter(event.kind())).unwrap())
+///     .build()?;
+/// let breaker = CircuitBreaker::new(config);
+/// breaker.acquire()?.failure();
+/// breaker.trip()?;
+/// assert_eq!(counted.try_iter().collect::<Vec<_>>(), ["failure", "open"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum EventKind {

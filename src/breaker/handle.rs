@@ -74,6 +74,18 @@ impl CircuitBreaker {
     }
 
     /// Returns the state. A look changes nothing: an open circuit whose cooldown is over stays open until a call asks.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, State};
+    ///
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").cooldown(Duration::ZERO).build()?);
+    /// breaker.trip()?;
+    /// assert_eq!(breaker.state(), State::Open, "although the cooldown is over");
+    /// breaker.acquire()?.success();
+    /// assert_eq!(breaker.state(), State::Closed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn state(&self) -> State {
         self.core.state()
@@ -96,6 +108,20 @@ impl CircuitBreaker {
     /// # Errors
     ///
     /// [`Rejected`] while the circuit is open, or half-open with all probes on their way.
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig};
+    ///
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+    /// let permit = breaker.acquire()?;
+    /// // make the call, then say how it ended:
+    /// permit.success();
+    ///
+    /// breaker.trip()?;
+    /// let rejected = breaker.acquire().unwrap_err();
+    /// assert!(rejected.retry_after().is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub fn acquire(&self) -> Result<Permit, Rejected> {
         self.core.acquire()
@@ -223,6 +249,16 @@ impl CircuitBreaker {
     /// # Errors
     ///
     /// [`Overridden`] while an override stands.
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig};
+    ///
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+    /// breaker.trip()?;
+    /// assert!(breaker.is_open());
+    /// assert!(breaker.snapshot().to_string().starts_with("payments: open (tripped by command), retry in"));
+    /// # Ok::<(), fusebox::Overridden>(())
+    /// ```
     pub fn trip(&self) -> Result<(), Overridden> {
         self.command(Input::Trip)
     }
@@ -232,6 +268,16 @@ impl CircuitBreaker {
     /// # Errors
     ///
     /// [`Overridden`] while an override stands.
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig};
+    ///
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+    /// breaker.acquire()?.failure();
+    /// breaker.reset()?; // "we have fixed it, forget what was"
+    /// assert_eq!(breaker.snapshot().detectors[0].tally.count(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reset(&self) -> Result<(), Overridden> {
         self.command(Input::Reset)
     }
@@ -247,6 +293,17 @@ impl CircuitBreaker {
     }
 
     /// Takes hold of the breaker, in place of an override that may stand already.
+    #[expect(clippy::needless_pass_by_value, reason = "an order is made for the breaker that it is given to")]
+    /// ```
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Override};
+    ///
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+    /// breaker.set_override(Override::dry_run("new limits"));
+    /// breaker.set_override(Override::force_open("incident 7")); // takes its place
+    /// assert!(breaker.acquire().is_err());
+    /// breaker.resume();
+    /// assert!(breaker.acquire().is_ok());
+    /// ```
     pub fn set_override(&self, order: Override) {
         self.core.step(Input::Override(&order));
     }
@@ -257,6 +314,19 @@ impl CircuitBreaker {
     }
 
     /// Returns the events from now on, as a stream.
+    ///
+    /// ```
+    /// use futures::{StreamExt, executor::block_on};
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig};
+    ///
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+    /// breaker.trip()?; // nobody listens yet
+    /// let mut events = breaker.events();
+    /// breaker.reset()?;
+    /// let event = block_on(events.next()).unwrap();
+    /// assert_eq!(event.to_string(), "payments: open -> closed (reset by command)");
+    /// # Ok::<(), fusebox::Overridden>(())
+    /// ```
     pub fn events(&self) -> Events {
         Events::new(self.core.hub())
     }
@@ -266,11 +336,34 @@ impl CircuitBreaker {
     /// # Errors
     ///
     /// [`NameTaken`] when another breaker has that name there.
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Registry};
+    ///
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+    /// breaker.register()?; // now an admin page can find it
+    /// assert_eq!(Registry::global().get("payments").unwrap().name(), breaker.name());
+    /// # Ok::<(), fusebox::NameTaken>(())
+    /// ```
     pub fn register(&self) -> Result<(), NameTaken> {
         Registry::global().insert(self)
     }
 
-    /// Returns how long until the circuit, if open, lets a probe through.
+    /// Returns how long until the circuit, if open, lets a probe through, or until a forced-open one ends by itself;
+    /// `None` while it is not open, or where an operator must end it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, ManualClock};
+    ///
+    /// let clock = ManualClock::new();
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").clock(clock.clone()).build()?);
+    /// assert_eq!(breaker.retry_after(), None);
+    /// breaker.trip()?;
+    /// clock.advance(Duration::from_secs(10));
+    /// assert_eq!(breaker.retry_after(), Some(Duration::from_secs(20)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.core
@@ -306,6 +399,18 @@ impl fmt::Debug for CircuitBreaker {
 
 /// A command was refused because an operator's override stands; end it with
 /// [`resume`](CircuitBreaker::resume) first.
+///
+/// ```
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Override};
+///
+/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+/// breaker.set_override(Override::disable("load test").actor("ana"));
+/// let overridden = breaker.trip().unwrap_err();
+/// assert_eq!(
+///     overridden.to_string(),
+///     "circuit breaker `payments` is overridden (disabled: load test (by ana)): resume it first"
+/// );
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overridden {
     breaker: Arc<str>,

@@ -1,5 +1,6 @@
 //! The breaker as users hold it: configuration, handle, permits, events, registry.
 
+mod admission;
 mod builder;
 mod call;
 mod config;
@@ -11,12 +12,14 @@ mod events;
 mod guarded;
 mod handle;
 mod hub;
+mod inspect;
 #[cfg(all(test, fusebox_loom))]
 mod loom_tests;
 mod pending;
 mod permit;
 mod registry;
 mod rejected;
+mod report;
 mod settings;
 mod slots;
 mod snapshot;
@@ -34,6 +37,6 @@ pub use registry::{NameTaken, Registry};
 pub use rejected::{Rejected, rejection};
 pub use snapshot::{Recent, Snapshot};
 
-pub(crate) use self::core::Refusal;
+pub(crate) use admission::Refusal;
 pub(crate) use guarded::Guarded;
 pub(crate) use waiter::Waiter;

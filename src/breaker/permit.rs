@@ -2,7 +2,8 @@
 
 use std::mem::ManuallyDrop;
 
-use super::core::{Core, RESERVED};
+use super::admission::RESERVED;
+use super::core::Core;
 use crate::circuit::{Generation, Outcome, Ticket};
 use crate::time::Timestamp;
 
@@ -22,6 +23,7 @@ use crate::time::Timestamp;
 ///     Ok(_) => permit.success(),
 ///     Err(_) => permit.failure(),
 /// }
+/// assert_eq!(breaker.snapshot().detectors[0].tally.to_string(), "0 failures");
 /// # Ok::<(), fusebox::Rejected>(())
 /// ```
 #[derive(Debug)]
@@ -66,9 +68,23 @@ impl Permit {
     }
 
     /// Reports how the call ended.
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Outcome};
+    ///
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+    /// breaker.acquire()?.report(Outcome::Ignored); // the card was declined: nothing is wrong with the dependency
+    /// breaker.acquire()?.report(Outcome::Failure);
+    /// drop(breaker.acquire()?); // as if cancelled
+    /// assert_eq!(breaker.snapshot().detectors[0].tally.to_string(), "1 failure");
+    /// # Ok::<(), fusebox::Rejected>(())
+    /// ```
     #[inline]
     pub fn report(self, outcome: Outcome) {
         let this = ManuallyDrop::new(self);
+        if matches!(outcome, Outcome::Success) && this.core.absorbs_success_of(this.generation) {
+            return;
+        }
         this.core.report(this.ticket(), outcome, this.started);
     }
 
@@ -80,6 +96,21 @@ impl Permit {
 
     /// Returns the generation that admitted the call. When the breaker is in another one by the time the call ends, the
     /// outcome changes nothing.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, State};
+    ///
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").cooldown(Duration::ZERO).build()?);
+    /// let slow = breaker.acquire()?;
+    /// breaker.trip()?;
+    /// let probe = breaker.acquire()?;
+    /// assert!(probe.is_probe() && !slow.is_probe());
+    /// assert!(slow.generation() < probe.generation());
+    /// slow.success(); // changes nothing
+    /// assert_eq!(breaker.state(), State::HalfOpen);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn generation(&self) -> Generation {
         self.generation
@@ -138,7 +169,9 @@ impl Drop for Permit {
 impl Permit {
     #[cold]
     fn give_up(&self) {
-        let outcome = if std::thread::panicking() { Outcome::Failure } else { Outcome::Cancelled };
+        // A call that has not begun cannot have panicked.
+        let panicked = self.started != RESERVED && std::thread::panicking();
+        let outcome = if panicked { Outcome::Failure } else { Outcome::Cancelled };
         self.core.report(self.ticket(), outcome, self.started);
     }
 }

@@ -34,9 +34,11 @@ use crate::time::nanos;
 /// .max(100_000)
 /// .idle(Duration::from_secs(600));
 ///
+/// assert!(registry.is_empty());
 /// let tenant = registry.breaker("tenant-7")?;
-/// assert_eq!(&*registry.get("tenant-7").unwrap().name(), "tenant-7");
+/// assert_eq!(registry.get("tenant-7").unwrap().name(), tenant.name());
 /// assert!(registry.get("tenant-8").is_none(), "`get` only looks");
+/// assert_eq!(registry.len(), 1);
 /// # Ok::<(), fusebox::ConfigError>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -94,19 +96,54 @@ impl Registry {
 
     /// Returns the registry of the process: what [`CircuitBreaker::register`] adds to. Its template makes breakers with
     /// the defaults, and it forgets none.
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Registry};
+    ///
+    /// CircuitBreaker::new(CircuitBreakerConfig::new("payments")).register()?;
+    /// CircuitBreaker::new(CircuitBreakerConfig::new("search")).register()?;
+    /// let mut names: Vec<_> = Registry::global().iter().map(|breaker| breaker.name().to_string()).collect();
+    /// names.sort();
+    /// assert_eq!(names, ["payments", "search"]);
+    /// # Ok::<(), fusebox::NameTaken>(())
+    /// ```
     pub fn global() -> &'static Self {
         static GLOBAL: OnceLock<Registry> = OnceLock::new();
         GLOBAL.get_or_init(|| Self::new(|name| Ok(CircuitBreakerConfig::new(name))).max(usize::MAX).idle(Duration::MAX))
     }
 
     /// Sets how many breakers it holds at most. Default: 10,000.
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreakerConfig, Registry};
+    ///
+    /// let registry = Registry::new(|name| CircuitBreakerConfig::builder(name).build()).max(1);
+    /// let first = registry.breaker("tenant-7")?; // held here, so it is not forgotten
+    /// assert_eq!(&*registry.breaker("tenant-8")?.name(), "(overflow)");
+    /// assert_eq!(registry.breaker("tenant-7")?.name(), first.name());
+    /// assert_eq!((registry.len(), registry.overflowed()), (1, 1));
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
     #[must_use]
     pub fn max(self, breakers: usize) -> Self {
         self.inner.max.store(breakers, Ordering::Relaxed);
         self
     }
 
-    /// Sets after how long without a call a breaker may be forgotten. Default: 1 h.
+    /// Sets after how long without a call a breaker may be forgotten, in whole seconds. Default: 1 h. It is forgotten only
+    /// when another one needs its place.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{CircuitBreakerConfig, Registry};
+    ///
+    /// let registry = Registry::new(|name| CircuitBreakerConfig::builder(name).build()).max(1).idle(Duration::ZERO);
+    /// registry.breaker("tenant-7")?;
+    /// assert!(registry.get("tenant-7").is_some());
+    /// registry.breaker("tenant-8")?; // takes its place
+    /// assert!(registry.get("tenant-7").is_none());
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
     #[must_use]
     pub fn idle(self, period: Duration) -> Self {
         self.inner.idle.store(nanos(period), Ordering::Relaxed);
@@ -124,6 +161,17 @@ impl Registry {
     /// # Errors
     ///
     /// What the template says.
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreakerConfig, Registry};
+    ///
+    /// let registry = Registry::new(|name| CircuitBreakerConfig::builder(name).build());
+    /// registry.breaker("tenant-7")?.acquire()?.failure();
+    /// let again = registry.breaker("tenant-7")?; // the same one, not another
+    /// assert_eq!(again.snapshot().detectors[0].tally.count(), 1);
+    /// assert_eq!(registry.breaker("").unwrap_err().field(), "name");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn breaker(&self, name: &str) -> Result<CircuitBreaker, ConfigError> {
         match self.get(name) {
             Some(breaker) => Ok(breaker),
@@ -156,6 +204,17 @@ impl Registry {
     }
 
     /// Forgets the breaker of that name and returns it. Handles to it go on working, and are no longer found here.
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreakerConfig, Registry};
+    ///
+    /// let registry = Registry::new(|name| CircuitBreakerConfig::builder(name).build());
+    /// registry.breaker("tenant-7")?.trip()?;
+    /// let removed = registry.remove("tenant-7").unwrap();
+    /// assert!(removed.is_open(), "it goes on working");
+    /// assert!(!registry.breaker("tenant-7")?.is_open(), "a new one");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use = "a breaker that nobody holds is gone"]
     pub fn remove(&self, name: &str) -> Option<CircuitBreaker> {
         let removed = write(self.inner.shard(name)).breakers.remove(name)?;
@@ -164,6 +223,17 @@ impl Registry {
     }
 
     /// Returns all breakers, in no order; the overflow breaker, if there is one, comes last.
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Registry};
+    ///
+    /// let registry = Registry::new(|name| CircuitBreakerConfig::builder(name).build());
+    /// registry.breaker("tenant-7")?;
+    /// registry.breaker("tenant-8")?.trip()?;
+    /// let open: Vec<_> = registry.iter().filter(CircuitBreaker::is_open).map(|breaker| breaker.name()).collect();
+    /// assert_eq!(open, ["tenant-8".into()]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = CircuitBreaker> + use<> {
         let mut all = Vec::with_capacity(self.len());
         for shard in &self.inner.shards {
@@ -304,6 +374,16 @@ impl fmt::Debug for Inner {
 }
 
 /// A registry already holds a breaker of that name.
+///
+/// ```
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig};
+///
+/// let (one, other) = (CircuitBreakerConfig::new("mailer"), CircuitBreakerConfig::new("mailer"));
+/// CircuitBreaker::new(one).register()?;
+/// let taken = CircuitBreaker::new(other).register().unwrap_err();
+/// assert!(taken.to_string().contains("`mailer` is registered already"));
+/// # Ok::<(), fusebox::NameTaken>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameTaken {
     name: Arc<str>,

@@ -12,6 +12,7 @@ use crate::time::Timestamp;
 /// A call was rejected by an open (or half-open) breaker: which one, why, and when to come back.
 ///
 /// ```
+/// use std::time::Duration;
 /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, ManualClock, RejectReason, State};
 ///
 /// let config = CircuitBreakerConfig::builder("payments").clock(ManualClock::new()).build()?;
@@ -22,6 +23,7 @@ use crate::time::Timestamp;
 /// assert_eq!(&*rejected.name(), "payments");
 /// assert_eq!(rejected.state(), State::Open);
 /// assert_eq!(rejected.reason(), RejectReason::Open);
+/// assert_eq!(rejected.retry_after(), Some(Duration::from_secs(30)));
 /// assert_eq!(rejected.to_string(), "circuit breaker `payments` is open (tripped by command), retry in 30s");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -111,11 +113,17 @@ impl Error for Rejected {}
 /// Finds a breaker's rejection in an error or anywhere in its chain of sources.
 ///
 /// ```
-/// # fn handle(error: fusebox::BoxError) {
-/// if let Some(rejected) = fusebox::rejection(&*error) {
-///     eprintln!("{rejected}");
+/// use fusebox::{BoxError, CircuitBreaker, CircuitBreakerConfig};
+///
+/// fn status(error: &BoxError) -> u16 {
+///     if fusebox::rejection(&**error).is_some() { 503 } else { 502 }
 /// }
-/// # }
+/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+/// breaker.trip()?;
+/// let rejected = breaker.call_blocking(|| std::fs::read("prices")).unwrap_err();
+/// assert_eq!(status(&rejected.into()), 503);
+/// assert_eq!(status(&"connection refused".into()), 502);
+/// # Ok::<(), fusebox::Overridden>(())
 /// ```
 #[must_use]
 pub fn rejection<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Rejected> {

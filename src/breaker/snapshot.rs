@@ -25,6 +25,23 @@ use crate::time::Timestamp;
 /// assert_eq!(seen.to_string(), "payments: closed, 1 failure in 2 calls");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, ManualClock, State, TransitionReason};
+///
+/// let clock = ManualClock::new();
+/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").clock(clock.clone()).build()?);
+/// breaker.trip()?;
+/// clock.advance(Duration::from_secs(10));
+///
+/// let seen = breaker.snapshot();
+/// assert_eq!((seen.state, seen.reason), (State::Open, Some(TransitionReason::Tripped)));
+/// assert_eq!(seen.in_state_for, Duration::from_secs(10));
+/// assert_eq!(seen.retry_after, Some(Duration::from_secs(20)));
+/// assert_eq!((seen.openings, seen.probes, seen.overridden), (1, None, None));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -33,7 +50,7 @@ pub struct Snapshot {
     pub name: Arc<str>,
     /// Its state.
     pub state: State,
-    /// The number of transitions so far.
+    /// Its generation, which grows with every transition.
     pub generation: Generation,
     /// Since when it is in this state, by the wall clock.
     pub since: SystemTime,
@@ -123,6 +140,20 @@ impl fmt::Display for Snapshot {
 ///
 /// They are those of [`execution_log`](crate::CircuitBreakerConfigBuilder::execution_log) where it is set. Otherwise
 /// those of a detector that counts calls: its window; while half-open, the probes; while open, what opened the circuit.
+///
+/// ```
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Outcome};
+///
+/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").execution_log(10).build()?);
+/// assert!(breaker.snapshot().recent.is_empty());
+/// breaker.acquire()?.success();
+/// breaker.acquire()?.failure();
+///
+/// let recent = breaker.snapshot().recent;
+/// assert_eq!((recent.len(), recent.to_string().as_str()), (2, "SF"));
+/// assert_eq!(recent.iter().next_back(), Some(Outcome::Failure), "the newest");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recent(Vec<bool>);
 
@@ -152,6 +183,20 @@ impl fmt::Display for Recent {
     }
 }
 
+/// Written as `Display` does, here within a snapshot:
+///
+/// ```
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig};
+///
+/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").execution_log(10).build()?);
+/// breaker.acquire()?.success();
+/// breaker.acquire()?.failure();
+/// let json = serde_json::to_value(breaker.snapshot())?;
+/// assert_eq!(json["state"], "closed");
+/// assert_eq!(json["recent"], "SF");
+/// assert_eq!(json["detectors"][0]["tally"]["count"], 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[cfg(feature = "serde")]
 impl serde::Serialize for Recent {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

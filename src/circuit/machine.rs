@@ -3,40 +3,38 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use super::detector::{Detector, PartTally};
+use super::detector::Detector;
 use super::overrides::Standing;
 use super::probes::{Round, Verdict};
-use super::step::{Decision, Fact, Facts, Gate, Input, Moment, Ticket, Transition, View};
+use super::step::{Decision, Fact, Facts, Input, Moment, Ticket, Transition};
 use super::window::CountWindow;
-use super::{
-    Call, Generation, Outcome, Override, OverrideKind, ProbeTally, RejectReason, Rules, State, TransitionReason,
-};
+use super::{Call, Generation, Outcome, Override, OverrideKind, RejectReason, Rules, State, TransitionReason};
 use crate::backoff::draw;
 use crate::time::Timestamp;
 
 /// A breaker's state and rules of change: deterministic, without clock, lock or I/O.
 #[derive(Debug)]
 pub(crate) struct Machine {
-    detector: Box<dyn Detector>,
-    generation: Generation,
-    since: Timestamp,
-    state: State,
+    pub(super) detector: Box<dyn Detector>,
+    pub(super) generation: Generation,
+    pub(super) since: Timestamp,
+    pub(super) state: State,
     /// What a breaker that was always healthy does not have; made at the first trouble.
-    history: Option<Box<History>>,
+    pub(super) history: Option<Box<History>>,
 }
 
 #[derive(Debug, Default)]
-struct History {
-    open_until: Timestamp,
+pub(super) struct History {
+    pub(super) open_until: Timestamp,
     cooldown: Duration,
     /// Openings since it was last healthy.
-    openings: u32,
-    reason: Option<TransitionReason>,
-    round: Option<Round>,
+    pub(super) openings: u32,
+    pub(super) reason: Option<TransitionReason>,
+    pub(super) round: Option<Round>,
     /// The circuit was opened by the round, so its log tells why.
-    opened_by_round: bool,
-    standing: Option<Standing>,
-    log: Option<CountWindow>,
+    pub(super) opened_by_round: bool,
+    pub(super) standing: Option<Standing>,
+    pub(super) log: Option<CountWindow>,
 }
 
 impl Machine {
@@ -356,110 +354,12 @@ impl Machine {
         self.history.get_or_insert_default()
     }
 
-    fn standing(&self) -> Option<&Standing> {
+    pub(super) fn standing(&self) -> Option<&Standing> {
         self.history.as_ref()?.standing.as_ref()
     }
 
     /// Tells whether outcomes are evidence at all.
     fn records(&self) -> bool {
         self.standing().is_none_or(|standing| standing.order.kind() != OverrideKind::Disabled)
-    }
-}
-
-/// Looking at the machine.
-impl Machine {
-    /// How calls go through until the next step.
-    pub(crate) fn view(&self) -> View {
-        let gate = match (self.standing(), self.state) {
-            (Some(standing), _) => match standing.order.kind() {
-                OverrideKind::ForcedOpen => Gate::Shut { until: standing.until, forced: true },
-                OverrideKind::Disabled => Gate::Held { until: standing.until, recorded: false },
-                OverrideKind::DryRun => Gate::Held { until: standing.until, recorded: true },
-            },
-            (None, State::Closed) => Gate::Open,
-            (None, State::Open) => {
-                let until = self.history.as_ref().map_or(Timestamp::ZERO, |history| history.open_until);
-                Gate::Shut { until, forced: false }
-            }
-            (None, State::HalfOpen) => Gate::Ask,
-        };
-        let logged = self.history.as_ref().is_some_and(|history| history.log.is_some());
-        let absorbs = || catch_unwind(AssertUnwindSafe(|| self.detector.absorbs_success())).unwrap_or(false);
-        let clean = self.state == State::Closed && !logged && absorbs();
-        View { generation: self.generation, gate, clean }
-    }
-
-    pub(crate) const fn state(&self) -> State {
-        self.state
-    }
-
-    pub(crate) const fn generation(&self) -> Generation {
-        self.generation
-    }
-
-    pub(crate) const fn since(&self) -> Timestamp {
-        self.since
-    }
-
-    /// Why it is in its state; `None` when it never changed.
-    pub(crate) fn reason(&self) -> Option<TransitionReason> {
-        self.history.as_ref()?.reason
-    }
-
-    /// When an open circuit, or an override, ends by itself.
-    pub(crate) fn until(&self) -> Option<Timestamp> {
-        match self.view().gate {
-            Gate::Shut { until, .. } | Gate::Held { until, .. } => Some(until).filter(|until| *until < Timestamp::MAX),
-            Gate::Open | Gate::Ask => None,
-        }
-    }
-
-    pub(crate) fn overridden(&self) -> Option<&Override> {
-        self.standing().map(|standing| &standing.order)
-    }
-
-    /// Openings since it was last healthy.
-    pub(crate) fn openings(&self) -> u32 {
-        self.history.as_ref().map_or(0, |history| history.openings)
-    }
-
-    pub(crate) fn tallies(&self, now: Timestamp) -> Vec<PartTally> {
-        let mut parts = Vec::new();
-        catch_unwind(AssertUnwindSafe(|| self.detector.tallies(now, &mut parts))).ok();
-        parts
-    }
-
-    pub(crate) fn probes(&self, rules: &Rules) -> Option<ProbeTally> {
-        let round = self.history.as_ref()?.round.as_ref()?;
-        (self.state == State::HalfOpen).then(|| round.tally(&rules.probes))
-    }
-
-    /// When, at the latest, asking again is worth while for a call that found all probes on their way.
-    pub(crate) fn next_expiry(&self) -> Option<Timestamp> {
-        self.history.as_ref()?.round.as_ref()?.next_expiry()
-    }
-
-    /// How many more probes may go out now.
-    pub(crate) fn free_probes(&self, rules: &Rules) -> u32 {
-        let round = self.history.as_ref().and_then(|history| history.round.as_ref());
-        round.filter(|_| self.state == State::HalfOpen).map_or(0, |round| round.free(&rules.probes))
-    }
-
-    /// The recent outcomes, oldest first, `true` for a failure: of the execution log where there is one; else of the
-    /// round while half-open and after it reopened the circuit; else of the detector's window.
-    pub(crate) fn recent(&self) -> Vec<bool> {
-        let history = self.history.as_deref();
-        if let Some(log) = history.and_then(|history| history.log.as_ref()) {
-            return log.iter().collect();
-        }
-        let by_round = match self.state {
-            State::HalfOpen => true,
-            State::Open => history.is_some_and(|history| history.opened_by_round),
-            State::Closed => false,
-        };
-        match history.and_then(|history| history.round.as_ref()).filter(|_| by_round) {
-            Some(round) => round.log().collect(),
-            None => catch_unwind(AssertUnwindSafe(|| self.detector.recent())).unwrap_or_default(),
-        }
     }
 }

@@ -16,6 +16,7 @@ mod reason;
 mod rules;
 mod state;
 mod step;
+mod view;
 mod window;
 
 pub use cooldown::{Cooldown, CooldownContext};
@@ -29,4 +30,5 @@ pub use state::{Generation, State};
 
 pub(crate) use machine::Machine;
 pub(crate) use rules::Rules;
-pub(crate) use step::{Decision, Fact, Facts, Gate, Input, Moment, Ticket, View};
+pub(crate) use step::{Decision, Fact, Facts, Input, Moment, Ticket};
+pub(crate) use view::{Gate, View};

@@ -23,6 +23,7 @@ use crate::time::Timestamp;
 /// }
 /// assert!(judge(503, Some(Duration::from_secs(5))).is_failure());
 /// assert!(!judge(404, None).is_failure());
+/// assert!(!Outcome::Cancelled.is_failure(), "whether it becomes one is up to `abandoned_after`");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

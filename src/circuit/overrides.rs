@@ -128,15 +128,15 @@ impl Override {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, ManualClock, Override, State};
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, ManualClock, Override, TransitionReason};
     ///
     /// let clock = ManualClock::new();
     /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").clock(clock.clone()).build()?);
     /// breaker.set_override(Override::force_open("deploy 42").expires_in(Duration::from_secs(1800)));
     /// assert_eq!(breaker.acquire().unwrap_err().retry_after(), Some(Duration::from_secs(1800)));
     /// clock.advance(Duration::from_secs(1800));
-    /// breaker.acquire()?.success(); // an ordinary call, not a probe
-    /// assert_eq!(breaker.state(), State::Closed);
+    /// assert!(!breaker.acquire()?.is_probe(), "the circuit is closed");
+    /// assert_eq!(breaker.snapshot().reason, Some(TransitionReason::OverrideExpired));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]

@@ -20,8 +20,26 @@ use super::detector::Tally;
 /// probe.failure();
 /// assert_eq!(why(), Some(TransitionReason::ProbeFailed));
 /// breaker.acquire()?.success();
-/// assert_eq!(why().unwrap().to_string(), "probes succeeded");
+/// assert_eq!(why(), Some(TransitionReason::ProbesSucceeded));
+/// assert_eq!(TransitionReason::ProbesSucceeded.to_string(), "probes succeeded");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Commands are reasons too:
+///
+/// ```
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Override, TransitionReason};
+///
+/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+/// let why = || breaker.snapshot().reason;
+/// breaker.trip()?;
+/// breaker.reset()?;
+/// assert_eq!(why(), Some(TransitionReason::Reset));
+/// breaker.set_override(Override::disable("load test"));
+/// assert_eq!(why(), Some(TransitionReason::Overridden));
+/// breaker.resume();
+/// assert_eq!(why(), Some(TransitionReason::Resumed));
+/// # Ok::<(), fusebox::Overridden>(())
 /// ```
 ///
 /// The counts that made a detector trip come along:
@@ -52,7 +70,23 @@ pub enum TransitionReason {
     ProbeFailed,
     /// A probe did not end before its deadline.
     ProbeExpired,
-    /// Probes went out for ten cooldowns and none was evidence of anything.
+    /// Probes went out for ten cooldowns (at least a minute, and twice a probe's deadline) and none was evidence of
+    /// anything.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, ManualClock, TransitionReason};
+    ///
+    /// let clock = ManualClock::new();
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").clock(clock.clone()).build()?);
+    /// breaker.trip()?;
+    /// clock.advance(Duration::from_secs(30));
+    /// drop(breaker.acquire()?); // a probe that says nothing
+    /// clock.advance(Duration::from_secs(300));
+    /// assert!(breaker.acquire().is_err());
+    /// assert_eq!(breaker.snapshot().reason, Some(TransitionReason::ProbesInconclusive));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ProbesInconclusive,
     /// Somebody called `trip()`.
     Tripped,
@@ -114,6 +148,22 @@ pub enum RejectReason {
     ForcedOpen,
     /// The circuit was open when the service said it was ready to answer, and had recovered by the time of the call;
     /// the inner service had not been asked whether it is ready. The next call goes through.
+    ///
+    /// ```
+    /// use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer, RejectReason};
+    /// use tower::{service_fn, Layer, Service, ServiceExt};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::new("payments"));
+    /// let mut service = layer.layer(service_fn(|n: u32| async move { Ok::<_, BoxError>(2 * n) }));
+    /// layer.breaker().trip()?;
+    /// service.ready().await?; // to reject
+    /// layer.breaker().reset()?;
+    /// let error = service.call(21).await.unwrap_err();
+    /// assert_eq!(fusebox::rejection(&*error).map(|r| r.reason()), Some(RejectReason::NotReady));
+    /// assert_eq!(service.ready().await?.call(21).await?, 42);
+    /// # Ok::<(), BoxError>(()) }).unwrap();
+    /// ```
     NotReady,
 }
 

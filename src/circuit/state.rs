@@ -61,7 +61,10 @@ impl fmt::Display for State {
     }
 }
 
-/// The number of transitions so far: every one begins a new generation.
+/// Counts transitions: every one begins a new generation.
+///
+/// It only grows. Where a breaker begins to count is not specified, so compare generations of one breaker, or subtract
+/// them, and read nothing into the number itself.
 ///
 /// A permit carries the generation that admitted it. When its call ends in another one, the outcome is history and
 /// decides nothing: a slow success from before a trip cannot close the circuit, a late failure cannot reopen it.

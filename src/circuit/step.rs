@@ -100,25 +100,3 @@ impl Facts {
         self.0[0].is_none()
     }
 }
-
-/// How calls are let through, for whoever must know it without asking the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gate {
-    /// Every call.
-    Open,
-    /// No call before `until`.
-    Shut { until: Timestamp, forced: bool },
-    /// The machine must be asked.
-    Ask,
-    /// Every call before `until`, by an operator's order; recorded or not.
-    Held { until: Timestamp, recorded: bool },
-}
-
-/// The machine as seen from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct View {
-    pub(crate) generation: Generation,
-    pub(crate) gate: Gate,
-    /// One more success would change nothing.
-    pub(crate) clean: bool,
-}

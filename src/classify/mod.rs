@@ -1,4 +1,20 @@
 //! What counts as a failure.
+//!
+//! Every `Err`, unless you say otherwise: with [`errors`] less some of them, with `http` for HTTP responses, or with a
+//! closure that looks at the result.
+//!
+//! ```
+//! use fusebox::{CircuitBreaker, CircuitBreakerConfig, Outcome};
+//!
+//! let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("stock"));
+//! let calls = breaker.classify(|result: &Result<u32, std::io::Error>| match result {
+//!     Ok(0) => Outcome::Failure, // it says zero when it does not know
+//!     Ok(_) => Outcome::Success,
+//!     Err(_) => Outcome::Failure,
+//! });
+//! assert_eq!(calls.call_blocking(|| Ok(0)).unwrap(), 0);
+//! assert_eq!(breaker.snapshot().detectors[0].tally.to_string(), "1 failure");
+//! ```
 
 mod contract;
 mod errors;

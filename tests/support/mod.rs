@@ -84,6 +84,14 @@ pub(crate) fn failures(breaker: &CircuitBreaker) -> u64 {
     breaker.snapshot().detectors.iter().map(|part| part.tally.count()).sum()
 }
 
+/// Fills memory that was a dropped breaker's with others, which trip at one failure. Places rest for a while before they
+/// are used again, so it takes many.
+pub(crate) fn reuse_places() -> Vec<CircuitBreaker> {
+    let make = || CircuitBreaker::new(config(|builder| builder.detector(detect::consecutive_failures(1))));
+    drop((0..2_000).map(|_| make()).collect::<Vec<_>>());
+    (0..3_000).map(|_| make()).collect()
+}
+
 /// A list that listeners write and tests read.
 #[derive(Debug)]
 pub(crate) struct Record<T>(Arc<Mutex<Vec<T>>>);

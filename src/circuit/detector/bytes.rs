@@ -6,7 +6,7 @@ use std::fmt;
 /// Bytes that a detector cannot load.
 ///
 /// ```
-/// use fusebox::{detect, Detector, LoadError};
+/// use fusebox::{detect, Detector};
 ///
 /// let saved = detect::consecutive_failures(3).save();
 /// let error = detect::failures(3).of_last(10).load(&saved).unwrap_err();

@@ -73,7 +73,7 @@ pub struct Failures {
 impl Failures {
     /// Counts the failures of the last `window` of time, exactly. One that is exactly one window old is out.
     ///
-    /// Successes cost nothing, and memory is at most the failures themselves.
+    /// Successes cost nothing, and memory is at most the failures themselves, of which it counts up to 65,536.
     ///
     /// ```
     /// use std::time::Duration;
@@ -92,7 +92,7 @@ impl Failures {
         FailureTimes::new(self.n, window)
     }
 
-    /// Counts the failures among the last `calls` calls. Trips as soon as `n` are in; add
+    /// Counts the failures among the last `calls` calls, at most 1,048,576. Trips as soon as `n` are in; add
     /// [`min_calls`](OfLast::min_calls) to wait for more calls first.
     ///
     /// ```
@@ -129,7 +129,19 @@ pub struct FailureRate {
 }
 
 impl FailureRate {
-    /// Judges the last `calls` calls.
+    /// Judges the last `calls` calls, at most 1,048,576. A rate needs a few calls to mean anything, so it waits for
+    /// [`min_calls`](OfLast::min_calls): five, unless you say otherwise.
+    ///
+    /// ```
+    /// use fusebox::{detect, Call, Detector, Timestamp};
+    ///
+    /// let now = Timestamp::ZERO;
+    /// let mut detector = detect::failure_rate(0.5).of_last(100);
+    /// (0..4).for_each(|_| detector.record(&Call::failure(now)));
+    /// assert!(!detector.verdict(now), "too few to judge");
+    /// detector.record(&Call::failure(now));
+    /// assert!(detector.verdict(now));
+    /// ```
     #[must_use]
     pub fn of_last(self, calls: u32) -> OfLast {
         OfLast::new(Limit::Rate(self.rate), None, calls)
@@ -137,6 +149,17 @@ impl FailureRate {
 
     /// Judges the calls of the last `window` of time, kept in slots: a call may fall out up to a sixteenth of the window
     /// early, never late.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{detect, Call, Detector, Timestamp};
+    ///
+    /// let (s, start) = (Duration::from_secs, Timestamp::ZERO + Duration::from_secs(600));
+    /// let mut detector = detect::failure_rate(0.5).within(s(60));
+    /// (0..5).for_each(|_| detector.record(&Call::failure(start)));
+    /// assert!(detector.verdict(start + s(50)));
+    /// assert!(!detector.verdict(start + s(60)), "all are out");
+    /// ```
     #[must_use]
     pub fn within(self, window: Duration) -> Within {
         Within::new(self.rate, None, window)
@@ -197,7 +220,7 @@ pub struct SlowCallRateOver {
 }
 
 impl SlowCallRateOver {
-    /// Judges the last `calls` calls.
+    /// Judges the last `calls` calls; see [`FailureRate::of_last`].
     #[must_use]
     pub fn of_last(self, calls: u32) -> OfLast {
         OfLast::new(Limit::Rate(self.rate), Some(self.limit), calls)

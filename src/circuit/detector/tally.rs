@@ -30,14 +30,15 @@ pub enum Counted {
 /// Counts of a window.
 ///
 /// ```
-/// use fusebox::Tally;
+/// use fusebox::{Counted, Tally};
 ///
 /// assert_eq!(Tally::failures(5).to_string(), "5 failures");
 /// assert_eq!(Tally::failures(12).of(20).to_string(), "12 failures in 20 calls");
 /// assert_eq!(Tally::slow_calls(1).of(2).to_string(), "1 slow call in 2 calls");
 ///
 /// let half = Tally::failures(10).of(20);
-/// assert_eq!((half.count(), half.calls(), half.rate()), (10, Some(20), Some(0.5)));
+/// assert_eq!((half.count(), half.counted()), (10, Counted::Failures));
+/// assert_eq!((half.calls(), half.rate()), (Some(20), Some(0.5)));
 /// assert_eq!(Tally::failures(10).rate(), None, "ten of how many?");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -15,6 +15,19 @@ use crate::classify::Classify;
 pin_project! {
     /// The response of a guarded service. Dropping it gives the call up, which counts neither way unless it ran for
     /// [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after).
+    ///
+    /// ```
+    /// use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer};
+    /// use tower::{service_fn, Layer, Service, ServiceExt};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let hangs = service_fn(|_: ()| std::future::pending::<Result<(), BoxError>>());
+    /// let mut service = CircuitBreakerLayer::new(CircuitBreakerConfig::new("payments")).layer(hangs);
+    /// let response = service.ready().await?.call(());
+    /// drop(response); // the user has closed the tab
+    /// assert_eq!(service.breaker().snapshot().detectors[0].tally.count(), 0);
+    /// # Ok::<(), BoxError>(()) }).unwrap();
+    /// ```
     pub struct ResponseFuture<F, R, C, M> {
         #[pin]
         state: ResponseState<F, R, C>,

@@ -18,7 +18,7 @@ use crate::classify::{Errors, errors};
 ///
 /// ```
 /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer};
-/// use tower::{service_fn, ServiceBuilder, ServiceExt};
+/// use tower::{service_fn, Service, ServiceBuilder, ServiceExt};
 ///
 /// # futures::executor::block_on(async {
 /// let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::new("payments"));
@@ -27,10 +27,9 @@ use crate::classify::{Errors, errors};
 ///     .layer(layer)
 ///     .service(service_fn(|n: u32| async move { n.checked_mul(2).ok_or("too large") }));
 ///
-/// assert_eq!(service.ready().await?.oneshot(21).await?, 42);
-/// # let mut service = ServiceBuilder::new().layer(CircuitBreakerLayer::from(breaker.clone())).service(service_fn(|n: u32| async move { n.checked_mul(2).ok_or("too large") }));
+/// assert_eq!(service.ready().await?.call(21).await?, 42);
 /// breaker.trip()?;
-/// let error = service.ready().await?.oneshot(21).await.unwrap_err();
+/// let error = service.ready().await?.call(21).await.unwrap_err();
 /// assert!(fusebox::rejection(&*error).is_some());
 /// # Ok::<(), fusebox::BoxError>(()) }).unwrap();
 /// ```
@@ -67,13 +66,19 @@ impl CircuitBreakerLayer {
     /// Give the closure its argument's type. Ready-made ones are in the module `key` (feature `http`).
     ///
     /// ```
-    /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, Registry};
+    /// use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Registry};
+    /// use tower::{service_fn, Layer, ServiceExt};
     ///
     /// struct Order { tenant: String }
     ///
+    /// # futures::executor::block_on(async {
     /// let registry = Registry::new(|name| CircuitBreakerConfig::builder(name).build());
-    /// let layer = CircuitBreakerLayer::keyed(registry, |order: &Order| Some(order.tenant.as_str()));
-    /// # let _ = layer;
+    /// let layer = CircuitBreakerLayer::keyed(registry.clone(), |order: &Order| Some(order.tenant.as_str()));
+    /// let service = layer.layer(service_fn(|_: Order| async { Ok::<_, BoxError>("done") }));
+    ///
+    /// service.oneshot(Order { tenant: "tenant-7".into() }).await?;
+    /// assert!(registry.get("tenant-7").is_some());
+    /// # Ok::<(), BoxError>(()) }).unwrap();
     /// ```
     #[must_use]
     pub const fn keyed<Req, F>(registry: Registry, key: F) -> CircuitBreakerLayer<Errors, Boxed, By<F>>
@@ -84,6 +89,24 @@ impl CircuitBreakerLayer {
     }
 
     /// As [`keyed`](Self::keyed), for keys that must be put together first.
+    ///
+    /// ```
+    /// use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Registry};
+    /// use tower::{service_fn, Layer, ServiceExt};
+    ///
+    /// struct Order { tenant: u32, method: &'static str }
+    ///
+    /// # futures::executor::block_on(async {
+    /// let registry = Registry::new(|name| CircuitBreakerConfig::builder(name).build());
+    /// let layer = CircuitBreakerLayer::keyed_owned(registry.clone(), |order: &Order| {
+    ///     Some(format!("{}/{}", order.tenant, order.method))
+    /// });
+    /// let service = layer.layer(service_fn(|_: Order| async { Ok::<_, BoxError>("done") }));
+    ///
+    /// service.oneshot(Order { tenant: 7, method: "card" }).await?;
+    /// assert!(registry.get("7/card").is_some());
+    /// # Ok::<(), BoxError>(()) }).unwrap();
+    /// ```
     #[must_use]
     pub const fn keyed_owned<Req, F, O>(registry: Registry, key: F) -> CircuitBreakerLayer<Errors, Boxed, ByOwned<F>>
     where
@@ -110,6 +133,23 @@ impl<C, M> CircuitBreakerLayer<C, M, One> {
 
 impl<C, M, K> CircuitBreakerLayer<C, M, K> {
     /// Decides with `classifier` what counts as a failure: see [`Classify`](crate::Classify).
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, Outcome};
+    /// use tower::{service_fn, Layer, ServiceExt};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::new("search")).classify(
+    ///     |result: &Result<Vec<u32>, std::io::Error>| match result {
+    ///         Ok(hits) if !hits.is_empty() => Outcome::Success,
+    ///         _ => Outcome::Failure, // this index is never empty
+    ///     },
+    /// );
+    /// let service = layer.layer(service_fn(|_: &str| async { Ok(vec![]) }));
+    /// service.oneshot("breaker").await?;
+    /// assert_eq!(layer.breaker().snapshot().detectors[0].tally.to_string(), "1 failure");
+    /// # Ok::<(), fusebox::BoxError>(()) }).unwrap();
+    /// ```
     #[must_use]
     pub fn classify<N>(self, classifier: N) -> CircuitBreakerLayer<N, M, K> {
         CircuitBreakerLayer { classify: classifier, mode: self.mode, select: self.select }
@@ -122,6 +162,23 @@ impl<C, K> CircuitBreakerLayer<C, Boxed, K> {
     }
 
     /// Answers a rejected request with an error of the inner service's own type.
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, Rejected};
+    /// use tower::{service_fn, Layer, Service, ServiceExt};
+    ///
+    /// #[derive(Debug, PartialEq)]
+    /// enum ShopError { SoldOut, Unavailable }
+    ///
+    /// # futures::executor::block_on(async {
+    /// let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::new("stock"))
+    ///     .map_rejection(|_: Rejected| ShopError::Unavailable);
+    /// let mut service = layer.layer(service_fn(|_: u32| async { Err::<u32, _>(ShopError::SoldOut) }));
+    /// assert_eq!(service.ready().await.unwrap().call(7).await, Err(ShopError::SoldOut));
+    /// layer.breaker().trip()?;
+    /// assert_eq!(service.ready().await.unwrap().call(7).await, Err(ShopError::Unavailable));
+    /// # Ok::<(), fusebox::Overridden>(()) }).unwrap();
+    /// ```
     #[must_use]
     pub fn map_rejection<E, F>(self, f: F) -> CircuitBreakerLayer<C, MapRejection<F>, K>
     where
@@ -131,6 +188,20 @@ impl<C, K> CircuitBreakerLayer<C, Boxed, K> {
     }
 
     /// Answers a rejected request with a response; axum's infallible routes stay infallible.
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, Rejected};
+    /// use tower::{service_fn, Layer, ServiceExt};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::new("prices"))
+    ///     .respond_with(|rejected: &Rejected| format!("sorry, {} is down", rejected.name()));
+    /// let service = layer.layer(service_fn(|sku: u32| async move { Ok::<_, Infallible>(format!("{sku} cents")) }));
+    /// layer.breaker().trip()?;
+    /// assert_eq!(service.oneshot(7).await?, "sorry, prices is down");
+    /// # Ok::<(), fusebox::BoxError>(()) }).unwrap();
+    /// ```
     #[must_use]
     pub fn respond_with<Res, F>(self, f: F) -> CircuitBreakerLayer<C, RespondWith<F>, K>
     where
@@ -140,6 +211,23 @@ impl<C, K> CircuitBreakerLayer<C, Boxed, K> {
     }
 
     /// Answers a rejected request by a function that gets the request itself.
+    ///
+    /// ```
+    /// use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Rejected};
+    /// use tower::{service_fn, Layer, ServiceExt};
+    ///
+    /// /// The price of yesterday.
+    /// async fn cached(sku: u32, _: Rejected) -> Result<u32, BoxError> {
+    ///     Ok(100 + sku)
+    /// }
+    ///
+    /// # futures::executor::block_on(async {
+    /// let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::new("prices")).fallback(cached);
+    /// let service = layer.layer(service_fn(|_: u32| async { Err("down".into()) }));
+    /// layer.breaker().trip()?;
+    /// assert_eq!(service.oneshot(7).await?, 107);
+    /// # Ok::<(), BoxError>(()) }).unwrap();
+    /// ```
     #[must_use]
     pub fn fallback<Req, F, Fut, Res, E>(self, f: F) -> CircuitBreakerLayer<C, Fallback<F>, K>
     where
@@ -156,6 +244,22 @@ impl<C> CircuitBreakerLayer<C, Boxed, One> {
     ///
     /// Waiting needs a Tokio runtime with time enabled. A rejection is still possible, boxed: when the circuit opened
     /// between readiness and call.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer};
+    /// use tower::{service_fn, Layer, ServiceExt};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let config = CircuitBreakerConfig::builder("payments").cooldown(Duration::from_millis(20)).build()?;
+    /// let layer = CircuitBreakerLayer::new(config).wait_when_open();
+    /// let service = layer.layer(service_fn(|n: u32| async move { Ok::<_, BoxError>(2 * n) }));
+    /// layer.breaker().trip()?;
+    /// let start = Instant::now();
+    /// assert_eq!(service.oneshot(21).await?, 42); // late, but not rejected
+    /// assert!(start.elapsed() >= Duration::from_millis(10));
+    /// # Ok::<(), BoxError>(()) }).unwrap();
+    /// ```
     #[must_use]
     pub fn wait_when_open(self) -> WaitLayer<C> {
         WaitLayer { classify: self.classify, breaker: self.select.breaker }

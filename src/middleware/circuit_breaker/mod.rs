@@ -1,4 +1,29 @@
 //! The circuit breaker as a Tower layer.
+//!
+//! [`CircuitBreakerLayer`] is where to begin; the other types are what its methods make, here to be written down in
+//! signatures and fields:
+//!
+//! ```
+//! use fusebox::circuit_breaker::{CircuitBreakerLayer, CircuitBreakerService, WaitService};
+//! use fusebox::CircuitBreakerConfig;
+//! use tower::Layer;
+//!
+//! struct Client; // some service
+//!
+//! enum Guarded {
+//!     Rejecting(CircuitBreakerService<Client>),
+//!     Waiting(WaitService<Client>),
+//! }
+//! fn guard(client: Client, wait: bool) -> Guarded {
+//!     let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::new("payments"));
+//!     match wait {
+//!         true => Guarded::Waiting(layer.wait_when_open().layer(client)),
+//!         false => Guarded::Rejecting(layer.layer(client)),
+//!     }
+//! }
+//! assert!(matches!(guard(Client, true), Guarded::Waiting(_)));
+//! assert!(matches!(guard(Client, false), Guarded::Rejecting(_)));
+//! ```
 
 mod future;
 mod layer;

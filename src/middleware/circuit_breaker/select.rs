@@ -5,6 +5,28 @@ use std::fmt;
 use crate::breaker::{CircuitBreaker, Permit, Registry, Rejected};
 
 /// Which breaker a request belongs to: [`One`], [`By`] or [`ByOwned`]. Sealed.
+///
+/// It is a bound for code that works with one breaker and with many:
+///
+/// ```
+/// use fusebox::circuit_breaker::{Boxed, Select};
+/// use fusebox::classify::Errors;
+/// use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Registry};
+/// use tower::{service_fn, Layer, ServiceExt};
+///
+/// async fn ask<K>(layer: CircuitBreakerLayer<Errors, Boxed, K>) -> Result<u32, BoxError>
+/// where
+///     K: Select<&'static str> + Clone,
+/// {
+///     layer.layer(service_fn(|text: &str| std::future::ready(text.parse::<u32>()))).oneshot("42").await
+/// }
+///
+/// # futures::executor::block_on(async {
+/// let registry = Registry::new(|name| CircuitBreakerConfig::builder(name).build());
+/// assert_eq!(ask(CircuitBreakerLayer::new(CircuitBreakerConfig::new("parser"))).await?, 42);
+/// assert_eq!(ask(CircuitBreakerLayer::keyed(registry, |text: &&'static str| Some(*text))).await?, 42);
+/// # Ok::<(), BoxError>(()) }).unwrap();
+/// ```
 pub trait Select<Req>: sealed::Sealed {
     /// Asks the request's breaker for a call; `None` when the request has none.
     #[doc(hidden)]
@@ -16,12 +38,41 @@ pub trait Select<Req>: sealed::Sealed {
 }
 
 /// All requests have one breaker.
+///
+/// ```
+/// use fusebox::circuit_breaker::One;
+/// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer};
+///
+/// /// Only such a layer has *the* breaker.
+/// fn is_healthy<C, M>(layer: &CircuitBreakerLayer<C, M, One>) -> bool {
+///     !layer.breaker().is_open()
+/// }
+/// assert!(is_healthy(&CircuitBreakerLayer::new(CircuitBreakerConfig::new("payments"))));
+/// ```
 #[derive(Clone, Debug)]
 pub struct One {
     pub(super) breaker: CircuitBreaker,
 }
 
 /// A breaker for each key that a function finds in the request.
+///
+/// Made by [`keyed`](super::CircuitBreakerLayer::keyed). A function pointer gives the layer a type that can be written
+/// down:
+///
+/// ```
+/// use fusebox::circuit_breaker::{Boxed, By};
+/// use fusebox::classify::Errors;
+/// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, Registry};
+///
+/// struct Order { tenant: String }
+/// type ByTenant = CircuitBreakerLayer<Errors, Boxed, By<fn(&Order) -> Option<&str>>>;
+///
+/// fn by_tenant(registry: Registry) -> ByTenant {
+///     CircuitBreakerLayer::keyed(registry, |order| Some(&order.tenant))
+/// }
+/// let layer = by_tenant(Registry::new(|name| CircuitBreakerConfig::builder(name).build()));
+/// assert!(format!("{layer:?}").contains("By"));
+/// ```
 #[derive(Clone)]
 pub struct By<F> {
     pub(super) registry: Registry,
@@ -29,6 +80,24 @@ pub struct By<F> {
 }
 
 /// A breaker for each key that a function makes from the request.
+///
+/// Made by [`keyed_owned`](super::CircuitBreakerLayer::keyed_owned). A function pointer gives the layer a type that can
+/// be written down:
+///
+/// ```
+/// use fusebox::circuit_breaker::{Boxed, ByOwned};
+/// use fusebox::classify::Errors;
+/// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, Registry};
+///
+/// struct Order { tenant: u32 }
+/// type ByTenant = CircuitBreakerLayer<Errors, Boxed, ByOwned<fn(&Order) -> Option<String>>>;
+///
+/// fn by_tenant(registry: Registry) -> ByTenant {
+///     CircuitBreakerLayer::keyed_owned(registry, |order| Some(order.tenant.to_string()))
+/// }
+/// let layer = by_tenant(Registry::new(|name| CircuitBreakerConfig::builder(name).build()));
+/// assert!(format!("{layer:?}").contains("ByOwned"));
+/// ```
 #[derive(Clone)]
 pub struct ByOwned<F> {
     pub(super) registry: Registry,

@@ -13,6 +13,22 @@ use crate::circuit::{Outcome, State};
 use crate::classify::{Classify, Errors};
 
 /// A service behind a circuit breaker. Made by [`CircuitBreakerLayer`](super::CircuitBreakerLayer).
+///
+/// ```
+/// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, CircuitBreakerService};
+/// use tower::Layer;
+///
+/// struct Client {
+///     retries: u32,
+/// }
+/// let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::new("payments"));
+/// let mut service: CircuitBreakerService<Client> = layer.layer(Client { retries: 1 });
+/// assert_eq!(service.breaker().name(), layer.breaker().name());
+///
+/// service.get_mut().retries = 3;
+/// assert_eq!(service.get_ref().retries, 3);
+/// assert_eq!(service.into_inner().retries, 3);
+/// ```
 #[derive(Debug)]
 pub struct CircuitBreakerService<S, C = Errors, M = Boxed, K = One> {
     inner: S,
@@ -120,15 +136,14 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let readiness = mem::take(&mut self.readiness);
         // The healthy path on its own: merged with the others, the permit would be copied through memory three times.
-        if let Readiness::Inner = readiness
+        if matches!(self.readiness, Readiness::Inner)
             && let Some(admitted) = self.select.one().and_then(CircuitBreaker::acquire_at_sight)
         {
             let response = self.inner.call(request);
             return ResponseFuture::guarded(Guarded::new(response, admitted.into_permit(), self.classify.clone()));
         }
-        self.call_slow(request, readiness)
+        self.call_slow(request)
     }
 }
 
@@ -137,17 +152,13 @@ where
     C: Clone,
 {
     #[inline(never)]
-    fn call_slow<Req>(
-        &mut self,
-        request: Req,
-        readiness: Readiness,
-    ) -> ResponseFuture<S::Future, M::Future, C, fn(Req) -> M>
+    fn call_slow<Req>(&mut self, request: Req) -> ResponseFuture<S::Future, M::Future, C, fn(Req) -> M>
     where
         S: Service<Req>,
         M: OnReject<Req, S::Response, S::Error>,
         K: Select<Req>,
     {
-        if let (Readiness::Reject(refusal), Some(breaker)) = (readiness, self.select.one()) {
+        if let (Readiness::Reject(refusal), Some(breaker)) = (mem::take(&mut self.readiness), self.select.one()) {
             let rejected = breaker.core().reject_as_promised(refusal);
             return ResponseFuture::rejected(self.mode.reject(request, rejected));
         }

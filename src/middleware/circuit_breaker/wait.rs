@@ -15,6 +15,25 @@ use crate::error::BoxError;
 
 /// Makes a service wait while its circuit is open. Made by
 /// [`wait_when_open`](super::CircuitBreakerLayer::wait_when_open).
+///
+/// It is for what acts on readiness, such as `LoadShed`:
+///
+/// ```
+/// use fusebox::circuit_breaker::WaitLayer;
+/// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer};
+/// use tower::load_shed::error::Overloaded;
+/// use tower::{service_fn, ServiceBuilder, ServiceExt};
+///
+/// # tokio_test::block_on(async {
+/// let layer: WaitLayer = CircuitBreakerLayer::new(CircuitBreakerConfig::new("payments")).wait_when_open();
+/// let service = ServiceBuilder::new()
+///     .load_shed()
+///     .layer(layer.clone())
+///     .service(service_fn(|n: u32| async move { Ok::<_, fusebox::BoxError>(2 * n) }));
+/// layer.breaker().trip()?;
+/// assert!(service.oneshot(21).await.unwrap_err().is::<Overloaded>());
+/// # Ok::<(), fusebox::Overridden>(()) }).unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct WaitLayer<C = Errors> {
     pub(super) classify: C,
@@ -38,6 +57,23 @@ impl<S, C: Clone> Layer<S> for WaitLayer<C> {
 }
 
 /// A service that is not ready while its circuit is open. Made by [`WaitLayer`].
+///
+/// ```
+/// use futures::FutureExt;
+/// use fusebox::circuit_breaker::WaitService;
+/// use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer};
+/// use tower::{service_fn, Layer, Service, ServiceExt};
+///
+/// # tokio_test::block_on(async {
+/// let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::new("payments")).wait_when_open();
+/// let mut service: WaitService<_> = layer.layer(service_fn(|n: u32| async move { Ok::<_, BoxError>(2 * n) }));
+/// assert_eq!(service.ready().await?.call(21).await?, 42);
+///
+/// service.breaker().trip()?;
+/// assert!(service.ready().now_or_never().is_none(), "not ready yet");
+/// assert_eq!(service.get_ref().clone().oneshot(21).await?, 42, "past the breaker");
+/// # Ok::<(), BoxError>(()) }).unwrap();
+/// ```
 #[derive(Debug)]
 pub struct WaitService<S, C = Errors> {
     inner: S,
@@ -110,7 +146,23 @@ where
 }
 
 pin_project! {
-    /// The response of a [`WaitService`].
+    /// The response of a [`WaitService`]. Dropping it gives the call up, which counts neither way unless it ran for
+    /// [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after).
+    ///
+    /// ```
+    /// use fusebox::circuit_breaker::WaitFuture;
+    /// use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer};
+    /// use tower::{service_fn, Layer, Service, ServiceExt};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::new("payments")).wait_when_open();
+    /// let mut service = layer.layer(service_fn(|n: u32| async move { Ok::<_, BoxError>(2 * n) }));
+    /// service.ready().await?;
+    /// layer.breaker().trip()?; // between readiness and call
+    /// let response: WaitFuture<_, _> = service.call(21);
+    /// assert!(fusebox::rejection(&*response.await.unwrap_err()).is_some());
+    /// # Ok::<(), BoxError>(()) }).unwrap();
+    /// ```
     #[derive(Debug)]
     pub struct WaitFuture<F, C> {
         #[pin]

@@ -1,0 +1,176 @@
+//! Asking for calls: who is let through, who is rejected, and how that is found out without the lock.
+
+use super::core::{Core, Info, Visit};
+use super::event::EventKind;
+use super::permit::{AtSight, Permit};
+use super::rejected::Rejected;
+use super::word::Word;
+use crate::circuit::{Decision, Input, RejectReason, Ticket};
+use crate::clock::COARSE_LAG_NANOS;
+use crate::sync::Ordering::Relaxed;
+use crate::time::Timestamp;
+
+/// As the start of a call: it has not begun. Whatever becomes of such a permit, no call was given up.
+pub(super) const RESERVED: Timestamp = Timestamp::MAX;
+
+/// How a call would be rejected.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refusal {
+    word: Word,
+    /// Until when; `u64::MAX` where that is not known.
+    until: u64,
+}
+
+#[inline]
+fn shut_reason(word: Word) -> RejectReason {
+    if word.is_forced() { RejectReason::ForcedOpen } else { RejectReason::Open }
+}
+
+impl Core {
+    /// Asks for one call.
+    #[inline]
+    pub(super) fn acquire(&'static self) -> Result<Permit, Rejected> {
+        match self.acquire_at_sight() {
+            Some(admitted) => Ok(admitted.into_permit()),
+            None => self.acquire_slow(self.word(), false),
+        }
+    }
+
+    #[inline]
+    pub(super) fn acquire_at_sight(&'static self) -> Option<AtSight> {
+        let word = self.word();
+        if word.admits_at_sight() { Some(AtSight::new(self, word.generation())) } else { None }
+    }
+
+    /// Asks for one call where that can be answered without the machine and without a listener, so that the caller may
+    /// hold a lock.
+    pub(super) fn acquire_quietly(&'static self) -> Option<Result<Permit, Rejected>> {
+        let word = self.word();
+        if word.is_open() {
+            let ticket = Ticket { generation: word.generation(), lease: None };
+            return Some(Ok(Permit::new(self, ticket, self.start(word))));
+        }
+        let until = self.until.load(Relaxed);
+        let rejects = word.is_shut() && !word.tells_every_call() && self.is_before(until);
+        rejects.then(|| Err(self.reject(word, until)))
+    }
+
+    /// Asks for a call that will be made later, or not at all: until then the permit is [`RESERVED`].
+    pub(super) fn reserve(&'static self) -> Result<Permit, Rejected> {
+        self.acquire_slow(self.word(), true).map(Permit::reserved)
+    }
+
+    #[inline(never)]
+    fn acquire_slow(&'static self, word: Word, reserve: bool) -> Result<Permit, Rejected> {
+        let at_sight = Ticket { generation: word.generation(), lease: None };
+        if word.is_open() || word.is_held() && self.until.load(Relaxed) == u64::MAX {
+            return Ok(Permit::new(self, at_sight, self.start(word)));
+        }
+        if word.is_shut() {
+            // Without the lock while the cooldown is surely not over.
+            let until = self.until.load(Relaxed);
+            if self.is_before(until) {
+                return Err(self.reject(word, until));
+            }
+        }
+        let (decision, now) = self.step(Input::Acquire { reserve });
+        match decision {
+            Decision::Admitted(ticket) => Ok(Permit::new(self, ticket, now)),
+            Decision::Rejected { reason, until } => {
+                let word = self.word();
+                self.tell_rejected(word, reason);
+                Err(Rejected::new(self, word.generation(), reason, until.map_or(u64::MAX, Timestamp::as_nanos)))
+            }
+            // Only a place without a breaker answers otherwise, and nobody holds a handle to one.
+            Decision::Done | Decision::Stale | Decision::Busy | Decision::Overridden => {
+                Ok(Permit::new(self, at_sight, now))
+            }
+        }
+    }
+
+    #[inline]
+    fn is_before(&self, until: u64) -> bool {
+        if until == u64::MAX {
+            return true;
+        }
+        // Never ahead of the exact clock, so what is over by it is over.
+        let coarse = self.coarse().as_nanos();
+        if coarse >= until {
+            return false;
+        }
+        until - coarse > COARSE_LAG_NANOS || self.info().has(Info::COARSE) || self.now().as_nanos() < until
+    }
+
+    /// Tells, without asking for one, whether a call would surely be rejected now, and how.
+    #[inline]
+    pub(crate) fn refusal(&'static self) -> Option<Refusal> {
+        let word = self.word();
+        if word.is_open() || word.is_held() { None } else { self.refusal_slow(word) }
+    }
+
+    fn refusal_slow(&'static self, word: Word) -> Option<Refusal> {
+        if word.is_shut() {
+            let until = self.until.load(Relaxed);
+            return self.is_before(until).then_some(Refusal { word, until });
+        }
+        let busy = word.must_ask() && self.step(Input::Poll).0 == Decision::Busy;
+        busy.then(|| Refusal { word: self.word(), until: u64::MAX })
+    }
+
+    /// The rejection of a call that was promised one when the service was asked whether it is ready.
+    #[inline]
+    pub(crate) fn reject_as_promised(&'static self, promise: Refusal) -> Rejected {
+        let word = self.word();
+        if word.generation() != promise.word.generation() {
+            return self.reject_after_change(word);
+        }
+        self.reject(word, promise.until)
+    }
+
+    #[inline]
+    fn reject(&'static self, word: Word, until: u64) -> Rejected {
+        let reason = if word.must_ask() { RejectReason::ProbesBusy } else { shut_reason(word) };
+        self.tell_rejected(word, reason);
+        Rejected::new(self, word.generation(), reason, until)
+    }
+
+    #[cold]
+    fn reject_after_change(&'static self, word: Word) -> Rejected {
+        if let Some(refusal) = self.refusal_slow(word) {
+            return self.reject(refusal.word, refusal.until);
+        }
+        self.tell_rejected(word, RejectReason::NotReady);
+        Rejected::new(self, word.generation(), RejectReason::NotReady, 0)
+    }
+
+    #[inline]
+    fn tell_rejected(&'static self, word: Word, reason: RejectReason) {
+        if word.tells_every_call() {
+            self.tell(EventKind::Rejected { reason });
+        }
+    }
+
+    fn start(&self, word: Word) -> Timestamp {
+        if word.is_timed() { self.now() } else { Timestamp::ZERO }
+    }
+
+    /// Turns a reservation into a call.
+    pub(super) fn begin(&'static self, ticket: Ticket) -> Option<Timestamp> {
+        let word = self.word();
+        if ticket.lease.is_none() && ticket.generation == word.generation() && word.is_open() {
+            return Some(self.start(word));
+        }
+        let (decision, now) = self.step(Input::Begin(ticket));
+        matches!(decision, Decision::Admitted(_)).then_some(now)
+    }
+
+    fn tell(&'static self, what: EventKind) {
+        self.visit(|Visit { body, at, .. }| {
+            if let Some(hub) = &body.hub
+                && hub.tells_calls()
+            {
+                hub.push(what, body.machine.generation(), at.now);
+            }
+        });
+    }
+}

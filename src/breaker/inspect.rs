@@ -1,0 +1,81 @@
+//! Looking at a breaker without changing it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::core::{Body, Core, Info};
+use crate::circuit::{Generation, State};
+use crate::sync::{Ordering::Relaxed, lock};
+
+impl Core {
+    /// The name, if the breaker of that generation still is here or was the last one here.
+    pub(super) fn name_at(&self, generation: Generation) -> Option<Arc<str>> {
+        let slot = lock(&self.slot);
+        (slot.born <= generation).then(|| slot.name.clone())
+    }
+
+    pub(super) fn name(&self) -> Arc<str> {
+        lock(&self.slot).name.clone()
+    }
+
+    /// Why the circuit is open, if it still is in that generation.
+    pub(super) fn explain(&self, generation: Generation) -> Option<String> {
+        let slot = lock(&self.slot);
+        let machine = &slot.body.as_ref()?.machine;
+        if machine.generation() != generation || machine.state() != State::Open {
+            return None;
+        }
+        match machine.overridden() {
+            Some(order) => Some(order.to_string()),
+            None => machine.reason().map(|reason| reason.to_string()),
+        }
+    }
+
+    /// The state, without the lock unless an override might be over.
+    pub(super) fn state(&'static self) -> State {
+        let word = self.word();
+        if (word.is_held() || word.is_forced()) && self.until.load(Relaxed) < u64::MAX {
+            return self.look(|body, _| body.machine.state()).unwrap_or(State::Closed);
+        }
+        if word.is_shut() {
+            State::Open
+        } else if word.must_ask() {
+            State::HalfOpen
+        } else {
+            State::Closed
+        }
+    }
+
+    /// Tells whether nothing would be lost with the breaker: closed, not overridden, no failure in its window. Tells no
+    /// listener anything, since whoever asks may hold locks.
+    pub(super) fn is_idle(&self) -> bool {
+        let slot = lock(&self.slot);
+        let Some(Body { machine, settings, .. }) = &slot.body else {
+            return true;
+        };
+        machine.state() == State::Closed
+            && machine.overridden().is_none()
+            && machine.tallies(settings.clock.now()).iter().all(|part| part.tally.count() == 0)
+    }
+
+    /// How long until the next place of a probe is free by its deadline.
+    pub(super) fn next_expiry(&self) -> Option<Duration> {
+        let slot = lock(&self.slot);
+        let body = slot.body.as_ref()?;
+        body.machine.next_expiry().map(|at| at.since(body.settings.clock.now()))
+    }
+
+    /// Notes that the breaker was used at this second; writes only when that is new.
+    pub(super) fn touch(&self, second: u32) {
+        let info = self.info.load(Relaxed);
+        let new = second << Info::USED | info & ((1 << Info::USED) - 1);
+        if new != info {
+            self.info.store(new, Relaxed);
+        }
+    }
+
+    /// For how many seconds the breaker has not been used.
+    pub(super) fn unused_for(&self, second: u32) -> u32 {
+        (second << Info::USED).wrapping_sub(self.info.load(Relaxed) & !((1 << Info::USED) - 1)) >> Info::USED
+    }
+}

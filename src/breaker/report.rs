@@ -1,0 +1,140 @@
+//! Reporting how calls ended: successes without the lock where that is possible, everything else under it.
+
+use std::time::Duration;
+
+use super::admission::RESERVED;
+use super::core::{Body, Core, Visit};
+use super::event::EventKind;
+use super::pending::Added;
+use crate::circuit::{Facts, Generation, Input, Outcome, Ticket};
+use crate::sync::{
+    Ordering::{self, Relaxed},
+    try_lock,
+};
+use crate::time::Timestamp;
+
+impl Core {
+    /// Tells whether a success of this generation would change nothing, and nobody wants to hear of it.
+    #[inline]
+    pub(super) fn absorbs_success_of(&self, generation: Generation) -> bool {
+        self.word().absorbs_success_of(generation)
+    }
+
+    /// Takes in how a call ended.
+    #[inline(never)]
+    pub(super) fn report(&'static self, ticket: Ticket, outcome: Outcome, started: Timestamp) {
+        let counted = matches!(outcome, Outcome::Success) && ticket.lease.is_none();
+        if !(counted && self.count_success(ticket.generation, started)) {
+            self.report_slow(ticket, outcome, started);
+        }
+    }
+
+    #[inline(never)]
+    fn report_slow(&'static self, ticket: Ticket, outcome: Outcome, started: Timestamp) {
+        let word = self.word();
+        if !word.tells_every_call() {
+            let stale = word.generation() != ticket.generation || !word.records();
+            // Whether a cancelled call is a failure depends on how long it took.
+            let says_nothing = outcome == Outcome::Ignored || outcome == Outcome::Cancelled && !word.is_timed();
+            if stale || says_nothing && ticket.lease.is_none() {
+                return;
+            }
+        }
+        self.visit(|Visit { body, at, born }| {
+            // A place that was given to another breaker meanwhile has no use for it.
+            if ticket.generation < born {
+                return;
+            }
+            let took = body.settings.rules.needs_duration().then(|| at.now.since(started));
+            if let Some(hub) = &body.hub
+                && started != RESERVED
+                && (body.settings.every_call
+                    || ticket.lease.is_some()
+                    || body.settings.rules.judge(outcome, took) == Some(true))
+                && hub.tells_calls()
+            {
+                hub.push(EventKind::Ended { outcome, took, probe: ticket.lease.is_some() }, ticket.generation, at.now);
+            }
+            self.step_locked(body, Input::Report { ticket, outcome, took }, at);
+        });
+    }
+
+    /// Counts a success without the lock; `false` when it must be told to the machine.
+    #[inline]
+    fn count_success(&self, generation: Generation, started: Timestamp) -> bool {
+        let word = self.word();
+        if word.tells_every_call() {
+            return false;
+        }
+        if word.generation() != generation || !word.records() {
+            return true;
+        }
+        let mut now = None;
+        if word.is_timed() {
+            let slow_after = self.slow_after.load(Relaxed);
+            if slow_after < u64::MAX {
+                let ended = self.now();
+                if ended.since(started) >= Duration::from_nanos(slow_after) {
+                    return false;
+                }
+                now = Some(ended);
+            }
+        }
+        if word.is_clean() {
+            return true;
+        }
+        let ticks = self.info().tick_bits();
+        let tick = if ticks == 0 { 0 } else { now.unwrap_or_else(|| self.coarse()).as_nanos() >> ticks };
+        loop {
+            let Some(mark) = self.pending.mark() else {
+                return false;
+            };
+            let word = self.word();
+            if word.generation() != generation {
+                return true;
+            }
+            if tick > 0
+                && tick > self.tick.load(Ordering::Acquire)
+                && let Some(mut slot) = try_lock(&self.slot)
+                && let Some(body) = &mut slot.body
+            {
+                // A detector that panics over successes is told of at the next step, if it does so again.
+                self.settle(body, Timestamp::from_nanos(tick << ticks), &mut Facts::default());
+                continue;
+            }
+            match self.pending.add(mark) {
+                Added::Again => {}
+                Added::Yes => return true,
+                Added::Batch => {
+                    if let Some(mut slot) = try_lock(&self.slot)
+                        && let Some(body) = &mut slot.body
+                    {
+                        let now = body.settings.clock.now();
+                        self.settle(body, now, &mut Facts::default());
+                        self.publish(body, now);
+                    }
+                    return true;
+                }
+            }
+        }
+    }
+
+    /// Hands waiting successes to the machine and moves on to the tick of `now`.
+    pub(super) fn settle(&self, body: &mut Body, now: Timestamp, facts: &mut Facts) {
+        let ticks = self.info().tick_bits();
+        if ticks == 0 {
+            body.machine.record_successes(self.pending.drain(), now, facts);
+            return;
+        }
+        let (then, tick) = (self.tick.load(Relaxed), now.as_nanos() >> ticks);
+        let waited = if tick > then {
+            let waited = self.pending.block();
+            self.tick.store(tick, Ordering::Release);
+            self.pending.unblock();
+            waited
+        } else {
+            self.pending.drain()
+        };
+        body.machine.record_successes(waited, Timestamp::from_nanos(then << ticks), facts);
+    }
+}

@@ -1,0 +1,127 @@
+//! Looking at the machine from outside.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::detector::PartTally;
+use super::machine::Machine;
+use super::{Generation, Override, OverrideKind, ProbeTally, Rules, State, TransitionReason};
+use crate::time::Timestamp;
+
+/// How calls are let through, for whoever must know it without asking the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// Every call.
+    Open,
+    /// No call before `until`.
+    Shut { until: Timestamp, forced: bool },
+    /// The machine must be asked.
+    Ask,
+    /// Every call before `until`, by an operator's order; recorded or not.
+    Held { until: Timestamp, recorded: bool },
+}
+
+/// The machine as seen from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) generation: Generation,
+    pub(crate) gate: Gate,
+    /// One more success would change nothing.
+    pub(crate) clean: bool,
+}
+
+impl Machine {
+    /// How calls go through until the next step.
+    pub(crate) fn view(&self) -> View {
+        let gate = match (self.standing(), self.state) {
+            (Some(standing), _) => match standing.order.kind() {
+                OverrideKind::ForcedOpen => Gate::Shut { until: standing.until, forced: true },
+                OverrideKind::Disabled => Gate::Held { until: standing.until, recorded: false },
+                OverrideKind::DryRun => Gate::Held { until: standing.until, recorded: true },
+            },
+            (None, State::Closed) => Gate::Open,
+            (None, State::Open) => {
+                let until = self.history.as_ref().map_or(Timestamp::ZERO, |history| history.open_until);
+                Gate::Shut { until, forced: false }
+            }
+            (None, State::HalfOpen) => Gate::Ask,
+        };
+        let logged = self.history.as_ref().is_some_and(|history| history.log.is_some());
+        let absorbs = || catch_unwind(AssertUnwindSafe(|| self.detector.absorbs_success())).unwrap_or(false);
+        let clean = self.state == State::Closed && !logged && absorbs();
+        View { generation: self.generation, gate, clean }
+    }
+
+    pub(crate) const fn state(&self) -> State {
+        self.state
+    }
+
+    pub(crate) const fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    pub(crate) const fn since(&self) -> Timestamp {
+        self.since
+    }
+
+    /// Why it is in its state; `None` when it never changed.
+    pub(crate) fn reason(&self) -> Option<TransitionReason> {
+        self.history.as_ref()?.reason
+    }
+
+    /// When an open circuit, or an override, ends by itself.
+    pub(crate) fn until(&self) -> Option<Timestamp> {
+        match self.view().gate {
+            Gate::Shut { until, .. } | Gate::Held { until, .. } => Some(until).filter(|until| *until < Timestamp::MAX),
+            Gate::Open | Gate::Ask => None,
+        }
+    }
+
+    pub(crate) fn overridden(&self) -> Option<&Override> {
+        self.standing().map(|standing| &standing.order)
+    }
+
+    /// Openings since it was last healthy.
+    pub(crate) fn openings(&self) -> u32 {
+        self.history.as_ref().map_or(0, |history| history.openings)
+    }
+
+    pub(crate) fn tallies(&self, now: Timestamp) -> Vec<PartTally> {
+        let mut parts = Vec::new();
+        catch_unwind(AssertUnwindSafe(|| self.detector.tallies(now, &mut parts))).ok();
+        parts
+    }
+
+    pub(crate) fn probes(&self, rules: &Rules) -> Option<ProbeTally> {
+        let round = self.history.as_ref()?.round.as_ref()?;
+        (self.state == State::HalfOpen).then(|| round.tally(&rules.probes))
+    }
+
+    /// When, at the latest, asking again is worth while for a call that found all probes on their way.
+    pub(crate) fn next_expiry(&self) -> Option<Timestamp> {
+        self.history.as_ref()?.round.as_ref()?.next_expiry()
+    }
+
+    /// How many more probes may go out now.
+    pub(crate) fn free_probes(&self, rules: &Rules) -> u32 {
+        let round = self.history.as_ref().and_then(|history| history.round.as_ref());
+        round.filter(|_| self.state == State::HalfOpen).map_or(0, |round| round.free(&rules.probes))
+    }
+
+    /// The recent outcomes, oldest first, `true` for a failure: of the execution log where there is one; else of the
+    /// round while half-open and after it reopened the circuit; else of the detector's window.
+    pub(crate) fn recent(&self) -> Vec<bool> {
+        let history = self.history.as_deref();
+        if let Some(log) = history.and_then(|history| history.log.as_ref()) {
+            return log.iter().collect();
+        }
+        let by_round = match self.state {
+            State::HalfOpen => true,
+            State::Open => history.is_some_and(|history| history.opened_by_round),
+            State::Closed => false,
+        };
+        match history.and_then(|history| history.round.as_ref()).filter(|_| by_round) {
+            Some(round) => round.log().collect(),
+            None => catch_unwind(AssertUnwindSafe(|| self.detector.recent())).unwrap_or_default(),
+        }
+    }
+}
