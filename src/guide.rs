@@ -77,8 +77,8 @@
 //! | outlives its deadline (default 30 s) | failure | is free, and its answer no longer counts |
 //!
 //! The deadline is seen by the next call that asks; nothing runs in the background. Set it above the dependency's honest
-//! worst case: `.probes(Probes::one().deadline(..))`. If probes go out for ten cooldowns (at least a minute) and not one
-//! says anything, the circuit reopens. So half-open always ends.
+//! worst case: `.probes(Probes::one().deadline(..))`. If probes go out for ten cooldowns (at least a minute, and twice the
+//! deadline) and not one says anything, the circuit reopens. So half-open always ends.
 //!
 //! # `abandoned_after`: the dependency that hangs
 //!

@@ -60,3 +60,22 @@ impl std::ops::Add<Duration> for Timestamp {
 pub(crate) fn nanos(d: Duration) -> u64 {
     u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
 }
+
+/// Durations as a number of seconds, for snapshots as data.
+#[cfg(feature = "serde")]
+pub(crate) mod seconds {
+    use serde::Serializer;
+    use std::time::Duration;
+
+    pub(crate) fn of<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f64(duration.as_secs_f64())
+    }
+
+    #[expect(clippy::ref_option, reason = "serde passes the field by reference")]
+    pub(crate) fn of_option<S: Serializer>(duration: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => to.serialize_some(&duration.as_secs_f64()),
+            None => to.serialize_none(),
+        }
+    }
+}

@@ -127,12 +127,16 @@ fn a_file_can_be_built_on() {
 
 #[test]
 fn a_snapshot_is_readable_as_json() {
-    let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+    let config = CircuitBreakerConfig::builder("payments").clock(fusebox::ManualClock::new());
+    let breaker = CircuitBreaker::new(config.build().expect("valid"));
     breaker.trip().expect("no override");
     let json = serde_json::to_value(breaker.snapshot()).expect("serialisable");
     assert_eq!(json["name"], "payments");
     assert_eq!(json["state"], "open");
     assert_eq!(json["reason"], "tripped");
     assert_eq!(json["recent"], "");
+    assert_eq!(json["retry_after"], 30.0, "seconds");
+    assert_eq!(json["in_state_for"], 0.0);
+    assert!(json["since"].as_str().is_some_and(|since| since.ends_with('Z')), "{}", json["since"]);
     assert_eq!(json["detectors"][0]["tally"]["count"], 0);
 }

@@ -1333,3 +1333,10 @@ fn a_fallback_answers_rejections_and_leaves_errors_alone() {
 fn a_default_configuration_works_without_a_name_of_its_own() {
     assert_eq!(CircuitBreakerConfig::new("").name(), "unnamed");
 }
+
+#[test]
+fn a_reset_is_the_reason_of_a_state_also_where_there_was_no_trouble() {
+    let (breaker, _clock) = breaker(|b| b);
+    breaker.reset().expect("no override stands");
+    assert_eq!(breaker.snapshot().reason, Some(TransitionReason::Reset));
+}

@@ -249,7 +249,7 @@ impl CircuitBreakerConfigBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.settings.clock = ClockSource::Other(Arc::new(clock));
+        self.settings.clock = ClockSource::of(clock);
         self
     }
 

@@ -417,6 +417,20 @@ pub struct Overridden {
     order: String,
 }
 
+impl Overridden {
+    /// Returns the name of the breaker.
+    #[must_use]
+    pub fn breaker(&self) -> &str {
+        &self.breaker
+    }
+
+    /// Returns the override that stands, in words.
+    #[must_use]
+    pub fn order(&self) -> &str {
+        &self.order
+    }
+}
+
 impl fmt::Display for Overridden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "circuit breaker `{}` is overridden ({}): resume it first", self.breaker, self.order)

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::core::{Body, Core, Info};
 use crate::circuit::{Generation, State};
+use crate::clock::ClockSource;
 use crate::sync::{Ordering::Relaxed, lock};
+use crate::time::Timestamp;
 
 impl Core {
     /// The name, if the breaker of that generation still is here or was the last one here.
@@ -16,6 +18,21 @@ impl Core {
 
     pub(super) fn name(&self) -> Arc<str> {
         lock(&self.slot).name.clone()
+    }
+
+    /// The time by the clock of the breaker of that generation, while that can be told.
+    pub(super) fn now_in(&self, generation: Generation) -> Option<Timestamp> {
+        let slot = lock(&self.slot);
+        if slot.born > generation {
+            return None;
+        }
+        let clock = match &slot.body {
+            Some(body) => body.settings.clock.clone(),
+            None if self.info().has(Info::OWN_CLOCK) => return None,
+            None => ClockSource::System,
+        };
+        drop(slot);
+        Some(clock.now())
     }
 
     /// Why the circuit is open, if it still is in that generation.

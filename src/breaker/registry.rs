@@ -130,8 +130,8 @@ impl Registry {
         self
     }
 
-    /// Sets after how long without a call a breaker may be forgotten, in whole seconds. Default: 1 h. It is forgotten only
-    /// when another one needs its place.
+    /// Sets after how long without a call a breaker may be forgotten, in whole seconds. Default: 1 h. It is forgotten
+    /// only when another one needs its place.
     ///
     /// ```
     /// use std::time::Duration;
@@ -387,6 +387,14 @@ impl fmt::Debug for Inner {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameTaken {
     name: Arc<str>,
+}
+
+impl NameTaken {
+    /// Returns the name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 impl fmt::Display for NameTaken {

@@ -70,7 +70,11 @@ impl Rejected {
     /// half-open it depends on the probes, and an override without expiry on its operator.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        (self.until < u64::MAX).then(|| Timestamp::from_nanos(self.until).since(self.core.now()))
+        if self.until == u64::MAX {
+            return None;
+        }
+        let now = self.core.now_in(self.generation)?;
+        Some(Timestamp::from_nanos(self.until).since(now))
     }
 }
 

@@ -53,12 +53,15 @@ pub struct Snapshot {
     /// Its generation, which grows with every transition.
     pub generation: Generation,
     /// Since when it is in this state, by the wall clock.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "rfc_3339"))]
     pub since: SystemTime,
     /// For how long it has been in this state.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::time::seconds::of"))]
     pub in_state_for: Duration,
     /// Why it came into this state; `None` when it never changed.
     pub reason: Option<TransitionReason>,
     /// How long until an open circuit lets a probe through, or a forced-open one ends by itself.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::time::seconds::of_option"))]
     pub retry_after: Option<Duration>,
     /// The counts of the detector, or of each part of a combined one.
     pub detectors: Vec<PartTally>,
@@ -202,4 +205,9 @@ impl serde::Serialize for Recent {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
+}
+
+#[cfg(feature = "serde")]
+fn rfc_3339<S: serde::Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&humantime::format_rfc3339_millis(*time))
 }

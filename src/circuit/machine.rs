@@ -321,13 +321,12 @@ impl Machine {
         self.generation = self.generation.next();
         self.state = to;
         self.since = now;
-        if let Some(history) = &mut self.history {
-            history.reason = Some(reason);
-            if to != State::HalfOpen
-                && let Some(round) = &mut history.round
-            {
-                round.drop_leases();
-            }
+        let history = self.history();
+        history.reason = Some(reason);
+        if to != State::HalfOpen
+            && let Some(round) = &mut history.round
+        {
+            round.drop_leases();
         }
         facts.push(Fact::Transition(Transition { from, to, reason, generation: self.generation }));
     }

@@ -30,6 +30,7 @@ pub struct Override {
     kind: OverrideKind,
     reason: Arc<str>,
     actor: Option<Arc<str>>,
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::time::seconds::of_option"))]
     expires_in: Option<Duration>,
 }
 
@@ -155,6 +156,12 @@ impl Override {
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason
+    }
+
+    /// Returns after how long it ends by itself, counted from when it was set; `None`: not at all.
+    #[must_use]
+    pub const fn expires_after(&self) -> Option<Duration> {
+        self.expires_in
     }
 
     /// Returns who did it, if that was said.

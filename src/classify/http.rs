@@ -53,7 +53,8 @@ pub const fn http() -> Http {
 #[non_exhaustive]
 pub struct Http {}
 
-/// A response that has an HTTP status and headers.
+/// A response that has an HTTP status and headers. For a response type of another crate, which cannot be given this trait
+/// here, classify by a closure.
 ///
 /// ```
 /// use fusebox::classify::{self, StatusOf};

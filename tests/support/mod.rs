@@ -28,7 +28,7 @@ pub(crate) const fn just_under(duration: Duration) -> Duration {
 
 /// The time on the system's clock, which is tokio's with the feature `testing`.
 pub(crate) fn now() -> Timestamp {
-    SystemClock::default().now()
+    SystemClock.now()
 }
 
 /// A configuration named `test`.

@@ -34,7 +34,7 @@ use crate::error::BoxError;
 /// assert_eq!(ask(&zero).await?, 0);
 /// # Ok::<(), fusebox::BoxError>(()) }).unwrap();
 /// ```
-pub trait OnReject<Req, Res, Err>: Clone {
+pub trait OnReject<Req, Res, Err>: Clone + sealed::Sealed {
     /// The error of the guarded service.
     type Error;
     /// The answer to a rejected request.
@@ -207,4 +207,12 @@ where
     fn error(error: Err) -> Err {
         error
     }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Boxed {}
+    impl<F> Sealed for super::MapRejection<F> {}
+    impl<F> Sealed for super::RespondWith<F> {}
+    impl<F> Sealed for super::Fallback<F> {}
 }
