@@ -68,6 +68,7 @@ pub mod guide;
 pub mod http;
 mod middleware;
 mod sync;
+mod text;
 mod time;
 
 pub use breaker::{

@@ -196,6 +196,29 @@ fn c04_a_probe_of_an_earlier_round_decides_nothing_in_a_later_one() {
 }
 
 #[test]
+fn c04_results_of_other_generations_change_nothing_where_every_call_is_told_either() {
+    for outcome in [Outcome::Success, Outcome::Failure, Outcome::FailureAfter(secs(99)), Outcome::Cancelled] {
+        let events = Record::default();
+        let list = events.clone();
+        let (breaker, clock) = breaker(|b| {
+            let b = b.detector(detect::consecutive_failures(1)).call_events(true);
+            b.on_event(move |event| list.add(event.generation()))
+        });
+        let early = [(); 2].map(|()| breaker.acquire().expect("closed"));
+        let admitted_in = early[0].generation();
+        let [first, second] = early;
+        let probe = first_probe(&breaker, &clock);
+        first.report(outcome);
+        assert_eq!(breaker.state(), State::HalfOpen, "{outcome:?}");
+        probe.success();
+        second.report(outcome);
+        assert_eq!((breaker.state(), failures(&breaker)), (State::Closed, 0), "{outcome:?}");
+        let told = events.take().into_iter().filter(|generation| *generation == admitted_in).count();
+        assert_eq!(told, 2, "both are told, as calls of the generation that admitted them");
+    }
+}
+
+#[test]
 fn c04_a_call_under_way_during_reset_counts_neither_way() {
     let (breaker, _clock) = tripping_at(2);
     fail(&breaker, 1);

@@ -1340,3 +1340,17 @@ fn a_reset_is_the_reason_of_a_state_also_where_there_was_no_trouble() {
     breaker.reset().expect("no override stands");
     assert_eq!(breaker.snapshot().reason, Some(TransitionReason::Reset));
 }
+
+#[test]
+fn a_name_cannot_begin_a_new_line_in_a_log() {
+    let name = "tenant\n2026-11-21 all is well";
+    let breaker = CircuitBreaker::new(CircuitBreakerConfig::new(name));
+    let mut events = breaker.events();
+    breaker.trip().expect("no override stands");
+    let event = events.next().now_or_never().flatten().expect("an event");
+    let rejected = breaker.acquire().expect_err("open");
+    for line in [event.to_string(), rejected.to_string(), breaker.snapshot().to_string()] {
+        assert!(line.contains(r"tenant\n2026") && !line.contains('\n'), "{line}");
+    }
+    assert_eq!(&*rejected.name(), name, "the name itself stays what it is");
+}

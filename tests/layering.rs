@@ -9,6 +9,7 @@ const RANKS: [(&str, u32); 12] = [
     ("time", 0),
     ("error", 0),
     ("sync", 0),
+    ("text", 0),
     ("backoff", 1),
     ("circuit", 2),
     ("clock", 3),

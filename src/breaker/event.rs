@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::circuit::{Fact, Generation, Outcome, RejectReason, State, Tally, TransitionReason};
+use crate::text::OneLine;
 use crate::time::Timestamp;
 
 /// Something that happened to a breaker.
@@ -154,7 +155,7 @@ impl Event {
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.breaker)?;
+        write!(f, "{}: ", OneLine(&self.breaker))?;
         match self.kind {
             EventKind::StateChanged { from, to, reason } if from == to => {
                 write!(f, "{to} ({reason})")

@@ -19,6 +19,7 @@ use super::slots;
 use super::snapshot::Snapshot;
 use crate::circuit::{Decision, Detector, Input, Override, State};
 use crate::classify::{Errors, errors};
+use crate::text::OneLine;
 
 /// A circuit breaker. Clones are the same breaker.
 ///
@@ -433,7 +434,7 @@ impl Overridden {
 
 impl fmt::Display for Overridden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "circuit breaker `{}` is overridden ({}): resume it first", self.breaker, self.order)
+        write!(f, "circuit breaker `{}` is overridden ({}): resume it first", OneLine(&self.breaker), self.order)
     }
 }
 

@@ -66,8 +66,10 @@ impl Hub {
         self.tells_calls.load(Ordering::Relaxed)
     }
 
+    /// Tells whether there is something to tell, or somebody to wake. Asked under the breaker's lock, so that what was put
+    /// in under it is seen, whoever tells older news meanwhile.
     pub(super) fn has_news(&self) -> bool {
-        self.has_news.load(Ordering::Acquire)
+        self.has_news.load(Ordering::Acquire) || self.due.load(Ordering::Relaxed) > 0
     }
 
     pub(super) fn push(&self, what: EventKind, generation: Generation, at: Timestamp) {
@@ -132,7 +134,10 @@ impl Hub {
         if let Some(ticket) = ticket
             && let Some((_, old)) = waiting.wakers.iter_mut().find(|(t, _)| *t == ticket)
         {
-            old.clone_from(waker);
+            let old = std::mem::replace(old, waker.clone());
+            drop(waiting);
+            // Dropping a waker may run code of others.
+            drop(old);
             return ticket;
         }
         let ticket = waiting.next;
@@ -153,7 +158,6 @@ impl Hub {
     pub(super) fn wake_later(&self, count: usize) {
         if count > 0 {
             self.due.fetch_max(count, Ordering::Relaxed);
-            self.has_news.store(true, Ordering::Release);
         }
     }
 

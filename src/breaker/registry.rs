@@ -15,6 +15,7 @@ use super::rejected::Rejected;
 use super::settings::Settings;
 use crate::clock::system_coarse;
 use crate::error::ConfigError;
+use crate::text::OneLine;
 use crate::time::nanos;
 
 /// Breakers by name, made from a template when they are first asked for.
@@ -399,7 +400,7 @@ impl NameTaken {
 
 impl fmt::Display for NameTaken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a circuit breaker named `{}` is registered already: give this one another name", self.name)
+        write!(f, "a circuit breaker named `{}` is registered already: give this one another name", OneLine(&self.name))
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::core::Core;
 use crate::circuit::{Generation, RejectReason, State};
+use crate::text::OneLine;
 use crate::time::Timestamp;
 
 /// A call was rejected by an open (or half-open) breaker: which one, why, and when to come back.
@@ -80,7 +81,7 @@ impl Rejected {
 
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "circuit breaker `{}` ", self.name())?;
+        write!(f, "circuit breaker `{}` ", OneLine(&self.name()))?;
         match self.reason {
             RejectReason::Open => f.write_str("is open")?,
             RejectReason::ForcedOpen => f.write_str("is forced open")?,

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::core::{Body, Core};
 use crate::circuit::{Generation, Outcome, Override, PartTally, ProbeTally, State, TransitionReason};
 use crate::clock::wall_clock;
+use crate::text::OneLine;
 use crate::time::Timestamp;
 
 /// A breaker at one moment.
@@ -120,7 +121,7 @@ impl Snapshot {
 
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.name, self.state)?;
+        write!(f, "{}: {}", OneLine(&self.name), self.state)?;
         match (&self.overridden, self.reason) {
             (Some(order), _) => write!(f, " ({order})")?,
             (None, Some(reason)) => write!(f, " ({reason})")?,

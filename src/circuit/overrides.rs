@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::text::OneLine;
 use crate::time::Timestamp;
 
 /// An operator's hold on a breaker: it beats every detector and every command until it ends.
@@ -173,9 +174,9 @@ impl Override {
 
 impl fmt::Display for Override {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.kind, self.reason)?;
+        write!(f, "{}: {}", self.kind, OneLine(&self.reason))?;
         match &self.actor {
-            Some(actor) => write!(f, " (by {actor})"),
+            Some(actor) => write!(f, " (by {})", OneLine(actor)),
             None => Ok(()),
         }
     }
