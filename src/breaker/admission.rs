@@ -105,7 +105,7 @@ impl Core {
     #[inline]
     pub(crate) fn refusal(&'static self) -> Option<Refusal> {
         let word = self.word();
-        if word.is_open() || word.is_held() { None } else { self.refusal_slow(word) }
+        if word.lets_through() { None } else { self.refusal_slow(word) }
     }
 
     fn refusal_slow(&'static self, word: Word) -> Option<Refusal> {

@@ -63,6 +63,9 @@ impl Core {
     #[inline]
     fn count_success(&self, generation: Generation, started: Timestamp) -> bool {
         let word = self.word();
+        if word.only_counts(generation) && self.info().tick_bits() == 0 {
+            return self.add_success(generation, 0);
+        }
         if word.tells_every_call() {
             return false;
         }
@@ -80,42 +83,59 @@ impl Core {
                 now = Some(ended);
             }
         }
-        if word.is_clean() {
-            return true;
-        }
         let ticks = self.info().tick_bits();
         let tick = if ticks == 0 { 0 } else { now.unwrap_or_else(|| self.coarse()).as_nanos() >> ticks };
+        word.is_clean() || self.add_success(generation, tick)
+    }
+
+    /// Adds a success to those that wait; `false` when somebody is changing the breaker just now.
+    #[inline]
+    fn add_success(&self, generation: Generation, tick: u64) -> bool {
         loop {
             let Some(mark) = self.pending.mark() else {
                 return false;
             };
-            let word = self.word();
-            if word.generation() != generation {
+            if self.word().generation() != generation {
                 return true;
             }
-            if tick > 0
-                && tick > self.tick.load(Ordering::Acquire)
-                && let Some(mut slot) = try_lock(&self.slot)
-                && let Some(body) = &mut slot.body
-            {
-                // A detector that panics over successes is told of at the next step, if it does so again.
-                self.settle(body, Timestamp::from_nanos(tick << ticks), &mut Facts::default());
+            if tick > 0 && tick > self.tick.load(Ordering::Acquire) && self.move_on(tick) {
                 continue;
             }
             match self.pending.add(mark) {
                 Added::Again => {}
                 Added::Yes => return true,
                 Added::Batch => {
-                    if let Some(mut slot) = try_lock(&self.slot)
-                        && let Some(body) = &mut slot.body
-                    {
-                        let now = body.settings.clock.now();
-                        self.settle(body, now, &mut Facts::default());
-                        self.publish(body, now);
-                    }
+                    self.settle_if_free();
                     return true;
                 }
             }
+        }
+    }
+
+    /// Begins a new tick, unless the lock is taken: then its holder will, and the success counts in the old one.
+    #[cold]
+    fn move_on(&self, tick: u64) -> bool {
+        let Some(mut slot) = try_lock(&self.slot) else {
+            return false;
+        };
+        let Some(body) = &mut slot.body else {
+            return false;
+        };
+        let start = Timestamp::from_nanos(tick << self.info().tick_bits());
+        // A detector that panics over successes is told of at the next step, if it does so again.
+        self.settle(body, start, &mut Facts::default());
+        true
+    }
+
+    /// Hands a full batch to the machine: a window without failures becomes clean by that.
+    #[cold]
+    fn settle_if_free(&self) {
+        if let Some(mut slot) = try_lock(&self.slot)
+            && let Some(body) = &mut slot.body
+        {
+            let now = body.settings.clock.now();
+            self.settle(body, now, &mut Facts::default());
+            self.publish(body, now);
         }
     }
 

@@ -16,9 +16,10 @@ pub(super) struct Watch {
 }
 
 const GATE: u64 = 0b11;
+/// The lowest bit is set where not every call goes through.
 const SHUT: u64 = 1;
-const ASK: u64 = 2;
-const HELD: u64 = 3;
+const HELD: u64 = 2;
+const ASK: u64 = 3;
 /// While open: one more success changes nothing.
 const CLEAN: u64 = 1 << 2;
 /// While shut: by an operator. While held: outcomes are recorded.
@@ -68,6 +69,18 @@ impl Word {
     #[inline]
     pub(super) const fn absorbs_success_of(self, generation: Generation) -> bool {
         self.0 == generation.get() << FLAGS | CLEAN
+    }
+
+    /// Closed, in this generation, and nothing to look at but the count of its successes.
+    #[inline]
+    pub(super) const fn only_counts(self, generation: Generation) -> bool {
+        self.0 == generation.get() << FLAGS
+    }
+
+    /// Every call goes through, at least for now.
+    #[inline]
+    pub(super) const fn lets_through(self) -> bool {
+        self.0 & 1 == 0
     }
 
     #[inline]

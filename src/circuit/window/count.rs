@@ -66,14 +66,25 @@ impl CountWindow {
 
     /// Adds `count` good calls.
     pub(in crate::circuit) fn push_good(&mut self, count: u64) {
-        if count >= u64::from(self.size) {
-            self.bits.fill(0);
-            self.bad = 0;
-            self.len = self.size;
-            return;
-        }
-        for _ in 0..count {
-            self.push(false);
+        let size = self.size.min(Self::MOST);
+        let mut left = match u32::try_from(count) {
+            Ok(count) if count < size => count,
+            _ => {
+                self.clear();
+                self.len = size;
+                return;
+            }
+        };
+        self.len = (self.len + left).min(size);
+        // As many at a time as lie in one word.
+        while left > 0 {
+            let (word, bit) = ((self.head / 64) as usize, self.head % 64);
+            let n = left.min(64 - bit).min(size - self.head);
+            let mask = (u64::MAX >> (64 - n)) << bit;
+            self.bad -= (self.bits[word] & mask).count_ones();
+            self.bits[word] &= !mask;
+            self.head = if self.head + n == size { 0 } else { self.head + n };
+            left -= n;
         }
     }
 

@@ -137,9 +137,14 @@ where
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         // The healthy path on its own: merged with the others, the permit would be copied through memory three times.
-        if matches!(self.readiness, Readiness::Inner)
-            && let Some(admitted) = self.select.one().and_then(CircuitBreaker::acquire_at_sight)
+        let one = self.select.one();
+        if let Readiness::Reject(refusal) = self.readiness
+            && let Some(breaker) = one
         {
+            self.readiness = Readiness::Inner;
+            return ResponseFuture::rejected(self.mode.reject(request, breaker.core().reject_as_promised(refusal)));
+        }
+        if let Some(admitted) = one.and_then(CircuitBreaker::acquire_at_sight) {
             let response = self.inner.call(request);
             return ResponseFuture::guarded(Guarded::new(response, admitted.into_permit(), self.classify.clone()));
         }
@@ -158,10 +163,6 @@ where
         M: OnReject<Req, S::Response, S::Error>,
         K: Select<Req>,
     {
-        if let (Readiness::Reject(refusal), Some(breaker)) = (mem::take(&mut self.readiness), self.select.one()) {
-            let rejected = breaker.core().reject_as_promised(refusal);
-            return ResponseFuture::rejected(self.mode.reject(request, rejected));
-        }
         match self.select.acquire(&request) {
             Some(Ok(permit)) => {
                 // If this panics, the permit is dropped while the thread panics, which is a failure.
