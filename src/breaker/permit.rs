@@ -82,7 +82,10 @@ impl Permit {
     #[inline]
     pub fn report(self, outcome: Outcome) {
         let this = ManuallyDrop::new(self);
-        if matches!(outcome, Outcome::Success) && this.core.absorbs_success_of(this.generation) {
+        if matches!(outcome, Outcome::Success)
+            && (this.core.absorbs_success_of(this.generation)
+                || !this.is_probe() && this.core.count_success(this.generation, this.started))
+        {
             return;
         }
         this.core.report(this.ticket(), outcome, this.started);

@@ -20,17 +20,9 @@ impl Core {
         self.word().absorbs_success_of(generation)
     }
 
-    /// Takes in how a call ended.
+    /// Takes in how a call ended, unless it was a success that [`count_success`](Self::count_success) took in.
     #[inline(never)]
     pub(super) fn report(&'static self, ticket: Ticket, outcome: Outcome, started: Timestamp) {
-        let counted = matches!(outcome, Outcome::Success) && ticket.lease.is_none();
-        if !(counted && self.count_success(ticket.generation, started)) {
-            self.report_slow(ticket, outcome, started);
-        }
-    }
-
-    #[inline(never)]
-    fn report_slow(&'static self, ticket: Ticket, outcome: Outcome, started: Timestamp) {
         let word = self.word();
         if !word.tells_every_call() {
             let stale = word.generation() != ticket.generation || !word.records();
@@ -59,9 +51,9 @@ impl Core {
         });
     }
 
-    /// Counts a success without the lock; `false` when it must be told to the machine.
-    #[inline]
-    fn count_success(&self, generation: Generation, started: Timestamp) -> bool {
+    /// Counts a success, not of a probe, without the lock; `false` when it must be reported.
+    #[inline(never)]
+    pub(super) fn count_success(&self, generation: Generation, started: Timestamp) -> bool {
         let word = self.word();
         if word.only_counts(generation) && self.info().tick_bits() == 0 {
             return self.add_success(generation, 0);
