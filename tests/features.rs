@@ -182,6 +182,15 @@ fn has_test(text: &str, name: &str) -> bool {
     at.is_some_and(|at| lines[..at].iter().rev().take_while(|line| line.starts_with("#[")).any(is_test))
 }
 
+/// The text of a test: its file, or all files of its folder.
+fn text_of(test: &Path) -> String {
+    if let Ok(text) = fs::read_to_string(test.with_extension("rs")) {
+        return text;
+    }
+    let files = fs::read_dir(test).expect("a test file or a folder of one");
+    files.map(|file| fs::read_to_string(file.expect("a file").path()).expect("a text file")).collect()
+}
+
 #[test]
 fn every_feature_row_is_held_by_tests_that_exist() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
@@ -189,9 +198,7 @@ fn every_feature_row_is_held_by_tests_that_exist() {
     for (number, title, tests) in TABLE {
         assert!(!tests.is_empty(), "{number}, {title}");
         for (file, name) in tests {
-            let text = files
-                .entry(*file)
-                .or_insert_with(|| fs::read_to_string(folder.join(file).with_extension("rs")).expect(file));
+            let text = files.entry(*file).or_insert_with(|| text_of(&folder.join(file)));
             assert!(has_test(text, name), "{number}, {title}: no test `{name}` in tests/{file}.rs");
         }
     }

@@ -1,0 +1,177 @@
+//! Probes and their leases.
+
+use super::*;
+
+// Probes
+
+#[test]
+fn consecutive_probes_close_under_low_traffic() {
+    let (breaker, clock) = breaker(|b| b.detector(detect::failures(3).within(secs(10))).probes(Probes::consecutive(5)));
+    first_probe(&breaker, &clock).success();
+    for _ in 0..4 {
+        assert_eq!(breaker.state(), State::HalfOpen);
+        clock.advance(secs(600));
+        succeed(&breaker, 1);
+    }
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[test]
+fn a_failure_among_consecutive_probes_reopens() {
+    let (breaker, clock) = breaker(|b| b.probes(Probes::consecutive(3)));
+    first_probe(&breaker, &clock).success();
+    succeed(&breaker, 1);
+    fail(&breaker, 1);
+    assert_eq!(breaker.snapshot().reason, Some(TransitionReason::ProbeFailed));
+    assert_eq!(breaker.state(), State::Open);
+}
+
+#[test]
+fn a_ratio_of_probes_is_decided_as_soon_as_it_is_certain() {
+    let ratio = |outcomes: &[Outcome]| {
+        let (breaker, clock) = breaker(|b| b.probes(Probes::ratio(2, 4)));
+        breaker.trip().expect("no override stands");
+        clock.advance(secs(30));
+        let mut states = Vec::new();
+        for outcome in outcomes {
+            report(&breaker, 1, *outcome);
+            states.push(breaker.state());
+        }
+        states
+    };
+    let (s, f) = (Outcome::Success, Outcome::Failure);
+    assert_eq!(ratio(&[s, s]), [State::HalfOpen, State::Closed]);
+    assert_eq!(ratio(&[f, f, f]), [State::HalfOpen, State::HalfOpen, State::Open]);
+    assert_eq!(ratio(&[f, s, f, s]), [State::HalfOpen, State::HalfOpen, State::HalfOpen, State::Closed]);
+}
+
+#[test]
+fn a_probe_that_outlives_its_deadline_has_failed_whoever_notices_first() {
+    let (breaker, clock) = breaker(|b| b.probes(Probes::one().deadline(secs(5))));
+    let hung = first_probe(&breaker, &clock);
+    clock.advance(just_under(secs(5)));
+    assert_eq!(breaker.acquire().expect_err("its place is taken").reason(), RejectReason::ProbesBusy);
+    clock.advance(ms(1));
+    assert_eq!(breaker.acquire().expect_err("reopened").reason(), RejectReason::Open);
+    assert_eq!(breaker.snapshot().reason, Some(TransitionReason::ProbeExpired));
+    hung.success();
+    assert_eq!(breaker.state(), State::Open, "too late");
+
+    let hung = first_probe_again(&breaker, &clock);
+    clock.advance(secs(5));
+    hung.success();
+    assert_eq!(breaker.state(), State::Open, "its own report comes too late, too");
+    assert_eq!(breaker.snapshot().reason, Some(TransitionReason::ProbeExpired));
+}
+
+#[test]
+fn a_call_abandoned_after_the_limit_is_a_failure_and_sooner_it_is_nothing() {
+    let (breaker, clock) = breaker(|b| b.detector(detect::consecutive_failures(2)).abandoned_after(secs(10)));
+    for (after, counted) in [(just_under(secs(10)), 0), (secs(10), 1)] {
+        let call = breaker.acquire().expect("closed");
+        clock.advance(after);
+        drop(call);
+        assert_eq!(failures(&breaker), counted);
+    }
+    let call = breaker.acquire().expect("closed");
+    clock.advance(secs(11));
+    call.report(Outcome::Ignored);
+    assert_eq!(failures(&breaker), 1, "a call that ended is not abandoned");
+    let call = breaker.acquire().expect("closed");
+    clock.advance(secs(11));
+    drop(call);
+    assert_eq!(breaker.state(), State::Open);
+}
+
+#[test]
+fn an_abandoned_probe_reopens_and_one_dropped_sooner_frees_its_place() {
+    let (breaker, clock) = breaker(|b| b.abandoned_after(secs(10)));
+    drop(first_probe(&breaker, &clock));
+    assert_eq!(breaker.state(), State::HalfOpen);
+    let probe = breaker.acquire().expect("the place is free again");
+    clock.advance(secs(10));
+    drop(probe);
+    assert_eq!(breaker.state(), State::Open);
+    assert_eq!(breaker.snapshot().reason, Some(TransitionReason::ProbeFailed));
+}
+
+#[test]
+fn an_abandoned_call_that_counts_as_a_failure_is_told_like_one() {
+    let (breaker, clock, events) = recorded(|b| b.detector(detect::consecutive_failures(2)).abandoned_after(secs(10)));
+    let call = breaker.acquire().expect("closed");
+    clock.advance(secs(10));
+    drop(call);
+    assert_eq!(failures(&breaker), 1);
+    assert_eq!(lines(&events), ["test: call ended: Cancelled after 10s"], "failures are told without `call_events`");
+}
+
+#[test]
+fn a_slow_success_is_judged_and_a_fast_one_is_not() {
+    let (breaker, clock) =
+        breaker(|b| b.detector(detect::slow_call_rate(0.5).slower_than(secs(2)).of_last(4).min_calls(2)));
+    let call = |took: Duration| {
+        let permit = breaker.acquire().expect("closed");
+        clock.advance(took);
+        permit.success();
+    };
+    call(just_under(secs(2)));
+    call(secs(1));
+    call(secs(1));
+    call(secs(2));
+    assert_eq!(breaker.state(), State::Closed, "one of four");
+    call(secs(3));
+    assert_eq!(breaker.state(), State::Open, "two of the last four");
+    assert_eq!(breaker.snapshot().reason, Some(TransitionReason::Detected(Tally::slow_calls(2).of(4))));
+}
+
+#[test]
+fn a_slow_probe_reopens_where_slow_calls_are_configured_and_closes_where_not() {
+    for (slow_calls, state) in [(true, State::Open), (false, State::Closed)] {
+        let (breaker, clock) = breaker(|b| match slow_calls {
+            true => b.detector(detect::slow_call_rate(0.5).slower_than(secs(2)).within(secs(60))),
+            false => b,
+        });
+        let probe = first_probe(&breaker, &clock);
+        clock.advance(secs(2));
+        probe.success();
+        assert_eq!(breaker.state(), state);
+    }
+}
+
+#[test]
+fn probes_that_are_evidence_of_nothing_reopen_after_ten_cooldowns() {
+    let (breaker, clock) = breaker(|b| b.probes(Probes::one().deadline(secs(5))));
+    let start = first_probe(&breaker, &clock);
+    start.report(Outcome::Ignored);
+    let mut waited = Duration::ZERO;
+    while breaker.acquire().map(|permit| permit.report(Outcome::Ignored)).is_ok() {
+        clock.advance(secs(1));
+        waited += secs(1);
+        assert!(waited <= secs(300), "half-open must end");
+    }
+    assert_eq!(waited, secs(300), "ten cooldowns of 30 s");
+    assert_eq!(breaker.snapshot().reason, Some(TransitionReason::ProbesInconclusive));
+    assert_eq!(breaker.state(), State::Open);
+}
+
+#[test]
+fn a_short_cooldown_leaves_an_inconclusive_round_a_minute() {
+    let (breaker, clock) = breaker(|b| b.cooldown(secs(1)).probes(Probes::one().deadline(secs(5))));
+    drop(first_probe(&breaker, &clock));
+    clock.advance(just_under(secs(60)));
+    drop(breaker.acquire().expect("still trying"));
+    clock.advance(ms(1));
+    assert!(breaker.acquire().is_err());
+    assert_eq!(breaker.snapshot().reason, Some(TransitionReason::ProbesInconclusive));
+}
+
+#[test]
+fn evidence_begins_the_wait_for_a_verdict_anew() {
+    let (breaker, clock) = breaker(|b| b.cooldown(secs(1)).probes(Probes::consecutive(3).deadline(secs(5))));
+    first_probe(&breaker, &clock).success();
+    clock.advance(secs(59));
+    drop(breaker.acquire().expect("half-open"));
+    clock.advance(secs(59));
+    succeed(&breaker, 2);
+    assert_eq!(breaker.state(), State::Closed, "no calls is not the same as no evidence");
+}
