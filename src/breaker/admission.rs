@@ -10,9 +10,6 @@ use crate::clock::COARSE_LAG_NANOS;
 use crate::sync::Ordering::Relaxed;
 use crate::time::Timestamp;
 
-/// As the start of a call: it has not begun. Whatever becomes of such a permit, no call was given up.
-pub(super) const RESERVED: Timestamp = Timestamp::MAX;
-
 /// How a call would be rejected.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refusal {

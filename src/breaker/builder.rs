@@ -33,6 +33,45 @@ pub struct CircuitBreakerConfigBuilder {
     settings: Settings,
 }
 
+impl CircuitBreakerConfig {
+    /// Takes the defaults. An empty name becomes `unnamed`; [`builder`](Self::builder) refuses it instead.
+    ///
+    /// ```
+    /// use fusebox::CircuitBreakerConfig;
+    ///
+    /// assert_eq!(CircuitBreakerConfig::new("payments").name(), "payments");
+    /// assert_eq!(CircuitBreakerConfig::new("").name(), "unnamed");
+    /// assert!(CircuitBreakerConfig::builder("").build().is_err());
+    /// ```
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        let name = Some(name.into()).filter(|name| !name.is_empty());
+        let (detector, mut settings) = CircuitBreakerConfigBuilder::defaults();
+        settings.choose_clock(&*detector);
+        Self { name: name.as_deref().unwrap_or("unnamed").into(), detector, settings: settings.into() }
+    }
+
+    /// Starts a configuration of your own. The name is the breaker's identity: in errors, events and metrics, and in the
+    /// registry.
+    pub fn builder(name: impl Into<String>) -> CircuitBreakerConfigBuilder {
+        CircuitBreakerConfigBuilder::new(name.into())
+    }
+
+    /// Goes on building, for example to add listeners to a configuration that came from a file.
+    ///
+    /// ```
+    /// use fusebox::CircuitBreakerConfig;
+    ///
+    /// let from_file = CircuitBreakerConfig::new("payments");
+    /// let config = from_file.into_builder().on_event(|event| eprintln!("{event}")).build()?;
+    /// assert_eq!(config.name(), "payments");
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    pub fn into_builder(self) -> CircuitBreakerConfigBuilder {
+        CircuitBreakerConfigBuilder::from_config(self)
+    }
+}
+
 impl CircuitBreakerConfigBuilder {
     pub(super) fn new(name: String) -> Self {
         let (detector, settings) = Self::defaults();

@@ -8,7 +8,120 @@ use super::guarded::{Guarded, judge};
 use super::handle::CircuitBreaker;
 use super::rejected::Rejected;
 use crate::circuit::Outcome;
-use crate::classify::Classify;
+use crate::classify::{Classify, Errors, errors};
+
+impl CircuitBreaker {
+    /// Calls `f` and awaits its future, if the circuit lets it.
+    ///
+    /// Every `Err` counts as a failure; for other rules see [`classify`](Self::classify).
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Rejected`] when `f` was not called, [`CallError::Inner`] with its own error otherwise.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the call up, which counts neither way unless it ran for
+    /// [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after).
+    pub async fn call<F, Fut, T, E>(&self, f: F) -> Result<T, CallError<E>>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: 'static,
+    {
+        self.classify(errors()).call(f).await
+    }
+
+    /// Calls `f`, or when it is rejected, `fallback` with the rejection.
+    ///
+    /// # Errors
+    ///
+    /// The error of `f` or of `fallback`.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`call`](Self::call).
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("prices"));
+    /// breaker.trip().unwrap();
+    /// let price = breaker.call_or(|| async { Ok::<_, std::io::Error>(12) }, |_| async { Ok(10) }).await;
+    /// assert_eq!(price.unwrap(), 10);
+    /// # })
+    /// ```
+    pub async fn call_or<F, Fut, G, Alt, T, E>(&self, f: F, fallback: G) -> Result<T, E>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        G: FnOnce(Rejected) -> Alt,
+        Alt: Future<Output = Result<T, E>>,
+        E: 'static,
+    {
+        match self.call(f).await {
+            Ok(value) => Ok(value),
+            Err(CallError::Inner(error)) => Err(error),
+            Err(CallError::Rejected(rejected)) => fallback(rejected).await,
+        }
+    }
+
+    /// Calls `f` from synchronous code.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig};
+    ///
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("disk"));
+    /// let manifest = breaker.call_blocking(|| std::fs::read_to_string("Cargo.toml"));
+    /// assert!(manifest.is_ok());
+    /// ```
+    pub fn call_blocking<F, T, E>(&self, f: F) -> Result<T, CallError<E>>
+    where
+        F: FnOnce() -> Result<T, E>,
+        E: 'static,
+    {
+        self.classify(errors()).call_blocking(f)
+    }
+
+    /// Decides with `classifier` what counts as a failure, for the calls made through what it returns.
+    ///
+    /// ```
+    /// use fusebox::{classify, CircuitBreaker, CircuitBreakerConfig};
+    ///
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("disk"));
+    /// let missing_is_fine = classify::errors().exclude(|e: &std::io::Error| e.kind() == std::io::ErrorKind::NotFound);
+    /// let read = breaker.classify(missing_is_fine).call_blocking(|| std::fs::read_to_string("no such file"));
+    /// assert!(read.is_err());
+    /// assert!(breaker.snapshot().detectors.iter().all(|part| part.tally.count() == 0));
+    /// ```
+    pub fn classify<C>(&self, classifier: C) -> Classified<C> {
+        Classified::new(self.clone(), classifier)
+    }
+
+    /// Wraps a function, asynchronous or not, so that every call of it goes through the breaker.
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, State};
+    ///
+    /// async fn parse(text: &str) -> Result<u32, std::num::ParseIntError> {
+    ///     text.parse()
+    /// }
+    ///
+    /// # futures::executor::block_on(async {
+    /// let guarded = CircuitBreaker::new(CircuitBreakerConfig::new("parser")).wrap(parse);
+    /// assert_eq!(guarded.call("42").await.unwrap(), 42);
+    /// assert_eq!(guarded.breaker().state(), State::Closed);
+    /// # })
+    /// ```
+    pub fn wrap<F>(&self, f: F) -> Wrapped<F, Errors> {
+        self.classify(errors()).wrap(f)
+    }
+}
 
 /// What became of a call that did not succeed.
 ///

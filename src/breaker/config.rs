@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::builder::CircuitBreakerConfigBuilder;
 use super::settings::Settings;
 use crate::circuit::Detector;
 
@@ -58,43 +57,6 @@ pub struct CircuitBreakerConfig {
 }
 
 impl CircuitBreakerConfig {
-    /// Takes the defaults. An empty name becomes `unnamed`; [`builder`](Self::builder) refuses it instead.
-    ///
-    /// ```
-    /// use fusebox::CircuitBreakerConfig;
-    ///
-    /// assert_eq!(CircuitBreakerConfig::new("payments").name(), "payments");
-    /// assert_eq!(CircuitBreakerConfig::new("").name(), "unnamed");
-    /// assert!(CircuitBreakerConfig::builder("").build().is_err());
-    /// ```
-    #[must_use]
-    pub fn new(name: impl Into<String>) -> Self {
-        let name = Some(name.into()).filter(|name| !name.is_empty());
-        let (detector, mut settings) = CircuitBreakerConfigBuilder::defaults();
-        settings.choose_clock(&*detector);
-        Self { name: name.as_deref().unwrap_or("unnamed").into(), detector, settings: settings.into() }
-    }
-
-    /// Starts a configuration of your own. The name is the breaker's identity: in errors, events and metrics, and in the
-    /// registry.
-    pub fn builder(name: impl Into<String>) -> CircuitBreakerConfigBuilder {
-        CircuitBreakerConfigBuilder::new(name.into())
-    }
-
-    /// Goes on building, for example to add listeners to a configuration that came from a file.
-    ///
-    /// ```
-    /// use fusebox::CircuitBreakerConfig;
-    ///
-    /// let from_file = CircuitBreakerConfig::new("payments");
-    /// let config = from_file.into_builder().on_event(|event| eprintln!("{event}")).build()?;
-    /// assert_eq!(config.name(), "payments");
-    /// # Ok::<(), fusebox::ConfigError>(())
-    /// ```
-    pub fn into_builder(self) -> CircuitBreakerConfigBuilder {
-        CircuitBreakerConfigBuilder::from_config(self)
-    }
-
     /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &str {

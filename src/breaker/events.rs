@@ -1,13 +1,14 @@
 //! Events as a stream.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
+use super::channel::Channel;
 use super::event::Event;
+use super::handle::CircuitBreaker;
 use super::hub::Hub;
 
 /// The events of a breaker from now on; made by [`CircuitBreaker::events`](crate::CircuitBreaker::events).
@@ -35,34 +36,23 @@ pub struct Events {
     hub: Arc<Hub>,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Channel {
-    state: Mutex<Queue>,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    events: VecDeque<Event>,
-    dropped: u64,
-    reader: Option<Waker>,
-}
-
-const MOST: usize = 1024;
-
-impl Channel {
-    pub(super) fn send(&self, event: Event) {
-        let reader = {
-            let mut queue = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            if queue.events.len() == MOST {
-                queue.events.pop_front();
-                queue.dropped += 1;
-            }
-            queue.events.push_back(event);
-            queue.reader.take()
-        };
-        if let Some(reader) = reader {
-            reader.wake();
-        }
+impl CircuitBreaker {
+    /// Returns the events from now on, as a stream.
+    ///
+    /// ```
+    /// use futures::{StreamExt, executor::block_on};
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig};
+    ///
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+    /// breaker.trip()?; // nobody listens yet
+    /// let mut events = breaker.events();
+    /// breaker.reset()?;
+    /// let event = block_on(events.next()).unwrap();
+    /// assert_eq!(event.to_string(), "payments: open -> closed (reset by command)");
+    /// # Ok::<(), fusebox::Overridden>(())
+    /// ```
+    pub fn events(&self) -> Events {
+        Events::new(self.core().hub())
     }
 }
 
@@ -76,7 +66,7 @@ impl Events {
     /// Returns how many events were lost because nobody read them in time.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.channel.state.lock().unwrap_or_else(PoisonError::into_inner).dropped
+        self.channel.dropped()
     }
 }
 
@@ -90,11 +80,6 @@ impl Stream for Events {
     type Item = Event;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        let mut queue = self.channel.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(event) = queue.events.pop_front() {
-            return Poll::Ready(Some(event));
-        }
-        queue.reader = Some(cx.waker().clone());
-        Poll::Pending
+        self.channel.poll_next(cx).map(Some)
     }
 }

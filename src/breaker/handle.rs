@@ -2,23 +2,17 @@
 
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::call::{CallError, Classified, Wrapped};
 use super::config::CircuitBreakerConfig;
 use super::core::{Contents, Core};
-use super::events::Events;
 use super::permit::{AtSight, Permit};
-use super::registry::{NameTaken, Registry};
 use super::rejected::Rejected;
 use super::settings::Settings;
 use super::slots;
-use super::snapshot::Snapshot;
 use crate::circuit::{Decision, Detector, Input, Override, State};
-use crate::classify::{Errors, errors};
 use crate::text::OneLine;
 
 /// A circuit breaker. Clones are the same breaker.
@@ -98,12 +92,6 @@ impl CircuitBreaker {
         self.state() == State::Open
     }
 
-    /// Returns everything there is to see.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot::of(self.core)
-    }
-
     /// Asks for one call, by hand. Never waits.
     ///
     /// # Errors
@@ -132,117 +120,6 @@ impl CircuitBreaker {
     #[inline]
     pub(crate) fn acquire_at_sight(&self) -> Option<AtSight> {
         self.core.acquire_at_sight()
-    }
-
-    /// Calls `f` and awaits its future, if the circuit lets it.
-    ///
-    /// Every `Err` counts as a failure; for other rules see [`classify`](Self::classify).
-    ///
-    /// # Errors
-    ///
-    /// [`CallError::Rejected`] when `f` was not called, [`CallError::Inner`] with its own error otherwise.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future gives the call up, which counts neither way unless it ran for
-    /// [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after).
-    pub async fn call<F, Fut, T, E>(&self, f: F) -> Result<T, CallError<E>>
-    where
-        F: FnOnce() -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-        E: 'static,
-    {
-        self.classify(errors()).call(f).await
-    }
-
-    /// Calls `f`, or when it is rejected, `fallback` with the rejection.
-    ///
-    /// # Errors
-    ///
-    /// The error of `f` or of `fallback`.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`call`](Self::call).
-    ///
-    /// ```
-    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig};
-    ///
-    /// # futures::executor::block_on(async {
-    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("prices"));
-    /// breaker.trip().unwrap();
-    /// let price = breaker.call_or(|| async { Ok::<_, std::io::Error>(12) }, |_| async { Ok(10) }).await;
-    /// assert_eq!(price.unwrap(), 10);
-    /// # })
-    /// ```
-    pub async fn call_or<F, Fut, G, Alt, T, E>(&self, f: F, fallback: G) -> Result<T, E>
-    where
-        F: FnOnce() -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-        G: FnOnce(Rejected) -> Alt,
-        Alt: Future<Output = Result<T, E>>,
-        E: 'static,
-    {
-        match self.call(f).await {
-            Ok(value) => Ok(value),
-            Err(CallError::Inner(error)) => Err(error),
-            Err(CallError::Rejected(rejected)) => fallback(rejected).await,
-        }
-    }
-
-    /// Calls `f` from synchronous code.
-    ///
-    /// # Errors
-    ///
-    /// As [`call`](Self::call).
-    ///
-    /// ```
-    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig};
-    ///
-    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("disk"));
-    /// let manifest = breaker.call_blocking(|| std::fs::read_to_string("Cargo.toml"));
-    /// assert!(manifest.is_ok());
-    /// ```
-    pub fn call_blocking<F, T, E>(&self, f: F) -> Result<T, CallError<E>>
-    where
-        F: FnOnce() -> Result<T, E>,
-        E: 'static,
-    {
-        self.classify(errors()).call_blocking(f)
-    }
-
-    /// Decides with `classifier` what counts as a failure, for the calls made through what it returns.
-    ///
-    /// ```
-    /// use fusebox::{classify, CircuitBreaker, CircuitBreakerConfig};
-    ///
-    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("disk"));
-    /// let missing_is_fine = classify::errors().exclude(|e: &std::io::Error| e.kind() == std::io::ErrorKind::NotFound);
-    /// let read = breaker.classify(missing_is_fine).call_blocking(|| std::fs::read_to_string("no such file"));
-    /// assert!(read.is_err());
-    /// assert!(breaker.snapshot().detectors.iter().all(|part| part.tally.count() == 0));
-    /// ```
-    pub fn classify<C>(&self, classifier: C) -> Classified<C> {
-        Classified::new(self.clone(), classifier)
-    }
-
-    /// Wraps a function, asynchronous or not, so that every call of it goes through the breaker.
-    ///
-    /// ```
-    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, State};
-    ///
-    /// async fn parse(text: &str) -> Result<u32, std::num::ParseIntError> {
-    ///     text.parse()
-    /// }
-    ///
-    /// # futures::executor::block_on(async {
-    /// let guarded = CircuitBreaker::new(CircuitBreakerConfig::new("parser")).wrap(parse);
-    /// assert_eq!(guarded.call("42").await.unwrap(), 42);
-    /// assert_eq!(guarded.breaker().state(), State::Closed);
-    /// # })
-    /// ```
-    pub fn wrap<F>(&self, f: F) -> Wrapped<F, Errors> {
-        self.classify(errors()).wrap(f)
     }
 
     /// Opens the circuit, as if its detector had tripped; recovery goes on by itself. While open it changes nothing.
@@ -312,42 +189,6 @@ impl CircuitBreaker {
     /// Ends the override, if one stands; the circuit is then closed with an empty window.
     pub fn resume(&self) {
         self.core.step(Input::Resume);
-    }
-
-    /// Returns the events from now on, as a stream.
-    ///
-    /// ```
-    /// use futures::{StreamExt, executor::block_on};
-    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig};
-    ///
-    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
-    /// breaker.trip()?; // nobody listens yet
-    /// let mut events = breaker.events();
-    /// breaker.reset()?;
-    /// let event = block_on(events.next()).unwrap();
-    /// assert_eq!(event.to_string(), "payments: open -> closed (reset by command)");
-    /// # Ok::<(), fusebox::Overridden>(())
-    /// ```
-    pub fn events(&self) -> Events {
-        Events::new(self.core.hub())
-    }
-
-    /// Adds the breaker to [`Registry::global`].
-    ///
-    /// # Errors
-    ///
-    /// [`NameTaken`] when another breaker has that name there.
-    ///
-    /// ```
-    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Registry};
-    ///
-    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
-    /// breaker.register()?; // now an admin page can find it
-    /// assert_eq!(Registry::global().get("payments").unwrap().name(), breaker.name());
-    /// # Ok::<(), fusebox::NameTaken>(())
-    /// ```
-    pub fn register(&self) -> Result<(), NameTaken> {
-        Registry::global().insert(self)
     }
 
     /// Returns how long until the circuit, if open, lets a probe through, or until a forced-open one ends by itself;

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
+use super::channel::Channel;
 use super::event::{Event, EventKind};
-use super::events::Channel;
 use super::handle::CircuitBreaker;
 use super::settings::{Listener, Settings};
 use crate::circuit::Generation;

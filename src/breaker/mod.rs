@@ -3,6 +3,7 @@
 mod admission;
 mod builder;
 mod call;
+mod channel;
 mod config;
 #[cfg(feature = "serde")]
 mod config_file;

@@ -2,7 +2,6 @@
 
 use std::mem::ManuallyDrop;
 
-use super::admission::RESERVED;
 use super::core::Core;
 use crate::circuit::{Generation, Outcome, Ticket};
 use crate::time::Timestamp;
@@ -35,6 +34,9 @@ pub struct Permit {
     lease: u32,
     started: Timestamp,
 }
+
+/// As the start of a call: it has not begun. Whatever becomes of such a permit, no call was given up.
+pub(super) const RESERVED: Timestamp = Timestamp::MAX;
 
 const NO_LEASE: u32 = u32::MAX;
 

@@ -374,6 +374,26 @@ impl fmt::Debug for Inner {
     }
 }
 
+impl CircuitBreaker {
+    /// Adds the breaker to [`Registry::global`].
+    ///
+    /// # Errors
+    ///
+    /// [`NameTaken`] when another breaker has that name there.
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Registry};
+    ///
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+    /// breaker.register()?; // now an admin page can find it
+    /// assert_eq!(Registry::global().get("payments").unwrap().name(), breaker.name());
+    /// # Ok::<(), fusebox::NameTaken>(())
+    /// ```
+    pub fn register(&self) -> Result<(), NameTaken> {
+        Registry::global().insert(self)
+    }
+}
+
 /// A registry already holds a breaker of that name.
 ///
 /// ```

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::admission::RESERVED;
 use super::core::{Body, Core, Visit};
 use super::event::EventKind;
 use super::pending::Added;
+use super::permit::RESERVED;
 use crate::circuit::{Facts, Generation, Input, Outcome, Ticket};
 use crate::sync::{
     Ordering::{self, Relaxed},

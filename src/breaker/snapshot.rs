@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::core::{Body, Core};
+use super::handle::CircuitBreaker;
 use crate::circuit::{Generation, Outcome, Override, PartTally, ProbeTally, State, TransitionReason};
 use crate::clock::wall_clock;
 use crate::text::OneLine;
@@ -74,6 +75,14 @@ pub struct Snapshot {
     pub openings: u32,
     /// The override that stands, if one does.
     pub overridden: Option<Override>,
+}
+
+impl CircuitBreaker {
+    /// Returns everything there is to see.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::of(self.core())
+    }
 }
 
 impl Snapshot {
