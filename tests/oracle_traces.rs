@@ -95,10 +95,8 @@ fn c_breaker(config: &Map<String, Value>) -> Result<fusebox::CircuitBreakerConfi
     let failures = detect::failures(small(config, "failure_threshold", 5)).within(ms("time_window_ms", 60_000));
     let rate = config.get("failure_rate_threshold").and_then(Value::as_f64).unwrap_or(0.5);
     let window = small(config, "window_size", 10);
-    let mut sliding = detect::failure_rate(rate).of_last(window);
-    if let Some(min) = config.get("min_calls") {
-        sliding = sliding.min_calls(min.as_u64().and_then(|n| n.try_into().ok()).unwrap_or(0));
-    }
+    // The seed's default, also where it is more than the window and the seed refuses it.
+    let sliding = detect::failure_rate(rate).of_last(window).min_calls(small(config, "min_calls", 5));
     let builder = CircuitBreakerConfig::builder("trace")
         .cooldown(ms("recovery_timeout_ms", 30_000))
         // The seed knows no deadline for probes.
