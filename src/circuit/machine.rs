@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use super::detector::Detector;
+use super::detector::{Detector, Tally};
 use super::overrides::Standing;
 use super::probes::{Round, Verdict};
 use super::step::{Decision, Fact, Facts, Input, Moment, Ticket, Transition};
@@ -161,9 +161,13 @@ impl Machine {
                 {
                     let call = if failed { Call::failure(at.now) } else { Call::success(at.now) };
                     self.log(|log| log.push(failed));
-                    self.judge(facts, |detector| detector.record(&call.took(took)));
-                    if failed || slow {
-                        self.trip_if_detected(rules, outcome, at, facts);
+                    let detected = self.judge(facts, |detector| {
+                        detector.record(&call.took(took));
+                        let trips = (failed || slow) && detector.verdict(at.now);
+                        trips.then(|| detector.tally(at.now))
+                    });
+                    if let Some(Some(tally)) = detected {
+                        self.trip(rules, tally, outcome, at, facts);
                     }
                 }
                 Decision::Done
@@ -202,11 +206,9 @@ impl Machine {
         Decision::Done
     }
 
-    fn trip_if_detected(&mut self, rules: &Rules, outcome: Outcome, at: Moment, facts: &mut Facts) {
-        let tripped = self.judge(facts, |detector| detector.verdict(at.now).then(|| detector.tally(at.now)));
-        let Some(tally) = tripped.flatten() else {
-            return;
-        };
+    /// The detector has tripped.
+    #[cold]
+    fn trip(&mut self, rules: &Rules, tally: Tally, outcome: Outcome, at: Moment, facts: &mut Facts) {
         if self.standing().is_some() {
             // A dry run: the next "would have opened" needs evidence of its own.
             facts.push(Fact::WouldOpen(tally));
