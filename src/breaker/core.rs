@@ -9,7 +9,7 @@ use super::hub::Hub;
 use super::pending::Pending;
 use super::settings::Settings;
 use super::word::{Watch, Word};
-use crate::circuit::{Decision, Detector, Facts, Gate, Generation, Input, Machine, Moment, Ticket};
+use crate::circuit::{Decision, Detector, Fact, Facts, Gate, Generation, Input, Machine, Moment, Ticket};
 use crate::clock::{ClockSource, seed, system_coarse, system_now};
 use crate::sync::{
     AtomicU64, Mutex, MutexGuard,
@@ -93,7 +93,14 @@ pub(super) struct Contents {
 
 #[cold]
 fn tell(hub: &Hub, machine: &Machine, facts: &Facts, now: Timestamp) {
-    facts.iter().for_each(|fact| hub.push(EventKind::from(fact), machine.generation(), now));
+    for fact in facts.iter() {
+        // A step may make two transitions, each into a generation of its own.
+        let generation = match fact {
+            Fact::Transition(transition) => transition.generation,
+            Fact::WouldOpen(_) | Fact::DetectorPanicked => machine.generation(),
+        };
+        hub.push(EventKind::from(fact), generation, now);
+    }
     hub.wake_later(usize::MAX);
 }
 
@@ -258,6 +265,20 @@ impl Core {
 
     pub(super) fn info(&self) -> Info {
         Info(self.info.load(Relaxed))
+    }
+
+    /// Notes that the breaker was used at this second; writes only when that is new.
+    pub(super) fn touch(&self, second: u32) {
+        let info = self.info.load(Relaxed);
+        let new = second << Info::USED | info & ((1 << Info::USED) - 1);
+        if new != info {
+            self.info.store(new, Relaxed);
+        }
+    }
+
+    /// For how many seconds the breaker has not been used.
+    pub(super) fn unused_for(&self, second: u32) -> u32 {
+        (second << Info::USED).wrapping_sub(self.info.load(Relaxed) & !((1 << Info::USED) - 1)) >> Info::USED
     }
 
     pub(super) fn coarse(&self) -> Timestamp {

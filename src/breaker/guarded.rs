@@ -61,7 +61,7 @@ where
 /// The outcome of a result. A rejection by a breaker further in is no evidence, whatever the classifier thinks: the
 /// dependency was not asked.
 #[inline]
-pub(crate) fn judge<C, T, E>(classify: &C, result: &Result<T, E>) -> Outcome
+pub(super) fn judge<C, T, E>(classify: &C, result: &Result<T, E>) -> Outcome
 where
     C: Classify<T, E>,
     E: 'static,
@@ -85,11 +85,11 @@ fn is_rejection<E: 'static>(error: &E) -> bool {
 /// Reports a failure when code of others panics: whoever catches the panic may keep the future, and with it the
 /// permit, for as long as they like.
 #[derive(Debug)]
-pub(crate) struct OnPanic<'a>(pub(crate) &'a mut Option<Permit>);
+struct OnPanic<'a>(&'a mut Option<Permit>);
 
 impl OnPanic<'_> {
     #[inline]
-    pub(crate) fn disarm(self) -> Option<Permit> {
+    fn disarm(self) -> Option<Permit> {
         let permit = self.0.take();
         mem::forget(self);
         permit

@@ -81,18 +81,4 @@ impl Core {
         let body = slot.body.as_ref()?;
         body.machine.next_expiry().map(|at| at.since(body.settings.clock.now()))
     }
-
-    /// Notes that the breaker was used at this second; writes only when that is new.
-    pub(super) fn touch(&self, second: u32) {
-        let info = self.info.load(Relaxed);
-        let new = second << Info::USED | info & ((1 << Info::USED) - 1);
-        if new != info {
-            self.info.store(new, Relaxed);
-        }
-    }
-
-    /// For how many seconds the breaker has not been used.
-    pub(super) fn unused_for(&self, second: u32) -> u32 {
-        (second << Info::USED).wrapping_sub(self.info.load(Relaxed) & !((1 << Info::USED) - 1)) >> Info::USED
-    }
 }

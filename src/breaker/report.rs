@@ -139,14 +139,15 @@ impl Core {
             return;
         }
         let (then, tick) = (self.tick.load(Relaxed), now.as_nanos() >> ticks);
-        let waited = if tick > then {
+        let waited = if tick == then {
+            self.pending.drain()
+        } else {
             let waited = self.pending.block();
             self.tick.store(tick, Ordering::Release);
             self.pending.unblock();
             waited
-        } else {
-            self.pending.drain()
         };
-        body.machine.record_successes(waited, Timestamp::from_nanos(then << ticks), facts);
+        // Where the clock has stepped back, the tick that they were counted in lies in a future that is gone.
+        body.machine.record_successes(waited, Timestamp::from_nanos(then.min(tick) << ticks), facts);
     }
 }

@@ -141,3 +141,19 @@ fn walk(breaker: &CircuitBreaker, clock: &ManualClock, longest: Duration) {
     fail(breaker, 2);
     assert!(breaker.is_open(), "it judges as before");
 }
+
+#[test]
+fn c21_rates_within_a_time_are_kept_after_the_clock_stepped_back_with_successes_between() {
+    let detector = detect::failure_rate(0.5).within(secs(60)).min_calls(4);
+    let (breaker, clock) = breaker(|b| b.detector(detector));
+    clock.set(Timestamp::from_nanos(3_600_000_000_000));
+    succeed(&breaker, 1);
+    fail(&breaker, 1);
+    succeed(&breaker, 1);
+    clock.set(Timestamp::ZERO);
+    for _ in 0..3 {
+        fail(&breaker, 1);
+        succeed(&breaker, 1);
+    }
+    assert!(breaker.is_open(), "{}", breaker.snapshot());
+}

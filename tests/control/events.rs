@@ -217,3 +217,16 @@ fn events_tell_how_long_a_call_took_where_durations_are_measured() {
     call.success();
     assert_eq!(lines(&events), ["test: call ended: Failure after 250ms", "test: call ended: Success after 750ms"]);
 }
+
+#[test]
+fn two_transitions_of_one_step_have_a_generation_each() {
+    let (breaker, clock, events) = recorded(|b| b.cooldown(Duration::ZERO).probes(Probes::one().deadline(secs(5))));
+    breaker.trip().expect("no override stands");
+    let _hung = breaker.acquire().expect("a probe");
+    events.take();
+    clock.advance(secs(5));
+    let probe = breaker.acquire().expect("reopened and asked again, at once");
+    let generations: Vec<u64> = events.take().iter().map(|event| event.generation().get()).collect();
+    let last = probe.generation().get();
+    assert_eq!(generations, [last - 1, last]);
+}

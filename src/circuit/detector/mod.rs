@@ -24,6 +24,7 @@ mod combined;
 mod consecutive;
 mod contract;
 mod failure_times;
+mod judged;
 mod of_last;
 mod rates;
 mod tally;

@@ -4,14 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use super::bytes::{Kind, Reader, Writer};
+use super::judged::{Judged, MIN_CALLS};
 use super::{Detector, LoadError, Tally};
 use crate::circuit::window::CountWindow;
 use crate::circuit::{Call, Horizon};
 use crate::error::ConfigError;
-use crate::time::{Timestamp, nanos};
-
-/// As a limit of slowness: failures are counted.
-const FAILURES: u64 = u64::MAX;
+use crate::time::Timestamp;
 
 /// How many are too many.
 #[derive(Clone, Copy)]
@@ -39,19 +37,14 @@ pub(super) enum Limit {
 #[derive(Clone)]
 pub struct OfLast {
     limit: Limit,
-    /// Counts calls at least this slow, in nanoseconds; [`FAILURES`]: counts failures.
-    slower_than: u64,
+    judged: Judged,
     min_calls: Option<u32>,
     window: CountWindow,
 }
 
-/// When `min_calls` is left out for a rate: five calls, or the window where that is shorter.
-pub(super) const MIN_CALLS: u32 = 5;
-
 impl OfLast {
-    pub(super) fn new(limit: Limit, slower_than: Option<Duration>, calls: u32) -> Self {
-        let slower_than = slower_than.map_or(FAILURES, nanos);
-        Self { limit, slower_than, min_calls: None, window: CountWindow::new(calls) }
+    pub(super) fn new(limit: Limit, judged: Judged, calls: u32) -> Self {
+        Self { limit, judged, min_calls: None, window: CountWindow::new(calls) }
     }
 
     /// Waits for this many calls before it judges: at least 1, at most the window. Default: the smaller of 5 and the
@@ -79,42 +72,11 @@ impl OfLast {
             Limit::Rate(_) => MIN_CALLS.min(self.window.size()),
         })
     }
-
-    fn is_bad(&self, call: &Call) -> bool {
-        match self.slow_after() {
-            Some(limit) => call.slower_than(limit),
-            None => call.failed(),
-        }
-    }
-}
-
-/// Checks a rate: above 0, at most 1.
-pub(super) fn check_rate(slow: bool, rate: f64) -> Result<(), ConfigError> {
-    if rate > 0.0 && rate <= 1.0 {
-        return Ok(());
-    }
-    let field = if slow { "slow_call_rate" } else { "failure_rate" };
-    Err(ConfigError::new(field, &rate, "a number above 0 and at most 1"))
-}
-
-/// Checks how slow slow is.
-pub(super) fn check_slow(limit: Option<Duration>) -> Result<(), ConfigError> {
-    match limit {
-        Some(Duration::ZERO) => Err(ConfigError::new("slower_than", &"0s", "more than zero")),
-        _ => Ok(()),
-    }
-}
-
-/// Tells whether `bad` of `calls` reaches the rate.
-pub(super) fn reaches(rate: f64, bad: u64, calls: u64) -> bool {
-    let tally = Tally::failures(bad).of(calls);
-    tally.rate().is_some_and(|share| share >= rate)
 }
 
 impl Detector for OfLast {
     fn record(&mut self, call: &Call) {
-        let bad = self.is_bad(call);
-        self.window.push(bad);
+        self.window.push(self.judged.is_bad(call));
     }
 
     fn record_successes(&mut self, count: u64, _at: Timestamp) {
@@ -126,7 +88,7 @@ impl Detector for OfLast {
         calls >= self.least()
             && match self.limit {
                 Limit::Count(n) => bad >= n,
-                Limit::Rate(rate) => reaches(rate, bad.into(), calls.into()),
+                Limit::Rate(rate) => self.judged.reaches(rate, bad.into(), calls.into()),
             }
     }
 
@@ -135,8 +97,7 @@ impl Detector for OfLast {
     }
 
     fn tally(&self, _now: Timestamp) -> Tally {
-        let (bad, calls) = (self.window.bad().into(), self.window.len().into());
-        if self.slow_after().is_some() { Tally::slow_calls(bad).of(calls) } else { Tally::failures(bad).of(calls) }
+        self.judged.tally(self.window.bad().into(), self.window.len().into())
     }
 
     fn save(&self) -> Vec<u8> {
@@ -170,7 +131,7 @@ impl Detector for OfLast {
     }
 
     fn slow_after(&self) -> Option<Duration> {
-        (self.slower_than != FAILURES).then(|| Duration::from_nanos(self.slower_than))
+        self.judged.slow_after()
     }
 
     fn time_tolerance(&self) -> Duration {
@@ -188,13 +149,13 @@ impl Detector for OfLast {
                 return Err(ConfigError::new("failures", &n, allowed));
             }
             Limit::Count(_) => {}
-            Limit::Rate(rate) => check_rate(self.slow_after().is_some(), rate)?,
+            Limit::Rate(rate) => self.judged.check_rate(rate)?,
         }
         if self.least() == 0 || self.least() > self.window.size() {
             let allowed = format!("1 to the window ({})", self.window.size());
             return Err(ConfigError::new("min_calls", &self.least(), allowed));
         }
-        check_slow(self.slow_after())
+        self.judged.check()
     }
 
     fn recent(&self) -> Vec<bool> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::judged::Judged;
 use super::of_last::Limit;
 use super::{FailureTimes, OfLast, Within};
 
@@ -106,7 +107,7 @@ impl Failures {
     /// ```
     #[must_use]
     pub fn of_last(self, calls: u32) -> OfLast {
-        OfLast::new(Limit::Count(self.n), None, calls)
+        OfLast::new(Limit::Count(self.n), Judged::failures(), calls)
     }
 }
 
@@ -144,7 +145,7 @@ impl FailureRate {
     /// ```
     #[must_use]
     pub fn of_last(self, calls: u32) -> OfLast {
-        OfLast::new(Limit::Rate(self.rate), None, calls)
+        OfLast::new(Limit::Rate(self.rate), Judged::failures(), calls)
     }
 
     /// Judges the calls of the last `window` of time, kept in slots: a call may fall out up to a sixteenth of the window
@@ -162,7 +163,7 @@ impl FailureRate {
     /// ```
     #[must_use]
     pub fn within(self, window: Duration) -> Within {
-        Within::new(self.rate, None, window)
+        Within::new(self.rate, Judged::failures(), window)
     }
 }
 
@@ -223,12 +224,12 @@ impl SlowCallRateOver {
     /// Judges the last `calls` calls; see [`FailureRate::of_last`].
     #[must_use]
     pub fn of_last(self, calls: u32) -> OfLast {
-        OfLast::new(Limit::Rate(self.rate), Some(self.limit), calls)
+        OfLast::new(Limit::Rate(self.rate), Judged::slower_than(self.limit), calls)
     }
 
     /// Judges the calls of the last `window` of time; see [`FailureRate::within`].
     #[must_use]
     pub fn within(self, window: Duration) -> Within {
-        Within::new(self.rate, Some(self.limit), window)
+        Within::new(self.rate, Judged::slower_than(self.limit), window)
     }
 }

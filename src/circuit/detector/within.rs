@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::bytes::{Kind, Reader, Writer};
-use super::of_last::{MIN_CALLS, check_rate, check_slow, reaches};
+use super::judged::{Judged, MIN_CALLS};
 use super::{Detector, LoadError, Tally};
 use crate::circuit::window::{TimeWindow, tick_shift};
 use crate::circuit::{Call, Horizon};
@@ -32,14 +32,14 @@ use crate::time::Timestamp;
 #[derive(Clone)]
 pub struct Within {
     rate: f64,
-    slower_than: Option<Duration>,
+    judged: Judged,
     min_calls: u32,
     window: TimeWindow,
 }
 
 impl Within {
-    pub(super) fn new(rate: f64, slower_than: Option<Duration>, window: Duration) -> Self {
-        Self { rate, slower_than, min_calls: MIN_CALLS, window: TimeWindow::new(window) }
+    pub(super) fn new(rate: f64, judged: Judged, window: Duration) -> Self {
+        Self { rate, judged, min_calls: MIN_CALLS, window: TimeWindow::new(window) }
     }
 
     /// Waits for this many calls within the window before it judges: at least 1. Default: 5.
@@ -60,18 +60,11 @@ impl Within {
         self.min_calls = calls;
         self
     }
-
-    fn is_bad(&self, call: &Call) -> bool {
-        match self.slower_than {
-            Some(limit) => call.slower_than(limit),
-            None => call.failed(),
-        }
-    }
 }
 
 impl Detector for Within {
     fn record(&mut self, call: &Call) {
-        let bad = self.is_bad(call);
+        let bad = self.judged.is_bad(call);
         self.window.add(1, u64::from(bad), call.ended());
     }
 
@@ -81,7 +74,7 @@ impl Detector for Within {
 
     fn verdict(&self, now: Timestamp) -> bool {
         let (calls, bad) = self.window.tally(now);
-        calls >= u64::from(self.min_calls) && reaches(self.rate, bad, calls)
+        calls >= u64::from(self.min_calls) && self.judged.reaches(self.rate, bad, calls)
     }
 
     fn reset(&mut self) {
@@ -90,7 +83,7 @@ impl Detector for Within {
 
     fn tally(&self, now: Timestamp) -> Tally {
         let (calls, bad) = self.window.tally(now);
-        if self.slower_than.is_some() { Tally::slow_calls(bad).of(calls) } else { Tally::failures(bad).of(calls) }
+        self.judged.tally(bad, calls)
     }
 
     fn save(&self) -> Vec<u8> {
@@ -129,12 +122,12 @@ impl Detector for Within {
     }
 
     fn slow_after(&self) -> Option<Duration> {
-        self.slower_than
+        self.judged.slow_after()
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        check_rate(self.slower_than.is_some(), self.rate)?;
-        check_slow(self.slower_than)?;
+        self.judged.check_rate(self.rate)?;
+        self.judged.check()?;
         if self.window.length().is_zero() {
             return Err(ConfigError::new("within", &"0s", "more than zero"));
         }
@@ -151,7 +144,7 @@ impl Detector for Within {
 
 impl fmt::Debug for Within {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.slower_than {
+        match self.slow_after() {
             None => write!(f, "failure_rate({})", self.rate)?,
             Some(d) => write!(f, "slow_call_rate({}).slower_than({d:?})", self.rate)?,
         }
