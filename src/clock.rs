@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use crate::backoff::mix;
 use crate::time::{Timestamp, nanos};
 
 /// A source of time for a breaker. Default: [`SystemClock`]; for tests: [`ManualClock`].
@@ -225,6 +226,26 @@ pub(crate) fn seed() -> u64 {
     use std::sync::OnceLock;
     static SEED: OnceLock<u64> = OnceLock::new();
     *SEED.get_or_init(|| RandomState::new().hash_one(nanos(Duration::MAX)))
+}
+
+/// A seed that is new each time.
+pub(crate) fn fresh_seed() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    mix(seed().wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// The time of Tokio's timers, for what is to end with one.
+#[expect(clippy::disallowed_methods, reason = "this is the clock")]
+pub(crate) fn timer_now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
+/// Puts the thread to sleep.
+#[expect(clippy::disallowed_methods, reason = "synchronous callers ask for it")]
+pub(crate) fn sleep_blocking(wait: Duration) {
+    if !wait.is_zero() {
+        std::thread::sleep(wait);
+    }
 }
 
 #[cfg(test)]

@@ -57,7 +57,8 @@
 //! figures beside other crates and for the command that measures them.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod backoff;
+mod attempts;
+pub mod backoff;
 mod breaker;
 mod circuit;
 pub mod classify;
@@ -71,6 +72,11 @@ mod sync;
 mod text;
 mod time;
 
+pub use attempts::{
+    Budget, RetryConfig, RetryConfigBuilder, RetryCounts, RetryEvent, RetryEventKind, RetryStats, StopReason,
+    TimeLimit, TimedOut, WhenRejected,
+};
+pub use backoff::{Backoff, Jitter};
 pub use breaker::{
     CallError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, Classified, Event, EventKind, Events,
     NameTaken, Overridden, Permit, Recent, Registry, Rejected, Snapshot, Wrapped, rejection,
@@ -87,6 +93,8 @@ pub use error::{BoxError, ConfigError};
 pub use http::key;
 pub use middleware::circuit_breaker;
 pub use middleware::circuit_breaker::{CircuitBreakerLayer, CircuitBreakerService};
+pub use middleware::retry;
+pub use middleware::retry::{RetryLayer, RetryService};
 pub use time::Timestamp;
 
 /// The README's code, compiled and run like every other example.

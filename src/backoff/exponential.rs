@@ -1,19 +1,67 @@
 //! The exponential curve.
 
+use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::jitter::Jitter;
 use crate::error::ConfigError;
 
-/// `min * factor^n`, never above `max`.
+/// Starts at the lower end and grows by a factor with each attempt, up to the upper end. Factor 2 and full jitter unless
+/// you say otherwise.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::backoff::{self, Backoff, Jitter};
+///
+/// let s = Duration::from_secs;
+/// let curve = backoff::exponential(s(1)..=s(30)).factor(3.0).jitter(Jitter::None);
+/// assert_eq!(curve.delays(0).take(5).collect::<Vec<_>>(), [s(1), s(3), s(9), s(27), s(30)]);
+/// assert_eq!(curve.delays(0).nth(10_000), Some(s(30)), "it never overflows");
+/// ```
+#[must_use]
+pub const fn exponential(range: RangeInclusive<Duration>) -> Exponential {
+    Exponential { min: *range.start(), max: *range.end(), factor: 2.0, jitter: Jitter::Full }
+}
+
+/// The curve of [`exponential`].
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::backoff::{self, Backoff, Exponential};
+///
+/// const CURVE: Exponential = backoff::exponential(Duration::from_millis(50)..=Duration::from_secs(2));
+/// assert!(CURVE.delays(7).take(100).all(|delay| delay <= Duration::from_secs(2)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Exponential {
-    pub(crate) min: Duration,
-    pub(crate) max: Duration,
-    pub(crate) factor: f64,
+pub struct Exponential {
+    min: Duration,
+    max: Duration,
+    factor: f64,
+    jitter: Jitter,
 }
 
 impl Exponential {
-    pub(crate) fn check(&self, field: &'static str) -> Result<(), ConfigError> {
+    /// Sets the factor from one delay to the next. Default: 2. At least 1.
+    #[must_use]
+    pub const fn factor(mut self, factor: f64) -> Self {
+        self.factor = factor;
+        self
+    }
+
+    /// Sets the jitter. Default: full.
+    #[must_use]
+    pub const fn jitter(mut self, jitter: Jitter) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
+    pub(crate) const fn min(&self) -> Duration {
+        self.min
+    }
+
+    /// `field` is what the user calls the curve.
+    pub(crate) fn check(&self, field: &'static str, jitter: &'static str) -> Result<(), ConfigError> {
         if self.min > self.max {
             let given = format!("{:?}..={:?}", self.min, self.max);
             return Err(ConfigError::new(field, &given, "a range whose lower end is not above its upper end"));
@@ -21,14 +69,34 @@ impl Exponential {
         if !(self.factor.is_finite() && self.factor >= 1.0) {
             return Err(ConfigError::new("factor", &self.factor, "a number of at least 1"));
         }
-        Ok(())
+        self.jitter.check(jitter)
     }
 
-    /// The delay after `n` earlier ones. Finite for every `n`: past the range of `f64` it is the cap.
-    pub(crate) fn delay(&self, n: u32) -> Duration {
+    /// The delay after `n` earlier ones, without jitter. Finite for every `n`: past the range of `f64` it is the cap.
+    fn base(&self, n: u32) -> Duration {
         let n = i32::try_from(n).unwrap_or(i32::MAX);
         let grown = self.min.as_secs_f64() * self.factor.powi(n);
         Duration::try_from_secs_f64(grown).map_or(self.max, |d| d.min(self.max))
+    }
+
+    /// The delay after `n` earlier ones.
+    pub(crate) fn delay(&self, n: u32, draw: f64) -> Duration {
+        let delay = self.jitter.spread(self.base(n), draw);
+        match self.jitter {
+            Jitter::Proportional(_) => delay.max(self.min).min(self.max),
+            // These never lengthen a delay, and are meant to go below the lower end.
+            Jitter::None | Jitter::Full | Jitter::Equal => delay,
+        }
+    }
+}
+
+impl fmt::Display for Exponential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "exponential {:?}..={:?}", self.min, self.max)?;
+        if self.factor.to_bits() != 2.0_f64.to_bits() {
+            write!(f, " x{}", self.factor)?;
+        }
+        self.jitter.describe(f)
     }
 }
 
@@ -40,25 +108,40 @@ mod tests {
 
     #[test]
     fn grows_by_the_factor_up_to_the_cap_and_stays_finite() {
-        let curve = Exponential { min: S, max: 10 * S, factor: 2.0 };
-        let delays: Vec<_> = (0..5).map(|n| curve.delay(n)).collect();
+        let curve = exponential(S..=10 * S).jitter(Jitter::None);
+        let delays: Vec<_> = (0..5).map(|n| curve.delay(n, 0.5)).collect();
         assert_eq!(delays, [S, 2 * S, 4 * S, 8 * S, 10 * S]);
-        assert_eq!(curve.delay(10_000), 10 * S);
-        assert_eq!(curve.delay(u32::MAX), 10 * S);
+        assert_eq!(curve.delay(10_000, 0.5), 10 * S);
+        assert_eq!(curve.delay(u32::MAX, 0.5), 10 * S);
     }
 
     #[test]
     fn nothing_grows_from_zero() {
-        let curve = Exponential { min: Duration::ZERO, max: S, factor: 2.0 };
-        assert_eq!(curve.delay(3), Duration::ZERO);
-        assert_eq!(curve.delay(u32::MAX), S, "0 * infinity is not a number: the cap is the safe reading");
+        let curve = exponential(Duration::ZERO..=S).jitter(Jitter::None);
+        assert_eq!(curve.delay(3, 0.5), Duration::ZERO);
+        assert_eq!(curve.delay(u32::MAX, 0.5), S, "0 * infinity is not a number: the cap is the safe reading");
+    }
+
+    #[test]
+    fn no_jitter_goes_beyond_the_cap_and_proportional_jitter_stays_within_both_ends() {
+        for jitter in [Jitter::None, Jitter::Full, Jitter::Equal, Jitter::Proportional(1.0)] {
+            let curve = exponential(S..=10 * S).jitter(jitter);
+            for (n, draw) in (0..40).flat_map(|n| [0.0, 0.3, 0.7, 1.0].map(|draw| (n, draw))) {
+                let delay = curve.delay(n, draw);
+                assert!(delay <= 10 * S, "{jitter:?} {n} {draw}: {delay:?}");
+                assert!(delay >= S || !matches!(jitter, Jitter::Proportional(_)), "{n} {draw}: {delay:?}");
+            }
+        }
     }
 
     #[test]
     fn impossible_curves_are_refused() {
-        assert!(Exponential { min: 2 * S, max: S, factor: 2.0 }.check("x").is_err());
+        let check = |curve: Exponential| curve.check("x", "x.jitter");
+        assert!(check(exponential(2 * S..=S)).is_err());
         for factor in [0.5, f64::NAN, f64::INFINITY, -1.0] {
-            assert!(Exponential { min: S, max: S, factor }.check("x").is_err(), "{factor}");
+            assert!(check(exponential(S..=S).factor(factor)).is_err(), "{factor}");
         }
+        assert!(check(exponential(S..=S).jitter(Jitter::Proportional(2.0))).is_err());
+        assert!(check(exponential(Duration::ZERO..=Duration::ZERO)).is_ok(), "no delay is legal");
     }
 }

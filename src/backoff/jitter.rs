@@ -1,23 +1,88 @@
 //! Random spreading of delays.
 
+use std::fmt;
 use std::time::Duration;
 
-/// Moves `delay` by up to `fraction` of itself either way; `draw` is a random number from 0 to 1.
-pub(crate) fn spread(delay: Duration, fraction: f64, draw: f64) -> Duration {
-    let moved = delay.as_secs_f64() * (1.0 + fraction * (2.0 * draw - 1.0));
-    Duration::try_from_secs_f64(moved).unwrap_or(delay)
+use crate::error::ConfigError;
+
+/// How far chance moves a delay, so that callers which failed together do not come back together.
+///
+/// | jitter | a delay `d` becomes a random one of |
+/// |---|---|
+/// | `None` | `d` |
+/// | `Full` | 0 to `d` |
+/// | `Equal` | `d / 2` to `d` |
+/// | `Proportional(0.1)` | `0.9 d` to `1.1 d`, within the curve's ends |
+///
+/// Full jitter needs the fewest calls in all to get everybody through (Brooker: Exponential Backoff And Jitter, AWS
+/// Architecture Blog, 2015). No jitter takes a delay beyond the upper end of its curve.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::backoff::{self, Backoff, Jitter};
+///
+/// let s = Duration::from_secs;
+/// let curve = backoff::exponential(s(8)..=s(8)).jitter(Jitter::Equal);
+/// for request in 0..100 {
+///     let delay = curve.delays(request).next().unwrap();
+///     assert!((s(4)..=s(8)).contains(&delay));
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub enum Jitter {
+    /// Delays are exact.
+    None,
+    /// Anything from zero to the delay: the default.
+    #[default]
+    Full,
+    /// Half of the delay is certain, half is chance.
+    Equal,
+    /// Up to this fraction of the delay either way; 0.1 is ten percent.
+    Proportional(f64),
 }
 
-/// A random number from 0 up to, not including, 1, from two numbers that together are new each time.
-///
-/// The mixing is that of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
-pub(crate) fn draw(seed: u64, nonce: u64) -> f64 {
-    let mut z = (seed ^ nonce).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^= z >> 31;
-    // 32 bits are exact in an f64.
-    f64::from(u32::try_from(z >> 32).unwrap_or(0)) / f64::from(u32::MAX).next_up()
+impl Jitter {
+    /// Up to `fraction` of the delay either way.
+    ///
+    /// ```
+    /// use fusebox::backoff::Jitter;
+    ///
+    /// assert_eq!(Jitter::proportional(0.1), Jitter::Proportional(0.1));
+    /// ```
+    #[must_use]
+    pub const fn proportional(fraction: f64) -> Self {
+        Self::Proportional(fraction)
+    }
+
+    pub(super) fn check(self, field: &'static str) -> Result<(), ConfigError> {
+        match self {
+            Self::Proportional(fraction) if !(0.0..=1.0).contains(&fraction) => {
+                Err(ConfigError::new(field, &fraction, "a number from 0 to 1"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn describe(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => Ok(()),
+            Self::Full => f.write_str(", full jitter"),
+            Self::Equal => f.write_str(", equal jitter"),
+            Self::Proportional(fraction) => write!(f, ", jitter {fraction}"),
+        }
+    }
+
+    /// The delay, moved by `draw`, a random number from 0 to 1. Only proportional jitter can lengthen it.
+    pub(super) fn spread(self, delay: Duration, draw: f64) -> Duration {
+        let scale = match self {
+            Self::None => return delay,
+            Self::Full => draw,
+            Self::Equal => f64::midpoint(1.0, draw),
+            Self::Proportional(fraction) => 1.0 + fraction * (2.0 * draw - 1.0),
+        };
+        Duration::try_from_secs_f64(delay.as_secs_f64() * scale).unwrap_or(delay)
+    }
 }
 
 #[cfg(test)]
@@ -25,19 +90,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn draws_lie_within_zero_and_one_and_differ() {
-        let draws: Vec<f64> = (0..1000).map(|n| draw(7, n)).collect();
-        assert!(draws.iter().all(|d| (0.0..1.0).contains(d)));
-        let mean = draws.iter().sum::<f64>() / 1000.0;
-        assert!((0.45..0.55).contains(&mean), "{mean}");
+    fn each_kind_keeps_within_its_bounds() {
+        let s = Duration::from_secs;
+        for (jitter, low, middle, high) in [
+            (Jitter::None, s(10), s(10), s(10)),
+            (Jitter::Full, s(0), s(5), s(10)),
+            (Jitter::Equal, s(5), Duration::from_millis(7_500), s(10)),
+            (Jitter::Proportional(0.1), s(9), s(10), s(11)),
+            (Jitter::Proportional(0.0), s(10), s(10), s(10)),
+        ] {
+            assert_eq!([0.0, 0.5, 1.0].map(|draw| jitter.spread(s(10), draw)), [low, middle, high], "{jitter:?}");
+        }
     }
 
     #[test]
-    fn stays_within_the_fraction() {
-        let d = Duration::from_secs(10);
-        assert_eq!(spread(d, 0.1, 0.0), Duration::from_secs(9));
-        assert_eq!(spread(d, 0.1, 0.5), d);
-        assert_eq!(spread(d, 0.1, 1.0), Duration::from_secs(11));
-        assert_eq!(spread(d, 0.0, 0.9), d);
+    fn the_longest_delay_can_be_spread() {
+        for jitter in [Jitter::None, Jitter::Full, Jitter::Equal, Jitter::Proportional(1.0)] {
+            assert!(jitter.spread(Duration::MAX, 1.0) <= Duration::MAX, "{jitter:?}");
+        }
+    }
+
+    #[test]
+    fn impossible_fractions_are_refused() {
+        for fraction in [-0.1, 1.1, f64::NAN] {
+            assert!(Jitter::Proportional(fraction).check("jitter").is_err(), "{fraction}");
+        }
+        assert!(Jitter::Proportional(1.0).check("jitter").is_ok());
     }
 }

@@ -7,8 +7,7 @@ use std::future::Future;
 use super::guarded::{Guarded, judge};
 use super::handle::CircuitBreaker;
 use super::rejected::Rejected;
-use crate::circuit::Outcome;
-use crate::classify::{Classify, Errors, errors};
+use crate::classify::{Borrowed, Classify, Errors, errors};
 
 impl CircuitBreaker {
     /// Calls `f` and awaits its future, if the circuit lets it.
@@ -256,8 +255,7 @@ impl<C> Classified<C> {
         E: 'static,
     {
         let permit = self.breaker.acquire().map_err(CallError::Rejected)?;
-        let rule = |result: &Result<T, E>| -> Outcome { self.classifier.classify(result) };
-        Guarded::new(f(), permit, rule).await.map_err(CallError::Inner)
+        Guarded::new(f(), permit, Borrowed(&self.classifier)).await.map_err(CallError::Inner)
     }
 
     /// See [`CircuitBreaker::call_blocking`].

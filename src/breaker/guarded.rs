@@ -1,6 +1,5 @@
 //! A call on its way: a future that holds a permit.
 
-use std::any::Any;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
@@ -9,10 +8,9 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::permit::Permit;
-use super::rejected::{Rejected, rejection};
+use super::rejected::rejection_in;
 use crate::circuit::Outcome;
 use crate::classify::Classify;
-use crate::error::BoxError;
 
 pin_project! {
     /// Runs a future and reports how it ended.
@@ -67,19 +65,11 @@ where
     E: 'static,
 {
     if let Err(error) = result
-        && is_rejection(error)
+        && rejection_in(error).is_some()
     {
         return Outcome::Ignored;
     }
     classify.classify(result)
-}
-
-fn is_rejection<E: 'static>(error: &E) -> bool {
-    let any: &dyn Any = error;
-    match any.downcast_ref::<BoxError>() {
-        Some(boxed) => rejection(&**boxed).is_some(),
-        None => any.is::<Rejected>(),
-    }
 }
 
 /// Reports a failure when code of others panics: whoever catches the panic may keep the future, and with it the

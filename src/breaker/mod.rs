@@ -40,4 +40,5 @@ pub use snapshot::{Recent, Snapshot};
 
 pub(crate) use admission::Refusal;
 pub(crate) use guarded::Guarded;
+pub(crate) use rejected::rejection_in;
 pub(crate) use waiter::Waiter;

@@ -1,5 +1,6 @@
 //! The answer to a call that may not go through.
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use super::core::Core;
 use crate::circuit::{Generation, RejectReason, State};
+use crate::error::BoxError;
 use crate::text::OneLine;
 use crate::time::Timestamp;
 
@@ -133,4 +135,14 @@ impl Error for Rejected {}
 #[must_use]
 pub fn rejection<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Rejected> {
     std::iter::successors(Some(error), |&e| e.source()).find_map(|e| e.downcast_ref())
+}
+
+/// Finds a breaker's rejection in an error that is one, or is a box with one in its chain of sources.
+#[inline]
+pub(crate) fn rejection_in<E: 'static>(error: &E) -> Option<&Rejected> {
+    let any: &dyn Any = error;
+    match any.downcast_ref::<BoxError>() {
+        Some(boxed) => rejection(&**boxed),
+        None => any.downcast_ref(),
+    }
 }

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backoff::{Exponential, spread};
+use crate::backoff::{Exponential, Jitter, exponential};
 use crate::error::ConfigError;
 
 /// How long an open circuit rejects before it lets a probe through.
@@ -31,7 +31,7 @@ pub struct Cooldown {
 #[derive(Clone)]
 enum Curve {
     Fixed(Duration),
-    Exponential { delays: Exponential, jitter: f64 },
+    Exponential(Exponential),
     With(Arc<dyn Fn(&CooldownContext) -> Duration + Send + Sync>),
 }
 
@@ -121,11 +121,8 @@ impl Cooldown {
     /// ```
     #[must_use]
     pub const fn exponential(range: RangeInclusive<Duration>) -> Self {
-        let (min, max) = (*range.start(), *range.end());
-        Self {
-            curve: Curve::Exponential { delays: Exponential { min, max, factor: 2.0 }, jitter: 0.1 },
-            healthy_after: max,
-        }
+        let healthy_after = *range.end();
+        Self { curve: Curve::Exponential(exponential(range).jitter(Jitter::Proportional(0.1))), healthy_after }
     }
 
     /// Asks a function each time the circuit opens.
@@ -149,8 +146,8 @@ impl Cooldown {
     /// ```
     #[must_use]
     pub const fn factor(mut self, factor: f64) -> Self {
-        if let Curve::Exponential { delays, .. } = &mut self.curve {
-            delays.factor = factor;
+        if let Curve::Exponential(delays) = &mut self.curve {
+            *delays = delays.factor(factor);
         }
         self
     }
@@ -174,8 +171,8 @@ impl Cooldown {
     /// ```
     #[must_use]
     pub const fn jitter(mut self, fraction: f64) -> Self {
-        if let Curve::Exponential { jitter, .. } = &mut self.curve {
-            *jitter = fraction;
+        if let Curve::Exponential(delays) = &mut self.curve {
+            *delays = delays.jitter(Jitter::Proportional(fraction));
         }
         self
     }
@@ -217,29 +214,23 @@ impl Cooldown {
             // Over at once by any clock.
             Curve::Fixed(Duration::ZERO) => Duration::MAX,
             Curve::Fixed(d) => *d / 64,
-            Curve::Exponential { delays, .. } => delays.min / 64,
+            Curve::Exponential(delays) => delays.min() / 64,
             Curve::With(_) => Duration::ZERO,
         }
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let Curve::Exponential { delays, jitter } = &self.curve else {
-            return Ok(());
-        };
-        delays.check("cooldown")?;
-        if !(0.0..=1.0).contains(jitter) {
-            return Err(ConfigError::new("cooldown.jitter", jitter, "a number from 0 to 1"));
+        match &self.curve {
+            Curve::Exponential(delays) => delays.check("cooldown", "cooldown.jitter"),
+            Curve::Fixed(_) | Curve::With(_) => Ok(()),
         }
-        Ok(())
     }
 
     /// The cooldown after `reopenings` earlier ones.
     pub(super) fn delay(&self, reopenings: u32, retry_after: Option<Duration>, draw: f64) -> Duration {
         match &self.curve {
             Curve::Fixed(d) => *d,
-            Curve::Exponential { delays, jitter } => {
-                spread(delays.delay(reopenings), *jitter, draw).clamp(delays.min, delays.max)
-            }
+            Curve::Exponential(delays) => delays.delay(reopenings, draw),
             Curve::With(f) => {
                 let context = CooldownContext { reopenings, retry_after, draw };
                 std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| f(&context)))
@@ -267,9 +258,7 @@ impl PartialEq for Cooldown {
     fn eq(&self, other: &Self) -> bool {
         let curve = match (&self.curve, &other.curve) {
             (Curve::Fixed(a), Curve::Fixed(b)) => a == b,
-            (Curve::Exponential { delays: a, jitter: i }, Curve::Exponential { delays: b, jitter: j }) => {
-                a == b && i.to_bits() == j.to_bits()
-            }
+            (Curve::Exponential(a), Curve::Exponential(b)) => a == b,
             (Curve::With(a), Curve::With(b)) => Arc::ptr_eq(a, b),
             _ => false,
         };
@@ -281,9 +270,7 @@ impl fmt::Debug for Cooldown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.curve {
             Curve::Fixed(d) => write!(f, "{d:?}"),
-            Curve::Exponential { delays, jitter } => {
-                write!(f, "exponential({:?}..={:?}, x{}, jitter {jitter})", delays.min, delays.max, delays.factor)
-            }
+            Curve::Exponential(delays) => write!(f, "{delays}"),
             Curve::With(_) => f.write_str("with(..)"),
         }
     }

@@ -38,6 +38,39 @@ pub trait Classify<T, E> {
 
     /// Returns the outcome.
     fn classify(&self, result: &Result<T, E>) -> Outcome;
+
+    /// Tells whether another attempt could mend a failure. Asked by retries, for failures only. Default: yes.
+    ///
+    /// ```
+    /// use fusebox::{AtHead, Classify, Outcome, RetryConfig, RetryLayer};
+    ///
+    /// #[derive(Debug, PartialEq)]
+    /// enum Error { Busy, ReadOnly }
+    ///
+    /// struct Database;
+    ///
+    /// impl<T> Classify<T, Error> for Database {
+    ///     type Scope = AtHead;
+    ///
+    ///     fn classify(&self, result: &Result<T, Error>) -> Outcome {
+    ///         if result.is_ok() { Outcome::Success } else { Outcome::Failure }
+    ///     }
+    ///     fn is_retryable(&self, result: &Result<T, Error>) -> bool {
+    ///         result.as_ref().err() == Some(&Error::Busy)
+    ///     }
+    /// }
+    /// let mut attempts = 0;
+    /// let write = || -> Result<(), Error> {
+    ///     attempts += 1;
+    ///     Err(Error::ReadOnly)
+    /// };
+    /// RetryLayer::new(RetryConfig::default()).classify(Database).call_blocking(write).unwrap_err();
+    /// assert_eq!(attempts, 1);
+    /// ```
+    fn is_retryable(&self, result: &Result<T, E>) -> bool {
+        let _ = result;
+        true
+    }
 }
 
 /// When an outcome is known.
@@ -108,5 +141,29 @@ where
 
     fn classify(&self, result: &Result<T, E>) -> Outcome {
         (**self).classify(result)
+    }
+
+    fn is_retryable(&self, result: &Result<T, E>) -> bool {
+        (**self).is_retryable(result)
+    }
+}
+
+/// A classifier that is borrowed. (`&C` itself cannot be one: a reference to a closure is a closure already.)
+#[derive(Debug)]
+pub(crate) struct Borrowed<'a, C>(pub(crate) &'a C);
+
+impl<C, T, E> Classify<T, E> for Borrowed<'_, C>
+where
+    C: Classify<T, E>,
+{
+    type Scope = C::Scope;
+
+    #[inline]
+    fn classify(&self, result: &Result<T, E>) -> Outcome {
+        self.0.classify(result)
+    }
+
+    fn is_retryable(&self, result: &Result<T, E>) -> bool {
+        self.0.is_retryable(result)
     }
 }

@@ -109,6 +109,12 @@ impl<T: StatusOf, E> Classify<T, E> for Http {
         }
         retry_after_of(response.headers()).map_or(Outcome::Failure, Outcome::FailureAfter)
     }
+
+    /// Not where the server cannot do what is asked, and never will: 501, 505.
+    fn is_retryable(&self, result: &Result<T, E>) -> bool {
+        const NEVER: [StatusCode; 2] = [StatusCode::NOT_IMPLEMENTED, StatusCode::HTTP_VERSION_NOT_SUPPORTED];
+        !matches!(result, Ok(response) if NEVER.contains(&response.status()))
+    }
 }
 
 fn retry_after_of(headers: &HeaderMap) -> Option<Duration> {

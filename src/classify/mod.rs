@@ -23,6 +23,7 @@ mod http;
 #[cfg(feature = "http")]
 pub(crate) mod retry_after;
 
+pub(crate) use contract::Borrowed;
 pub use contract::{AtHead, Classify, Scope};
 pub use errors::{AllErrors, Errors, Except, ExceptSource, errors};
 #[cfg(feature = "http")]

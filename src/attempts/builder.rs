@@ -1,0 +1,331 @@
+//! Building a configuration.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use super::budget::Budget;
+use super::config::RetryConfig;
+use super::event::RetryEvent;
+use super::policy::{Listener, Policy, Seed, Shared, WhenRejected};
+use super::stats::RetryStats;
+use super::timeouts::{Timed, Untimed};
+use crate::backoff::{Backoff, BuiltIn, Curve, exponential};
+use crate::error::ConfigError;
+
+/// Builds a [`RetryConfig`]; see there for the defaults.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::{RetryConfig, backoff};
+///
+/// let config = RetryConfig::builder().max_retries(5).backoff(backoff::fixed(Duration::from_secs(2))).build()?;
+/// assert_eq!(config.to_string(), "5 retries, fixed 2s");
+/// # Ok::<(), fusebox::ConfigError>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "call `.build()`"]
+pub struct RetryConfigBuilder<T = Untimed> {
+    policy: Policy,
+    shared: Shared,
+    backoff_check: Result<(), ConfigError>,
+    timeouts: T,
+}
+
+const CURVE: Curve = Curve::Exponential(exponential(Duration::from_millis(100)..=Duration::from_secs(10)));
+
+impl RetryConfig {
+    /// Starts a configuration of your own.
+    pub fn builder() -> RetryConfigBuilder {
+        let policy = Self::default().policy;
+        RetryConfigBuilder { policy, shared: Shared::default(), backoff_check: Ok(()), timeouts: Untimed }
+    }
+}
+
+impl Default for RetryConfig {
+    fn default() -> Self {
+        let policy = Policy {
+            max_retries: 3,
+            when_rejected: WhenRejected::default(),
+            retry_after_cap: Duration::from_secs(300),
+            curve: CURVE,
+            shared: None,
+        };
+        Self { policy, timeouts: Untimed }
+    }
+}
+
+/// Either builder, as one that can have limits of time.
+#[doc(hidden)]
+pub trait MaybeTimed {
+    fn timed(self) -> Timed;
+}
+
+impl MaybeTimed for Untimed {
+    fn timed(self) -> Timed {
+        Timed::default()
+    }
+}
+
+impl MaybeTimed for Timed {
+    fn timed(self) -> Timed {
+        self
+    }
+}
+
+impl<T: MaybeTimed> RetryConfigBuilder<T> {
+    fn timed(self) -> RetryConfigBuilder<Timed> {
+        let Self { policy, shared, backoff_check, timeouts } = self;
+        RetryConfigBuilder { policy, shared, backoff_check, timeouts: timeouts.timed() }
+    }
+
+    /// Sets the time for the whole call: all attempts and the waits between them. Default: none.
+    ///
+    /// There is no wait that would end after it; then the last error is returned at once. An attempt on its way at that
+    /// time is given up, and the call ends in [`TimedOut`](crate::TimedOut).
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use fusebox::{RetryConfig, RetryLayer, backoff};
+    ///
+    /// let config = RetryConfig::builder()
+    ///     .backoff(backoff::fixed(Duration::from_secs(60)))
+    ///     .deadline(Duration::from_secs(30))
+    ///     .build()?;
+    /// let start = Instant::now();
+    /// let error = RetryLayer::new(config).call_blocking(|| "4z".parse::<u32>()).unwrap_err();
+    /// assert!(error.is::<std::num::ParseIntError>() && start.elapsed() < Duration::from_secs(30));
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    pub fn deadline(self, deadline: Duration) -> RetryConfigBuilder<Timed> {
+        let mut timed = self.timed();
+        timed.timeouts.deadline = Some(deadline);
+        timed
+    }
+
+    /// Sets the time for each attempt. Default: none. An attempt that has no answer by then is given up and counts as a
+    /// failure that may be retried.
+    ///
+    /// A circuit breaker further in sees a call that was dropped: give it
+    /// [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after) a little below this, and a dependency that
+    /// hangs opens it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{RetryConfig, RetryLayer, TimedOut};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let config = RetryConfig::builder().max_retries(0).attempt_timeout(Duration::from_millis(5)).build()?;
+    /// let error = RetryLayer::new(config).call(std::future::pending::<Result<(), std::io::Error>>).await.unwrap_err();
+    /// assert!(error.is::<TimedOut>());
+    /// # Ok::<(), fusebox::ConfigError>(()) }).unwrap();
+    /// ```
+    pub fn attempt_timeout(self, timeout: Duration) -> RetryConfigBuilder<Timed> {
+        let mut timed = self.timed();
+        timed.timeouts.attempt = Some(timeout);
+        timed
+    }
+
+    /// Checks everything.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that cannot work: its name, the value that was given, and what is allowed.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{RetryConfig, backoff};
+    ///
+    /// let s = Duration::from_secs;
+    /// let error = RetryConfig::builder().backoff(backoff::exponential(s(10)..=s(1))).build().unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "`backoff` is 10s..=1s, allowed is a range whose lower end is not above its upper end",
+    /// );
+    /// ```
+    pub fn build(self) -> Result<RetryConfig<T>, ConfigError>
+    where
+        T: Copy,
+    {
+        self.backoff_check?;
+        let Timed { deadline, attempt } = self.timeouts.timed();
+        for (field, limit) in [("deadline", deadline), ("attempt_timeout", attempt)] {
+            if limit.is_some_and(|limit| limit.is_zero()) {
+                return Err(ConfigError::new(field, &"0ns", "any time above zero"));
+            }
+        }
+        if let Some(budget) = &self.shared.budget {
+            budget.check()?;
+        }
+        let mut policy = self.policy;
+        policy.shared = self.shared.is_needed().then(|| Arc::new(self.shared));
+        Ok(RetryConfig { policy, timeouts: self.timeouts })
+    }
+}
+
+impl<T> RetryConfigBuilder<T> {
+    /// Sets how many attempts may follow the first. Default: 3. Zero is legal: no retries.
+    pub const fn max_retries(mut self, retries: u32) -> Self {
+        self.policy.max_retries = retries;
+        self
+    }
+
+    /// Sets the waits between attempts: see [`backoff`](crate::backoff), or anything to iterate over. A wait of zero needs
+    /// no timer.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{RetryConfig, RetryLayer};
+    ///
+    /// let twice = RetryLayer::new(RetryConfig::builder().backoff([Duration::ZERO, Duration::from_millis(1)]).build()?);
+    /// let mut attempts = 0;
+    /// let result = twice.call_blocking(|| {
+    ///     attempts += 1;
+    ///     Err::<(), _>("down")
+    /// });
+    /// assert_eq!((result, attempts), (Err("down"), 3));
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    pub fn backoff(mut self, backoff: impl Backoff) -> Self {
+        self.backoff_check = backoff.check();
+        match backoff.curve() {
+            Some(BuiltIn(curve)) => {
+                self.policy.curve = curve;
+                self.shared.backoff = None;
+            }
+            None => self.shared.backoff = Some(Arc::new(backoff)),
+        }
+        self
+    }
+
+    /// Sets a cap on retries overall. Default: none.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{Budget, RetryConfig, RetryLayer, backoff};
+    ///
+    /// let none = Budget::ratio(0.0);
+    /// let config = RetryConfig::builder().backoff(backoff::fixed(Duration::ZERO)).budget(none).build()?;
+    /// let mut attempts = 0;
+    /// let result = RetryLayer::new(config).call_blocking(|| {
+    ///     attempts += 1;
+    ///     Err::<(), _>("down")
+    /// });
+    /// assert_eq!((result, attempts), (Err("down"), 1));
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.shared.budget = Some(budget);
+        self
+    }
+
+    /// Sets the longest wait that the dependency may ask for (`Retry-After`, `grpc-retry-pushback-ms`); a longer one is cut.
+    /// Default: 5 min.
+    ///
+    /// Where the dependency asks for a wait, that replaces the one of the backoff.
+    pub const fn retry_after_cap(mut self, cap: Duration) -> Self {
+        self.policy.retry_after_cap = cap;
+        self
+    }
+
+    /// Sets what to do when a circuit breaker further in rejects an attempt. Default: [`WhenRejected::Return`].
+    ///
+    /// A rejection is recognised where the error is a [`Rejected`](crate::Rejected), or a box with one in its chain of
+    /// sources. Where it becomes an error of your own type, say so in the classifier:
+    /// `classify::errors().exclude(|e: &MyError| matches!(e, MyError::Open))`.
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, RetryConfig, RetryLayer, WhenRejected, classify};
+    ///
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+    /// breaker.trip()?;
+    /// let retry = RetryLayer::new(RetryConfig::builder().when_rejected(WhenRejected::Return).build()?);
+    /// let rejected = retry.call_blocking(|| breaker.acquire().map(drop)).unwrap_err(); // at once
+    /// assert_eq!(&*rejected.name(), "payments");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn when_rejected(mut self, when_rejected: WhenRejected) -> Self {
+        self.policy.when_rejected = when_rejected;
+        self
+    }
+
+    /// Calls `f` before each retry, before the wait.
+    ///
+    /// Listeners run in order on the task that makes the call; a panic in one stops neither the call nor the others.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    /// use fusebox::{RetryConfig, RetryLayer, backoff};
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// let config = RetryConfig::builder()
+    ///     .backoff(backoff::fixed(Duration::ZERO))
+    ///     .on_retry(move |attempt| tell.send(attempt.attempt()).unwrap())
+    ///     .build()?;
+    /// RetryLayer::new(config).call_blocking(|| Err::<(), _>("down")).unwrap_err();
+    /// assert_eq!(told.try_iter().collect::<Vec<_>>(), [1, 2, 3]);
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    pub fn on_retry(mut self, f: impl Fn(&RetryEvent) + Send + Sync + 'static) -> Self {
+        self.shared.listeners.push(Listener::Retry(Arc::new(f)));
+        self
+    }
+
+    /// Calls `f` with every [`RetryEvent`]; runs like [`on_retry`](Self::on_retry).
+    pub fn on_event(mut self, f: impl Fn(&RetryEvent) + Send + Sync + 'static) -> Self {
+        self.shared.listeners.push(Listener::Event(Arc::new(f)));
+        self
+    }
+
+    /// Counts calls, attempts and how they end.
+    pub fn stats(mut self, stats: RetryStats) -> Self {
+        self.shared.stats = Some(stats);
+        self
+    }
+
+    /// Makes jitter the same from run to run: for tests and simulations. Default: chance.
+    ///
+    /// Requests still differ from each other, in the order in which they first fail.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    /// use fusebox::{RetryConfig, RetryEventKind, RetryLayer, backoff};
+    ///
+    /// let delays = || {
+    ///     let (tell, told) = mpsc::channel();
+    ///     let config = RetryConfig::builder()
+    ///         .backoff(backoff::exponential(Duration::from_micros(10)..=Duration::from_micros(100)))
+    ///         .seed(7)
+    ///         .on_retry(move |event| tell.send(event.kind()).unwrap())
+    ///         .build()
+    ///         .unwrap();
+    ///     RetryLayer::new(config).call_blocking(|| Err::<(), _>("down")).unwrap_err();
+    ///     told.try_iter().collect::<Vec<RetryEventKind>>()
+    /// };
+    /// assert_eq!(delays(), delays());
+    /// ```
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.shared.seed = Some(Seed { start: seed, next: Arc::new(AtomicU64::new(0)) });
+        self
+    }
+}
+
+impl Shared {
+    const fn is_needed(&self) -> bool {
+        self.backoff.is_some()
+            || self.budget.is_some()
+            || self.stats.is_some()
+            || !self.listeners.is_empty()
+            || self.seed.is_some()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for RetryConfigBuilder<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { policy, timeouts, .. } = self;
+        f.debug_struct("RetryConfigBuilder").field("policy", policy).field("timeouts", timeouts).finish_non_exhaustive()
+    }
+}

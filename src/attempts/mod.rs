@@ -1,0 +1,22 @@
+//! Trying again: what to do after an attempt failed. Knows neither Tower nor HTTP.
+
+mod budget;
+mod builder;
+mod config;
+mod event;
+mod policy;
+mod rules;
+mod run;
+mod stats;
+mod timeouts;
+
+pub use budget::Budget;
+pub use builder::RetryConfigBuilder;
+pub use config::RetryConfig;
+pub use event::{RetryEvent, RetryEventKind, StopReason};
+pub use policy::WhenRejected;
+pub use stats::{RetryCounts, RetryStats};
+pub use timeouts::{MapTimeout, OnTimeout, TimeLimit, Timed, TimedOut, Timeouts, Untimed};
+
+pub(crate) use rules::Repeat;
+pub(crate) use run::{Run, Source, run_blocking};

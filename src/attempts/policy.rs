@@ -1,0 +1,139 @@
+//! What a call carries of its configuration.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::budget::Budget;
+use super::event::{RetryEvent, RetryEventKind};
+use super::stats::RetryStats;
+use crate::backoff::{Backoff, Curve, Delays, mix};
+use crate::clock::fresh_seed;
+
+/// What to do when a circuit breaker further in rejects an attempt. The dependency was not asked, so a rejection never
+/// spends budget.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::{RetryConfig, WhenRejected};
+///
+/// let patient = RetryConfig::builder().when_rejected(WhenRejected::Wait).deadline(Duration::from_secs(60)).build()?;
+/// # let _ = patient;
+/// # Ok::<(), fusebox::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenRejected {
+    /// Return the rejection at once: the breaker knows that another attempt would not help. The default.
+    #[default]
+    Return,
+    /// Wait until the breaker says it is worth another try, where the deadline allows; as long as the backoff says where
+    /// it is not known.
+    Wait,
+    /// Treat it like any other failure.
+    Retry,
+}
+
+/// The part that every call copies; all that is shared, and therefore costs, is behind one pointer that plain
+/// configurations do without.
+#[derive(Clone)]
+pub(crate) struct Policy {
+    pub(super) max_retries: u32,
+    pub(super) when_rejected: WhenRejected,
+    pub(super) retry_after_cap: Duration,
+    pub(super) curve: Curve,
+    pub(super) shared: Option<Arc<Shared>>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Shared {
+    /// Instead of the curve.
+    pub(super) backoff: Option<Arc<dyn Backoff>>,
+    pub(super) budget: Option<Budget>,
+    pub(super) stats: Option<RetryStats>,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) seed: Option<Seed>,
+}
+
+#[derive(Clone)]
+pub(super) enum Listener {
+    Retry(Arc<dyn Fn(&RetryEvent) + Send + Sync>),
+    Event(Arc<dyn Fn(&RetryEvent) + Send + Sync>),
+}
+
+/// Requests get seeds in the order in which they first fail.
+#[derive(Clone)]
+pub(super) struct Seed {
+    pub(super) start: u64,
+    pub(super) next: Arc<AtomicU64>,
+}
+
+impl Policy {
+    /// The delays of one request.
+    pub(super) fn delays(&self) -> Delays {
+        let shared = self.shared.as_deref();
+        let seed = match shared.and_then(|shared| shared.seed.as_ref()) {
+            Some(seed) => mix(seed.start.wrapping_add(seed.next.fetch_add(1, Ordering::Relaxed))),
+            None => fresh_seed(),
+        };
+        match shared.and_then(|shared| shared.backoff.as_ref()) {
+            Some(backoff) => backoff.delays(seed),
+            None => Delays::of(self.curve, seed),
+        }
+    }
+
+    #[inline]
+    pub(super) fn budget(&self) -> Option<&Budget> {
+        self.shared.as_ref()?.budget.as_ref()
+    }
+}
+
+impl Shared {
+    pub(super) fn begin(&self) {
+        if let Some(budget) = &self.budget {
+            budget.request();
+        }
+        if let Some(stats) = &self.stats {
+            stats.call();
+        }
+    }
+
+    pub(super) fn tell(&self, event: &RetryEvent) {
+        if let Some(stats) = &self.stats {
+            stats.event(event);
+        }
+        let is_retry = matches!(event.kind, RetryEventKind::Retrying { .. });
+        for listener in &self.listeners {
+            // A listener that panics has said so on standard error; the call and the other listeners go on.
+            catch_unwind(AssertUnwindSafe(|| match listener {
+                Listener::Retry(f) if is_retry => f(event),
+                Listener::Event(f) => f(event),
+                Listener::Retry(_) => {}
+            }))
+            .ok();
+        }
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let retries = self.max_retries;
+        write!(f, "{retries} {}, ", if retries == 1 { "retry" } else { "retries" })?;
+        match self.shared.as_deref().and_then(|shared| shared.backoff.as_ref()) {
+            Some(_) => f.write_str("backoff of its own")?,
+            None => self.curve.fmt(f)?,
+        }
+        match self.budget() {
+            Some(budget) => write!(f, ", {budget}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Policy").field(&format_args!("{self}")).finish()
+    }
+}

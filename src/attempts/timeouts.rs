@@ -1,0 +1,377 @@
+//! Limits of time, and what becomes of a call that exceeds one.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::clock::timer_now;
+use crate::error::BoxError;
+
+/// A call had no answer in time.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::{RetryConfig, RetryLayer, TimeLimit, TimedOut};
+///
+/// # tokio_test::block_on(async {
+/// let config = RetryConfig::builder().max_retries(1).attempt_timeout(Duration::from_millis(5)).build()?;
+/// let error = RetryLayer::new(config).call(std::future::pending::<Result<(), std::io::Error>>).await.unwrap_err();
+/// let timed_out = error.downcast_ref::<TimedOut>().unwrap();
+/// assert_eq!(timed_out.to_string(), "attempt 2 had no answer within 5ms");
+/// assert_eq!((timed_out.limit(), timed_out.attempt()), (TimeLimit::Attempt, 2));
+/// # Ok::<(), fusebox::ConfigError>(()) }).unwrap();
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimedOut {
+    limit: TimeLimit,
+    after: Duration,
+    attempt: u32,
+}
+
+/// The limits there are.
+///
+/// ```
+/// use fusebox::TimeLimit;
+///
+/// assert_eq!(TimeLimit::Attempt.to_string(), "attempt_timeout");
+/// assert_eq!(TimeLimit::Deadline.to_string(), "deadline");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TimeLimit {
+    /// That of one attempt.
+    Attempt,
+    /// That of all attempts and the waits between them.
+    Deadline,
+}
+
+impl fmt::Display for TimeLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Attempt => "attempt_timeout",
+            Self::Deadline => "deadline",
+        })
+    }
+}
+
+impl TimedOut {
+    /// Returns which limit was exceeded.
+    #[must_use]
+    pub const fn limit(&self) -> TimeLimit {
+        self.limit
+    }
+
+    /// Returns the limit in time.
+    #[must_use]
+    pub const fn after(&self) -> Duration {
+        self.after
+    }
+
+    /// Returns the attempt that was given up, counted from 1.
+    #[must_use]
+    pub const fn attempt(&self) -> u32 {
+        self.attempt
+    }
+}
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { limit, after, attempt } = self;
+        match limit {
+            TimeLimit::Attempt => write!(f, "attempt {attempt} had no answer within {after:?}"),
+            TimeLimit::Deadline => write!(f, "no answer within the deadline of {after:?}, on attempt {attempt}"),
+        }
+    }
+}
+
+impl Error for TimedOut {}
+
+/// Whether a retry has limits of time: [`Untimed`], [`Timed`] or [`MapTimeout`]. Sealed.
+pub trait Timeouts: Clone + sealed::Sealed {
+    #[doc(hidden)]
+    type Limits: Limits;
+
+    #[doc(hidden)]
+    fn begin(&self) -> Self::Limits;
+
+    #[doc(hidden)]
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+}
+
+/// What becomes of a call that exceeds a limit of time. Sealed.
+#[diagnostic::on_unimplemented(
+    message = "a call that times out has no error of type `{E}`",
+    note = "with a deadline or an attempt timeout, the inner error must be `Into<BoxError>`; or say `.map_timeout(|timed_out| ..)`, which keeps the inner error type"
+)]
+pub trait OnTimeout<E>: Timeouts {
+    /// The error of the retrying service.
+    type Error;
+
+    #[doc(hidden)]
+    fn error(error: E) -> Self::Error;
+
+    #[doc(hidden)]
+    fn timed_out(&self, expired: <Self::Limits as Limits>::Expired) -> Self::Error;
+}
+
+/// No limit of time: errors keep their type.
+///
+/// ```
+/// use fusebox::retry::{RetryLayer, Untimed};
+/// use fusebox::{classify::Errors, RetryConfig};
+///
+/// # futures::executor::block_on(async {
+/// let retry: RetryLayer<Errors, fusebox::retry::Cloned, Untimed> = RetryLayer::new(RetryConfig::default());
+/// let error: std::num::ParseIntError = retry.call_blocking(|| "4z".parse::<u32>()).unwrap_err();
+/// assert_eq!(error.to_string(), "invalid digit found in string");
+/// # })
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Untimed;
+
+/// With limits of time: errors are boxed, [`TimedOut`] among them.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::{RetryConfig, retry::Timed};
+///
+/// let config: RetryConfig<Timed> = RetryConfig::builder().deadline(Duration::from_secs(30)).build()?;
+/// assert!(format!("{config:?}").contains("deadline"));
+/// # Ok::<(), fusebox::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timed {
+    pub(super) deadline: Option<Duration>,
+    pub(super) attempt: Option<Duration>,
+}
+
+/// With limits of time, and a function that makes an error of the inner service's type from [`TimedOut`]. Made by
+/// [`map_timeout`](crate::retry::RetryLayer::map_timeout).
+#[derive(Clone, Copy)]
+pub struct MapTimeout<F> {
+    timed: Timed,
+    f: F,
+}
+
+impl<F> MapTimeout<F> {
+    pub(crate) const fn new(timed: Timed, f: F) -> Self {
+        Self { timed, f }
+    }
+}
+
+impl<F> fmt::Debug for MapTimeout<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("MapTimeout").field(&self.timed).finish()
+    }
+}
+
+impl Timeouts for Untimed {
+    type Limits = NoLimits;
+
+    #[inline]
+    fn begin(&self) -> NoLimits {
+        NoLimits
+    }
+
+    fn describe(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Ok(())
+    }
+}
+
+impl Timeouts for Timed {
+    type Limits = Timer;
+
+    fn begin(&self) -> Timer {
+        let started = timer_now();
+        let mut timer = Timer { timed: *self, started, until: None, sleep: None };
+        timer.until = timer.next_end(started);
+        timer
+    }
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(attempt) = self.attempt {
+            write!(f, ", {attempt:?} an attempt")?;
+        }
+        match self.deadline {
+            Some(deadline) => write!(f, ", {deadline:?} in all"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<F: Clone> Timeouts for MapTimeout<F> {
+    type Limits = Timer;
+
+    fn begin(&self) -> Timer {
+        self.timed.begin()
+    }
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.timed.describe(f)
+    }
+}
+
+impl<E> OnTimeout<E> for Untimed {
+    type Error = E;
+
+    #[inline]
+    fn error(error: E) -> E {
+        error
+    }
+
+    fn timed_out(&self, expired: Infallible) -> E {
+        match expired {}
+    }
+}
+
+impl<E: Into<BoxError>> OnTimeout<E> for Timed {
+    type Error = BoxError;
+
+    fn error(error: E) -> BoxError {
+        error.into()
+    }
+
+    fn timed_out(&self, expired: TimedOut) -> BoxError {
+        expired.into()
+    }
+}
+
+impl<E, F: Fn(TimedOut) -> E + Clone> OnTimeout<E> for MapTimeout<F> {
+    type Error = E;
+
+    fn error(error: E) -> E {
+        error
+    }
+
+    fn timed_out(&self, expired: TimedOut) -> E {
+        (self.f)(expired)
+    }
+}
+
+/// The limits of one call, from its beginning.
+#[doc(hidden)]
+pub trait Limits {
+    type Expired;
+
+    /// A new attempt begins.
+    fn next_attempt(self: Pin<&mut Self>);
+
+    /// Waits until the attempt, the `attempt`th, must end.
+    fn poll_expired(self: Pin<&mut Self>, cx: &mut Context<'_>, attempt: u32) -> Poll<Self::Expired>;
+
+    /// Tells whether a wait of that length leaves time for an attempt.
+    fn allow(&self, wait: Duration) -> bool;
+
+    /// Tells whether no time is left for anything.
+    fn is_final(expired: &Self::Expired) -> bool;
+}
+
+#[derive(Clone, Copy, Debug)]
+#[doc(hidden)]
+pub struct NoLimits;
+
+impl Limits for NoLimits {
+    type Expired = Infallible;
+
+    #[inline]
+    fn next_attempt(self: Pin<&mut Self>) {}
+
+    #[inline]
+    fn poll_expired(self: Pin<&mut Self>, _cx: &mut Context<'_>, _attempt: u32) -> Poll<Infallible> {
+        Poll::Pending
+    }
+
+    #[inline]
+    fn allow(&self, _wait: Duration) -> bool {
+        true
+    }
+
+    fn is_final(expired: &Infallible) -> bool {
+        match *expired {}
+    }
+}
+
+pin_project! {
+    #[derive(Debug)]
+    #[doc(hidden)]
+    pub struct Timer {
+        timed: Timed,
+        started: Instant,
+        // When the attempt must end; none where that is beyond the end of time.
+        until: Option<(Instant, TimeLimit)>,
+        // Made when an attempt is first found pending: one that answers at once needs no timer.
+        #[pin]
+        sleep: Option<Sleep>,
+    }
+}
+
+impl Timer {
+    fn deadline(&self) -> Option<Instant> {
+        self.started.checked_add(self.timed.deadline?)
+    }
+
+    /// When an attempt that begins now must end, and by which limit.
+    fn next_end(&self, now: Instant) -> Option<(Instant, TimeLimit)> {
+        let attempt = self.timed.attempt.and_then(|limit| now.checked_add(limit)).map(|end| (end, TimeLimit::Attempt));
+        let deadline = self.deadline().map(|end| (end, TimeLimit::Deadline));
+        match (attempt, deadline) {
+            (Some(attempt), Some(deadline)) => Some(if attempt.0 < deadline.0 { attempt } else { deadline }),
+            (attempt, deadline) => attempt.or(deadline),
+        }
+    }
+}
+
+impl Limits for Timer {
+    type Expired = TimedOut;
+
+    fn next_attempt(mut self: Pin<&mut Self>) {
+        let end = self.next_end(timer_now());
+        let mut this = self.as_mut().project();
+        *this.until = end;
+        this.sleep.set(None);
+    }
+
+    fn poll_expired(self: Pin<&mut Self>, cx: &mut Context<'_>, attempt: u32) -> Poll<TimedOut> {
+        let mut this = self.project();
+        let Some((end, limit)) = *this.until else {
+            return Poll::Pending;
+        };
+        if this.sleep.is_none() {
+            this.sleep.set(Some(sleep_until(end)));
+        }
+        let Some(sleep) = this.sleep.as_pin_mut() else {
+            return Poll::Pending;
+        };
+        let after = match limit {
+            TimeLimit::Attempt => this.timed.attempt,
+            TimeLimit::Deadline => this.timed.deadline,
+        };
+        sleep.poll(cx).map(|()| TimedOut { limit, after: after.unwrap_or_default(), attempt })
+    }
+
+    fn allow(&self, wait: Duration) -> bool {
+        let Some(deadline) = self.deadline() else {
+            return true;
+        };
+        timer_now().checked_add(wait).is_some_and(|end| end < deadline)
+    }
+
+    fn is_final(expired: &TimedOut) -> bool {
+        expired.limit == TimeLimit::Deadline
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Untimed {}
+    impl Sealed for super::Timed {}
+    impl<F> Sealed for super::MapTimeout<F> {}
+}

@@ -1,0 +1,91 @@
+//! The decorrelated curve: each delay depends on the one before, by chance.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::error::ConfigError;
+
+/// Each delay is a random one between the lower end and three times the delay before, up to the upper end.
+///
+/// It spreads callers as widely as full jitter does, and never comes back sooner than the lower end (Brooker: Exponential
+/// Backoff And Jitter, AWS Architecture Blog, 2015).
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::backoff::{self, Backoff};
+///
+/// let s = Duration::from_secs;
+/// let delays: Vec<_> = backoff::decorrelated(s(1)..=s(20)).delays(7).take(50).collect();
+/// assert!(delays.iter().all(|delay| (s(1)..=s(20)).contains(delay)));
+/// assert!(delays.windows(2).all(|pair| pair[1] <= pair[0] * 3));
+/// ```
+#[must_use]
+pub const fn decorrelated(range: RangeInclusive<Duration>) -> Decorrelated {
+    Decorrelated { min: *range.start(), max: *range.end() }
+}
+
+/// The curve of [`decorrelated`].
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::backoff::{self, Decorrelated};
+///
+/// const CURVE: Decorrelated = backoff::decorrelated(Duration::from_millis(50)..=Duration::from_secs(2));
+/// assert_eq!(CURVE, backoff::decorrelated(Duration::from_millis(50)..=Duration::from_secs(2)));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decorrelated {
+    min: Duration,
+    max: Duration,
+}
+
+impl Decorrelated {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.min > self.max {
+            let given = format!("{:?}..={:?}", self.min, self.max);
+            return Err(ConfigError::new("backoff", &given, "a range whose lower end is not above its upper end"));
+        }
+        if self.min.is_zero() {
+            return Err(ConfigError::new("backoff", &"0ns", "a lower end above zero: nothing grows from zero"));
+        }
+        Ok(())
+    }
+
+    /// The delay after one of `previous`, which is zero for the first.
+    pub(super) fn delay(&self, previous: Duration, draw: f64) -> Duration {
+        let most = previous.max(self.min).saturating_mul(3);
+        let range = most.saturating_sub(self.min).as_secs_f64();
+        let delay = Duration::try_from_secs_f64(self.min.as_secs_f64() + range * draw).unwrap_or(self.max);
+        delay.max(self.min).min(self.max)
+    }
+}
+
+impl fmt::Display for Decorrelated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "decorrelated {:?}..={:?}", self.min, self.max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stays_between_its_ends_whatever_came_before() {
+        let s = Duration::from_secs;
+        let curve = decorrelated(s(1)..=s(10));
+        assert_eq!(curve.delay(Duration::ZERO, 0.0), s(1));
+        assert_eq!(curve.delay(Duration::ZERO, 1.0), s(3));
+        assert_eq!(curve.delay(s(3), 0.5), s(5));
+        assert_eq!(curve.delay(s(10), 1.0), s(10));
+        assert_eq!(curve.delay(Duration::MAX, 1.0), s(10));
+    }
+
+    #[test]
+    fn impossible_curves_are_refused() {
+        let s = Duration::from_secs;
+        assert!(decorrelated(s(2)..=s(1)).check().is_err());
+        assert!(decorrelated(s(0)..=s(1)).check().is_err());
+    }
+}

@@ -1,0 +1,114 @@
+//! The delays of one request, one after another.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::decorrelated::Decorrelated;
+use super::exponential::Exponential;
+use super::fixed::Fixed;
+use super::random::draw;
+use crate::error::ConfigError;
+
+/// One of the curves of this module. Small and `Copy`: a request carries its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Curve {
+    Fixed(Fixed),
+    Exponential(Exponential),
+    Decorrelated(Decorrelated),
+}
+
+impl Curve {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        match self {
+            Self::Fixed(curve) => curve.check(),
+            Self::Exponential(curve) => curve.check("backoff", "backoff.jitter"),
+            Self::Decorrelated(curve) => curve.check(),
+        }
+    }
+
+    fn delay(&self, n: u32, previous: Duration, draw: f64) -> Duration {
+        match self {
+            Self::Fixed(curve) => curve.delay(draw),
+            Self::Exponential(curve) => curve.delay(n, draw),
+            Self::Decorrelated(curve) => curve.delay(previous, draw),
+        }
+    }
+}
+
+impl fmt::Display for Curve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(curve) => curve.fmt(f),
+            Self::Exponential(curve) => curve.fmt(f),
+            Self::Decorrelated(curve) => curve.fmt(f),
+        }
+    }
+}
+
+/// The delays of one request, one after another: what a [`Backoff`](super::Backoff) makes from a seed. Without end, unless
+/// they come from an iterator that ends.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::backoff::{self, Backoff, Delays};
+///
+/// /// No wait before the first retry, then those of another curve.
+/// #[derive(Debug)]
+/// struct FirstAtOnce<B>(B);
+///
+/// impl<B: Backoff> Backoff for FirstAtOnce<B> {
+///     fn delays(&self, seed: u64) -> Delays {
+///         Delays::new(std::iter::once(Duration::ZERO).chain(self.0.delays(seed)))
+///     }
+/// }
+/// let s = Duration::from_secs;
+/// let delays = FirstAtOnce(backoff::fixed(s(1))).delays(0).take(3);
+/// assert_eq!(delays.collect::<Vec<_>>(), [s(0), s(1), s(1)]);
+/// ```
+pub struct Delays {
+    source: Source,
+    seed: u64,
+    n: u32,
+    previous: Duration,
+}
+
+enum Source {
+    Curve(Curve),
+    Other(Box<dyn Iterator<Item = Duration> + Send + Sync>),
+}
+
+impl Delays {
+    /// Makes delays from an iterator.
+    pub fn new(delays: impl Iterator<Item = Duration> + Send + Sync + 'static) -> Self {
+        Self { source: Source::Other(Box::new(delays)), seed: 0, n: 0, previous: Duration::ZERO }
+    }
+
+    pub(crate) const fn of(curve: Curve, seed: u64) -> Self {
+        Self { source: Source::Curve(curve), seed, n: 0, previous: Duration::ZERO }
+    }
+}
+
+impl Iterator for Delays {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        match &mut self.source {
+            Source::Curve(curve) => {
+                let draw = draw(self.seed, self.n.into());
+                self.previous = curve.delay(self.n, self.previous, draw);
+                self.n = self.n.saturating_add(1);
+                Some(self.previous)
+            }
+            Source::Other(delays) => delays.next(),
+        }
+    }
+}
+
+impl fmt::Debug for Delays {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            Source::Curve(curve) => f.debug_struct("Delays").field("curve", curve).field("n", &self.n).finish(),
+            Source::Other(_) => f.debug_struct("Delays").finish_non_exhaustive(),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Always the same delay.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::jitter::Jitter;
+use crate::error::ConfigError;
+
+/// Always the same delay, exactly; zero is legal.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::backoff::{self, Backoff};
+///
+/// let two = Duration::from_secs(2);
+/// assert!(backoff::fixed(two).delays(0).take(100).all(|delay| delay == two));
+/// ```
+#[must_use]
+pub const fn fixed(delay: Duration) -> Fixed {
+    Fixed { delay, jitter: Jitter::None }
+}
+
+/// The curve of [`fixed`].
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::backoff::{self, Backoff, Fixed, Jitter};
+///
+/// const POLL: Fixed = backoff::fixed(Duration::from_secs(2)).jitter(Jitter::proportional(0.1));
+/// let delay = POLL.delays(7).next().unwrap();
+/// assert!((1.8..=2.2).contains(&delay.as_secs_f64()));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fixed {
+    delay: Duration,
+    jitter: Jitter,
+}
+
+impl Fixed {
+    /// Sets the jitter. Default: none.
+    #[must_use]
+    pub const fn jitter(mut self, jitter: Jitter) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        self.jitter.check("backoff.jitter")
+    }
+
+    pub(super) fn delay(&self, draw: f64) -> Duration {
+        self.jitter.spread(self.delay, draw)
+    }
+}
+
+impl fmt::Display for Fixed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "fixed {:?}", self.delay)?;
+        self.jitter.describe(f)
+    }
+}

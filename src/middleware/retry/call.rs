@@ -1,0 +1,105 @@
+//! Calls with retries and without Tower.
+
+use std::future::Future;
+use std::task::{Context, Poll};
+
+use super::layer::RetryLayer;
+use crate::attempts::{OnTimeout, Repeat, RetryConfig, Run, Source, run_blocking};
+use crate::classify::{Borrowed, Classify};
+
+impl<C, P, T> RetryLayer<C, P, T> {
+    /// Calls `f` and awaits its future, again and again until one succeeds or there are no retries left.
+    ///
+    /// Waiting needs a Tokio runtime with time enabled.
+    ///
+    /// # Errors
+    ///
+    /// The last error of `f`, unchanged; boxed where the configuration has limits of time, which make
+    /// [`TimedOut`](crate::TimedOut) one of the possible errors.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives up the attempt on its way; there is no further one.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{RetryConfig, RetryLayer, backoff};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let retry = RetryLayer::new(RetryConfig::builder().backoff(backoff::fixed(Duration::from_millis(1))).build()?);
+    /// let mut attempts = 0;
+    /// let answer = retry.call(|| {
+    ///     attempts += 1;
+    ///     let third = attempts == 3;
+    ///     async move { if third { Ok(42) } else { Err("down") } }
+    /// });
+    /// assert_eq!(answer.await, Ok(42));
+    /// # Ok::<(), fusebox::ConfigError>(()) }).unwrap();
+    /// ```
+    pub async fn call<F, Fut, R, E>(&self, mut f: F) -> Result<R, T::Error>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<R, E>>,
+        C: Classify<R, E>,
+        T: OnTimeout<E>,
+        E: 'static,
+    {
+        let (RetryConfig { policy, timeouts }, classify) = self.parts();
+        let first = f();
+        Run::new(policy, Borrowed(classify), timeouts.clone(), Some(Call { f }), || first).await
+    }
+
+    /// Calls `f` from synchronous code, again and again until it succeeds or there are no retries left; the thread sleeps in
+    /// between.
+    ///
+    /// A function on its way cannot be interrupted: the deadline counts between attempts, and
+    /// [`attempt_timeout`](crate::RetryConfigBuilder::attempt_timeout) does not count at all.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{RetryConfig, RetryLayer, backoff};
+    ///
+    /// let retry = RetryLayer::new(RetryConfig::builder().backoff(backoff::fixed(Duration::from_millis(1))).build()?);
+    /// let manifest = retry.call_blocking(|| std::fs::read_to_string("Cargo.toml"));
+    /// assert!(manifest.is_ok());
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    pub fn call_blocking<F, R, E>(&self, f: F) -> Result<R, T::Error>
+    where
+        F: FnMut() -> Result<R, E>,
+        C: Classify<R, E>,
+        T: OnTimeout<E>,
+        E: 'static,
+    {
+        let (RetryConfig { policy, timeouts }, classify) = self.parts();
+        run_blocking(policy, classify, timeouts, f)
+    }
+}
+
+/// A function that makes attempts.
+struct Call<F> {
+    f: F,
+}
+
+impl<F> Repeat for Call<F> {
+    fn prepare(&mut self, _attempt: u32) -> bool {
+        true
+    }
+}
+
+impl<F, Fut, R, E> Source for Call<F>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<R, E>>,
+{
+    type Attempt = Fut;
+    type Error = E;
+
+    fn poll_start(&mut self, _cx: &mut Context<'_>) -> Poll<Result<Fut, E>> {
+        Poll::Ready(Ok((self.f)()))
+    }
+}

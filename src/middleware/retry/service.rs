@@ -1,0 +1,81 @@
+//! The retrying service.
+
+use std::task::{Context, Poll};
+
+use tower_service::Service;
+
+use super::future::{Request, ResponseFuture};
+use super::replay::{Cloned, Replay};
+use crate::attempts::{OnTimeout, RetryConfig, Run, Untimed};
+use crate::classify::{Classify, Errors};
+
+/// A service whose failed calls are made again. Made by [`RetryLayer`](super::RetryLayer).
+///
+/// ```
+/// use fusebox::{RetryConfig, RetryLayer, RetryService};
+/// use tower::Layer;
+///
+/// #[derive(Clone)]
+/// struct Client {
+///     region: u32,
+/// }
+/// let service: RetryService<Client> = RetryLayer::new(RetryConfig::default()).layer(Client { region: 1 });
+/// assert_eq!(service.get_ref().region, 1);
+/// assert_eq!(service.into_inner().region, 1);
+/// ```
+#[derive(Clone, Debug)]
+pub struct RetryService<S, C = Errors, P = Cloned, T = Untimed> {
+    inner: S,
+    config: RetryConfig<T>,
+    classify: C,
+    replay: P,
+}
+
+impl<S, C, P, T> RetryService<S, C, P, T> {
+    pub(super) const fn new(inner: S, config: RetryConfig<T>, classify: C, replay: P) -> Self {
+        Self { inner, config, classify, replay }
+    }
+
+    /// Returns the inner service.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns the inner service, to change it.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the inner service by value.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, C, P, T, Req> Service<Req> for RetryService<S, C, P, T>
+where
+    S: Service<P::Out> + Clone,
+    S::Error: 'static,
+    P: Replay<Req>,
+    C: Classify<S::Response, S::Error> + Clone,
+    T: OnTimeout<S::Error>,
+{
+    type Response = S::Response;
+    type Error = T::Error;
+    type Future = ResponseFuture<S, Req, C, P, T>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx).map_err(T::error)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Req) -> Self::Future {
+        let (first, saved) = self.replay.first(request);
+        // A clone for further attempts, so that the instance that is ready is the one that is called.
+        let again = saved.map(|saved| Request::new(self.inner.clone(), self.replay.clone(), saved));
+        let RetryConfig { policy, timeouts } = &self.config;
+        let inner = &mut self.inner;
+        ResponseFuture { run: Run::new(policy, self.classify.clone(), timeouts.clone(), again, || inner.call(first)) }
+    }
+}
