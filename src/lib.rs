@@ -46,7 +46,9 @@
 //!
 //! | feature | brings |
 //! |---|---|
-//! | `http` | [`classify::http`](classify/fn.http.html), `Retry-After`, [`key`](key/index.html), `http::unavailable` |
+//! | `http` | [`classify::http`](classify/fn.http.html), `Retry-After`, [`key`](key/index.html), `http::unavailable`, [`RetryLayer::http`](RetryLayer) |
+//! | `grpc` | [`classify::grpc`](classify/fn.grpc.html), [`RetryLayer::grpc`](RetryLayer), `grpc::unavailable`; includes `http` |
+//! | `reqwest` | [`RetryLayer::reqwest`](RetryLayer), `classify::http` for its responses; includes `http` |
 //! | `axum` | `key::matched_path`: one breaker per route; includes `http` |
 //! | `serde` | configuration from files, snapshots as data |
 //! | `testing` | the system clock follows `tokio::time`, so paused time works |
@@ -64,6 +66,8 @@ mod circuit;
 pub mod classify;
 mod clock;
 mod error;
+#[cfg(feature = "grpc")]
+pub mod grpc;
 pub mod guide;
 #[cfg(feature = "http")]
 pub mod http;
@@ -77,15 +81,19 @@ pub use attempts::{
     TimeLimit, TimedOut, WhenRejected,
 };
 pub use backoff::{Backoff, Jitter};
+#[cfg(feature = "http")]
+pub use breaker::GuardedBody;
 pub use breaker::{
     CallError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, Classified, Event, EventKind, Events,
-    NameTaken, Overridden, Permit, Recent, Registry, Rejected, Snapshot, Wrapped, rejection,
+    NameTaken, Overridden, Permit, Recent, Registry, Rejected, Snapshot, Watch, Wrapped, rejection,
 };
 pub use circuit::{
     Call, Combined, Cooldown, CooldownContext, Counted, Detector, Evidence, Generation, Horizon, LoadError, Outcome,
     Override, OverrideKind, PartTally, ProbeTally, Probes, RejectReason, Run, State, Tally, TransitionReason,
     detector as detect,
 };
+#[cfg(feature = "http")]
+pub use classify::{AtEnd, ClassifyEnd};
 pub use classify::{AtHead, Classify, Scope};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{BoxError, ConfigError};
@@ -93,8 +101,12 @@ pub use error::{BoxError, ConfigError};
 pub use http::key;
 pub use middleware::circuit_breaker;
 pub use middleware::circuit_breaker::{CircuitBreakerLayer, CircuitBreakerService};
+pub use middleware::fallback;
+pub use middleware::fallback::{FallbackLayer, FallbackService};
 pub use middleware::retry;
 pub use middleware::retry::{RetryLayer, RetryService};
+pub use middleware::safety_net;
+pub use middleware::safety_net::{SafetyNet, SafetyNetBuilder};
 pub use time::Timestamp;
 
 /// The README's code, compiled and run like every other example.

@@ -40,7 +40,7 @@ fn a_file_sets_everything_that_the_builder_does() {
         "failure_rate(0.5).of_last(100).min_calls(20)",
         "slow_call_rate(0.8).slower_than(2s).within(60s).min_calls(5)",
         "failures(5).within(60s).and(consecutive_failures(3))",
-        "exponential(5s..=300s, x3, jitter 0.2)",
+        "exponential 5s..=300s x3, jitter 0.2",
         "needed: 3, of: 5, concurrent: 2, deadline: 45s",
         "abandoned_after: Some(10s)",
         "retry_after_cap: 60s",

@@ -13,8 +13,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use fusebox::{
-    Call, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, Classify, ConfigError, Detector, LoadError,
-    ManualClock, Outcome, Probes, RejectReason, Rejected, State, Tally, Timestamp, classify, detect,
+    AtHead, Call, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, Classify, ConfigError, Detector,
+    LoadError, ManualClock, Outcome, Probes, RejectReason, Rejected, State, Tally, Timestamp, classify, detect,
 };
 use futures::channel::oneshot;
 use serde::Deserialize;
@@ -152,7 +152,7 @@ struct Bench {
 
 fn guard<C>(breaker: CircuitBreaker, classifier: C, fallback: bool, admitted: Arc<AtomicUsize>) -> Guarded
 where
-    C: Classify<Answer, Failure> + Clone + Send + Sync + 'static,
+    C: Classify<Answer, Failure, Scope = AtHead> + Clone + Send + Sync + 'static,
 {
     let inner = tower::service_fn(move |request: Request| {
         admitted.fetch_add(1, Ordering::SeqCst);

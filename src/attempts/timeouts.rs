@@ -91,7 +91,16 @@ impl fmt::Display for TimedOut {
     }
 }
 
-impl Error for TimedOut {}
+impl Error for TimedOut {
+    /// With the feature `grpc` a `tonic::Status`, so that a tonic client sees DEADLINE_EXCEEDED; otherwise nothing.
+    #[cfg(feature = "grpc")]
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        use std::sync::LazyLock;
+        use tonic::Status;
+        static STATUS: LazyLock<Status> = LazyLock::new(|| Status::deadline_exceeded("no answer in time"));
+        Some(&*STATUS)
+    }
+}
 
 /// Whether a retry has limits of time: [`Untimed`], [`Timed`] or [`MapTimeout`]. Sealed.
 pub trait Timeouts: Clone + sealed::Sealed {

@@ -4,10 +4,10 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 
-use super::guarded::{Guarded, judge};
 use super::handle::CircuitBreaker;
 use super::rejected::Rejected;
-use crate::classify::{Borrowed, Classify, Errors, errors};
+use super::watch::Watch;
+use crate::classify::{Errors, errors};
 
 impl CircuitBreaker {
     /// Calls `f` and awaits its future, if the circuit lets it.
@@ -247,15 +247,16 @@ impl<C> Classified<C> {
     /// # Cancel safety
     ///
     /// As there.
-    pub async fn call<F, Fut, T, E>(&self, f: F) -> Result<T, CallError<E>>
+    pub async fn call<F, Fut, T, E>(&self, f: F) -> Result<C::Response, CallError<E>>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
-        C: Classify<T, E>,
-        E: 'static,
+        C: Watch<T, E>,
     {
         let permit = self.breaker.acquire().map_err(CallError::Rejected)?;
-        Guarded::new(f(), permit, Borrowed(&self.classifier)).await.map_err(CallError::Inner)
+        // Given up or panicked meanwhile: the permit is dropped, and that reports it.
+        let result = f().await;
+        self.classifier.finish(permit, result).map_err(CallError::Inner)
     }
 
     /// See [`CircuitBreaker::call_blocking`].
@@ -263,16 +264,13 @@ impl<C> Classified<C> {
     /// # Errors
     ///
     /// As there.
-    pub fn call_blocking<F, T, E>(&self, f: F) -> Result<T, CallError<E>>
+    pub fn call_blocking<F, T, E>(&self, f: F) -> Result<C::Response, CallError<E>>
     where
         F: FnOnce() -> Result<T, E>,
-        C: Classify<T, E>,
-        E: 'static,
+        C: Watch<T, E>,
     {
         let permit = self.breaker.acquire().map_err(CallError::Rejected)?;
-        let result = f();
-        permit.report(judge(&self.classifier, &result));
-        result.map_err(CallError::Inner)
+        self.classifier.finish(permit, f()).map_err(CallError::Inner)
     }
 
     /// See [`CircuitBreaker::wrap`].
@@ -321,12 +319,11 @@ impl<F, C> Wrapped<F, C> {
     /// assert_eq!(price.call(7).await.unwrap(), 107);
     /// # })
     /// ```
-    pub async fn call<A, Fut, T, E>(&self, argument: A) -> Result<T, CallError<E>>
+    pub async fn call<A, Fut, T, E>(&self, argument: A) -> Result<C::Response, CallError<E>>
     where
         F: Fn(A) -> Fut,
         Fut: Future<Output = Result<T, E>>,
-        C: Classify<T, E>,
-        E: 'static,
+        C: Watch<T, E>,
     {
         self.guarded.call(|| (self.f)(argument)).await
     }
@@ -336,11 +333,10 @@ impl<F, C> Wrapped<F, C> {
     /// # Errors
     ///
     /// As [`CircuitBreaker::call`].
-    pub fn call_blocking<A, T, E>(&self, argument: A) -> Result<T, CallError<E>>
+    pub fn call_blocking<A, T, E>(&self, argument: A) -> Result<C::Response, CallError<E>>
     where
         F: Fn(A) -> Result<T, E>,
-        C: Classify<T, E>,
-        E: 'static,
+        C: Watch<T, E>,
     {
         self.guarded.call_blocking(|| (self.f)(argument))
     }

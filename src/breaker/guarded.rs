@@ -8,9 +8,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::permit::Permit;
-use super::rejected::rejection_in;
-use crate::circuit::Outcome;
-use crate::classify::Classify;
+use super::watch::Watch;
 
 pin_project! {
     /// Runs a future and reports how it ended.
@@ -34,10 +32,9 @@ impl<F, C> Guarded<F, C> {
 impl<F, C, T, E> Future for Guarded<F, C>
 where
     F: Future<Output = Result<T, E>>,
-    C: Classify<T, E>,
-    E: 'static,
+    C: Watch<T, E>,
 {
-    type Output = Result<T, E>;
+    type Output = Result<C::Response, E>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -48,28 +45,12 @@ where
             mem::forget(guard);
             return Poll::Pending;
         };
-        let outcome = judge(this.classify, &result);
-        if let Some(permit) = guard.disarm() {
-            permit.report(outcome);
-        }
-        Poll::Ready(result)
+        // From here on a panic drops the permit, which is a failure too.
+        Poll::Ready(match guard.disarm() {
+            Some(permit) => this.classify.finish(permit, result),
+            None => result.map(C::unwatched),
+        })
     }
-}
-
-/// The outcome of a result. A rejection by a breaker further in is no evidence, whatever the classifier thinks: the
-/// dependency was not asked.
-#[inline]
-pub(super) fn judge<C, T, E>(classify: &C, result: &Result<T, E>) -> Outcome
-where
-    C: Classify<T, E>,
-    E: 'static,
-{
-    if let Err(error) = result
-        && rejection_in(error).is_some()
-    {
-        return Outcome::Ignored;
-    }
-    classify.classify(result)
 }
 
 /// Reports a failure when code of others panics: whoever catches the panic may keep the future, and with it the

@@ -11,6 +11,8 @@ mod core;
 mod event;
 mod events;
 mod guarded;
+#[cfg(feature = "http")]
+mod guarded_body;
 mod handle;
 mod hub;
 mod inspect;
@@ -25,6 +27,7 @@ mod settings;
 mod slots;
 mod snapshot;
 mod waiter;
+mod watch;
 mod word;
 
 pub use builder::CircuitBreakerConfigBuilder;
@@ -32,11 +35,14 @@ pub use call::{CallError, Classified, Wrapped};
 pub use config::CircuitBreakerConfig;
 pub use event::{Event, EventKind};
 pub use events::Events;
+#[cfg(feature = "http")]
+pub use guarded_body::GuardedBody;
 pub use handle::{CircuitBreaker, Overridden};
 pub use permit::Permit;
 pub use registry::{NameTaken, Registry};
 pub use rejected::{Rejected, rejection};
 pub use snapshot::{Recent, Snapshot};
+pub use watch::Watch;
 
 pub(crate) use admission::Refusal;
 pub(crate) use guarded::Guarded;

@@ -4,10 +4,14 @@ use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "grpc")]
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::core::Core;
 use crate::circuit::{Generation, RejectReason, State};
+#[cfg(feature = "grpc")]
+use crate::classify::PUSHBACK;
 use crate::error::BoxError;
 use crate::text::OneLine;
 use crate::time::Timestamp;
@@ -38,12 +42,35 @@ pub struct Rejected {
     /// The end of the wait, in nanoseconds of the breaker's clock; `u64::MAX` for none. The time left is found when
     /// somebody asks, which spares rejections a look at the clock.
     until: u64,
+    /// Made when a gRPC client looks for it.
+    #[cfg(feature = "grpc")]
+    status: OnceLock<Arc<tonic::Status>>,
 }
 
 impl Rejected {
     #[inline]
     pub(super) const fn new(core: &'static Core, generation: Generation, reason: RejectReason, until: u64) -> Self {
-        Self { core, generation, reason, until }
+        Self {
+            core,
+            generation,
+            reason,
+            until,
+            #[cfg(feature = "grpc")]
+            status: OnceLock::new(),
+        }
+    }
+
+    /// The rejection as a gRPC status: UNAVAILABLE, with the time to come back as pushback.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn status(&self) -> &tonic::Status {
+        self.status.get_or_init(|| {
+            let mut status = tonic::Status::unavailable(self.to_string());
+            if let Some(wait) = self.retry_after() {
+                let ms = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+                status.metadata_mut().insert(PUSHBACK, ms.into());
+            }
+            Arc::new(status)
+        })
     }
 
     /// Returns the name of the breaker; `(dropped)` when that breaker has long been dropped and its place in memory is
@@ -115,7 +142,13 @@ impl fmt::Debug for Rejected {
     }
 }
 
-impl Error for Rejected {}
+impl Error for Rejected {
+    /// With the feature `grpc` a `tonic::Status`, so that a tonic client sees UNAVAILABLE; otherwise nothing.
+    #[cfg(feature = "grpc")]
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self.status())
+    }
+}
 
 /// Finds a breaker's rejection in an error or anywhere in its chain of sources.
 ///

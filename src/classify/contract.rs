@@ -30,10 +30,10 @@ use crate::circuit::Outcome;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not classify `Result<{T}, {E}>`",
     label = "cannot tell success from failure here",
-    note = "use `classify::errors()`, `classify::http()` for HTTP responses, or a closure with its types given: `|r: &Result<_, _>| Outcome::..`"
+    note = "use `classify::errors()`, `classify::http()` for HTTP responses, `classify::grpc()` for gRPC, or a closure with its types given: `|r: &Result<_, _>| Outcome::..`"
 )]
 pub trait Classify<T, E> {
-    /// When the outcome is known: [`AtHead`].
+    /// When the outcome is known: [`AtHead`], or with the feature `http` also `AtEnd`.
     type Scope: Scope;
 
     /// Returns the outcome.
@@ -116,9 +116,72 @@ pub struct AtHead;
 
 impl Scope for AtHead {}
 
+/// The outcome is known when the body of an HTTP response has ended, by its trailers: for gRPC. A circuit breaker's permit
+/// stays with the body until then.
+///
+/// ```
+/// use fusebox::{AtEnd, Classify, classify};
+///
+/// fn needs_the_end<C: Classify<http::Response<String>, std::io::Error, Scope = AtEnd>>(_: C) {}
+/// # #[cfg(feature = "grpc")]
+/// needs_the_end(classify::grpc());
+/// ```
+#[cfg(feature = "http")]
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct AtEnd;
+
+#[cfg(feature = "http")]
+impl Scope for AtEnd {}
+
+/// A classifier with [`AtEnd`]: what it thinks of the headers, and of the end.
+///
+/// ```
+/// use fusebox::{AtEnd, Classify, ClassifyEnd, Outcome};
+/// use http::{HeaderMap, Response};
+///
+/// /// A protocol that says at the end whether all went well.
+/// #[derive(Clone)]
+/// struct Checksummed;
+///
+/// impl<B, E> Classify<Response<B>, E> for Checksummed {
+///     type Scope = AtEnd;
+///
+///     fn classify(&self, result: &Result<Response<B>, E>) -> Outcome {
+///         match result {
+///             Ok(response) => self.at_head(response).unwrap_or(Outcome::Success),
+///             Err(_) => Outcome::Failure,
+///         }
+///     }
+/// }
+///
+/// impl ClassifyEnd for Checksummed {
+///     fn at_head<B>(&self, response: &Response<B>) -> Option<Outcome> {
+///         response.status().is_server_error().then_some(Outcome::Failure)
+///     }
+///     fn at_end(&self, trailers: Option<&HeaderMap>) -> Outcome {
+///         match trailers.is_some_and(|trailers| trailers.contains_key("checksum")) {
+///             true => Outcome::Success,
+///             false => Outcome::Failure,
+///         }
+///     }
+/// }
+/// assert_eq!(Checksummed.at_end(None), Outcome::Failure);
+/// ```
+#[cfg(feature = "http")]
+pub trait ClassifyEnd {
+    /// Returns the outcome if the headers tell it; `None`: wait for the end.
+    fn at_head<B>(&self, response: &::http::Response<B>) -> Option<Outcome>;
+
+    /// Returns the outcome of a body that came to its end. A body that ends in an error is a failure, without question.
+    fn at_end(&self, trailers: Option<&::http::HeaderMap>) -> Outcome;
+}
+
 mod sealed {
     pub trait Sealed {}
     impl Sealed for super::AtHead {}
+    #[cfg(feature = "http")]
+    impl Sealed for super::AtEnd {}
 }
 
 impl<F, T, E> Classify<T, E> for F

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::http::{HeaderMap, Response, StatusCode};
+use ::http::{Extensions, HeaderMap, Response, StatusCode};
 
 use super::retry_after;
 use super::{AtHead, Classify};
@@ -17,8 +17,10 @@ use crate::clock::wall_clock;
 /// | 5xx | failure |
 /// | 429 Too Many Requests | failure |
 /// | everything else, also other 4xx | success: the dependency answered |
+/// | the answer of a breaker further in, made by [`unavailable`](fn@crate::http::unavailable) | ignored: the dependency was not asked |
 ///
-/// A `Retry-After` header of a failure, as seconds or as a date, may lengthen the cooldown of a circuit that it opens.
+/// A `Retry-After` header of a failure, as seconds or as a date, may lengthen the cooldown of a circuit that it opens, and
+/// is the wait before a retry. Every failure is worth a retry but 501 Not Implemented and 505 HTTP Version Not Supported.
 ///
 /// ```
 /// use fusebox::{classify, Classify, Outcome};
@@ -84,6 +86,19 @@ pub trait StatusOf {
 
     /// Returns the headers.
     fn headers(&self) -> &HeaderMap;
+
+    /// Returns the extensions, if there are any: they tell a breaker's own answer from one of the dependency.
+    fn extensions(&self) -> Option<&Extensions> {
+        None
+    }
+}
+
+/// Marks a response that a breaker of this process made instead of a rejection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OwnRejection;
+
+pub(super) fn is_own_rejection(extensions: &Extensions) -> bool {
+    extensions.get::<OwnRejection>().is_some()
 }
 
 impl<B> StatusOf for Response<B> {
@@ -93,6 +108,25 @@ impl<B> StatusOf for Response<B> {
 
     fn headers(&self) -> &HeaderMap {
         self.headers()
+    }
+
+    fn extensions(&self) -> Option<&Extensions> {
+        Some(self.extensions())
+    }
+}
+
+#[cfg(feature = "reqwest")]
+impl StatusOf for ::reqwest::Response {
+    fn status(&self) -> StatusCode {
+        self.status()
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        self.headers()
+    }
+
+    fn extensions(&self) -> Option<&Extensions> {
+        Some(self.extensions())
     }
 }
 
@@ -107,6 +141,9 @@ impl<T: StatusOf, E> Classify<T, E> for Http {
         if !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS {
             return Outcome::Success;
         }
+        if response.extensions().is_some_and(is_own_rejection) {
+            return Outcome::Ignored;
+        }
         retry_after_of(response.headers()).map_or(Outcome::Failure, Outcome::FailureAfter)
     }
 
@@ -119,5 +156,6 @@ impl<T: StatusOf, E> Classify<T, E> for Http {
 
 fn retry_after_of(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(::http::header::RETRY_AFTER)?.to_str().ok()?;
-    retry_after::parse(value, wall_clock())
+    // A wait of no time asks for nothing.
+    retry_after::parse(value, wall_clock()).filter(|wait| !wait.is_zero())
 }

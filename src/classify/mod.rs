@@ -18,13 +18,24 @@
 
 mod contract;
 mod errors;
+#[cfg(feature = "grpc")]
+mod grpc;
 #[cfg(feature = "http")]
 mod http;
 #[cfg(feature = "http")]
 pub(crate) mod retry_after;
 
 pub(crate) use contract::Borrowed;
+#[cfg(feature = "http")]
+pub use contract::{AtEnd, ClassifyEnd};
 pub use contract::{AtHead, Classify, Scope};
 pub use errors::{AllErrors, Errors, Except, ExceptSource, errors};
+#[cfg(feature = "grpc")]
+pub use grpc::{Grpc, grpc};
 #[cfg(feature = "http")]
 pub use http::{Http, StatusOf, http};
+
+#[cfg(feature = "grpc")]
+pub(crate) use grpc::PUSHBACK;
+#[cfg(feature = "http")]
+pub(crate) use http::OwnRejection;

@@ -78,6 +78,20 @@ pub fn matched_path<B>() -> impl Fn(&Request<B>) -> Option<&str> + Copy + Send +
     |request| request.extensions().get::<axum::extract::MatchedPath>().map(axum::extract::MatchedPath::as_str)
 }
 
+/// The method of a gRPC call, such as `shop.Payments/Charge`. For clients and servers.
+///
+/// ```
+/// use fusebox::key;
+///
+/// let request = http::Request::post("https://api.example/shop.Payments/Charge").body(())?;
+/// assert_eq!(key::grpc_method()(&request), Some("shop.Payments/Charge"));
+/// # Ok::<(), http::Error>(())
+/// ```
+#[cfg(feature = "grpc")]
+pub fn grpc_method<B>() -> impl Fn(&Request<B>) -> Option<&str> + Copy + Send + Sync {
+    |request| request.uri().path().strip_prefix('/').filter(|method| method.contains('/'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,10 +3,13 @@
 use http::{HeaderValue, Response, StatusCode, header};
 
 use crate::breaker::Rejected;
-use crate::classify::retry_after;
+use crate::classify::{OwnRejection, retry_after};
 
 /// Answers 503 Service Unavailable with an empty body, and with `Retry-After` where it is known when to come back: ready
 /// for [`respond_with`](crate::CircuitBreakerLayer::respond_with).
+///
+/// A breaker or retry further out that judges by [`classify::http`](crate::classify::http) sees that it is no answer of the
+/// dependency, and ignores it.
 ///
 /// ```
 /// use fusebox::{CircuitBreaker, CircuitBreakerConfig};
@@ -21,6 +24,7 @@ use crate::classify::retry_after;
 pub fn unavailable<B: Default>(rejected: &Rejected) -> Response<B> {
     let mut response = Response::new(B::default());
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.extensions_mut().insert(OwnRejection);
     if let Some(wait) = rejected.retry_after()
         && let Ok(value) = HeaderValue::try_from(retry_after::format(wait))
     {

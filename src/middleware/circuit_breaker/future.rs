@@ -9,8 +9,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::reject::OnReject;
-use crate::breaker::Guarded;
-use crate::classify::Classify;
+use crate::breaker::{Guarded, Watch};
 
 pin_project! {
     /// The response of a guarded service. Dropping it gives the call up, which counts neither way unless it ran for
@@ -66,18 +65,17 @@ impl<F, R, C, M> ResponseFuture<F, R, C, M> {
 impl<F, R, C, M, Req, Res, Err> Future for ResponseFuture<F, R, C, fn(Req) -> M>
 where
     F: Future<Output = Result<Res, Err>>,
-    R: Future<Output = Result<Res, M::Error>>,
-    C: Classify<Res, Err>,
-    M: OnReject<Req, Res, Err>,
-    Err: 'static,
+    R: Future<Output = Result<C::Response, M::Error>>,
+    C: Watch<Res, Err>,
+    M: OnReject<Req, C::Response, Err>,
 {
-    type Output = Result<Res, M::Error>;
+    type Output = Result<C::Response, M::Error>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             ResponseStateProj::Guarded { inner } => inner.poll(cx).map_err(M::error),
-            ResponseStateProj::Unguarded { inner } => inner.poll(cx).map_err(M::error),
+            ResponseStateProj::Unguarded { inner } => inner.poll(cx).map_ok(C::unwatched).map_err(M::error),
             ResponseStateProj::Rejected { answer } => answer.poll(cx),
         }
     }

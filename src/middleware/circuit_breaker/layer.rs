@@ -1,5 +1,6 @@
 //! The layer: where a breaker, a classifier and a rejection mode come together.
 
+use std::fmt;
 use std::future::Future;
 
 use tower_layer::Layer;
@@ -276,5 +277,11 @@ where
 
     fn layer(&self, inner: S) -> Self::Service {
         CircuitBreakerService::new(inner, self.classify.clone(), self.mode.clone(), self.select.clone())
+    }
+}
+
+impl<C, M, K: fmt::Display> fmt::Display for CircuitBreakerLayer<C, M, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.select.fmt(f)
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::breaker::{CircuitBreaker, Permit, Registry, Rejected};
+use crate::text::OneLine;
 
 /// Which breaker a request belongs to: [`One`], [`By`] or [`ByOwned`]. Sealed.
 ///
@@ -154,6 +155,24 @@ impl<F> fmt::Debug for By<F> {
 impl<F> fmt::Debug for ByOwned<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ByOwned").field("registry", &self.registry).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for One {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "circuit breaker `{}`", OneLine(&self.breaker.name()))
+    }
+}
+
+impl<F> fmt::Display for By<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("circuit breakers by key")
+    }
+}
+
+impl<F> fmt::Display for ByOwned<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("circuit breakers by key")
     }
 }
 

@@ -8,9 +8,9 @@ use tower_service::Service;
 use super::future::ResponseFuture;
 use super::reject::{Boxed, OnReject};
 use super::select::{One, Select};
-use crate::breaker::{CircuitBreaker, Guarded, Refusal};
+use crate::breaker::{CircuitBreaker, Guarded, Refusal, Watch};
 use crate::circuit::{Outcome, State};
-use crate::classify::{Classify, Errors};
+use crate::classify::Errors;
 
 /// A service behind a circuit breaker. Made by [`CircuitBreakerLayer`](super::CircuitBreakerLayer).
 ///
@@ -108,12 +108,11 @@ impl<S: Clone, C: Clone, M: Clone, K: Clone> Clone for CircuitBreakerService<S, 
 impl<S, C, M, K, Req> Service<Req> for CircuitBreakerService<S, C, M, K>
 where
     S: Service<Req>,
-    S::Error: 'static,
-    C: Classify<S::Response, S::Error> + Clone,
-    M: OnReject<Req, S::Response, S::Error>,
+    C: Watch<S::Response, S::Error> + Clone,
+    M: OnReject<Req, C::Response, S::Error>,
     K: Select<Req>,
 {
-    type Response = S::Response;
+    type Response = C::Response;
     type Error = M::Error;
     type Future = ResponseFuture<S::Future, M::Future, C, fn(Req) -> M>;
 
@@ -160,7 +159,8 @@ where
     fn call_slow<Req>(&mut self, request: Req) -> ResponseFuture<S::Future, M::Future, C, fn(Req) -> M>
     where
         S: Service<Req>,
-        M: OnReject<Req, S::Response, S::Error>,
+        C: Watch<S::Response, S::Error>,
+        M: OnReject<Req, C::Response, S::Error>,
         K: Select<Req>,
     {
         match self.select.acquire(&request) {

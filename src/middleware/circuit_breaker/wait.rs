@@ -9,8 +9,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::service::Unready;
-use crate::breaker::{CircuitBreaker, Guarded, Permit, Rejected, Waiter};
-use crate::classify::{Classify, Errors};
+use crate::breaker::{CircuitBreaker, Guarded, Permit, Rejected, Waiter, Watch};
+use crate::classify::Errors;
 use crate::error::BoxError;
 
 /// Makes a service wait while its circuit is open. Made by
@@ -111,10 +111,10 @@ impl<S: Clone, C: Clone> Clone for WaitService<S, C> {
 impl<S, C, Req> Service<Req> for WaitService<S, C>
 where
     S: Service<Req>,
-    S::Error: Into<BoxError> + 'static,
-    C: Classify<S::Response, S::Error> + Clone,
+    S::Error: Into<BoxError>,
+    C: Watch<S::Response, S::Error> + Clone,
 {
-    type Response = S::Response;
+    type Response = C::Response;
     type Error = BoxError;
     type Future = WaitFuture<S::Future, C>;
 
@@ -184,10 +184,10 @@ pin_project! {
 impl<F, C, Res, Err> Future for WaitFuture<F, C>
 where
     F: Future<Output = Result<Res, Err>>,
-    C: Classify<Res, Err>,
-    Err: Into<BoxError> + 'static,
+    C: Watch<Res, Err>,
+    Err: Into<BoxError>,
 {
-    type Output = Result<Res, BoxError>;
+    type Output = Result<C::Response, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {

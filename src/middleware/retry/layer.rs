@@ -51,6 +51,11 @@ impl<C, P, T> RetryLayer<C, P, T> {
         Self { config, classify, replay }
     }
 
+    #[cfg(feature = "http")]
+    pub(super) fn map_replay<N>(self, f: impl FnOnce(P) -> N) -> RetryLayer<C, N, T> {
+        RetryLayer { config: self.config, classify: self.classify, replay: f(self.replay) }
+    }
+
     pub(super) const fn parts(&self) -> (&RetryConfig<T>, &C) {
         (&self.config, &self.classify)
     }

@@ -5,8 +5,16 @@
 
 mod call;
 mod future;
+#[cfg(feature = "grpc")]
+mod grpc;
+#[cfg(feature = "http")]
+mod http;
 mod layer;
 mod replay;
+#[cfg(feature = "http")]
+mod replay_body;
+#[cfg(feature = "reqwest")]
+mod reqwest;
 mod service;
 
 pub use crate::attempts::{
@@ -14,6 +22,14 @@ pub use crate::attempts::{
     RetryStats, StopReason, TimeLimit, Timed, TimedOut, Timeouts, Untimed, WhenRejected,
 };
 pub use future::ResponseFuture;
+#[cfg(feature = "grpc")]
+pub use grpc::ReplayGrpc;
+#[cfg(feature = "http")]
+pub use http::{AsIs, Attempt, BodyWith, ReplayHttp, SavedHttp, WrapBody};
 pub use layer::RetryLayer;
 pub use replay::{CloneWith, Cloned, Replay};
+#[cfg(feature = "http")]
+pub use replay_body::ReplayBody;
+#[cfg(feature = "reqwest")]
+pub use reqwest::CloneReqwest;
 pub use service::RetryService;

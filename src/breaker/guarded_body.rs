@@ -1,0 +1,132 @@
+//! The body of a guarded response whose outcome is known at its end.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::{HeaderMap, Response};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::permit::Permit;
+use super::watch::Observe;
+use crate::circuit::Outcome;
+use crate::classify::{AtEnd, ClassifyEnd};
+
+pin_project! {
+    /// The body of a guarded response: it carries the call's permit and reports the outcome when it ends. Dropped before
+    /// that, the call was given up, which counts neither way unless it had run for
+    /// [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after).
+    ///
+    /// ```
+    /// # #[cfg(feature = "grpc")]
+    /// # futures::executor::block_on(async {
+    /// use bytes::Bytes;
+    /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, GuardedBody, classify};
+    /// use http::{HeaderMap, Request, Response};
+    /// use http_body_util::{BodyExt, Full};
+    /// use tower::{service_fn, Layer, ServiceExt};
+    ///
+    /// let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::new("payments")).classify(classify::grpc());
+    /// let service = layer.layer(service_fn(|_: Request<()>| async {
+    ///     let failed = async { Some(Ok(HeaderMap::from_iter([("grpc-status".parse().unwrap(), "13".parse().unwrap())]))) };
+    ///     Ok::<_, std::io::Error>(Response::new(Full::new(Bytes::from("half an answer")).with_trailers(failed)))
+    /// }));
+    /// let body: GuardedBody<_, _> = service.oneshot(Request::new(())).await.unwrap().into_body();
+    /// let failures = || layer.breaker().snapshot().detectors[0].tally.count();
+    /// assert_eq!(failures(), 0, "nobody knows yet");
+    /// body.collect().await.unwrap();
+    /// assert_eq!(failures(), 1);
+    /// # })
+    /// ```
+    pub struct GuardedBody<B, C> {
+        #[pin]
+        inner: B,
+        // Gone once reported.
+        watch: Option<(Permit, C)>,
+    }
+}
+
+impl<B, C: ClassifyEnd> GuardedBody<B, C> {
+    fn report(watch: &mut Option<(Permit, C)>, outcome: impl FnOnce(&C) -> Outcome) {
+        if let Some((permit, classify)) = watch.take() {
+            let outcome = outcome(&classify);
+            permit.report(outcome);
+        }
+    }
+}
+
+impl<B, C> Body for GuardedBody<B, C>
+where
+    B: Body,
+    C: ClassifyEnd,
+{
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let frame = ready!(this.inner.as_mut().poll_frame(cx));
+        match &frame {
+            None => Self::report(this.watch, |classify| classify.at_end(None)),
+            Some(Err(_)) => Self::report(this.watch, |_| Outcome::Failure),
+            Some(Ok(frame)) => {
+                let trailers: Option<&HeaderMap> = frame.trailers_ref();
+                // Whoever reads need not ask again after the last frame.
+                if trailers.is_some() || this.inner.is_end_stream() {
+                    Self::report(this.watch, |classify| classify.at_end(trailers));
+                }
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl<B: Default, C> Default for GuardedBody<B, C> {
+    /// An empty body that reports nothing: for answers to rejected calls.
+    fn default() -> Self {
+        Self { inner: B::default(), watch: None }
+    }
+}
+
+impl<B, C> fmt::Debug for GuardedBody<B, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuardedBody").field("reported", &self.watch.is_none()).finish_non_exhaustive()
+    }
+}
+
+impl<C, B> Observe<C, Response<B>> for AtEnd
+where
+    C: ClassifyEnd + Clone,
+    B: Body,
+{
+    type Response = Response<GuardedBody<B, C>>;
+
+    fn observe(classify: &C, permit: Permit, _outcome: Outcome, response: Response<B>) -> Self::Response {
+        let watch = match classify.at_head(&response) {
+            Some(outcome) => {
+                permit.report(outcome);
+                None
+            }
+            // Nobody reads on where there is nothing to read.
+            None if response.body().is_end_stream() => {
+                permit.report(classify.at_end(None));
+                None
+            }
+            None => Some((permit, classify.clone())),
+        };
+        response.map(|inner| GuardedBody { inner, watch })
+    }
+
+    fn unobserved(response: Response<B>) -> Self::Response {
+        response.map(|inner| GuardedBody { inner, watch: None })
+    }
+}

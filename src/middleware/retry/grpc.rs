@@ -1,0 +1,42 @@
+//! Retries of gRPC calls.
+
+use tonic::body::Body;
+
+use super::http::{BodyWith, ReplayHttp};
+use super::layer::RetryLayer;
+use super::replay_body::ReplayBody;
+use crate::attempts::RetryConfig;
+use crate::classify::{self, Grpc};
+
+/// How gRPC calls are sent again.
+pub type ReplayGrpc = ReplayHttp<BodyWith<fn(ReplayBody<Body>) -> Body>>;
+
+impl<T> RetryLayer<Grpc, ReplayGrpc, T> {
+    /// Retries gRPC calls around a tonic `Channel`, by [`classify::grpc`](crate::classify::grpc), as gRPC's proposal A6 has
+    /// it:
+    ///
+    /// - A call is made again when it ended without a response message and in a retryable status (UNAVAILABLE, unless the
+    ///   classifier says otherwise); once headers of a response are in, it is committed.
+    /// - `grpc-retry-pushback-ms` replaces the wait of the backoff, up to
+    ///   [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap); a negative or malformed one ends the retries.
+    /// - Retries carry `grpc-previous-rpc-attempts`, and the extension [`Attempt`](super::Attempt).
+    /// - Messages of the request are recorded as for [`http`](Self::http).
+    ///
+    /// For retry throttling add [`Budget::tokens`](crate::Budget::tokens).
+    ///
+    /// ```
+    /// use fusebox::{RetryConfig, RetryLayer, RetryService};
+    /// use fusebox::{classify::Grpc, retry::ReplayGrpc};
+    /// use tower::Layer;
+    ///
+    /// fn client<Channel>(channel: Channel) -> RetryService<Channel, Grpc, ReplayGrpc> {
+    ///     RetryLayer::grpc(RetryConfig::default()).layer(channel) // then `GreeterClient::new(..)` of it
+    /// }
+    /// # let _ = client::<()>;
+    /// ```
+    #[must_use]
+    pub fn grpc(config: RetryConfig<T>) -> Self {
+        let new: fn(ReplayBody<Body>) -> Body = Body::new;
+        Self::with(config, classify::grpc(), ReplayHttp::grpc(BodyWith(new)))
+    }
+}

@@ -1,0 +1,306 @@
+//! How an HTTP request is sent more than once.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Method, Request};
+use http_body::Body;
+
+use super::layer::RetryLayer;
+use super::replay::Replay;
+use super::replay_body::{Recorder, ReplayBody};
+use crate::attempts::RetryConfig;
+use crate::classify::{self, Http};
+
+/// HTTP requests are sent again where that is safe, with their body recorded while it is first sent. Made by
+/// [`RetryLayer::http`].
+///
+/// ```
+/// use fusebox::classify::Http;
+/// use fusebox::{RetryConfig, RetryLayer, retry::ReplayHttp};
+///
+/// fn layer() -> RetryLayer<Http, ReplayHttp> {
+///     RetryLayer::http(RetryConfig::default())
+/// }
+/// # let _ = layer();
+/// ```
+#[derive(Clone)]
+pub struct ReplayHttp<W = AsIs> {
+    cap: usize,
+    rule: Rule,
+    wrap: W,
+}
+
+/// Which requests may be sent again.
+#[derive(Clone)]
+enum Rule {
+    /// By method, or with an `Idempotency-Key`.
+    Idempotent,
+    Custom(Arc<dyn Fn(&Parts) -> bool + Send + Sync>),
+    /// gRPC says by the status whether the call may be made again.
+    #[cfg(feature = "grpc")]
+    Grpc,
+}
+
+/// The inner service takes the [`ReplayBody`] as it is.
+///
+/// ```
+/// use fusebox::retry::{AsIs, ReplayHttp};
+///
+/// fn is_the_same(replay: ReplayHttp<AsIs>) -> ReplayHttp {
+///     replay
+/// }
+/// # let _ = is_the_same;
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct AsIs;
+
+/// A function makes the body that the inner service takes. Made by [`RetryLayer::body`].
+///
+/// ```
+/// use axum::body::Body;
+/// use fusebox::classify::Http;
+/// use fusebox::retry::{BodyWith, ReplayBody, ReplayHttp, RetryConfig, RetryLayer};
+///
+/// type ToAxum = BodyWith<fn(ReplayBody<Body>) -> Body>;
+///
+/// fn layer() -> RetryLayer<Http, ReplayHttp<ToAxum>> {
+///     RetryLayer::http(RetryConfig::default()).body(Body::new)
+/// }
+/// # let _ = layer();
+/// ```
+#[derive(Clone, Copy)]
+pub struct BodyWith<F>(pub(super) F);
+
+/// What becomes of a [`ReplayBody`]: [`AsIs`] or [`BodyWith`]. Sealed.
+pub trait WrapBody<B: Body>: Clone + sealed::Sealed {
+    /// The body that the inner service takes.
+    type Body;
+
+    #[doc(hidden)]
+    fn wrap(&self, body: ReplayBody<B>) -> Self::Body;
+}
+
+impl<B: Body> WrapBody<B> for AsIs {
+    type Body = ReplayBody<B>;
+
+    fn wrap(&self, body: ReplayBody<B>) -> ReplayBody<B> {
+        body
+    }
+}
+
+impl<B: Body, F, O> WrapBody<B> for BodyWith<F>
+where
+    F: Fn(ReplayBody<B>) -> O + Clone,
+{
+    type Body = O;
+
+    fn wrap(&self, body: ReplayBody<B>) -> O {
+        (self.0)(body)
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::AsIs {}
+    impl<F> Sealed for super::BodyWith<F> {}
+}
+
+/// Which attempt a request is, counted from 1: an extension of requests that are sent again.
+///
+/// ```
+/// use fusebox::retry::Attempt;
+///
+/// let first = http::Request::new(());
+/// assert_eq!(Attempt::of(first.extensions()), Attempt(1));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a number and nothing else")]
+pub struct Attempt(pub u32);
+
+impl Attempt {
+    /// Reads the attempt from a request's extensions; 1 when nothing says otherwise.
+    #[must_use]
+    pub fn of(extensions: &http::Extensions) -> Self {
+        extensions.get().copied().unwrap_or(Self(1))
+    }
+}
+
+#[cfg(feature = "grpc")]
+impl<W> ReplayHttp<W> {
+    pub(super) const fn grpc(wrap: W) -> Self {
+        Self { cap: REPLAY_CAP, rule: Rule::Grpc, wrap }
+    }
+}
+
+const REPLAY_CAP: usize = 64 * 1024;
+
+impl<T> RetryLayer<Http, ReplayHttp, T> {
+    /// Retries HTTP requests: those that are safe to repeat, by [`classify::http`](crate::classify::http), with their
+    /// body.
+    ///
+    /// - Sent again are requests whose method is idempotent (RFC 9110, 9.2.2: GET, HEAD, OPTIONS, TRACE, PUT, DELETE) and
+    ///   those with an `Idempotency-Key`; any other is sent once. [`idempotent_when`](Self::idempotent_when) changes that.
+    /// - The body streams as it always did and is recorded meanwhile, up to a cap of 64 KiB
+    ///   ([`replay_up_to`](Self::replay_up_to)). A longer one is sent once, never refused.
+    /// - `Retry-After` replaces the wait of the backoff, up to
+    ///   [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap).
+    /// - A failed response is dropped before the wait. The last one is returned as it is.
+    /// - Retries carry the extension [`Attempt`].
+    ///
+    /// The inner service gets [`ReplayBody`] as its body; for one that names its body type see [`body`](Self::body).
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use fusebox::{RetryConfig, RetryLayer, backoff, retry::{Attempt, ReplayBody}};
+    /// use http::{Request, Response, StatusCode};
+    /// use http_body_util::{BodyExt, Full};
+    /// use tower::{service_fn, Layer, ServiceExt};
+    ///
+    /// /// Fails at first.
+    /// async fn server(request: Request<ReplayBody<Full<Bytes>>>) -> Result<Response<Bytes>, fusebox::BoxError> {
+    ///     let attempt = Attempt::of(request.extensions());
+    ///     let mut response = Response::new(request.into_body().collect().await?.to_bytes());
+    ///     if attempt == Attempt(1) {
+    ///         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    ///     }
+    ///     Ok(response)
+    /// }
+    ///
+    /// # tokio_test::block_on(async {
+    /// let at_once = RetryConfig::builder().backoff(backoff::fixed(std::time::Duration::ZERO)).build()?;
+    /// let client = RetryLayer::http(at_once).layer(service_fn(server));
+    /// let put = client.clone().oneshot(Request::put("/prices/7").body(Full::from("12.50"))?).await?;
+    /// assert_eq!((put.status().as_u16(), put.into_body()), (200, "12.50".into()));
+    /// let post = client.oneshot(Request::post("/orders").body(Full::from("7"))?).await?;
+    /// assert_eq!(post.status(), 503, "who knows what a second order would do");
+    /// # Ok::<(), fusebox::BoxError>(()) }).unwrap();
+    /// ```
+    #[must_use]
+    pub const fn http(config: RetryConfig<T>) -> Self {
+        Self::with(config, classify::http(), ReplayHttp { cap: REPLAY_CAP, rule: Rule::Idempotent, wrap: AsIs })
+    }
+}
+
+impl<C, W, T> RetryLayer<C, ReplayHttp<W>, T> {
+    /// Sets how many bytes of a body are recorded. Default: 64 KiB. Zero: only requests without a body are sent again.
+    #[must_use]
+    pub fn replay_up_to(self, bytes: usize) -> Self {
+        self.map_replay(|replay| ReplayHttp { cap: bytes, ..replay })
+    }
+
+    /// Decides which requests may be sent again. Default: by method or `Idempotency-Key`.
+    ///
+    /// ```
+    /// use fusebox::{RetryConfig, RetryLayer};
+    ///
+    /// let layer = RetryLayer::http(RetryConfig::default())
+    ///     .idempotent_when(|request| request.method.is_safe() || request.uri.path() == "/search");
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn idempotent_when(self, f: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
+        self.map_replay(|replay| ReplayHttp { rule: Rule::Custom(Arc::new(f)), ..replay })
+    }
+}
+
+impl<C, T> RetryLayer<C, ReplayHttp, T> {
+    /// Makes the body that the inner service takes from the recorded one: `axum::body::Body::new`, `tonic::body::Body::new`,
+    /// or `http_body_util::BodyExt::boxed_unsync`.
+    #[must_use]
+    pub fn body<F, B, O>(self, f: F) -> RetryLayer<C, ReplayHttp<BodyWith<F>>, T>
+    where
+        B: Body,
+        F: Fn(ReplayBody<B>) -> O,
+    {
+        self.map_replay(|ReplayHttp { cap, rule, .. }| ReplayHttp { cap, rule, wrap: BodyWith(f) })
+    }
+}
+
+/// Tells whether a request does no more harm twice than once.
+pub(super) fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
+    const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+    method.is_idempotent() || headers.contains_key(IDEMPOTENCY_KEY)
+}
+
+impl Rule {
+    fn allows(&self, parts: &Parts) -> bool {
+        match self {
+            Self::Idempotent => is_idempotent(&parts.method, &parts.headers),
+            Self::Custom(f) => f(parts),
+            #[cfg(feature = "grpc")]
+            Self::Grpc => true,
+        }
+    }
+
+    fn stamp(&self, parts: &mut Parts, attempt: u32) {
+        parts.extensions.insert(Attempt(attempt));
+        #[cfg(feature = "grpc")]
+        if matches!(self, Self::Grpc) {
+            const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
+            parts.headers.insert(PREVIOUS_ATTEMPTS, attempt.saturating_sub(1).into());
+        }
+    }
+}
+
+/// What is kept of a request.
+pub struct SavedHttp<B: Body> {
+    parts: Parts,
+    /// None: it has no body.
+    body: Option<Recorder<B>>,
+}
+
+impl<B: Body> fmt::Debug for SavedHttp<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SavedHttp").field("parts", &self.parts).finish_non_exhaustive()
+    }
+}
+
+impl<B, W> Replay<Request<B>> for ReplayHttp<W>
+where
+    B: Body,
+    W: WrapBody<B>,
+{
+    type Out = Request<W::Body>;
+    type Saved = SavedHttp<B>;
+
+    fn first(&self, request: Request<B>) -> (Self::Out, Option<SavedHttp<B>>) {
+        let (parts, body) = request.into_parts();
+        let is_too_long = body.size_hint().lower() > u64::try_from(self.cap).unwrap_or(u64::MAX);
+        if is_too_long || !self.rule.allows(&parts) {
+            return (Request::from_parts(parts, self.wrap.wrap(ReplayBody::once(body))), None);
+        }
+        let (body, recorder) = if body.is_end_stream() {
+            (ReplayBody::empty(), None)
+        } else {
+            let (body, recorder) = ReplayBody::recorded(body, self.cap);
+            (body, Some(recorder))
+        };
+        let saved = SavedHttp { parts: parts.clone(), body: recorder };
+        (Request::from_parts(parts, self.wrap.wrap(body)), Some(saved))
+    }
+
+    fn again(&self, saved: &mut SavedHttp<B>, attempt: u32) -> Option<Self::Out> {
+        let body = match &saved.body {
+            Some(recorder) => recorder.again()?,
+            None => ReplayBody::empty(),
+        };
+        let mut parts = saved.parts.clone();
+        self.rule.stamp(&mut parts, attempt);
+        Some(Request::from_parts(parts, self.wrap.wrap(body)))
+    }
+}
+
+impl<W> fmt::Debug for ReplayHttp<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplayHttp").field("cap", &self.cap).finish_non_exhaustive()
+    }
+}
+
+impl<F> fmt::Debug for BodyWith<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BodyWith").finish_non_exhaustive()
+    }
+}

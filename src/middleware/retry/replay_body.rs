@@ -1,0 +1,309 @@
+//! A body that is recorded while it is first sent, so that it can be sent again.
+
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::error::BoxError;
+use crate::sync::{Mutex, lock};
+
+/// The body of a request that may be sent more than once: it streams as the original does, and is recorded meanwhile up to a
+/// cap. What a later attempt sends is first the record, then whatever the original still has.
+///
+/// It is `Send` and `Unpin` whatever the original is, as clients ask for; the original needs neither `Sync` nor `Clone`.
+///
+/// ```
+/// use bytes::Bytes;
+/// use fusebox::{RetryConfig, RetryLayer, retry::ReplayBody};
+/// use http::{Request, Response};
+/// use http_body_util::{BodyExt, Full};
+/// use tower::{service_fn, Layer, ServiceExt};
+///
+/// # tokio_test::block_on(async {
+/// let echo = service_fn(|request: Request<ReplayBody<Full<Bytes>>>| async {
+///     let body = request.into_body().collect().await?.to_bytes();
+///     Ok::<_, fusebox::BoxError>(Response::new(body))
+/// });
+/// let client = RetryLayer::http(RetryConfig::default()).layer(echo);
+/// let response = client.oneshot(Request::put("/prices/7").body(Full::from("12.50"))?).await?;
+/// assert_eq!(response.into_body(), "12.50");
+/// # Ok::<(), fusebox::BoxError>(()) }).unwrap();
+/// ```
+pub struct ReplayBody<B: Body> {
+    kind: Kind<B>,
+}
+
+enum Kind<B: Body> {
+    Empty,
+    /// Sent once; nothing is recorded.
+    Once(Pin<Box<B>>),
+    Recorded(Reader<B>),
+}
+
+/// One attempt's way through the record.
+struct Reader<B: Body> {
+    record: Arc<Mutex<Record<B>>>,
+    attempt: u32,
+    /// Of the frames in the record, how many this attempt has sent.
+    next: usize,
+    trailers_sent: bool,
+    sent: u64,
+    hint: SizeHint,
+}
+
+/// What the attempts of a request share.
+struct Record<B: Body> {
+    body: Pin<Box<B>>,
+    frames: Vec<Bytes>,
+    trailers: Option<HeaderMap>,
+    /// Bytes that may still be recorded.
+    room: usize,
+    /// There may be another attempt.
+    keep: bool,
+    /// The record is whole, from the first byte to where the original stands.
+    whole: bool,
+    ended: bool,
+    /// The attempt that reads; earlier ones may linger in a connection, and get an error.
+    reader: u32,
+}
+
+/// The end of a [`ReplayBody`] that can make another one.
+pub(super) struct Recorder<B: Body>(Arc<Mutex<Record<B>>>);
+
+impl<B: Body> ReplayBody<B> {
+    /// A body that is sent once.
+    pub(super) fn once(body: B) -> Self {
+        let kind = if body.is_end_stream() { Kind::Empty } else { Kind::Once(Box::pin(body)) };
+        Self { kind }
+    }
+
+    pub(super) const fn empty() -> Self {
+        Self { kind: Kind::Empty }
+    }
+
+    /// A body that is recorded up to `cap` bytes.
+    pub(super) fn recorded(body: B, cap: usize) -> (Self, Recorder<B>) {
+        let hint = body.size_hint();
+        let record = Record {
+            body: Box::pin(body),
+            frames: Vec::new(),
+            trailers: None,
+            room: cap,
+            keep: true,
+            whole: true,
+            ended: false,
+            reader: 0,
+        };
+        let recorder = Recorder(Arc::new(Mutex::new(record)));
+        (recorder.reader(0, hint), recorder)
+    }
+}
+
+impl<B: Body> Recorder<B> {
+    fn reader(&self, attempt: u32, hint: SizeHint) -> ReplayBody<B> {
+        let record = self.0.clone();
+        ReplayBody { kind: Kind::Recorded(Reader { record, attempt, next: 0, trailers_sent: false, sent: 0, hint }) }
+    }
+
+    /// The body once more, from its beginning; `None` when that is lost. The one before stops.
+    pub(super) fn again(&self) -> Option<ReplayBody<B>> {
+        let (attempt, hint) = {
+            let mut record = lock(&self.0);
+            if !record.whole {
+                return None;
+            }
+            record.reader += 1;
+            (record.reader, record.hint())
+        };
+        Some(self.reader(attempt, hint))
+    }
+}
+
+impl<B: Body> Drop for Recorder<B> {
+    /// The call is over: what streams on needs no record.
+    fn drop(&mut self) {
+        lock(&self.0).keep = false;
+    }
+}
+
+impl<B: Body> Record<B> {
+    /// The size of the whole body.
+    fn hint(&self) -> SizeHint {
+        let recorded = self.frames.iter().map(|frame| frame.len() as u64).sum::<u64>();
+        let rest = if self.ended { SizeHint::with_exact(0) } else { self.body.size_hint() };
+        let mut hint = SizeHint::new();
+        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(recorded)) {
+            hint.set_upper(upper);
+        }
+        hint.set_lower(rest.lower().saturating_add(recorded).min(hint.upper().unwrap_or(u64::MAX)));
+        hint
+    }
+
+    fn record(&mut self, data: &Bytes) {
+        if !self.keep || !self.whole {
+            self.whole = false;
+            return;
+        }
+        match self.room.checked_sub(data.len()) {
+            Some(room) => {
+                self.room = room;
+                self.frames.push(data.clone());
+            }
+            None => {
+                self.whole = false;
+                self.frames = Vec::new();
+            }
+        }
+    }
+}
+
+impl<B> Record<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    /// The next frame of the original.
+    fn poll_original(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = match self.body.as_mut().poll_frame(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(None) => {
+                self.ended = true;
+                return Poll::Ready(None);
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.whole = false;
+                return Poll::Ready(Some(Err(error.into())));
+            }
+            Poll::Ready(Some(Ok(frame))) => bytes_of(frame),
+        };
+        if let Some(data) = frame.data_ref() {
+            self.record(data);
+        } else if let Some(trailers) = frame.trailers_ref() {
+            self.trailers = Some(trailers.clone());
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+}
+
+impl<B> Reader<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let mut record = lock(&self.record);
+        if record.reader != self.attempt {
+            return Poll::Ready(Some(Err(Superseded.into())));
+        }
+        if let Some(data) = record.frames.get(self.next) {
+            self.next += 1;
+            self.sent += data.len() as u64;
+            return Poll::Ready(Some(Ok(Frame::data(data.clone()))));
+        }
+        if let Some(trailers) = record.trailers.as_ref().filter(|_| !self.trailers_sent) {
+            self.trailers_sent = true;
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers.clone()))));
+        }
+        if record.ended {
+            return Poll::Ready(None);
+        }
+        let frame = record.poll_original(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            // What was just recorded, this attempt has sent.
+            self.next = record.frames.len();
+            self.trailers_sent |= frame.is_trailers();
+            self.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        frame
+    }
+}
+
+impl<B: Body> Reader<B> {
+    fn is_end_stream(&self) -> bool {
+        let record = lock(&self.record);
+        record.reader == self.attempt
+            && record.frames.len() == self.next
+            && (record.trailers.is_none() || self.trailers_sent)
+            && (record.ended || record.body.is_end_stream())
+    }
+
+    /// What is left to send.
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = SizeHint::new();
+        if let Some(upper) = self.hint.upper() {
+            hint.set_upper(upper.saturating_sub(self.sent));
+        }
+        hint.set_lower(self.hint.lower().saturating_sub(self.sent));
+        hint
+    }
+}
+
+fn bytes_of<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
+    frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
+}
+
+impl<B> Body for ReplayBody<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.kind {
+            Kind::Empty => Poll::Ready(None),
+            Kind::Once(body) => {
+                body.as_mut().poll_frame(cx).map(|frame| frame.map(|frame| frame.map(bytes_of).map_err(Into::into)))
+            }
+            Kind::Recorded(reader) => reader.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Empty => true,
+            Kind::Once(body) => body.is_end_stream(),
+            Kind::Recorded(reader) => reader.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Once(body) => body.size_hint(),
+            Kind::Recorded(reader) => reader.size_hint(),
+        }
+    }
+}
+
+impl<B: Body> Default for ReplayBody<B> {
+    /// Empty.
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+impl<B: Body> fmt::Debug for ReplayBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplayBody").finish_non_exhaustive()
+    }
+}
+
+/// What the body of an attempt ends in when the next attempt has taken over.
+#[derive(Debug)]
+struct Superseded;
+
+impl fmt::Display for Superseded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the request is being sent again, this attempt's body has ended")
+    }
+}
+
+impl Error for Superseded {}
