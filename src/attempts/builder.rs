@@ -223,7 +223,25 @@ impl<T> RetryConfigBuilder<T> {
     /// Sets the longest wait that the dependency may ask for (`Retry-After`, `grpc-retry-pushback-ms`); a longer one is cut.
     /// Default: 5 min.
     ///
-    /// Where the dependency asks for a wait, that replaces the one of the backoff.
+    /// Where the dependency asks for a wait, that replaces the one of the backoff. A circuit breaker that stays open for
+    /// longer is not waited for (see [`WhenRejected::Wait`]).
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    /// use fusebox::{Outcome, RetryConfig, RetryLayer};
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// let config = RetryConfig::builder()
+    ///     .max_retries(1)
+    ///     .retry_after_cap(Duration::from_millis(2))
+    ///     .on_retry(move |event| tell.send(event.total_delay()).unwrap())
+    ///     .build()?;
+    /// let tomorrow = |_: &Result<(), &str>| Outcome::FailureAfter(Duration::from_secs(86_400));
+    /// RetryLayer::new(config).classify(tomorrow).call_blocking(|| Err("closed today")).unwrap_err();
+    /// assert_eq!(told.recv()?, Duration::from_millis(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn retry_after_cap(mut self, cap: Duration) -> Self {
         self.policy.retry_after_cap = cap;
         self

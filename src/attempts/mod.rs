@@ -4,6 +4,8 @@ mod budget;
 mod builder;
 mod config;
 mod event;
+#[cfg(all(test, fusebox_loom))]
+mod loom_tests;
 mod policy;
 mod rules;
 mod run;

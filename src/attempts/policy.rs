@@ -29,8 +29,9 @@ pub enum WhenRejected {
     /// Return the rejection at once: the breaker knows that another attempt would not help. The default.
     #[default]
     Return,
-    /// Wait until the breaker says it is worth another try, where the deadline allows; as long as the backoff says where
-    /// it is not known.
+    /// Wait until the breaker says it is worth another try, where the deadline and
+    /// [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap) allow that; as long as the backoff says where it is
+    /// not known.
     Wait,
     /// Treat it like any other failure.
     Retry,
@@ -82,6 +83,10 @@ impl Policy {
             Some(backoff) => backoff.delays(seed),
             None => Delays::of(self.curve, seed),
         }
+    }
+
+    pub(super) fn waits_for_breakers(&self) -> bool {
+        self.when_rejected == WhenRejected::Wait
     }
 
     #[inline]

@@ -144,7 +144,11 @@ impl Attempts {
         let policy = &self.policy;
         let delay = self.delays.get_or_insert_with(|| policy.delays()).next().ok_or(StopReason::BackoffEnded)?;
         let after = match cause {
-            Cause::Rejected(Some(after)) if policy.when_rejected == WhenRejected::Wait => after,
+            // Further away than anybody should wait: then it is not worth waiting at all.
+            Cause::Rejected(Some(after)) if policy.waits_for_breakers() && after > policy.retry_after_cap => {
+                return Err(StopReason::Rejected);
+            }
+            Cause::Rejected(Some(after)) if policy.waits_for_breakers() => after,
             // The server knows better than the curve.
             _ => outcome.retry_after().map_or(delay, |after| after.min(policy.retry_after_cap)),
         };

@@ -9,11 +9,11 @@ use crate::attempts::{Budget, RetryConfig, Timed};
 use crate::backoff::exponential;
 use crate::breaker::CircuitBreakerConfig;
 use crate::circuit::{Cooldown, detector as detect};
+use crate::classify::Errors;
 #[cfg(feature = "grpc")]
 use crate::classify::Grpc;
 #[cfg(feature = "http")]
-use crate::classify::Http;
-use crate::classify::{self, Errors};
+use crate::classify::{self, Http};
 use crate::error::ConfigError;
 use crate::middleware::circuit_breaker::CircuitBreakerLayer;
 #[cfg(feature = "grpc")]
