@@ -1,4 +1,4 @@
-//! How it works: states, generations, probes, and calls that never end.
+//! How it works: states, generations, probes, calls that never end, and retries that do.
 //!
 //! # Three states
 //!
@@ -113,3 +113,56 @@
 //! (retries, load shedding). The breaker lives in the layer, not in the service it makes: all services made by one layer,
 //! and all clones of it, share one breaker. Making a new layer per request makes a new breaker per request, which never
 //! sees enough to open.
+//!
+//! # Retries: when they help, and when they stop
+//!
+//! A retry mends failures that are short and rare. In an outage it does the opposite: three retries make four times the
+//! load on a dependency that is already failing. So a retry needs reasons to stop, and has these, in the order in which
+//! they are asked ([`StopReason`](crate::StopReason) names the one that was it):
+//!
+//! | it stops when | set by |
+//! |---|---|
+//! | a circuit breaker inside rejects the attempt | [`when_rejected`](crate::RetryConfigBuilder::when_rejected) |
+//! | another attempt would not help (a client's mistake, 501, most gRPC codes) | [`Classify`](crate::Classify) |
+//! | there were enough | [`max_retries`](crate::RetryConfigBuilder::max_retries), or the end of the backoff |
+//! | the wait would outlast the deadline | [`deadline`](crate::RetryConfigBuilder::deadline) |
+//! | the request cannot be sent again: not idempotent, not cloneable, body too long | [`Replay`](crate::retry::Replay) |
+//! | all callers together retry too much | [`Budget`](crate::Budget) |
+//!
+//! Whatever the reason, the caller gets the last error as it was. To know more, listen:
+//!
+//! ```
+//! use std::sync::mpsc;
+//! use std::time::Duration;
+//! use fusebox::{backoff, CircuitBreaker, CircuitBreakerConfig, RetryConfig, RetryLayer, detect};
+//!
+//! let (tell, told) = mpsc::channel();
+//! let config = RetryConfig::builder()
+//!     .backoff(backoff::fixed(Duration::from_millis(1)))
+//!     .on_event(move |event| tell.send(event.to_string()).unwrap())
+//!     .build()?;
+//! let retry = RetryLayer::new(config);
+//! let breaker = CircuitBreaker::new(
+//!     CircuitBreakerConfig::builder("disk").detector(detect::consecutive_failures(2)).build()?,
+//! );
+//! let result = retry.call_blocking(|| -> Result<Vec<u8>, fusebox::BoxError> {
+//!     Ok(breaker.call_blocking(|| std::fs::read("no such file"))?)
+//! });
+//! assert!(fusebox::rejection(&*result.unwrap_err()).is_some());
+//! assert_eq!(
+//!     told.try_iter().collect::<Vec<_>>(),
+//!     [
+//!         "attempt 1 failed, next in 1ms",
+//!         "attempt 2 failed, next in 1ms", // and opened the circuit
+//!         "attempt 3 failed, given up: rejected by a circuit breaker",
+//!     ],
+//! );
+//! # Ok::<(), fusebox::ConfigError>(())
+//! ```
+//!
+//! A wait that the dependency asks for (`Retry-After`, gRPC's pushback) replaces that of the backoff, up to
+//! [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap). All other waits are moved by chance, differently for
+//! every request, so that callers who failed together do not come back together.
+//!
+//! Where retries are nested (a retry in a library, another in the service, a third in its caller), attempts multiply. Retry
+//! in one place, next to the dependency, and let the others pass errors on.

@@ -1,4 +1,4 @@
-//! Circuit breaking as Tower middleware.
+//! Circuit breaking and retries as Tower middleware.
 //!
 //! A circuit breaker watches the calls to a dependency. When too many fail, it *opens* and rejects calls at once, so that
 //! your callers get an answer and the dependency gets a rest; after a *cooldown* it lets a few *probes* through, and
@@ -34,6 +34,9 @@
 //! | another rule of when to open | [`detect`], [`Detector`] for one of your own |
 //! | to decide what counts as a failure | [`classify`] |
 //! | an answer other than an error when the circuit is open | the table at [`CircuitBreakerLayer`] |
+//! | failed calls made again | [`RetryLayer`], [`backoff`], [`Budget`] |
+//! | an answer when all else failed | [`FallbackLayer`] |
+//! | all of it as one layer, with numbers that do for most | [`SafetyNet`] |
 //! | a breaker for each host, route, tenant | [`CircuitBreakerLayer::keyed`], [`Registry`] |
 //! | no Tower: futures, closures, synchronous code | [`CircuitBreaker`] |
 //! | to see what it does | [`Snapshot`], [`Event`], [`CircuitBreaker::events`] |
