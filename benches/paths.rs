@@ -3,6 +3,7 @@
 //! How they compare with other crates is measured by the package in `benches/peers`.
 #![expect(clippy::expect_used, missing_docs, reason = "a benchmark")]
 
+use std::cell::Cell;
 use std::future::{Ready, ready};
 use std::hint::black_box;
 use std::pin::pin;
@@ -10,7 +11,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use fusebox::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, Registry, Rejected, State, detect};
+use fusebox::{
+    CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, Registry, Rejected, RetryConfig, RetryLayer, State,
+    backoff, detect,
+};
 use tower::{Layer, Service};
 
 type Answer = Result<u32, &'static str>;
@@ -85,5 +89,20 @@ fn keyed(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, layered, by_hand, keyed);
+/// Fails every other time. A thread-local, because a retry clones its service: shared state would be most of the cost.
+fn every_other(request: u32) -> Ready<Answer> {
+    thread_local!(static FAILED: Cell<bool> = const { Cell::new(false) });
+    ready(if FAILED.replace(!FAILED.get()) { Ok(request) } else { Err("first") })
+}
+
+fn retried(c: &mut Criterion) {
+    let mut service = RetryLayer::new(RetryConfig::default()).layer(tower::service_fn(answer));
+    c.bench_function("retry: first try ok", |b| b.iter(|| call(&mut service, black_box(2))));
+    let at_once = RetryConfig::builder().backoff(backoff::fixed(Duration::ZERO)).build().expect("valid");
+    let mut service = RetryLayer::new(at_once).layer(tower::service_fn(every_other));
+    assert!(call(&mut service, 2).is_ok());
+    c.bench_function("retry: ok after a failure, no delay", |b| b.iter(|| call(&mut service, black_box(2))));
+}
+
+criterion_group!(benches, layered, by_hand, keyed, retried);
 criterion_main!(benches);

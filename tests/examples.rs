@@ -57,6 +57,24 @@ examples! {
         assert!(!out.text.contains("/stock/{sku}: closed ->"), "the other route's breaker stays closed:\n{}", out.text);
     }
 
+    "balance": #[cfg(feature = "http")] fn balance_lets_the_ill_server_drop_out_and_return(out) {
+        let of = |round| -> [u64; 6] {
+            let line = out.text.lines().find_map(|line| line.trim_start().strip_prefix(round)).expect(round);
+            numbers(line).try_into().expect("five servers, and the failures")
+        };
+        for round in ["3 falls ill", "its circuit is open", "a probe finds it ill"] {
+            let row = of(round);
+            assert_eq!((row[2], row[..5].iter().sum::<u64>()), (row[5], 100), "only it fails:\n{}", out.text);
+            // How many probes there are is up to how fast the machine is.
+            assert!(row[5] < 8, "it has dropped out:\n{}", out.text);
+        }
+        assert!(of("3 falls ill")[2] >= 2 && of("a probe finds it ill")[2] >= 1, "{}", out.text);
+        for round in ["all are well", "a probe finds it well"] {
+            let row = of(round);
+            assert!(row[..5].iter().all(|&asked| asked > 2) && row[5] == 0, "{round}:\n{}", out.text);
+        }
+    }
+
     "custom_detector": fn custom_detector_trips_on_a_burst_and_loads_what_it_saved(out) {
         out.has_in_order(&[
             "30 s  failed    1          closed",
@@ -68,12 +86,87 @@ examples! {
         ]);
     }
 
+    "grpc": #[cfg(feature = "grpc")] fn grpc_breakers_wait_for_trailers_and_reject_with_pushback(out) {
+        out.has_in_order(&[
+            "Get(7)     107 cents",
+            "Get(none)  NotFound: no such price",
+            "attempt 1 failed, next in 10ms",
+            "attempt 2 succeeded",
+            "Get(7)     107 cents",
+            "Watch(7)   Internal: lost the warehouse",
+            "shop: closed -> open (2 failures)",
+            "Watch(7)   Internal: lost the warehouse",
+            "attempt 1 failed, given up: rejected by a circuit breaker",
+            "Get(7)     Unavailable: circuit breaker `shop` is open (2 failures), retry in ",
+            " (pushback: ",
+            "The server's side",
+            "Watch(7)   Unavailable: circuit breaker `shop.Prices/Watch` is open (2 failures), retry in ",
+            " (pushback: ",
+            "Get(7)     107 cents",
+        ]);
+        assert!(out.text.contains("shop.Prices/Watch: closed -> open (2 failures)"), "{}", out.text);
+        assert!(!out.text.contains("shop.Prices/Get: closed ->"), "{}", out.text);
+    }
+
     "keyed_hosts": #[cfg(feature = "http")] fn keyed_hosts_opens_the_breaker_of_the_sick_host_only(out) {
         let rows = |health| out.text.lines().filter(move |line| line.contains(health)).map(numbers);
         assert_eq!(rows(" healthy ").map(|row| row[row.len() - 3..].to_vec()).collect::<Vec<_>>(), [[20, 0, 0]; 2]);
         assert_eq!(rows(" sick ").map(|row| row[row.len() - 3..].to_vec()).collect::<Vec<_>>(), [[0, 5, 15]]);
         assert_eq!(out.text.matches(": closed, ").count(), 2, "{}", out.text);
         assert_eq!(out.text.matches(": open (5 failures in 5 calls), retry in ").count(), 1, "{}", out.text);
+    }
+
+    "reqwest_client": #[cfg(feature = "reqwest")] fn reqwest_client_retries_until_the_circuit_opens(out) {
+        out.has_in_order(&[
+            "attempt 1 failed, next in 1s",
+            "attempt 2 succeeded",
+            "GET /prices   200 OK",
+            "attempt 1 failed, given up: the request cannot be sent again",
+            "POST /orders  503 Service Unavailable",
+            "shop: closed -> open (3 failures)",
+            "attempt 2 failed, next in ",
+            "attempt 3 failed, given up: rejected by a circuit breaker",
+            "GET /prices   not sent: circuit breaker `shop` is open (3 failures)",
+            "attempt 1 failed, given up: rejected by a circuit breaker",
+            "shop: half-open -> closed (probes succeeded)",
+            "GET /prices   200 OK",
+            "The shop was asked 6 times.",
+        ]);
+    }
+
+    "safety_net": fn safety_net_mends_stops_and_answers(out) {
+        out.has_in_order(&[
+            "fallback -> retry (2 retries, fixed 10ms) -> circuit breaker `prices`",
+            "107 cents, attempts: 1",
+            "107 cents, attempts: 2",
+            "yesterday's price will do: connection reset",
+            "99 cents, attempts: 3",
+            "yesterday's price will do: circuit breaker `prices` is open (4 failures)",
+            "99 cents, attempts: 1",
+            "99 cents, attempts: 0",
+            "the same net around a service       99 cents",
+            "retry (2 retries, ",
+            " -> circuit breaker `orders`",
+        ]);
+        for (feature, preset) in [(cfg!(feature = "http"), "`shop`"), (cfg!(feature = "grpc"), "`payments`")] {
+            assert!(!feature || out.text.contains(&format!("-> circuit breaker {preset}")), "{}", out.text);
+        }
+    }
+
+    "streaming_upload": #[cfg(feature = "http")] fn streaming_upload_is_replayed_unless_it_is_too_long(out) {
+        out.has_in_order(&[
+            "40 KiB",
+            "attempt 1 failed, next in 20ms",
+            "attempt 2 succeeded",
+            "the server has 40960 bytes, all in order",
+            "the file was read once, 10 of 10 chunks",
+            "160 KiB",
+            "attempt 1 failed, given up: the request cannot be sent again",
+            "failed: ",
+            "over a good line",
+            "the server has 163840 bytes, all in order",
+            "the file was read once, 40 of 40 chunks",
+        ]);
     }
 
     "sync_caller": fn sync_caller_shares_a_breaker_between_threads(out) {

@@ -1,4 +1,4 @@
-//! What the breaker allocates: nothing on the paths of healthy and of rejected calls, and nothing that stays. Scenario 22
+//! What breaker and retries allocate: nothing on the paths of healthy and of rejected calls, and nothing that stays. Scenario 22
 //! of the conformance list, and the part of 23 that is about cost. `allocation_counter` counts the allocations of the
 //! thread that measures, so that tests may run side by side.
 #![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests")]
@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use allocation_counter::{AllocationInfo, measure};
 use fusebox::{
-    CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, Cooldown, ManualClock, Outcome, Permit, Probes,
-    Registry, Rejected, State, detect,
+    BoxError, Budget, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, Cooldown, ManualClock, Outcome,
+    Permit, Probes, Registry, Rejected, RetryConfig, RetryLayer, RetryStats, State, backoff, detect, rejection,
 };
 use futures::FutureExt;
 use support::{breaker, config, fail, report, secs, succeed};
@@ -325,4 +325,81 @@ fn c23_a_call_costs_the_same_whether_ten_or_ten_thousand_are_in_the_window() {
             assert!(seen.bytes_total <= 32_768, "{before}: {seen:?}");
         }
     }
+}
+
+// Retries
+
+#[test]
+fn a_success_at_the_first_attempt_allocates_nothing() {
+    let retry = RetryLayer::new(RetryConfig::default());
+    let mut service = retry.layer(Echo);
+    let seen = measure(|| {
+        for _ in 0..1_000 {
+            assert_eq!(call(&mut service, "ok").expect("it works"), "ok");
+            assert!(retry.call(|| ready(Ok::<_, Refused>(7))).now_or_never().is_some_and(|result| result.is_ok()));
+            assert!(retry.call_blocking(|| Ok::<_, Refused>(7)).is_ok());
+        }
+    });
+    assert_none(&seen);
+}
+
+#[test]
+fn a_success_at_the_first_attempt_over_a_breaker_allocates_nothing() {
+    let (breaker, _clock) = breaker(|b| b.detector(detect::failures(3).of_last(100)));
+    let guarded = CircuitBreakerLayer::from(breaker).map_rejection(Refused::Open).layer(Echo);
+    let mut service = RetryLayer::new(RetryConfig::default()).layer(guarded);
+    let seen = measure(|| (0..1_000).for_each(|_| assert_eq!(call(&mut service, "ok").expect("closed"), "ok")));
+    assert_none(&seen);
+}
+
+#[test]
+fn a_success_with_a_budget_counters_and_listeners_allocates_nothing() {
+    for budget in [Budget::ratio(0.1), Budget::tokens(10, 0.1)] {
+        let config = RetryConfig::builder().budget(budget).stats(RetryStats::new()).on_event(|_| {}).seed(7).build();
+        let mut service = RetryLayer::new(config.expect("it works")).layer(Echo);
+        let seen = measure(|| (0..1_000).for_each(|_| assert_eq!(call(&mut service, "ok").expect("it works"), "ok")));
+        assert_none(&seen);
+    }
+}
+
+#[test]
+fn limits_of_time_allocate_nothing_for_an_attempt_that_answers_at_once() {
+    let config = RetryConfig::builder().deadline(secs(10)).attempt_timeout(secs(1)).build().expect("it works");
+    let mut service = RetryLayer::new(config).map_timeout(|_| Refused::Down).layer(Echo);
+    let seen = measure(|| (0..1_000).for_each(|_| assert_eq!(call(&mut service, "ok").expect("it works"), "ok")));
+    assert_none(&seen);
+}
+
+#[test]
+fn retries_at_once_allocate_nothing_and_an_open_breaker_ends_them_without_allocating() {
+    let at_once = RetryConfig::builder().backoff(backoff::fixed(Duration::ZERO)).budget(Budget::tokens(1_000, 1_000.0));
+    let retry = RetryLayer::new(at_once.build().expect("it works"));
+    let mut service = retry.layer(Echo);
+    let seen = measure(|| (0..10).for_each(|_| assert!(call(&mut service, "fail").is_err())));
+    assert_none(&seen);
+
+    let (breaker, _clock) = breaker(|b| b);
+    breaker.trip().expect("no override stands");
+    let seen = measure(|| assert!((0..1_000).all(|_| retry.call_blocking(|| breaker.acquire().map(drop)).is_err())));
+    assert_none(&seen);
+}
+
+#[test]
+fn a_million_retries_leave_nothing_behind() {
+    let listener = |_: &fusebox::RetryEvent| {};
+    let config = RetryConfig::builder().backoff([Duration::ZERO; 10]).max_retries(10).seed(7).on_event(listener);
+    let budget = Budget::ratio(1.0).reserve_per_second(1_000_000);
+    let mut service = RetryLayer::new(config.budget(budget).build().expect("it works")).layer(Echo);
+    let left = steady(|| (0..100_000).for_each(|_| assert!(call(&mut service, "fail").is_err())));
+    assert_flat(&left);
+}
+
+#[test]
+fn finding_a_rejection_in_a_box_allocates_nothing() {
+    let (breaker, _clock) = breaker(|b| b);
+    breaker.trip().expect("no override stands");
+    let rejected = || BoxError::from(breaker.acquire().map(drop).expect_err("open"));
+    let boxes: Vec<_> = (0..100).map(|_| rejected()).collect();
+    let seen = measure(|| assert!(boxes.iter().all(|error| rejection(&**error).is_some())));
+    assert_none(&seen);
 }

@@ -187,6 +187,11 @@ impl Budget {
         }
     }
 
+    /// Tells whether [`success`](Self::success) does anything.
+    pub(crate) const fn counts_successes(&self) -> bool {
+        matches!(self.kind, Kind::Tokens(_))
+    }
+
     /// Gives the leave back: the retry could not be made.
     pub(crate) fn refund(&self) {
         if let Kind::Ratio(ratio) = &self.kind {
@@ -313,10 +318,10 @@ impl Ratio {
             }
             return;
         }
-        let next = |seen| match age(now, seen) {
-            // This caller looked at the clock before others who are in the next round already.
-            age if age <= 0 => (seen & COUNT < MOST).then_some(seen + 1),
-            _ => Some(now << COUNT_BITS | 1),
+        // Another caller may have looked at the clock a little later and begun the part already.
+        let next = |seen| match is_near(now, seen) && age(now, seen) <= 0 {
+            true => (seen & COUNT < MOST).then_some(seen + 1),
+            false => Some(now << COUNT_BITS | 1),
         };
         place.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok();
     }
@@ -324,7 +329,7 @@ impl Ratio {
     /// How many retries the window allows, and how many it has.
     fn account(&self, now: u64, retries: &[u64; PARTS]) -> (u64, u64) {
         let sum = |counts: &mut dyn Iterator<Item = u64>| -> u64 {
-            counts.filter(|&count| age(now, count) < PARTS as i64).map(|count| count & COUNT).sum()
+            counts.filter(|&count| is_near(now, count)).map(|count| count & COUNT).sum()
         };
         let requests = sum(&mut self.requests.iter().map(|count| count.load(Ordering::Relaxed)));
         let earned = u128::from(requests) * u128::from(self.per_million) / 1_000_000;
@@ -340,7 +345,8 @@ impl Ratio {
             return false;
         }
         let place = &mut retries[index(now)];
-        *place = if age(now, *place) == 0 { *place + 1 } else { now << COUNT_BITS | 1 };
+        let is_begun = is_near(now, *place) && age(now, *place) <= 0;
+        *place = if is_begun { *place + 1 } else { now << COUNT_BITS | 1 };
         true
     }
 
@@ -361,6 +367,11 @@ impl Ratio {
 
 fn index(part: u64) -> usize {
     usize::try_from(part % PARTS as u64).unwrap_or(0)
+}
+
+/// Tells whether a count is of the window. One from far ahead is of a clock that has stepped back since.
+fn is_near(now: u64, count: u64) -> bool {
+    age(now, count).unsigned_abs() < PARTS as u64
 }
 
 /// How many parts ago a count was begun; negative when its clock was ahead.

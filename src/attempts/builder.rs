@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::budget::Budget;
 use super::config::RetryConfig;
 use super::event::RetryEvent;
-use super::policy::{Listener, Policy, Seed, Shared, WhenRejected};
+use super::policy::{Listener, Plain, Policy, Seed, Shared, WhenRejected};
 use super::stats::RetryStats;
 use super::timeouts::{Timed, Untimed};
 use crate::backoff::{Backoff, BuiltIn, Curve, exponential};
@@ -27,7 +27,7 @@ use crate::error::ConfigError;
 #[derive(Clone)]
 #[must_use = "call `.build()`"]
 pub struct RetryConfigBuilder<T = Untimed> {
-    policy: Policy,
+    plain: Plain,
     shared: Shared,
     backoff_check: Result<(), ConfigError>,
     timeouts: T,
@@ -38,21 +38,20 @@ const CURVE: Curve = Curve::Exponential(exponential(Duration::from_millis(100)..
 impl RetryConfig {
     /// Starts a configuration of your own.
     pub fn builder() -> RetryConfigBuilder {
-        let policy = Self::default().policy;
-        RetryConfigBuilder { policy, shared: Shared::default(), backoff_check: Ok(()), timeouts: Untimed }
+        let plain = Self::default().policy.plain;
+        RetryConfigBuilder { plain, shared: Shared::default(), backoff_check: Ok(()), timeouts: Untimed }
     }
 }
 
 impl Default for RetryConfig {
     fn default() -> Self {
-        let policy = Policy {
+        let plain = Plain {
             max_retries: 3,
             when_rejected: WhenRejected::default(),
             retry_after_cap: Duration::from_secs(300),
             curve: CURVE,
-            shared: None,
         };
-        Self { policy, timeouts: Untimed }
+        Self { policy: Policy { plain, shared: None }, timeouts: Untimed }
     }
 }
 
@@ -76,8 +75,8 @@ impl MaybeTimed for Timed {
 
 impl<T: MaybeTimed> RetryConfigBuilder<T> {
     fn timed(self) -> RetryConfigBuilder<Timed> {
-        let Self { policy, shared, backoff_check, timeouts } = self;
-        RetryConfigBuilder { policy, shared, backoff_check, timeouts: timeouts.timed() }
+        let Self { plain, shared, backoff_check, timeouts } = self;
+        RetryConfigBuilder { plain, shared, backoff_check, timeouts: timeouts.timed() }
     }
 
     /// Sets the time for the whole call: all attempts and the waits between them. Default: none.
@@ -158,16 +157,15 @@ impl<T: MaybeTimed> RetryConfigBuilder<T> {
         if let Some(budget) = &self.shared.budget {
             budget.check()?;
         }
-        let mut policy = self.policy;
-        policy.shared = self.shared.is_needed().then(|| Arc::new(self.shared));
-        Ok(RetryConfig { policy, timeouts: self.timeouts })
+        let shared = self.shared.is_needed().then(|| Arc::new(self.shared));
+        Ok(RetryConfig { policy: Policy { plain: self.plain, shared }, timeouts: self.timeouts })
     }
 }
 
 impl<T> RetryConfigBuilder<T> {
     /// Sets how many attempts may follow the first. Default: 3. Zero is legal: no retries.
     pub const fn max_retries(mut self, retries: u32) -> Self {
-        self.policy.max_retries = retries;
+        self.plain.max_retries = retries;
         self
     }
 
@@ -191,7 +189,7 @@ impl<T> RetryConfigBuilder<T> {
         self.backoff_check = backoff.check();
         match backoff.curve() {
             Some(BuiltIn(curve)) => {
-                self.policy.curve = curve;
+                self.plain.curve = curve;
                 self.shared.backoff = None;
             }
             None => self.shared.backoff = Some(Arc::new(backoff)),
@@ -243,7 +241,7 @@ impl<T> RetryConfigBuilder<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub const fn retry_after_cap(mut self, cap: Duration) -> Self {
-        self.policy.retry_after_cap = cap;
+        self.plain.retry_after_cap = cap;
         self
     }
 
@@ -264,7 +262,7 @@ impl<T> RetryConfigBuilder<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub const fn when_rejected(mut self, when_rejected: WhenRejected) -> Self {
-        self.policy.when_rejected = when_rejected;
+        self.plain.when_rejected = when_rejected;
         self
     }
 
@@ -343,7 +341,11 @@ impl Shared {
 
 impl<T: fmt::Debug> fmt::Debug for RetryConfigBuilder<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { policy, timeouts, .. } = self;
-        f.debug_struct("RetryConfigBuilder").field("policy", policy).field("timeouts", timeouts).finish_non_exhaustive()
+        let Self { plain, timeouts, .. } = self;
+        f.debug_struct("RetryConfigBuilder")
+            .field("max_retries", &plain.max_retries)
+            .field("backoff", &format_args!("{}", plain.curve))
+            .field("timeouts", timeouts)
+            .finish_non_exhaustive()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::policy::Policy;
+use super::policy::{Plain, Policy};
 use super::timeouts::{Timeouts, Untimed};
 
 /// What a retry is made from, all checked. `RetryConfig::default()` takes every default; [`builder`](Self::builder) begins
@@ -53,7 +53,7 @@ impl<T: Timeouts> fmt::Display for RetryConfig<T> {
 
 impl<T: fmt::Debug> fmt::Debug for RetryConfig<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Policy { max_retries, when_rejected, retry_after_cap, curve, shared } = &self.policy;
+        let Policy { plain: Plain { max_retries, when_rejected, retry_after_cap, curve }, shared } = &self.policy;
         let shared = shared.as_deref();
         f.debug_struct("RetryConfig")
             .field("max_retries", max_retries)

@@ -89,6 +89,8 @@ pub enum StopReason {
     NotReplayable,
     /// A circuit breaker rejected the attempt.
     Rejected,
+    /// The service failed to become ready for the next attempt.
+    NotReady,
 }
 
 impl StopReason {
@@ -103,6 +105,7 @@ impl StopReason {
             Self::NotRetryable => "not_retryable",
             Self::NotReplayable => "not_replayable",
             Self::Rejected => "rejected",
+            Self::NotReady => "not_ready",
         }
     }
 }
@@ -117,6 +120,7 @@ impl fmt::Display for StopReason {
             Self::NotRetryable => "another attempt would not help",
             Self::NotReplayable => "the request cannot be sent again",
             Self::Rejected => "rejected by a circuit breaker",
+            Self::NotReady => "the service is not ready any more",
         })
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::budget::Budget;
 use super::event::{RetryEvent, RetryEventKind};
 use super::stats::RetryStats;
-use crate::backoff::{Backoff, Curve, Delays, mix};
+use crate::backoff::{Backoff, Curve, mix};
 use crate::clock::fresh_seed;
 
 /// What to do when a circuit breaker further in rejects an attempt. The dependency was not asked, so a rejection never
@@ -37,15 +37,21 @@ pub enum WhenRejected {
     Retry,
 }
 
-/// The part that every call copies; all that is shared, and therefore costs, is behind one pointer that plain
+/// What a call carries of its configuration. All that is shared, and therefore costs, is behind one pointer that plain
 /// configurations do without.
 #[derive(Clone)]
 pub(crate) struct Policy {
+    pub(super) plain: Plain,
+    pub(super) shared: Option<Arc<Shared>>,
+}
+
+/// The part that every call copies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plain {
     pub(super) max_retries: u32,
     pub(super) when_rejected: WhenRejected,
     pub(super) retry_after_cap: Duration,
     pub(super) curve: Curve,
-    pub(super) shared: Option<Arc<Shared>>,
 }
 
 #[derive(Clone, Default)]
@@ -71,31 +77,31 @@ pub(super) struct Seed {
     pub(super) next: Arc<AtomicU64>,
 }
 
-impl Policy {
-    /// The delays of one request.
-    pub(super) fn delays(&self) -> Delays {
-        let shared = self.shared.as_deref();
-        let seed = match shared.and_then(|shared| shared.seed.as_ref()) {
-            Some(seed) => mix(seed.start.wrapping_add(seed.next.fetch_add(1, Ordering::Relaxed))),
-            None => fresh_seed(),
-        };
-        match shared.and_then(|shared| shared.backoff.as_ref()) {
-            Some(backoff) => backoff.delays(seed),
-            None => Delays::of(self.curve, seed),
-        }
-    }
-
+impl Plain {
     pub(super) fn waits_for_breakers(&self) -> bool {
         self.when_rejected == WhenRejected::Wait
     }
+}
 
+impl Policy {
+    /// A call begins.
     #[inline]
-    pub(super) fn budget(&self) -> Option<&Budget> {
-        self.shared.as_ref()?.budget.as_ref()
+    pub(crate) fn begin(&self) {
+        if let Some(shared) = &self.shared {
+            shared.begin();
+        }
     }
 }
 
 impl Shared {
+    /// The seed of one request.
+    pub(super) fn seed(shared: Option<&Self>) -> u64 {
+        match shared.and_then(|shared| shared.seed.as_ref()) {
+            Some(seed) => mix(seed.start.wrapping_add(seed.next.fetch_add(1, Ordering::Relaxed))),
+            None => fresh_seed(),
+        }
+    }
+
     pub(super) fn begin(&self) {
         if let Some(budget) = &self.budget {
             budget.request();
@@ -124,13 +130,14 @@ impl Shared {
 
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let retries = self.max_retries;
+        let retries = self.plain.max_retries;
         write!(f, "{retries} {}, ", if retries == 1 { "retry" } else { "retries" })?;
-        match self.shared.as_deref().and_then(|shared| shared.backoff.as_ref()) {
+        let shared = self.shared.as_deref();
+        match shared.and_then(|shared| shared.backoff.as_ref()) {
             Some(_) => f.write_str("backoff of its own")?,
-            None => self.curve.fmt(f)?,
+            None => self.plain.curve.fmt(f)?,
         }
-        match self.budget() {
+        match shared.and_then(|shared| shared.budget.as_ref()) {
             Some(budget) => write!(f, ", {budget}"),
             None => Ok(()),
         }

@@ -1,24 +1,38 @@
 //! The rules of trying again, in one place: whether, and after how long.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::budget::Budget;
 use super::event::{RetryEvent, RetryEventKind, StopReason};
-use super::policy::{Policy, WhenRejected};
-use crate::backoff::Delays;
+use super::policy::{Plain, Policy, Shared, WhenRejected};
+use crate::backoff::{Delays, Pace};
 use crate::breaker::rejection_in;
 use crate::circuit::Outcome;
 use crate::classify::Classify;
 
-/// The attempts of one call so far.
+/// The attempts of one call so far. What a call that succeeds at once does not need is made when the first attempt failed.
 #[derive(Debug)]
 pub(crate) struct Attempts {
-    policy: Policy,
+    plain: Plain,
+    held: Option<Held>,
     /// The attempt on its way, counted from 1.
     number: u32,
-    /// Made when the first attempt failed.
-    delays: Option<Delays>,
+    pace: Option<Pace>,
     total_delay: Duration,
+}
+
+/// What a configuration shares with its calls, and the delays of a backoff of its own.
+struct Held {
+    shared: Arc<Shared>,
+    delays: Option<Delays>,
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("delays", &self.delays).finish_non_exhaustive()
+    }
 }
 
 /// An attempt that did not do.
@@ -52,15 +66,22 @@ pub(crate) trait Repeat {
 
 impl Attempts {
     #[inline]
-    pub(crate) fn begin(policy: Policy) -> Self {
-        if let Some(shared) = &policy.shared {
-            shared.begin();
-        }
-        Self { policy, number: 1, delays: None, total_delay: Duration::ZERO }
+    pub(super) fn new(policy: &Policy) -> Self {
+        let held = policy.shared.as_ref().map(|shared| Held { shared: shared.clone(), delays: None });
+        Self { plain: policy.plain, held, number: 1, pace: None, total_delay: Duration::ZERO }
     }
 
     pub(super) const fn number(&self) -> u32 {
         self.number
+    }
+
+    fn shared(&self) -> Option<&Shared> {
+        self.held.as_ref().map(|held| &*held.shared)
+    }
+
+    #[inline]
+    fn budget(&self) -> Option<&Budget> {
+        self.held.as_ref()?.shared.budget.as_ref()
     }
 
     /// Tells why a result does not do; `None` when it goes to the caller as it is.
@@ -81,7 +102,7 @@ impl Attempts {
                 if classify.is_retryable(result) { Cause::Retryable } else { Cause::Final(StopReason::NotRetryable) };
             return Some(Failed { outcome, cause });
         }
-        if self.policy.shared.is_some() || self.number > 1 {
+        if self.number > 1 || self.budget().is_some_and(Budget::counts_successes) {
             self.done(outcome);
         }
         None
@@ -89,7 +110,7 @@ impl Attempts {
 
     #[cold]
     fn done(&self, outcome: Outcome) {
-        if let Some(budget) = self.policy.budget()
+        if let Some(budget) = self.budget()
             && outcome == Outcome::Success
         {
             budget.success();
@@ -97,6 +118,18 @@ impl Attempts {
         if self.number > 1 {
             self.tell(outcome, RetryEventKind::Succeeded);
         }
+    }
+
+    /// The delay that the backoff has next.
+    fn delay(&mut self) -> Option<Duration> {
+        if let Some(Held { shared, delays }) = &mut self.held
+            && let Some(backoff) = &shared.backoff
+        {
+            return delays.get_or_insert_with(|| backoff.delays(Shared::seed(Some(shared)))).next();
+        }
+        let shared = self.held.as_ref().map(|held| &*held.shared);
+        let pace = self.pace.get_or_insert_with(|| Pace::new(Shared::seed(shared)));
+        Some(pace.step(&self.plain.curve))
     }
 
     /// How long to wait before the next attempt; `None`: there is none. `allows`: whether there is time for such a wait.
@@ -126,31 +159,29 @@ impl Attempts {
         allows: impl Fn(Duration) -> bool,
         request: &mut Option<impl Repeat>,
     ) -> Result<Duration, StopReason> {
-        // The dependency was not asked: nothing is earned, nothing spent.
-        let budget = self.policy.budget().filter(|_| !matches!(cause, Cause::Rejected(_))).cloned();
+        // Nothing is spent where the dependency was not asked, or would not be asked again anyway.
+        let budget = self.budget().filter(|_| cause == Cause::Retryable).cloned();
         if let Some(budget) = &budget {
             budget.failure();
         }
+        let plain = self.plain;
         match cause {
             Cause::Final(reason) => return Err(reason),
-            Cause::Rejected(_) if self.policy.when_rejected == WhenRejected::Return => {
-                return Err(StopReason::Rejected);
-            }
+            Cause::Rejected(_) if plain.when_rejected == WhenRejected::Return => return Err(StopReason::Rejected),
             Cause::Retryable | Cause::Rejected(_) => {}
         }
-        if self.number > self.policy.max_retries {
+        if self.number > plain.max_retries {
             return Err(StopReason::MaxRetries);
         }
-        let policy = &self.policy;
-        let delay = self.delays.get_or_insert_with(|| policy.delays()).next().ok_or(StopReason::BackoffEnded)?;
+        let delay = self.delay().ok_or(StopReason::BackoffEnded)?;
         let after = match cause {
             // Further away than anybody should wait: then it is not worth waiting at all.
-            Cause::Rejected(Some(after)) if policy.waits_for_breakers() && after > policy.retry_after_cap => {
+            Cause::Rejected(Some(after)) if plain.waits_for_breakers() && after > plain.retry_after_cap => {
                 return Err(StopReason::Rejected);
             }
-            Cause::Rejected(Some(after)) if policy.waits_for_breakers() => after,
+            Cause::Rejected(Some(after)) if plain.waits_for_breakers() => after,
             // The server knows better than the curve.
-            _ => outcome.retry_after().map_or(delay, |after| after.min(policy.retry_after_cap)),
+            _ => outcome.retry_after().map_or(delay, |after| after.min(plain.retry_after_cap)),
         };
         if !allows(after) {
             return Err(StopReason::Deadline);
@@ -167,8 +198,14 @@ impl Attempts {
         Ok(after)
     }
 
+    /// The next attempt cannot even start.
+    #[cold]
+    pub(super) fn give_up(&self) {
+        self.tell(Outcome::Failure, RetryEventKind::Stopped { reason: StopReason::NotReady });
+    }
+
     fn tell(&self, outcome: Outcome, kind: RetryEventKind) {
-        if let Some(shared) = &self.policy.shared {
+        if let Some(shared) = self.shared() {
             shared.tell(&RetryEvent { attempt: self.number, outcome, kind, total_delay: self.total_delay });
         }
     }

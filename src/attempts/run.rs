@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
@@ -46,26 +45,38 @@ pin_project! {
     enum State<F> {
         // An attempt is on its way.
         Running { #[pin] attempt: F },
-        // Time passes before the next one.
-        Waiting { #[pin] sleep: Sleep },
+        // Time passes before the next one. In a box of its own, so that calls that never wait do not carry it.
+        Waiting { sleep: Pin<Box<Sleep>> },
         // The next one is prepared and starts as soon as it can.
         Starting,
     }
 }
 
+/// What a look at a call showed.
+enum Seen<R, E> {
+    /// It is over.
+    Done(Result<R, E>),
+    /// An attempt did not do.
+    Failed(Failed, Result<R, E>),
+    /// An attempt is on its way, or cannot start yet; there may be a limit to that.
+    Pending,
+    /// Time has to pass before the next one.
+    Waiting,
+}
+
 impl<A: Source, C, T: Timeouts> Run<A, C, T::Limits, T> {
-    /// `source`: where further attempts come from, if there can be any. `first` is called once the call has begun.
+    /// A call whose first attempt is on its way. `source`: where further attempts come from, if there can be any; `limits`:
+    /// begun before that attempt.
     #[inline]
     pub(crate) fn new(
         policy: &Policy,
-        classify: C,
-        timeouts: T,
+        limits: T::Limits,
+        attempt: A::Attempt,
         source: Option<A>,
-        first: impl FnOnce() -> A::Attempt,
+        (classify, timeouts): (C, T),
     ) -> Self {
-        let attempts = Attempts::begin(policy.clone());
-        let limits = timeouts.begin();
-        Self { state: State::Running { attempt: first() }, limits, source, classify, timeouts, attempts }
+        let state = State::Running { attempt };
+        Self { state, limits, source, classify, timeouts, attempts: Attempts::new(policy) }
     }
 }
 
@@ -79,42 +90,57 @@ where
 {
     type Output = Result<R, T::Error>;
 
+    /// The call that succeeds at once, on its own: merged with the rest it would be too large to be taken into its caller.
     #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.as_mut().project();
+        let StateProj::Running { attempt } = this.state.project() else {
+            return self.go_on(cx, None);
+        };
+        let seen = match attempt.poll(cx) {
+            Poll::Ready(result) => match this.attempts.judge(this.classify, &result) {
+                None => return Poll::Ready(result.map_err(T::error)),
+                Some(failed) => Seen::Failed(failed, result),
+            },
+            Poll::Pending => Seen::Pending,
+        };
+        self.go_on(cx, Some(seen))
+    }
+}
+
+impl<A, C, T, R, E> Run<A, C, T::Limits, T>
+where
+    A: Source<Error = E>,
+    A::Attempt: Future<Output = Result<R, E>>,
+    C: Classify<R, E>,
+    T: OnTimeout<E>,
+    E: 'static,
+{
+    /// Goes on after what was seen, if somebody has looked already.
+    #[inline(never)]
+    fn go_on(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut seen: Option<Seen<R, E>>,
+    ) -> Poll<Result<R, T::Error>> {
         loop {
-            let pending = match this.state.as_mut().project() {
-                StateProj::Running { attempt } => match attempt.poll(cx) {
-                    Poll::Ready(result) => {
-                        let Some(failed) = this.attempts.judge(this.classify, &result) else {
-                            return Poll::Ready(result.map_err(T::error));
-                        };
-                        let allows = |wait| this.limits.allow(wait);
-                        let Some(wait) = this.attempts.next(failed, allows, this.source) else {
-                            return Poll::Ready(result.map_err(T::error));
-                        };
-                        // Before the wait, because a response holds a connection.
-                        drop(result);
-                        Some(wait)
-                    }
-                    Poll::Pending => None,
-                },
-                StateProj::Waiting { sleep } => {
-                    ready!(sleep.poll(cx));
-                    Some(Duration::ZERO)
-                }
-                StateProj::Starting => match this.source.as_mut().map(|source| source.poll_start(cx)) {
-                    Some(Poll::Ready(Ok(attempt))) => {
-                        this.state.set(State::Running { attempt });
-                        continue;
-                    }
-                    Some(Poll::Ready(Err(error))) => return Poll::Ready(Err(T::error(error))),
-                    Some(Poll::Pending) | None => None,
-                },
+            let seen = match seen.take() {
+                Some(seen) => seen,
+                None => self.as_mut().look(cx),
             };
-            let wait = match pending {
-                Some(wait) => wait,
-                None => {
+            let mut this = self.as_mut().project();
+            let wait = match seen {
+                Seen::Done(result) => return Poll::Ready(result.map_err(T::error)),
+                Seen::Waiting => return Poll::Pending,
+                Seen::Failed(failed, result) => {
+                    let allows = |wait| this.limits.allow(wait);
+                    match this.attempts.next(failed, allows, this.source) {
+                        // The result is dropped before the wait, because a response holds a connection.
+                        Some(wait) => wait,
+                        None => return Poll::Ready(result.map_err(T::error)),
+                    }
+                }
+                Seen::Pending => {
                     let expired = ready!(this.limits.as_mut().poll_expired(cx, this.attempts.number()));
                     let is_final = T::Limits::is_final(&expired);
                     let failed = if is_final { Failed::OUT_OF_TIME } else { Failed::TIMED_OUT };
@@ -127,9 +153,41 @@ where
             };
             if wait.is_zero() {
                 this.state.set(State::Starting);
-                this.limits.as_mut().next_attempt();
+                this.limits.next_attempt();
             } else {
-                this.state.set(State::Waiting { sleep: sleep(wait) });
+                this.state.set(State::Waiting { sleep: Box::pin(sleep(wait)) });
+            }
+        }
+    }
+
+    fn look(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Seen<R, E> {
+        let mut this = self.project();
+        loop {
+            match this.state.as_mut().project() {
+                StateProj::Running { attempt } => {
+                    let Poll::Ready(result) = attempt.poll(cx) else {
+                        return Seen::Pending;
+                    };
+                    return match this.attempts.judge(this.classify, &result) {
+                        None => Seen::Done(result),
+                        Some(failed) => Seen::Failed(failed, result),
+                    };
+                }
+                StateProj::Waiting { sleep } => {
+                    if sleep.as_mut().poll(cx).is_pending() {
+                        return Seen::Waiting;
+                    }
+                    this.state.set(State::Starting);
+                    this.limits.as_mut().next_attempt();
+                }
+                StateProj::Starting => match this.source.as_mut().map(|source| source.poll_start(cx)) {
+                    Some(Poll::Ready(Ok(attempt))) => this.state.set(State::Running { attempt }),
+                    Some(Poll::Ready(Err(error))) => {
+                        this.attempts.give_up();
+                        return Seen::Done(Err(error));
+                    }
+                    Some(Poll::Pending) | None => return Seen::Pending,
+                },
             }
         }
     }
@@ -158,7 +216,8 @@ where
     T: OnTimeout<E>,
     E: 'static,
 {
-    let mut attempts = Attempts::begin(policy.clone());
+    policy.begin();
+    let mut attempts = Attempts::new(policy);
     let limits = timeouts.begin();
     loop {
         let result = f();

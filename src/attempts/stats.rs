@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::event::{RetryEvent, RetryEventKind, StopReason};
+use crate::circuit::Outcome;
 use crate::time::nanos;
 
 /// Counters of retries, for metrics. Clones count together; give one to each layer, or one to several.
@@ -99,13 +100,15 @@ impl RetryStats {
                 c.delay.fetch_add(nanos(after), Ordering::Relaxed);
                 &c.retries
             }
-            RetryEventKind::Succeeded => &c.recovered,
+            // An answer that says nothing of the dependency, such as a breaker's own, is no recovery.
+            RetryEventKind::Succeeded if event.outcome == Outcome::Success => &c.recovered,
+            RetryEventKind::Succeeded => return,
             RetryEventKind::Stopped { reason } => match reason {
                 StopReason::MaxRetries | StopReason::BackoffEnded => &c.exhausted,
                 StopReason::Budget => &c.budget_refused,
                 StopReason::Deadline => &c.deadline,
                 StopReason::Rejected => &c.rejected,
-                StopReason::NotRetryable | StopReason::NotReplayable => return,
+                StopReason::NotRetryable | StopReason::NotReplayable | StopReason::NotReady => return,
             },
         };
         counter.fetch_add(1, Ordering::Relaxed);

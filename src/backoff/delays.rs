@@ -67,24 +67,43 @@ impl fmt::Display for Curve {
 /// ```
 pub struct Delays {
     source: Source,
+}
+
+enum Source {
+    Curve(Curve, Pace),
+    Other(Box<dyn Iterator<Item = Duration> + Send + Sync>),
+}
+
+/// How far along its curve a request is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
     seed: u64,
     n: u32,
     previous: Duration,
 }
 
-enum Source {
-    Curve(Curve),
-    Other(Box<dyn Iterator<Item = Duration> + Send + Sync>),
+impl Pace {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self { seed, n: 0, previous: Duration::ZERO }
+    }
+
+    /// The next delay along `curve`.
+    pub(crate) fn step(&mut self, curve: &Curve) -> Duration {
+        let draw = draw(self.seed, self.n.into());
+        self.previous = curve.delay(self.n, self.previous, draw);
+        self.n = self.n.saturating_add(1);
+        self.previous
+    }
 }
 
 impl Delays {
     /// Makes delays from an iterator.
     pub fn new(delays: impl Iterator<Item = Duration> + Send + Sync + 'static) -> Self {
-        Self { source: Source::Other(Box::new(delays)), seed: 0, n: 0, previous: Duration::ZERO }
+        Self { source: Source::Other(Box::new(delays)) }
     }
 
     pub(crate) const fn of(curve: Curve, seed: u64) -> Self {
-        Self { source: Source::Curve(curve), seed, n: 0, previous: Duration::ZERO }
+        Self { source: Source::Curve(curve, Pace::new(seed)) }
     }
 }
 
@@ -93,12 +112,7 @@ impl Iterator for Delays {
 
     fn next(&mut self) -> Option<Duration> {
         match &mut self.source {
-            Source::Curve(curve) => {
-                let draw = draw(self.seed, self.n.into());
-                self.previous = curve.delay(self.n, self.previous, draw);
-                self.n = self.n.saturating_add(1);
-                Some(self.previous)
-            }
+            Source::Curve(curve, pace) => Some(pace.step(curve)),
             Source::Other(delays) => delays.next(),
         }
     }
@@ -107,7 +121,7 @@ impl Iterator for Delays {
 impl fmt::Debug for Delays {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.source {
-            Source::Curve(curve) => f.debug_struct("Delays").field("curve", curve).field("n", &self.n).finish(),
+            Source::Curve(curve, pace) => f.debug_struct("Delays").field("curve", curve).field("n", &pace.n).finish(),
             Source::Other(_) => f.debug_struct("Delays").finish_non_exhaustive(),
         }
     }

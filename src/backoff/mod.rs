@@ -33,5 +33,5 @@ pub use exponential::{Exponential, exponential};
 pub use fixed::{Fixed, fixed};
 pub use jitter::Jitter;
 
-pub(crate) use delays::Curve;
+pub(crate) use delays::{Curve, Pace};
 pub(crate) use random::{draw, mix};

@@ -1,6 +1,7 @@
 //! The body of a guarded response whose outcome is known at its end.
 
 use std::fmt;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -66,7 +67,10 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
-        let frame = ready!(this.inner.as_mut().poll_frame(cx));
+        let guard = OnPanic(this.watch);
+        let polled = this.inner.as_mut().poll_frame(cx);
+        mem::forget(guard);
+        let frame = ready!(polled);
         match &frame {
             None => Self::report(this.watch, |classify| classify.at_end(None)),
             Some(Err(_)) => Self::report(this.watch, |_| Outcome::Failure),
@@ -90,6 +94,18 @@ where
     }
 }
 
+/// Reports a failure when code of others panics: whoever catches the panic may keep the body, and with it the permit, for
+/// as long as they like.
+struct OnPanic<'a, C>(&'a mut Option<(Permit, C)>);
+
+impl<C> Drop for OnPanic<'_, C> {
+    fn drop(&mut self) {
+        if let Some((permit, _)) = self.0.take() {
+            permit.failure();
+        }
+    }
+}
+
 impl<B: Default, C> Default for GuardedBody<B, C> {
     /// An empty body that reports nothing: for answers to rejected calls.
     fn default() -> Self {
@@ -110,7 +126,19 @@ where
 {
     type Response = Response<GuardedBody<B, C>>;
 
-    fn observe(classify: &C, permit: Permit, _outcome: Outcome, response: Response<B>) -> Self::Response {
+    fn observe<E>(
+        classify: &C,
+        permit: Permit,
+        outcome: Outcome,
+        result: Result<Response<B>, E>,
+    ) -> Result<Self::Response, E> {
+        let response = match result {
+            Ok(response) => response,
+            Err(error) => {
+                permit.report(outcome);
+                return Err(error);
+            }
+        };
         let watch = match classify.at_head(&response) {
             Some(outcome) => {
                 permit.report(outcome);
@@ -123,7 +151,7 @@ where
             }
             None => Some((permit, classify.clone())),
         };
-        response.map(|inner| GuardedBody { inner, watch })
+        Ok(response.map(|inner| GuardedBody { inner, watch }))
     }
 
     fn unobserved(response: Response<B>) -> Self::Response {

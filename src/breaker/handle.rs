@@ -216,6 +216,7 @@ impl CircuitBreaker {
 }
 
 impl Clone for CircuitBreaker {
+    #[inline]
     fn clone(&self) -> Self {
         self.core.handles.fetch_add(1, Ordering::Relaxed);
         Self { core: self.core }
@@ -223,6 +224,7 @@ impl Clone for CircuitBreaker {
 }
 
 impl Drop for CircuitBreaker {
+    #[inline]
     fn drop(&mut self) {
         if self.core.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
             slots::vacate(self.core);

@@ -167,15 +167,32 @@ impl Error for Rejected {
 /// ```
 #[must_use]
 pub fn rejection<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Rejected> {
-    std::iter::successors(Some(error), |&e| e.source()).find_map(|e| e.downcast_ref())
+    // One by one: with the feature `grpc`, asking a rejection for its own source makes a status.
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(rejected) = error.downcast_ref() {
+            return Some(rejected);
+        }
+        next = error.source();
+    }
+    None
 }
 
-/// Finds a breaker's rejection in an error that is one, or is a box with one in its chain of sources.
+/// Finds a breaker's rejection in an error whose type is known to carry such: the rejection itself, boxed errors, and those
+/// of clients that wrap what their connector or channel returned.
 #[inline]
 pub(crate) fn rejection_in<E: 'static>(error: &E) -> Option<&Rejected> {
     let any: &dyn Any = error;
-    match any.downcast_ref::<BoxError>() {
-        Some(boxed) => rejection(&**boxed),
-        None => any.downcast_ref(),
+    if let Some(boxed) = any.downcast_ref::<BoxError>() {
+        return rejection(&**boxed);
     }
+    #[cfg(feature = "grpc")]
+    if let Some(status) = any.downcast_ref::<tonic::Status>() {
+        return rejection(status);
+    }
+    #[cfg(feature = "reqwest")]
+    if let Some(error) = any.downcast_ref::<reqwest::Error>() {
+        return rejection(error);
+    }
+    any.downcast_ref()
 }

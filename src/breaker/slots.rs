@@ -24,6 +24,8 @@ pub(super) fn occupy(contents: Contents) -> &'static Core {
 }
 
 /// Empties a place.
+#[cold]
+#[inline(never)]
 pub(super) fn vacate(core: &'static Core) {
     core.move_out();
     if !cfg!(fusebox_loom) {

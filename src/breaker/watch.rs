@@ -54,20 +54,11 @@ where
     #[inline]
     fn finish(&self, permit: Permit, result: Result<T, E>) -> Result<Self::Response, E> {
         // A rejection by a breaker further in is no evidence, whatever the classifier thinks: the dependency was not asked.
-        if let Err(error) = &result
-            && rejection_in(error).is_some()
-        {
-            permit.report(Outcome::Ignored);
-            return result.map(Self::unwatched);
-        }
-        let outcome = self.classify(&result);
-        match result {
-            Ok(response) => Ok(C::Scope::observe(self, permit, outcome, response)),
-            Err(error) => {
-                permit.report(outcome);
-                Err(error)
-            }
-        }
+        let outcome = match &result {
+            Err(error) if rejection_in(error).is_some() => Outcome::Ignored,
+            _ => self.classify(&result),
+        };
+        C::Scope::observe(self, permit, outcome, result)
     }
 
     #[inline]
@@ -81,7 +72,8 @@ where
 pub trait Observe<C, T>: Scope {
     type Response;
 
-    fn observe(classify: &C, permit: Permit, outcome: Outcome, response: T) -> Self::Response;
+    /// One place that reports, for all results: with several, the compiler no longer takes it into its caller.
+    fn observe<E>(classify: &C, permit: Permit, outcome: Outcome, result: Result<T, E>) -> Result<Self::Response, E>;
 
     fn unobserved(response: T) -> Self::Response;
 }
@@ -90,9 +82,9 @@ impl<C, T> Observe<C, T> for AtHead {
     type Response = T;
 
     #[inline]
-    fn observe(_classify: &C, permit: Permit, outcome: Outcome, response: T) -> T {
+    fn observe<E>(_classify: &C, permit: Permit, outcome: Outcome, result: Result<T, E>) -> Result<T, E> {
         permit.report(outcome);
-        response
+        result
     }
 
     #[inline]

@@ -32,6 +32,7 @@ mod listeners;
 #[cfg(feature = "testing")]
 mod paused;
 mod probes;
+mod retry;
 mod tower_face;
 mod windows;
 

@@ -1,5 +1,6 @@
 //! What several test files share.
 
+use std::collections::VecDeque;
 use std::future::{Future, pending, ready};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,6 +30,12 @@ pub(crate) const fn just_under(duration: Duration) -> Duration {
 /// The time on the system's clock, which is tokio's with the feature `testing`.
 pub(crate) fn now() -> Timestamp {
     SystemClock.now()
+}
+
+/// The time of tokio's timers, which a paused runtime moves: with any features.
+#[expect(clippy::disallowed_methods, reason = "tests look at the clock that they pause")]
+pub(crate) fn timer_now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
 }
 
 /// A configuration named `test`.
@@ -199,6 +206,8 @@ impl std::error::Error for Down {}
 #[derive(Debug)]
 struct Shared {
     answer: Mutex<Answer>,
+    /// Those of the next calls, before `answer`.
+    script: Mutex<VecDeque<Answer>>,
     ready: Mutex<Ready>,
     calls: AtomicUsize,
     asked: AtomicUsize,
@@ -223,11 +232,20 @@ impl Stub {
     pub(crate) fn new(answer: Answer) -> Self {
         let shared = Shared {
             answer: Mutex::new(answer),
+            script: Mutex::default(),
             ready: Mutex::new(Ready::Yes),
             calls: AtomicUsize::new(0),
             asked: AtomicUsize::new(0),
         };
         Self { shared: Arc::new(shared), is_ready: false }
+    }
+
+    /// Answers one after another; the last one goes on.
+    pub(crate) fn in_turn(answers: impl IntoIterator<Item = Answer>) -> Self {
+        let mut script: VecDeque<_> = answers.into_iter().collect();
+        let stub = Self::new(script.pop_back().expect("an answer"));
+        *stub.shared.script.lock().unwrap_or_else(PoisonError::into_inner) = script;
+        stub
     }
 
     pub(crate) fn answers(&self, answer: Answer) {
@@ -269,8 +287,9 @@ impl Service<u32> for Stub {
     fn call(&mut self, request: u32) -> Self::Future {
         assert!(std::mem::take(&mut self.is_ready), "called without being ready");
         self.shared.calls.fetch_add(1, Ordering::SeqCst);
-        let answer = *self.shared.answer.lock().unwrap_or_else(PoisonError::into_inner);
-        match answer {
+        let scripted = self.shared.script.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let usual = *self.shared.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        match scripted.unwrap_or(usual) {
             Answer::Ok => Box::pin(ready(Ok(request))),
             Answer::Err => Box::pin(ready(Err(Down))),
             Answer::Hang => Box::pin(pending()),

@@ -2,12 +2,15 @@
 //! not fail a build.
 
 use crate::results::Results;
-use crate::rows::Column::{self, Closed, Cycle, Keyed, Open, Tenth};
+use crate::rows::Column::{self, Closed, Cycle, FirstTry, Keyed, Open, Stacked, Tenth, TwoRetries, TwoWaits};
 
 const OURS: &str = "fusebox";
 const HONEST: &str = "fusebox-honest";
 const RECLOSER: &str = "recloser";
 const TOWER_RESILIENCE: &str = "tower-resilience";
+const RETRY: &str = "fusebox-retry";
+const STACK: &str = "fusebox-both";
+const TOWER_RETRY: &str = "tower-retry";
 
 enum Allowed {
     AtMost(f64),
@@ -53,14 +56,20 @@ fn timings(r: &Results) -> Vec<(&'static str, Option<f64>, Allowed)> {
         ("60 s window: 100,000 calls in it / 100", r.grown(OURS, 100_000, 100), Within(0.9, 1.1)),
         ("honest set-up / last 100, one breaker each", r.ratio(HONEST, OURS, Closed), AtMost(3.0)),
         ("honest set-up / last 100, both 1,000 keyed", r.ratio(HONEST, OURS, Keyed), AtMost(3.0)),
+        ("retry, first try ok / tower::retry", r.ratio(RETRY, TOWER_RETRY, FirstTry), AtMost(2.0)),
+        ("the same / tower-resilience-retry", r.ratio(RETRY, "tower-resilience-retry", FirstTry), AtMost(0.15)),
+        ("two retries with waits / tower::retry and `Sleep`", r.ratio(RETRY, TOWER_RETRY, TwoWaits), AtMost(1.1)),
+        ("breaker inside retry / backon over recloser", r.ratio(STACK, "backon-recloser", Stacked), AtMost(0.3)),
+        ("the same / tower-resilience's pair", r.ratio(STACK, "tower-resilience-both", Stacked), AtMost(0.04)),
     ]
 }
 
 fn counts(r: &Results) -> Vec<(&'static str, Option<f64>, Allowed)> {
     let instructions = |id| r.counted(id).and_then(|counted| counted.instructions);
+    let retry_instructions = |id| r.instructions(id, FirstTry);
     let locked = |id| r.counted(id).and_then(|counted| counted.locked);
     vec![
-        ("heap allocations, closed", r.allocations(OURS), AtMost(0.0)),
+        ("heap allocations, closed", r.allocations(OURS, Closed), AtMost(0.0)),
         ("instructions, closed", instructions("fusebox/closed"), AtMost(100.0)),
         ("instructions, rejected", instructions("fusebox/open"), AtMost(110.0)),
         ("locked instructions, closed", locked("fusebox/closed"), AtMost(0.0)),
@@ -68,6 +77,16 @@ fn counts(r: &Results) -> Vec<(&'static str, Option<f64>, Allowed)> {
         ("bytes beyond the name, last 100", beyond_the_name(r, "fusebox"), AtMost(256.0)),
         ("bytes beyond the name, 60 s", beyond_the_name(r, "fusebox-60s"), AtMost(512.0)),
         ("the same, one of 1,000,000 (last 100)", beyond_the_name(r, "fusebox-million"), AtMost(256.0)),
+        ("heap allocations, retry, first try ok", r.allocations(RETRY, FirstTry), AtMost(0.0)),
+        ("heap allocations, breaker inside retry", r.allocations(STACK, Stacked), AtMost(0.0)),
+        (
+            "instructions, retry, first try ok / tower::retry",
+            retry_instructions(RETRY).zip(retry_instructions(TOWER_RETRY)).map(|(ours, theirs)| ours / theirs),
+            AtMost(2.0),
+        ),
+        // That column runs outside a runtime, where Tokio's timer panics: had there been one, there
+        // would be no time.
+        ("timers in two retries without delay", r.ns(RETRY, TwoRetries).map(|_| 0.0), AtMost(0.0)),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! One call through a breaker, driven to its end without a runtime: what is left is the breaker.
+//! One call through a breaker or a retry, driven to its end without a runtime: what is left is theirs.
 
 use std::collections::HashMap;
 use std::future::{Future, Ready, ready};
@@ -41,6 +41,9 @@ impl Req {
     pub fn host(&self) -> &'static str {
         host(((self.0 & !FAILS) >> HOST) as usize)
     }
+    pub fn answer(&self) -> u32 {
+        self.0 as u32
+    }
 }
 
 /// With its answer it fits in a register: a larger one is copied in pieces, and the copy waits for
@@ -49,7 +52,7 @@ impl Req {
 pub struct Boom(u32);
 
 impl Boom {
-    const FAILED: Boom = Boom(1);
+    pub const FAILED: Boom = Boom(1);
     /// For breakers that map a rejection into the service's own error.
     #[cfg_attr(not(feature = "ours"), allow(dead_code))]
     pub const OPEN: Boom = Boom(2);
@@ -64,12 +67,17 @@ impl std::error::Error for Boom {}
 
 pub type Inner = tower::util::ServiceFn<fn(Req) -> Ready<Result<u32, Boom>>>;
 
-/// The guarded service. A function pointer, so that no compiler folds the service into a layer.
+/// A function pointer, so that no compiler folds the service into a layer.
+pub fn serving(serve: fn(Req) -> Ready<Result<u32, Boom>>) -> Inner {
+    tower::service_fn(serve)
+}
+
+/// The guarded service.
 pub fn inner() -> Inner {
     fn serve(req: Req) -> Ready<Result<u32, Boom>> {
-        ready(if req.0 & FAILS == 0 { Ok(req.0 as u32) } else { Err(Boom::FAILED) })
+        ready(if req.0 & FAILS == 0 { Ok(req.answer()) } else { Err(Boom::FAILED) })
     }
-    tower::service_fn(serve as fn(Req) -> _)
+    serving(serve)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

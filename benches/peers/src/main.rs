@@ -1,4 +1,4 @@
-//! Measures fusebox beside the other circuit breakers. The README says how a number is made.
+//! Measures fusebox beside other circuit breakers and retries. The README says how a number is made.
 
 #![deny(unsafe_code)]
 // The crate's own rule, found by clippy because this folder is inside: here real time is the point.
@@ -17,7 +17,7 @@ mod rows;
 
 use measure::Runner;
 use results::Results;
-use rows::{Column, Row};
+use rows::{Column, Row, cell_id};
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -27,34 +27,37 @@ const USAGE: &str = "\
 fusebox-peers [--quick] [--ratios] [--instr [--locks LOCKCOUNT]]
     --quick     3 rounds instead of 11
     --ratios    only the comparison, only as ratios
-    --instr     also instructions per call (needs valgrind)
+    --instr     also instructions per call (needs valgrind); with --ratios those of retries
     --locks P   with --instr: also locked instructions, by the program built from tools/lockcount.c
 fusebox-peers --exec ROW/COLUMN N
     makes N calls and ends, for a profiler";
 
 fn cell_ids(keep: impl Fn(&Row, Column) -> bool) -> Vec<String> {
-    let mut ids = Vec::new();
-    for row in rows::all() {
-        for (column, name, _) in Column::ALL {
-            if row.cell(column).is_some() && keep(&row, column) {
-                ids.push(format!("{}/{name}", row.id));
-            }
-        }
-    }
-    ids
+    let rows = rows::all();
+    let cells = rows.iter().flat_map(|row| row.cells.iter().map(move |cell| (row, cell.column)));
+    cells.filter(|(row, column)| keep(row, *column)).map(|(row, column)| cell_id(row.id, column)).collect()
 }
 
 fn exec(id: &str, n: u64) -> Result<(), String> {
     let find = || -> Option<Runner> {
         let (row, column) = id.split_once('/')?;
         let row = rows::all().into_iter().find(|r| r.id == row)?;
-        let (column, ..) = Column::ALL.into_iter().find(|(_, name, _)| *name == column)?;
+        let (column, ..) = Column::all().find(|(_, name, _)| *name == column)?;
         Some((row.cell(column)?.make)(1).remove(0))
     };
     let mut runner =
         find().ok_or_else(|| format!("no cell named {id}; there are:\n{}", cell_ids(|_, _| true).join("\n")))?;
     runner(n);
     Ok(())
+}
+
+/// The paused clock's column is not counted: most of it is the runtime.
+fn counts_instructions(row: &Row, column: Column) -> bool {
+    match column {
+        Column::Closed | Column::Open => row.id.starts_with("fusebox") || row.id == rows::floor::PASSTHROUGH,
+        Column::FirstTry | Column::TwoRetries | Column::Stacked => true,
+        _ => false,
+    }
 }
 
 fn print_memory(id: &str, calls: u64) -> Result<(), String> {
@@ -66,7 +69,13 @@ fn print_memory(id: &str, calls: u64) -> Result<(), String> {
 fn run(quick: bool, ratios: bool, count_instructions: bool, locks: Option<&str>) {
     let rounds = if quick { 3 } else { 11 };
     if ratios {
-        return report::comparison(&Results::measure(rounds, Vec::new()), true);
+        let mut results = Results::measure(rounds, Vec::new());
+        if count_instructions {
+            let of_retries = |row: &Row, column| counts_instructions(row, column) && row.cell(Column::Closed).is_none();
+            results.instructions = Some(instr::count(&cell_ids(of_retries), None));
+        }
+        report::comparison(&results, true);
+        return report::retries(&results, true);
     }
     let mut results = Results::measure(rounds, rows::growth());
     for case in rows::memory() {
@@ -77,11 +86,7 @@ fn run(quick: bool, ratios: bool, count_instructions: bool, locks: Option<&str>)
         }
     }
     if count_instructions {
-        let ids = cell_ids(|row, column| {
-            let counts = row.id.starts_with("fusebox") || row.id == rows::floor::PASSTHROUGH;
-            counts && matches!(column, Column::Closed | Column::Open)
-        });
-        results.instructions = Some(instr::count(&ids, locks));
+        results.instructions = Some(instr::count(&cell_ids(counts_instructions), locks));
     }
     report::document(&results, rounds);
 }

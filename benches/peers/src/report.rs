@@ -5,7 +5,8 @@ use crate::growth::SIZES;
 use crate::measure::{REPEATED, median};
 use crate::results::Results;
 use crate::rows::floor::PASSTHROUGH;
-use crate::rows::{self, Column};
+use crate::rows::retry::FLOOR;
+use crate::rows::{self, Column, Titled};
 use std::sync::atomic::Ordering::Relaxed;
 
 fn number(x: f64) -> String {
@@ -25,23 +26,90 @@ fn header(first: &str, columns: &[String]) {
     println!("|---|{}", "---:|".repeat(columns.len()));
 }
 
+fn corner(ratios_only: bool) -> &'static str {
+    if ratios_only { "× the floor" } else { "ns per call (× the floor)" }
+}
+
+/// One cell for each column: its time beside the floor's.
+fn times(results: &Results, id: &str, floor: &str, columns: &[Titled], ratios_only: bool) -> Vec<String> {
+    let time = |column| {
+        let ratio = or_dash(results.ratio(id, floor, column), number);
+        match results.ns(id, column) {
+            Some(ns) if !ratios_only => format!("{} ({ratio})", number(ns)),
+            _ => ratio,
+        }
+    };
+    columns.iter().map(|(column, ..)| time(*column)).collect()
+}
+
+fn titles(columns: &[Titled]) -> Vec<String> {
+    columns.iter().map(|(.., title)| title.to_string()).collect()
+}
+
+fn hundredths(x: f64) -> String {
+    format!("{}", (x * 100.0).round() / 100.0)
+}
+
 pub fn comparison(results: &Results, ratios_only: bool) {
-    let mut columns: Vec<String> = Column::ALL.iter().map(|(.., title)| title.to_string()).collect();
+    let mut columns = titles(&Column::BREAKERS);
     columns.extend(["throughput of 2 threads / 1".into(), "heap allocations per closed call".into()]);
-    header(if ratios_only { "× the floor" } else { "ns per call (× the floor)" }, &columns);
-    for row in &results.rows {
-        let mut cells: Vec<String> = Column::ALL
-            .iter()
-            .map(|(column, ..)| {
-                let ratio = or_dash(results.ratio(row.id, PASSTHROUGH, *column), number);
-                match results.ns(row.id, *column) {
-                    Some(ns) if !ratios_only => format!("{} ({ratio})", number(ns)),
-                    _ => ratio,
-                }
-            })
-            .collect();
+    header(corner(ratios_only), &columns);
+    for row in results.with(Column::Closed) {
+        let mut cells = times(results, row.id, PASSTHROUGH, &Column::BREAKERS, ratios_only);
         cells.push(or_dash(results.scaling(row.id), |x| format!("{x:.2}")));
-        cells.push(or_dash(results.allocations(row.id), |x| format!("{}", (x * 100.0).round() / 100.0)));
+        cells.push(or_dash(results.allocations(row.id, Column::Closed), hundredths));
+        println!("| {} | {} |", row.name, cells.join(" | "));
+    }
+    println!();
+}
+
+/// Retries alone, then with a breaker inside.
+pub fn retries(results: &Results, ratios_only: bool) {
+    use Column::{FirstTry, Stacked, TwoRetries, TwoWaits};
+    retry_table(
+        results,
+        ratios_only,
+        &Column::RETRIES,
+        &[("heap allocations, first try", FirstTry), ("two retries", TwoWaits)],
+        &[("bytes of the future", FirstTry), ("one that can wait", TwoWaits)],
+        &[("instructions, first try", FirstTry), ("two retries", TwoRetries)],
+    );
+    retry_table(
+        results,
+        ratios_only,
+        &Column::STACKS,
+        &[("heap allocations", Stacked)],
+        &[("bytes of the future", Stacked)],
+        &[("instructions", Stacked)],
+    );
+}
+
+type Counts<'a> = &'a [(&'a str, Column)];
+
+fn retry_table(
+    results: &Results,
+    ratios_only: bool,
+    columns: &[Titled],
+    allocations: Counts<'_>,
+    bytes: Counts<'_>,
+    instructions: Counts<'_>,
+) {
+    let instructions = if results.instructions.is_some() { instructions } else { &[] };
+    let mut head = titles(columns);
+    head.extend([allocations, bytes, instructions].concat().iter().map(|(title, _)| title.to_string()));
+    header(corner(ratios_only), &head);
+    for row in results.with(columns[0].0) {
+        let mut cells = times(results, row.id, FLOOR, columns, ratios_only);
+        cells.extend(allocations.iter().map(|(_, column)| or_dash(results.allocations(row.id, *column), hundredths)));
+        cells.extend(bytes.iter().map(|(_, column)| {
+            let weight = row.cell(*column).and_then(|cell| cell.weigh.as_ref()).map(|weigh| weigh());
+            or_dash(weight, |x| format!("{x}"))
+        }));
+        cells.extend(
+            instructions
+                .iter()
+                .map(|(_, column)| or_dash(results.instructions(row.id, *column), |x| format!("{x:.0}"))),
+        );
         println!("| {} | {} |", row.name, cells.join(" | "));
     }
     println!();
@@ -102,6 +170,8 @@ pub fn document(results: &Results, rounds: usize) {
         REPEATED.load(Relaxed)
     );
     comparison(results, false);
+    println!("## Retries\n");
+    retries(results, false);
     growth(results);
     memory(results);
     instructions(results);

@@ -9,8 +9,7 @@ use crate::rows::floor::PASSTHROUGH;
 use crate::rows::{self, Cell, Column, Row};
 
 pub struct Results {
-    pub rows: Vec<Row>,
-    allocations: Vec<f64>,
+    rows: Vec<Row>,
     pub growth: Vec<Growth>,
     /// id, calls through each breaker, cost
     pub memory: Vec<(&'static str, u64, Cost)>,
@@ -19,9 +18,11 @@ pub struct Results {
 
 impl Results {
     pub fn measure(rounds: usize, growth: Vec<Growth>) -> Results {
-        let rows = rows::all();
-        let allocations = rows.iter().map(allocations_per_call).collect();
-        let mut results = Results { rows, allocations, growth, memory: Vec::new(), instructions: None };
+        let mut rows = rows::all();
+        for cell in rows.iter_mut().flat_map(|row| &mut row.cells) {
+            cell.allocations = counts_allocations(cell.column).then(|| allocations_per_call(cell));
+        }
+        let mut results = Results { rows, growth, memory: Vec::new(), instructions: None };
         for round in 1..=rounds {
             eprintln!("round {round} of {rounds}");
             for cell in results.rows.iter_mut().flat_map(|row| &mut row.cells) {
@@ -33,6 +34,11 @@ impl Results {
             }
         }
         results
+    }
+
+    /// The rows of the table that has this column in every row.
+    pub fn with(&self, column: Column) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(move |row| row.cell(column).is_some())
     }
 
     fn cell(&self, id: &str, column: Column) -> Option<&Cell> {
@@ -59,8 +65,8 @@ impl Results {
         Some(median(self.cell(id, Column::Two)?.samples.iter().map(|s| s.scaling)))
     }
 
-    pub fn allocations(&self, id: &str) -> Option<f64> {
-        Some(self.allocations[self.rows.iter().position(|row| row.id == id)?])
+    pub fn allocations(&self, id: &str, column: Column) -> Option<f64> {
+        self.cell(id, column)?.allocations
     }
 
     /// Cost with the larger window over cost with the smaller.
@@ -74,14 +80,22 @@ impl Results {
         self.memory.iter().find(|(i, c, _)| *i == id && *c == calls).map(|(.., cost)| cost.bytes)
     }
 
+    pub fn instructions(&self, id: &str, column: Column) -> Option<f64> {
+        self.counted(&rows::cell_id(id, column))?.instructions
+    }
+
     pub fn counted(&self, id: &str) -> Option<&Counted> {
         self.instructions.as_ref()?.as_ref().ok()?.iter().find(|counted| counted.id == id)
     }
 }
 
-fn allocations_per_call(row: &Row) -> f64 {
+fn counts_allocations(column: Column) -> bool {
+    matches!(column, Column::Closed | Column::FirstTry | Column::TwoRetries | Column::TwoWaits | Column::Stacked)
+}
+
+fn allocations_per_call(cell: &Cell) -> f64 {
     const CALLS: u64 = 4_096;
-    let mut runner = (row.cell(Column::Closed).expect("every row closes").make)(1).remove(0);
+    let mut runner = (cell.make)(1).remove(0);
     runner(CALLS);
     let (times, ..) = alloc::count(|| runner(CALLS));
     times as f64 / CALLS as f64

@@ -45,8 +45,10 @@ impl<C, P, T> RetryLayer<C, P, T> {
         E: 'static,
     {
         let (RetryConfig { policy, timeouts }, classify) = self.parts();
-        let first = f();
-        Run::new(policy, Borrowed(classify), timeouts.clone(), Some(Call { f }), || first).await
+        policy.begin();
+        let limits = timeouts.begin();
+        let attempt = f();
+        Run::new(policy, limits, attempt, Some(Call { f }), (Borrowed(classify), timeouts.clone())).await
     }
 
     /// Calls `f` from synchronous code, again and again until it succeeds or there are no retries left; the thread sleeps in

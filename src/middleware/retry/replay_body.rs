@@ -1,10 +1,11 @@
 //! A body that is recorded while it is first sent, so that it can be sent again.
 
+use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
@@ -50,9 +51,6 @@ enum Kind<B: Body> {
 struct Reader<B: Body> {
     record: Arc<Mutex<Record<B>>>,
     attempt: u32,
-    /// Of the frames in the record, how many this attempt has sent.
-    next: usize,
-    trailers_sent: bool,
     sent: u64,
     hint: SizeHint,
 }
@@ -60,8 +58,11 @@ struct Reader<B: Body> {
 /// What the attempts of a request share.
 struct Record<B: Body> {
     body: Pin<Box<B>>,
-    frames: Vec<Bytes>,
+    frames: VecDeque<Bytes>,
+    /// Of these frames, how many the reader has sent.
+    next: usize,
     trailers: Option<HeaderMap>,
+    trailers_sent: bool,
     /// Bytes that may still be recorded.
     room: usize,
     /// There may be another attempt.
@@ -71,6 +72,8 @@ struct Record<B: Body> {
     ended: bool,
     /// The attempt that reads; earlier ones may linger in a connection, and get an error.
     reader: u32,
+    /// Whoever waits for the original to go on.
+    waiting: Option<Waker>,
 }
 
 /// The end of a [`ReplayBody`] that can make another one.
@@ -92,13 +95,16 @@ impl<B: Body> ReplayBody<B> {
         let hint = body.size_hint();
         let record = Record {
             body: Box::pin(body),
-            frames: Vec::new(),
+            frames: VecDeque::new(),
+            next: 0,
             trailers: None,
+            trailers_sent: false,
             room: cap,
             keep: true,
             whole: true,
             ended: false,
             reader: 0,
+            waiting: None,
         };
         let recorder = Recorder(Arc::new(Mutex::new(record)));
         (recorder.reader(0, hint), recorder)
@@ -108,27 +114,38 @@ impl<B: Body> ReplayBody<B> {
 impl<B: Body> Recorder<B> {
     fn reader(&self, attempt: u32, hint: SizeHint) -> ReplayBody<B> {
         let record = self.0.clone();
-        ReplayBody { kind: Kind::Recorded(Reader { record, attempt, next: 0, trailers_sent: false, sent: 0, hint }) }
+        ReplayBody { kind: Kind::Recorded(Reader { record, attempt, sent: 0, hint }) }
     }
 
     /// The body once more, from its beginning; `None` when that is lost. The one before stops.
     pub(super) fn again(&self) -> Option<ReplayBody<B>> {
-        let (attempt, hint) = {
-            let mut record = lock(&self.0);
-            if !record.whole {
-                return None;
-            }
-            record.reader += 1;
-            (record.reader, record.hint())
-        };
+        let mut record = lock(&self.0);
+        if !record.whole {
+            return None;
+        }
+        record.reader += 1;
+        record.next = 0;
+        record.trailers_sent = false;
+        let (attempt, hint) = (record.reader, record.hint());
+        // A connection that still waits for more of the body before has to learn that there will be none.
+        let waiting = record.waiting.take();
+        drop(record);
+        waiting.into_iter().for_each(Waker::wake);
         Some(self.reader(attempt, hint))
     }
 }
 
 impl<B: Body> Drop for Recorder<B> {
-    /// The call is over: what streams on needs no record.
+    /// The call is over: what streams on needs no record, and what was sent no longer either.
     fn drop(&mut self) {
-        lock(&self.0).keep = false;
+        let mut record = lock(&self.0);
+        record.keep = false;
+        let sent = record.next;
+        let sent: Vec<Bytes> = record.frames.drain(..sent).collect();
+        record.next = 0;
+        drop(record);
+        // Dropping bytes may run code of others.
+        drop(sent);
     }
 }
 
@@ -145,6 +162,16 @@ impl<B: Body> Record<B> {
         hint
     }
 
+    /// The next frame that the reader has not sent yet.
+    fn next_recorded(&mut self) -> Option<Bytes> {
+        if !self.keep {
+            return self.frames.pop_front();
+        }
+        let data = self.frames.get(self.next).cloned()?;
+        self.next += 1;
+        Some(data)
+    }
+
     fn record(&mut self, data: &Bytes) {
         if !self.keep || !self.whole {
             self.whole = false;
@@ -153,11 +180,13 @@ impl<B: Body> Record<B> {
         match self.room.checked_sub(data.len()) {
             Some(room) => {
                 self.room = room;
-                self.frames.push(data.clone());
+                self.frames.push_back(data.clone());
+                self.next = self.frames.len();
             }
             None => {
                 self.whole = false;
-                self.frames = Vec::new();
+                self.frames = VecDeque::new();
+                self.next = 0;
             }
         }
     }
@@ -171,7 +200,10 @@ where
     /// The next frame of the original.
     fn poll_original(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = match self.body.as_mut().poll_frame(cx) {
-            Poll::Pending => return Poll::Pending,
+            Poll::Pending => {
+                self.waiting = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
             Poll::Ready(None) => {
                 self.ended = true;
                 return Poll::Ready(None);
@@ -186,6 +218,7 @@ where
             self.record(data);
         } else if let Some(trailers) = frame.trailers_ref() {
             self.trailers = Some(trailers.clone());
+            self.trailers_sent = true;
         }
         Poll::Ready(Some(Ok(frame)))
     }
@@ -201,23 +234,19 @@ where
         if record.reader != self.attempt {
             return Poll::Ready(Some(Err(Superseded.into())));
         }
-        if let Some(data) = record.frames.get(self.next) {
-            self.next += 1;
+        if let Some(data) = record.next_recorded() {
             self.sent += data.len() as u64;
-            return Poll::Ready(Some(Ok(Frame::data(data.clone()))));
+            return Poll::Ready(Some(Ok(Frame::data(data))));
         }
-        if let Some(trailers) = record.trailers.as_ref().filter(|_| !self.trailers_sent) {
-            self.trailers_sent = true;
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers.clone()))));
+        if let Some(trailers) = record.trailers.clone().filter(|_| !record.trailers_sent) {
+            record.trailers_sent = true;
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
         if record.ended {
             return Poll::Ready(None);
         }
         let frame = record.poll_original(cx);
         if let Poll::Ready(Some(Ok(frame))) = &frame {
-            // What was just recorded, this attempt has sent.
-            self.next = record.frames.len();
-            self.trailers_sent |= frame.is_trailers();
             self.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
         }
         frame
@@ -228,8 +257,8 @@ impl<B: Body> Reader<B> {
     fn is_end_stream(&self) -> bool {
         let record = lock(&self.record);
         record.reader == self.attempt
-            && record.frames.len() == self.next
-            && (record.trailers.is_none() || self.trailers_sent)
+            && record.frames.len() == record.next
+            && (record.trailers.is_none() || record.trailers_sent)
             && (record.ended || record.body.is_end_stream())
     }
 

@@ -72,10 +72,12 @@ where
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let (first, saved) = self.replay.first(request);
-        // A clone for further attempts, so that the instance that is ready is the one that is called.
-        let again = saved.map(|saved| Request::new(self.inner.clone(), self.replay.clone(), saved));
         let RetryConfig { policy, timeouts } = &self.config;
-        let inner = &mut self.inner;
-        ResponseFuture { run: Run::new(policy, self.classify.clone(), timeouts.clone(), again, || inner.call(first)) }
+        policy.begin();
+        let limits = timeouts.begin();
+        // The instance that is ready is the one that is called; further attempts are a clone's.
+        let attempt = self.inner.call(first);
+        let again = saved.map(|saved| Request::new(self.inner.clone(), self.replay.clone(), saved));
+        ResponseFuture { run: Run::new(policy, limits, attempt, again, (self.classify.clone(), timeouts.clone())) }
     }
 }

@@ -1,10 +1,11 @@
-//! The rows of the table: every breaker in the same columns.
+//! The rows of the tables: every breaker in the same columns, and every retry in its own.
 
 mod failsafe;
 pub mod floor;
 #[cfg(feature = "ours")]
 mod ours;
 mod recloser;
+pub mod retry;
 mod tower_resilience;
 
 use crate::caller::{ByHost, Caller, Outcome, Req, hosts};
@@ -22,10 +23,17 @@ pub enum Column {
     Cycle,
     Two,
     Keyed,
+    FirstTry,
+    TwoRetries,
+    TwoWaits,
+    Stacked,
 }
 
+/// A column, its name in `ROW/COLUMN`, its title.
+pub type Titled = (Column, &'static str, &'static str);
+
 impl Column {
-    pub const ALL: [(Column, &str, &str); 6] = [
+    pub const BREAKERS: [Titled; 6] = [
         (Column::Closed, "closed", "closed, success"),
         (Column::Tenth, "tenth", "10 % failures"),
         (Column::Open, "open", "open, rejected"),
@@ -33,6 +41,16 @@ impl Column {
         (Column::Two, "two", "two threads, one breaker"),
         (Column::Keyed, "keyed", "1,000 keyed"),
     ];
+    pub const RETRIES: [Titled; 3] = [
+        (Column::FirstTry, "first", "first try ok"),
+        (Column::TwoRetries, "retries", "two retries, no delay"),
+        (Column::TwoWaits, "waits", "two retries, 1 ms on a paused clock"),
+    ];
+    pub const STACKS: [Titled; 1] = [(Column::Stacked, "stacked", "closed, first try ok")];
+
+    pub fn all() -> impl Iterator<Item = Titled> {
+        Self::BREAKERS.into_iter().chain(Self::RETRIES).chain(Self::STACKS)
+    }
 }
 
 /// What a breaker is asked to be: half of `calls` failing opens it, one probe closes it.
@@ -55,11 +73,15 @@ pub struct Cell {
     /// Calls in a batch; found once, so that every round makes as many.
     pub n: u64,
     pub samples: Vec<Sample>,
+    /// Per call, where the column asks for it.
+    pub allocations: Option<f64>,
+    /// Finds the bytes of a call on its way.
+    pub weigh: Option<Box<dyn Fn() -> f64>>,
 }
 
 impl Cell {
     fn new(column: Column, make: Make) -> Cell {
-        Cell { column, make, n: 0, samples: Vec::new() }
+        Cell { column, make, n: 0, samples: Vec::new(), allocations: None, weigh: None }
     }
 }
 
@@ -207,7 +229,14 @@ pub fn all() -> Vec<Row> {
     #[cfg(feature = "ours")]
     rows.extend(ours::rows());
     rows.extend([recloser::row(), failsafe::row(), tower_resilience::row()]);
+    rows.extend(retry::rows());
     rows
+}
+
+/// `ROW/COLUMN`
+pub fn cell_id(row: &str, column: Column) -> String {
+    let (_, name, _) = Column::all().find(|(c, ..)| *c == column).expect("a column with a name");
+    format!("{row}/{name}")
 }
 
 pub fn growth() -> Vec<Growth> {

@@ -9,7 +9,7 @@ use tower_layer::Layer;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Built = Result<CircuitBreakerConfig, ConfigError>;
 
-fn last_calls(name: &str, setup: Setup) -> Built {
+pub fn last_calls(name: &str, setup: Setup) -> Built {
     CircuitBreakerConfig::builder(name)
         .detector(detect::failure_rate(0.5).of_last(setup.calls).min_calls(setup.calls))
         .cooldown(setup.cooldown)
@@ -39,7 +39,7 @@ fn honest(name: &str, setup: Setup) -> Built {
         .build()
 }
 
-fn open(_: Rejected) -> Boom {
+pub fn open(_: Rejected) -> Boom {
     Boom::OPEN
 }
 

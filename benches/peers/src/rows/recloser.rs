@@ -4,15 +4,19 @@ use crate::memory::Memory;
 use recloser::{AsyncRecloser, Error, Recloser};
 use tower_service::Service;
 
-fn build(setup: Setup) -> impl Caller + Sync {
-    let breaker = AsyncRecloser::from(
+pub fn breaker(setup: Setup) -> AsyncRecloser {
+    AsyncRecloser::from(
         Recloser::custom()
             .error_rate(0.5)
             .closed_len(setup.calls as usize)
             .half_open_len(1)
             .open_wait(setup.cooldown)
             .build(),
-    );
+    )
+}
+
+fn build(setup: Setup) -> impl Caller + Sync {
+    let breaker = breaker(setup);
     let mut service = inner();
     Plain(move |req: Req| match drive(breaker.call(service.call(req))) {
         Ok(answer) => {

@@ -7,9 +7,10 @@ use tower_resilience_circuitbreaker::{
     CircuitBreaker, CircuitBreakerError, CircuitBreakerLayer, DefaultClassifier, SlidingWindowType,
 };
 
-type Breaker = Tower<CircuitBreaker<Inner, DefaultClassifier>, CircuitBreakerError<Boom>>;
+type Service = CircuitBreaker<Inner, DefaultClassifier>;
+type Breaker = Tower<Service, CircuitBreakerError<Boom>>;
 
-fn build(setup: Setup, timed: bool) -> Breaker {
+pub fn service(setup: Setup, timed: bool) -> Service {
     let builder = CircuitBreakerLayer::builder()
         .failure_rate_threshold(0.5)
         .minimum_number_of_calls(setup.calls as usize)
@@ -20,8 +21,11 @@ fn build(setup: Setup, timed: bool) -> Breaker {
     } else {
         builder.sliding_window_size(setup.calls as usize)
     };
-    let service = builder.build().unwrap().layer(inner());
-    Tower { service, rejected: |e| matches!(e, CircuitBreakerError::OpenCircuit) }
+    builder.build().unwrap().layer(inner())
+}
+
+fn build(setup: Setup, timed: bool) -> Breaker {
+    Tower { service: service(setup, timed), rejected: |e| matches!(e, CircuitBreakerError::OpenCircuit) }
 }
 
 pub fn row() -> Row {

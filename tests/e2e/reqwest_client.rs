@@ -1,0 +1,194 @@
+//! `reqwest::Client` as a service, and a breaker in its connector.
+
+use std::future::pending;
+
+use axum::Router;
+use fusebox::classify::{self, Http};
+use fusebox::retry::{CloneReqwest, RetryService};
+use fusebox::{
+    CircuitBreaker, CircuitBreakerLayer, CircuitBreakerService, Rejected, RetryConfig, RetryConfigBuilder, RetryEvent,
+    RetryEventKind, RetryLayer, RetryStats, State, StopReason, TimeLimit, TimedOut, WhenRejected, backoff, detect,
+    rejection,
+};
+use reqwest::{Client, Method, Request};
+use tokio::sync::mpsc;
+use tower::{Layer, ServiceBuilder, ServiceExt};
+
+use crate::servers::{Server, refusing, retry_after, serve, status};
+use crate::support::{Record, config, failures, ms, secs, tripping_at};
+
+/// What has to be written down to keep such a client in a struct.
+type SafeClient = RetryService<CircuitBreakerService<Client, Http>, Http, CloneReqwest>;
+
+/// Five retries at once, and a breaker that trips at `n` failures in a row.
+fn client(n: u32, stats: &RetryStats) -> (CircuitBreaker, SafeClient) {
+    let (breaker, _) = tripping_at(n);
+    let retry = RetryConfig::builder().max_retries(5).backoff(backoff::fixed(ms(0))).stats(stats.clone());
+    let client = ServiceBuilder::new()
+        .layer(RetryLayer::reqwest(retry.build().expect("it works")))
+        .layer(CircuitBreakerLayer::from(breaker.clone()).classify(classify::http()))
+        .service(Client::new());
+    (breaker, client)
+}
+
+fn request(method: Method, url: &str) -> Request {
+    Request::new(method, url.parse().expect("a URL"))
+}
+
+#[tokio::test]
+async fn retries_go_on_until_it_works_and_the_breaker_sees_every_attempt() {
+    let server = Server::start().await;
+    let stats = RetryStats::new();
+    let (breaker, client) = client(3, &stats);
+    server.answers([status(503), status(500)]);
+    let mut put = request(Method::PUT, &server.url("/prices/7"));
+    *put.body_mut() = Some("12.50".into());
+    let response = client.oneshot(put).await.expect("the third attempt");
+    assert_eq!((response.status().as_u16(), response.text().await.expect("a body").as_str()), (200, "12.50"));
+    let requests = server.requests();
+    assert_eq!(requests.iter().map(|request| &request.body()[..]).collect::<Vec<_>>(), [b"12.50"; 3]);
+    assert_eq!((failures(&breaker), breaker.state()), (0, State::Closed), "two failures, then a success");
+    let counts = stats.counts();
+    assert_eq!((counts.calls, counts.attempts, counts.recovered), (1, 3, 1));
+}
+
+#[tokio::test]
+async fn once_the_circuit_opens_there_is_no_further_attempt() {
+    let server = Server::start().await;
+    let stats = RetryStats::new();
+    let (breaker, client) = client(2, &stats);
+    server.answers(vec![status(503); 10]);
+    for sent in [2, 0] {
+        let error = client.clone().oneshot(request(Method::GET, &server.url("/"))).await.expect_err("open");
+        assert_eq!(rejection(&*error).map(Rejected::name).as_deref(), Some("test"));
+        assert_eq!(server.requests().len(), sent);
+    }
+    assert!(breaker.is_open());
+    assert_eq!((stats.counts().retries, stats.counts().rejected), (2, 2));
+}
+
+#[tokio::test]
+async fn an_order_is_sent_once_unless_it_says_that_twice_is_fine() {
+    let server = Server::start().await;
+    let (_, client) = client(9, &RetryStats::new());
+    server.answers([status(503)]);
+    let response = client.clone().oneshot(request(Method::POST, &server.url("/orders"))).await.expect("an answer");
+    assert_eq!((response.status().as_u16(), server.requests().len()), (503, 1));
+
+    server.answers([status(503)]);
+    let mut order = request(Method::POST, &server.url("/orders"));
+    order.headers_mut().insert("idempotency-key", "7f3a".parse().expect("a header"));
+    let response = client.oneshot(order).await.expect("an answer");
+    assert_eq!((response.status().as_u16(), server.requests().len()), (200, 2));
+}
+
+/// Says what `on_event` was told.
+fn told(config: RetryConfigBuilder) -> (RetryConfig, mpsc::UnboundedReceiver<RetryEvent>) {
+    let (tell, told) = mpsc::unbounded_channel();
+    let config = config.on_event(move |event| tell.send(*event).expect("somebody listens")).build().expect("it works");
+    (config, told)
+}
+
+fn wait_in(event: RetryEvent) -> std::time::Duration {
+    match event.kind() {
+        RetryEventKind::Retrying { after, .. } => after,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn retry_after_in_seconds_replaces_the_backoff_up_to_its_cap() {
+    let server = Server::start().await;
+    let (config, mut events) = told(RetryConfig::builder().backoff(backoff::fixed(ms(1))).retry_after_cap(ms(20)));
+    server.answers([retry_after(503, "2"), status(503)]);
+    let client = RetryLayer::reqwest(config).layer(Client::new());
+    let response = client.oneshot(request(Method::GET, &server.url("/"))).await.expect("an answer");
+    assert_eq!((response.status().as_u16(), server.requests().len()), (200, 3));
+    let waits: Vec<_> = [events.recv().await, events.recv().await].into_iter().flatten().map(wait_in).collect();
+    assert_eq!(waits, [ms(20), ms(1)]);
+
+    let (config, mut events) = told(RetryConfig::builder());
+    server.answers([retry_after(429, "2")]);
+    let client = RetryLayer::reqwest(config).layer(Client::new());
+    let call = tokio::spawn(client.oneshot(request(Method::GET, &server.url("/"))));
+    assert_eq!(wait_in(events.recv().await.expect("an event")), secs(2));
+    // Nobody has to wait for that.
+    call.abort();
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_is_given_up_and_opens_the_circuit() {
+    let address = serve(Router::new().fallback(pending::<()>)).await;
+    // Real time: only that the timeout comes no sooner than it is set to is counted on.
+    let breaker = CircuitBreaker::new(config(|b| b.detector(detect::consecutive_failures(2)).abandoned_after(ms(40))));
+    let retry = RetryConfig::builder().max_retries(1).backoff(backoff::fixed(ms(0))).attempt_timeout(ms(80));
+    let client = ServiceBuilder::new()
+        .layer(RetryLayer::reqwest(retry.build().expect("it works")))
+        .layer(CircuitBreakerLayer::from(breaker.clone()).classify(classify::http()))
+        .service(Client::new());
+    let url = format!("http://{address}/");
+    let error = client.clone().oneshot(request(Method::GET, &url)).await.expect_err("no answer");
+    let timed_out = error.downcast_ref::<TimedOut>().expect("in time");
+    assert_eq!((timed_out.limit(), timed_out.attempt()), (TimeLimit::Attempt, 2));
+    assert!(breaker.is_open());
+    let error = client.oneshot(request(Method::GET, &url)).await.expect_err("open");
+    assert!(rejection(&*error).is_some());
+}
+
+/// A client whose connector has a breaker that trips at two failures in a row.
+fn guarded_connector() -> (CircuitBreaker, Client) {
+    let (breaker, _) = tripping_at(2);
+    let layer = CircuitBreakerLayer::from(breaker.clone());
+    (breaker, Client::builder().connector_layer(layer).build().expect("a client"))
+}
+
+#[tokio::test]
+async fn a_breaker_in_the_connector_opens_on_refused_connections() {
+    let (_socket, address) = refusing();
+    let (breaker, client) = guarded_connector();
+    let url = format!("http://{address}/");
+    for _ in 0..2 {
+        let error = client.get(&url).send().await.expect_err("nobody is there");
+        assert!(error.is_connect() && rejection(&error).is_none(), "{error:?}");
+    }
+    assert!(breaker.is_open());
+    let error = client.get(&url).send().await.expect_err("not tried");
+    assert!(error.is_connect());
+    let rejected = rejection(&error).expect("in the chain of sources");
+    assert_eq!((&*rejected.name(), rejected.retry_after()), ("test", Some(secs(30))));
+}
+
+#[tokio::test]
+async fn a_breaker_in_the_connector_counts_connections_and_not_requests() {
+    let server = Server::start().await;
+    let (breaker, client) = guarded_connector();
+    server.answers(vec![status(500); 5]);
+    for _ in 0..5 {
+        assert_eq!(client.get(server.url("/")).send().await.expect("an answer").status(), 500);
+    }
+    assert_eq!((breaker.state(), failures(&breaker)), (State::Closed, 0));
+    breaker.trip().expect("no override stands");
+    let kept = client.get(server.url("/")).send().await.expect("an answer");
+    assert_eq!(kept.status(), 200, "the connection that is there does no harm");
+}
+
+#[tokio::test]
+async fn retries_around_a_client_stop_at_the_breaker_in_its_connector() {
+    let (_socket, address) = refusing();
+    let (breaker, client) = guarded_connector();
+    let events = Record::default();
+    let list = events.clone();
+    let retry = RetryConfig::builder()
+        .max_retries(5)
+        .backoff(backoff::fixed(ms(0)))
+        .when_rejected(WhenRejected::Return)
+        .on_event(move |event| list.add(event.kind()));
+    let client = RetryLayer::reqwest(retry.build().expect("it works")).layer(client);
+    let error = client.oneshot(request(Method::GET, &format!("http://{address}/"))).await.expect_err("nobody is there");
+    assert!(rejection(&error).is_some() && breaker.is_open());
+    let stopped = events.take().into_iter().filter_map(|kind| match kind {
+        RetryEventKind::Stopped { reason, .. } => Some(reason),
+        _ => None,
+    });
+    assert_eq!(stopped.collect::<Vec<_>>(), [StopReason::Rejected]);
+}
