@@ -221,7 +221,8 @@ impl<T> RetryConfigBuilder<T> {
     /// Sets the longest wait that the dependency may ask for (`Retry-After`, `grpc-retry-pushback-ms`); a longer one is cut.
     /// Default: 5 min.
     ///
-    /// Where the dependency asks for a wait, that replaces the one of the backoff. A circuit breaker that stays open for
+    /// The caller waits for that long, too: set a [`deadline`](Self::deadline), and a wait that would outlast it ends the
+    /// call at once instead. Where the dependency asks for a wait, that replaces the one of the backoff. A circuit breaker that stays open for
     /// longer is not waited for (see [`WhenRejected::Wait`]).
     ///
     /// ```
@@ -248,8 +249,9 @@ impl<T> RetryConfigBuilder<T> {
     /// Sets what to do when a circuit breaker further in rejects an attempt. Default: [`WhenRejected::Return`].
     ///
     /// A rejection is recognised where the error is a [`Rejected`](crate::Rejected), or a box with one in its chain of
-    /// sources. Where it becomes an error of your own type, say so in the classifier:
-    /// `classify::errors().exclude(|e: &MyError| matches!(e, MyError::Open))`.
+    /// sources (with the features `grpc` and `reqwest`, also within a `tonic::Status` or a `reqwest::Error`). For errors of
+    /// any other type, say so in the classifier: `classify::errors().exclude(|e: &MyError| matches!(e, MyError::Open))`, or
+    /// `.exclude(|e: &MyError| fusebox::rejection(e).is_some())` where it is among the sources.
     ///
     /// ```
     /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, RetryConfig, RetryLayer, WhenRejected, classify};

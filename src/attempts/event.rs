@@ -155,9 +155,19 @@ impl fmt::Display for RetryEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let attempt = self.attempt;
         match self.kind {
-            RetryEventKind::Retrying { after } => write!(f, "attempt {attempt} failed, next in {after:?}"),
+            RetryEventKind::Retrying { after } => {
+                write!(f, "attempt {attempt} failed, next in {:?}", in_millis(after))
+            }
             RetryEventKind::Succeeded => write!(f, "attempt {attempt} succeeded"),
             RetryEventKind::Stopped { reason } => write!(f, "attempt {attempt} failed, given up: {reason}"),
         }
+    }
+}
+
+/// A wait as people read it: nobody waits for a fraction of a millisecond, unless that is all there is.
+fn in_millis(wait: Duration) -> Duration {
+    match u64::try_from(wait.as_millis()) {
+        Ok(ms) if ms > 0 => Duration::from_millis(ms),
+        _ => wait,
     }
 }

@@ -54,6 +54,9 @@ fn a_success_gives_the_ratio_back_to_three_decimals_and_never_above_the_most() {
     failures(&generous, 1_000);
     successes(&generous, 1);
     assert_eq!(generous.available(), 500);
+    failures(&generous, 1);
+    successes(&generous, 1);
+    assert_eq!(generous.available(), 500, "cut at the most");
 }
 
 #[test]

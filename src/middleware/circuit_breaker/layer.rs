@@ -6,7 +6,7 @@ use std::future::Future;
 use tower_layer::Layer;
 
 use super::reject::{Boxed, Fallback, MapRejection, RespondWith};
-use super::select::{By, ByOwned, One};
+use super::select::{Breakers, By, ByOwned, One};
 use super::service::CircuitBreakerService;
 use super::wait::WaitLayer;
 use crate::breaker::{CircuitBreaker, CircuitBreakerConfig, Registry, Rejected};
@@ -129,6 +129,13 @@ impl<C, M> CircuitBreakerLayer<C, M, One> {
     #[must_use]
     pub const fn breaker(&self) -> &CircuitBreaker {
         &self.select.breaker
+    }
+}
+
+impl<C, M, K: Breakers> CircuitBreakerLayer<C, M, K> {
+    /// The breaker, if all requests have one in common.
+    pub(crate) fn one(&self) -> Option<&CircuitBreaker> {
+        self.select.one()
     }
 }
 

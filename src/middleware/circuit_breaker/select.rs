@@ -28,13 +28,16 @@ use crate::text::OneLine;
 /// assert_eq!(ask(CircuitBreakerLayer::keyed(registry, |text: &&'static str| Some(*text))).await?, 42);
 /// # Ok::<(), BoxError>(()) }).unwrap();
 /// ```
-pub trait Select<Req>: sealed::Sealed {
+pub trait Select<Req>: Breakers {
     /// Asks the request's breaker for a call; `None` when the request has none.
     #[doc(hidden)]
     fn acquire(&self, request: &Req) -> Option<Result<Permit, Rejected>>;
+}
 
+/// The breakers of a layer, whatever its requests are.
+#[doc(hidden)]
+pub trait Breakers: fmt::Display + sealed::Sealed {
     /// The breaker of all requests, if they have one in common.
-    #[doc(hidden)]
     fn one(&self) -> Option<&CircuitBreaker>;
 }
 
@@ -110,7 +113,9 @@ impl<Req> Select<Req> for One {
     fn acquire(&self, _request: &Req) -> Option<Result<Permit, Rejected>> {
         Some(self.breaker.acquire())
     }
+}
 
+impl Breakers for One {
     #[inline]
     fn one(&self) -> Option<&CircuitBreaker> {
         Some(&self.breaker)
@@ -125,7 +130,9 @@ where
         let name = (self.key)(request)?;
         self.registry.acquire(name)
     }
+}
 
+impl<F> Breakers for By<F> {
     fn one(&self) -> Option<&CircuitBreaker> {
         None
     }
@@ -140,7 +147,9 @@ where
         let name = (self.key)(request)?;
         self.registry.acquire(name.as_ref())
     }
+}
 
+impl<F> Breakers for ByOwned<F> {
     fn one(&self) -> Option<&CircuitBreaker> {
         None
     }

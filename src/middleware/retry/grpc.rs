@@ -18,7 +18,9 @@ impl<T> RetryLayer<Grpc, ReplayGrpc, T> {
     /// - A call is made again when it ended without a response message and in a retryable status (UNAVAILABLE, unless the
     ///   classifier says otherwise); once headers of a response are in, it is committed.
     /// - `grpc-retry-pushback-ms` replaces the wait of the backoff, up to
-    ///   [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap); a negative or malformed one ends the retries.
+    ///   [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap), which is 5 min: set a
+    ///   [`deadline`](crate::RetryConfigBuilder::deadline), or callers may wait as long. A negative or malformed one ends the
+    ///   retries.
     /// - Retries carry `grpc-previous-rpc-attempts`, and the extension [`Attempt`](super::Attempt).
     /// - Messages of the request are recorded as for [`http`](Self::http).
     ///

@@ -146,7 +146,8 @@ impl<T> RetryLayer<Http, ReplayHttp, T> {
     /// - The body streams as it always did and is recorded meanwhile, up to a cap of 64 KiB
     ///   ([`replay_up_to`](Self::replay_up_to)). A longer one is sent once, never refused.
     /// - `Retry-After` replaces the wait of the backoff, up to
-    ///   [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap).
+    ///   [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap), which is 5 min: set a
+    ///   [`deadline`](crate::RetryConfigBuilder::deadline), or callers may wait as long.
     /// - A failed response is dropped before the wait. The last one is returned as it is.
     /// - Retries carry the extension [`Attempt`].
     ///

@@ -8,7 +8,8 @@ use tower_layer::{Identity, Stack};
 
 use super::net::SafetyNet;
 use crate::attempts::Timeouts;
-use crate::middleware::circuit_breaker::CircuitBreakerLayer;
+use crate::breaker::CircuitBreaker;
+use crate::middleware::circuit_breaker::{Breakers, CircuitBreakerLayer};
 use crate::middleware::fallback::{FallbackLayer, OnError};
 use crate::middleware::retry::RetryLayer;
 
@@ -25,6 +26,7 @@ use crate::middleware::retry::RetryLayer;
 pub struct SafetyNetBuilder<L = Identity, R = No, B = No, F = No> {
     layers: L,
     steps: Vec<String>,
+    breaker: Option<CircuitBreaker>,
     taken: PhantomData<fn() -> (R, B, F)>,
 }
 
@@ -40,7 +42,7 @@ pub struct Yes;
 
 impl SafetyNetBuilder {
     pub(super) fn new() -> Self {
-        Self { layers: Identity::new(), steps: Vec::new(), taken: PhantomData }
+        Self { layers: Identity::new(), steps: Vec::new(), breaker: None, taken: PhantomData }
     }
 }
 
@@ -52,12 +54,13 @@ impl<L, R, B, F> SafetyNetBuilder<L, R, B, F> {
     {
         let mut steps = self.steps;
         steps.push(policy.to_string());
-        SafetyNetBuilder { layers: Stack::new(policy, self.layers), steps, taken: PhantomData }
+        let layers = Stack::new(policy, self.layers);
+        SafetyNetBuilder { layers, steps, breaker: self.breaker, taken: PhantomData }
     }
 
     /// Returns the composed layer.
     pub fn build(self) -> SafetyNet<L> {
-        SafetyNet { layers: self.layers, steps: self.steps }
+        SafetyNet { layers: self.layers, steps: self.steps, breaker: self.breaker }
     }
 }
 
@@ -81,9 +84,12 @@ impl<L, R, F> SafetyNetBuilder<L, R, No, F> {
         breaker: CircuitBreakerLayer<C, M, K>,
     ) -> SafetyNetBuilder<Stack<CircuitBreakerLayer<C, M, K>, L>, R, Yes, F>
     where
-        CircuitBreakerLayer<C, M, K>: fmt::Display,
+        K: Breakers,
     {
-        self.inside(breaker)
+        let handle = breaker.one().cloned();
+        let mut builder = self.inside(breaker);
+        builder.breaker = handle;
+        builder
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use tower_layer::{Identity, Layer};
 
 use super::builder::SafetyNetBuilder;
+use crate::breaker::CircuitBreaker;
 
 /// Several policies as one layer, the first given outermost; no policy twice.
 ///
@@ -48,6 +49,24 @@ pub struct SafetyNet<L> {
     pub(super) layers: L,
     /// What is in it, outermost first.
     pub(super) steps: Vec<String>,
+    pub(super) breaker: Option<CircuitBreaker>,
+}
+
+impl<L> SafetyNet<L> {
+    /// Returns the circuit breaker, to look at it or to take it in hand; `None` when there is none, or one for each key.
+    ///
+    /// ```
+    /// use fusebox::SafetyNet;
+    ///
+    /// let database = SafetyNet::database("orders")?;
+    /// let breaker = database.breaker().expect("the preset has one");
+    /// assert!(!breaker.is_open());
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub const fn breaker(&self) -> Option<&CircuitBreaker> {
+        self.breaker.as_ref()
+    }
 }
 
 impl SafetyNet<Identity> {
