@@ -57,8 +57,11 @@ impl std::ops::Add<Duration> for Timestamp {
 }
 
 /// A duration in whole nanoseconds; 584 years and more are all the same.
-pub(crate) fn nanos(d: Duration) -> u64 {
-    u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
+pub(crate) const fn nanos(d: Duration) -> u64 {
+    match d.as_secs().checked_mul(1_000_000_000) {
+        Some(secs) => secs.saturating_add(d.subsec_nanos() as u64),
+        None => u64::MAX,
+    }
 }
 
 /// Durations as a number of seconds, for snapshots as data.

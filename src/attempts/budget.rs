@@ -15,7 +15,8 @@ use crate::time::nanos;
 ///
 /// Two kinds:
 ///
-/// - [`ratio`](Self::ratio): over any ten seconds there are at most `ratio` retries for each request, and a reserve.
+/// - [`ratio`](Self::ratio): over the last ten seconds, counted by tenths of them, there are at most `ratio` retries for each
+///   request, and a reserve.
 /// - [`tokens`](Self::tokens): gRPC's retry throttling, which stops retries while more attempts fail than a share of the
 ///   successes makes up for.
 ///
@@ -53,7 +54,8 @@ enum Kind {
 }
 
 impl Budget {
-    /// At most `ratio` retries for each request, over any ten seconds: 0.2 is one retry for five requests. From 0 to 1,000.
+    /// At most `ratio` retries for each request, over the last ten seconds: 0.2 is one retry for five requests. From 0 to
+    /// 1,000.
     ///
     /// A client with little traffic has little to spend; see [`reserve_per_second`](Self::reserve_per_second).
     #[must_use]

@@ -13,6 +13,7 @@ use super::stats::RetryStats;
 use super::timeouts::{Timed, Untimed};
 use crate::backoff::{Backoff, BuiltIn, Curve, exponential};
 use crate::error::ConfigError;
+use crate::time::nanos;
 
 /// Builds a [`RetryConfig`]; see there for the defaults.
 ///
@@ -48,7 +49,7 @@ impl Default for RetryConfig {
         let plain = Plain {
             max_retries: 3,
             when_rejected: WhenRejected::default(),
-            retry_after_cap: Duration::from_secs(300),
+            retry_after_cap: nanos(Duration::from_secs(300)),
             curve: CURVE,
         };
         Self { policy: Policy { plain, shared: None }, timeouts: Untimed }
@@ -242,7 +243,7 @@ impl<T> RetryConfigBuilder<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub const fn retry_after_cap(mut self, cap: Duration) -> Self {
-        self.plain.retry_after_cap = cap;
+        self.plain.retry_after_cap = nanos(cap);
         self
     }
 

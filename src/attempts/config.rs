@@ -53,7 +53,8 @@ impl<T: Timeouts> fmt::Display for RetryConfig<T> {
 
 impl<T: fmt::Debug> fmt::Debug for RetryConfig<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Policy { plain: Plain { max_retries, when_rejected, retry_after_cap, curve }, shared } = &self.policy;
+        let Policy { plain, shared } = &self.policy;
+        let Plain { max_retries, when_rejected, curve, .. } = plain;
         let shared = shared.as_deref();
         f.debug_struct("RetryConfig")
             .field("max_retries", max_retries)
@@ -61,7 +62,7 @@ impl<T: fmt::Debug> fmt::Debug for RetryConfig<T> {
             .field("own_backoff", &shared.is_some_and(|shared| shared.backoff.is_some()))
             .field("timeouts", &self.timeouts)
             .field("budget", &shared.and_then(|shared| shared.budget.as_ref()))
-            .field("retry_after_cap", retry_after_cap)
+            .field("retry_after_cap", &plain.retry_after_cap())
             .field("when_rejected", when_rejected)
             .field("listeners", &shared.map_or(0, |shared| shared.listeners.len()))
             .finish()

@@ -50,7 +50,8 @@ pub(crate) struct Policy {
 pub(crate) struct Plain {
     pub(super) max_retries: u32,
     pub(super) when_rejected: WhenRejected,
-    pub(super) retry_after_cap: Duration,
+    /// In nanoseconds.
+    pub(super) retry_after_cap: u64,
     pub(super) curve: Curve,
 }
 
@@ -78,6 +79,10 @@ pub(super) struct Seed {
 }
 
 impl Plain {
+    pub(super) const fn retry_after_cap(&self) -> Duration {
+        Duration::from_nanos(self.retry_after_cap)
+    }
+
     pub(super) fn waits_for_breakers(&self) -> bool {
         self.when_rejected == WhenRejected::Wait
     }

@@ -176,12 +176,12 @@ impl Attempts {
         let delay = self.delay().ok_or(StopReason::BackoffEnded)?;
         let after = match cause {
             // Further away than anybody should wait: then it is not worth waiting at all.
-            Cause::Rejected(Some(after)) if plain.waits_for_breakers() && after > plain.retry_after_cap => {
+            Cause::Rejected(Some(after)) if plain.waits_for_breakers() && after > plain.retry_after_cap() => {
                 return Err(StopReason::Rejected);
             }
             Cause::Rejected(Some(after)) if plain.waits_for_breakers() => after,
             // The server knows better than the curve.
-            _ => outcome.retry_after().map_or(delay, |after| after.min(plain.retry_after_cap)),
+            _ => outcome.retry_after().map_or(delay, |after| after.min(plain.retry_after_cap())),
         };
         if !allows(after) {
             return Err(StopReason::Deadline);

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::error::ConfigError;
+use crate::time::nanos;
 
 /// Each delay is a random one between the lower end and three times the delay before, up to the upper end.
 ///
@@ -22,7 +23,7 @@ use crate::error::ConfigError;
 /// ```
 #[must_use]
 pub const fn decorrelated(range: RangeInclusive<Duration>) -> Decorrelated {
-    Decorrelated { min: *range.start(), max: *range.end() }
+    Decorrelated { min: nanos(*range.start()), max: nanos(*range.end()) }
 }
 
 /// The curve of [`decorrelated`].
@@ -36,17 +37,26 @@ pub const fn decorrelated(range: RangeInclusive<Duration>) -> Decorrelated {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decorrelated {
-    min: Duration,
-    max: Duration,
+    /// In nanoseconds.
+    min: u64,
+    max: u64,
 }
 
 impl Decorrelated {
+    const fn min(&self) -> Duration {
+        Duration::from_nanos(self.min)
+    }
+
+    const fn max(&self) -> Duration {
+        Duration::from_nanos(self.max)
+    }
+
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if self.min > self.max {
-            let given = format!("{:?}..={:?}", self.min, self.max);
+            let given = format!("{:?}..={:?}", self.min(), self.max());
             return Err(ConfigError::new("backoff", &given, "a range whose lower end is not above its upper end"));
         }
-        if self.min.is_zero() {
+        if self.min == 0 {
             return Err(ConfigError::new("backoff", &"0ns", "a lower end above zero: nothing grows from zero"));
         }
         Ok(())
@@ -54,16 +64,16 @@ impl Decorrelated {
 
     /// The delay after one of `previous`, which is zero for the first.
     pub(super) fn delay(&self, previous: Duration, draw: f64) -> Duration {
-        let most = previous.max(self.min).saturating_mul(3);
-        let range = most.saturating_sub(self.min).as_secs_f64();
-        let delay = Duration::try_from_secs_f64(self.min.as_secs_f64() + range * draw).unwrap_or(self.max);
-        delay.max(self.min).min(self.max)
+        let (min, max) = (self.min(), self.max());
+        let range = previous.max(min).saturating_mul(3).saturating_sub(min).as_secs_f64();
+        let delay = Duration::try_from_secs_f64(min.as_secs_f64() + range * draw).unwrap_or(max);
+        delay.max(min).min(max)
     }
 }
 
 impl fmt::Display for Decorrelated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "decorrelated {:?}..={:?}", self.min, self.max)
+        write!(f, "decorrelated {:?}..={:?}", self.min(), self.max())
     }
 }
 

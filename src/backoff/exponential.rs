@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::jitter::Jitter;
 use crate::error::ConfigError;
+use crate::time::nanos;
 
 /// Starts at the lower end and grows by a factor with each attempt, up to the upper end. Factor 2 and full jitter unless
 /// you say otherwise.
@@ -21,7 +22,7 @@ use crate::error::ConfigError;
 /// ```
 #[must_use]
 pub const fn exponential(range: RangeInclusive<Duration>) -> Exponential {
-    Exponential { min: *range.start(), max: *range.end(), factor: 2.0, jitter: Jitter::Full }
+    Exponential { min: nanos(*range.start()), max: nanos(*range.end()), factor: 2.0, jitter: Jitter::Full }
 }
 
 /// The curve of [`exponential`].
@@ -35,8 +36,9 @@ pub const fn exponential(range: RangeInclusive<Duration>) -> Exponential {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Exponential {
-    min: Duration,
-    max: Duration,
+    /// In nanoseconds: every call of a retry carries its curve, and half the size is a nanosecond less.
+    min: u64,
+    max: u64,
     factor: f64,
     jitter: Jitter,
 }
@@ -57,13 +59,17 @@ impl Exponential {
     }
 
     pub(crate) const fn min(&self) -> Duration {
-        self.min
+        Duration::from_nanos(self.min)
+    }
+
+    const fn max(&self) -> Duration {
+        Duration::from_nanos(self.max)
     }
 
     /// `field` is what the user calls the curve.
     pub(crate) fn check(&self, field: &'static str, jitter: &'static str) -> Result<(), ConfigError> {
         if self.min > self.max {
-            let given = format!("{:?}..={:?}", self.min, self.max);
+            let given = format!("{:?}..={:?}", self.min(), self.max());
             return Err(ConfigError::new(field, &given, "a range whose lower end is not above its upper end"));
         }
         if !(self.factor.is_finite() && self.factor >= 1.0) {
@@ -75,15 +81,15 @@ impl Exponential {
     /// The delay after `n` earlier ones, without jitter. Finite for every `n`: past the range of `f64` it is the cap.
     fn base(&self, n: u32) -> Duration {
         let n = i32::try_from(n).unwrap_or(i32::MAX);
-        let grown = self.min.as_secs_f64() * self.factor.powi(n);
-        Duration::try_from_secs_f64(grown).map_or(self.max, |d| d.min(self.max))
+        let grown = self.min().as_secs_f64() * self.factor.powi(n);
+        Duration::try_from_secs_f64(grown).map_or(self.max(), |d| d.min(self.max()))
     }
 
     /// The delay after `n` earlier ones.
     pub(crate) fn delay(&self, n: u32, draw: f64) -> Duration {
         let delay = self.jitter.spread(self.base(n), draw);
         match self.jitter {
-            Jitter::Proportional(_) => delay.max(self.min).min(self.max),
+            Jitter::Proportional(_) => delay.max(self.min()).min(self.max()),
             // These never lengthen a delay, and are meant to go below the lower end.
             Jitter::None | Jitter::Full | Jitter::Equal => delay,
         }
@@ -92,7 +98,7 @@ impl Exponential {
 
 impl fmt::Display for Exponential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "exponential {:?}..={:?}", self.min, self.max)?;
+        write!(f, "exponential {:?}..={:?}", self.min(), self.max())?;
         if self.factor.to_bits() != 2.0_f64.to_bits() {
             write!(f, " x{}", self.factor)?;
         }

@@ -12,6 +12,23 @@ impl<C, P, T> RetryLayer<C, P, T> {
     ///
     /// Waiting needs a Tokio runtime with time enabled.
     ///
+    /// Around the call of a circuit breaker, tell its rejections from failures, or they are retried like any other error
+    /// ([`SafetyNet::call`](crate::SafetyNet::call) needs no telling):
+    ///
+    /// ```
+    /// use fusebox::{CallError, CircuitBreaker, CircuitBreakerConfig, RetryConfig, RetryLayer, classify};
+    ///
+    /// # tokio_test::block_on(async {
+    /// # async fn fetch() -> Result<u32, std::io::Error> { Ok(42) }
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("prices"));
+    /// let retry = RetryLayer::new(RetryConfig::default()).classify(classify::errors().exclude(CallError::is_rejected));
+    /// assert_eq!(retry.call(|| breaker.call(fetch)).await.unwrap(), 42);
+    ///
+    /// breaker.trip()?;
+    /// assert!(retry.call(|| breaker.call(fetch)).await.unwrap_err().is_rejected(), "at once");
+    /// # Ok::<(), fusebox::Overridden>(()) }).unwrap();
+    /// ```
+    ///
     /// # Errors
     ///
     /// The last error of `f`, unchanged; boxed where the configuration has limits of time, which make

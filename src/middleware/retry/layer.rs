@@ -104,6 +104,42 @@ impl<C, T> RetryLayer<C, Cloned, T> {
     {
         RetryLayer { config: self.config, classify: self.classify, replay: CloneWith(f) }
     }
+
+    /// Sends requests again in a way of your own.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{RetryConfig, RetryLayer, backoff, retry::Replay};
+    /// use tower::{service_fn, Layer, ServiceExt};
+    ///
+    /// /// Asks the second server where the first has failed.
+    /// #[derive(Clone)]
+    /// struct SecondServer;
+    ///
+    /// impl Replay<u32> for SecondServer {
+    ///     type Out = (&'static str, u32);
+    ///     type Saved = u32;
+    ///
+    ///     fn first(&self, sku: u32) -> ((&'static str, u32), Option<u32>) {
+    ///         (("first", sku), Some(sku))
+    ///     }
+    ///     fn again(&self, sku: &mut u32, _attempt: u32) -> Option<(&'static str, u32)> {
+    ///         Some(("second", *sku))
+    ///     }
+    /// }
+    ///
+    /// # tokio_test::block_on(async {
+    /// let at_once = RetryConfig::builder().backoff(backoff::fixed(Duration::ZERO)).build()?;
+    /// let prices = RetryLayer::new(at_once).replay_with(SecondServer).layer(service_fn(|(server, sku)| async move {
+    ///     if server == "first" { Err("down") } else { Ok(100 + sku) }
+    /// }));
+    /// assert_eq!(prices.oneshot(7_u32).await, Ok(107));
+    /// # Ok::<(), fusebox::ConfigError>(()) }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn replay_with<N>(self, replay: N) -> RetryLayer<C, N, T> {
+        RetryLayer { config: self.config, classify: self.classify, replay }
+    }
 }
 
 impl<C, P> RetryLayer<C, P, Timed> {
