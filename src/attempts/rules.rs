@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::budget::Budget;
 use super::event::{RetryEvent, RetryEventKind, StopReason};
 use super::policy::{Plain, Policy, Shared, WhenRejected};
-use crate::backoff::{Delays, Pace};
+use crate::backoff::Pace;
 use crate::breaker::rejection_in;
 use crate::circuit::Outcome;
 use crate::classify::Classify;
@@ -17,21 +17,29 @@ use crate::classify::Classify;
 pub(crate) struct Attempts {
     plain: Plain,
     held: Option<Held>,
-    /// The attempt on its way, counted from 1.
-    number: u32,
-    pace: Option<Pace>,
+    /// None while the first attempt is on its way.
+    progress: Option<Progress>,
+}
+
+/// How far a call has come after its first attempt failed.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    /// The attempts that failed.
+    failed: u32,
+    pace: Pace,
     total_delay: Duration,
 }
 
-/// What a configuration shares with its calls, and the delays of a backoff of its own.
+/// What a configuration shares with its calls, and the delays of a backoff of its own: in a box, because every call makes
+/// room for them and hardly any needs them.
 struct Held {
     shared: Arc<Shared>,
-    delays: Option<Delays>,
+    delays: Option<Box<dyn Iterator<Item = Duration> + Send + Sync>>,
 }
 
 impl fmt::Debug for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held").field("delays", &self.delays).finish_non_exhaustive()
+        f.debug_struct("Held").field("delays", &self.delays.is_some()).finish_non_exhaustive()
     }
 }
 
@@ -68,11 +76,12 @@ impl Attempts {
     #[inline]
     pub(super) fn new(policy: &Policy) -> Self {
         let held = policy.shared.as_ref().map(|shared| Held { shared: shared.clone(), delays: None });
-        Self { plain: policy.plain, held, number: 1, pace: None, total_delay: Duration::ZERO }
+        Self { plain: policy.plain, held, progress: None }
     }
 
-    pub(super) const fn number(&self) -> u32 {
-        self.number
+    /// The attempt on its way, counted from 1.
+    pub(super) fn number(&self) -> u32 {
+        self.progress.map_or(1, |progress| progress.failed.saturating_add(1))
     }
 
     fn shared(&self) -> Option<&Shared> {
@@ -102,7 +111,7 @@ impl Attempts {
                 if classify.is_retryable(result) { Cause::Retryable } else { Cause::Final(StopReason::NotRetryable) };
             return Some(Failed { outcome, cause });
         }
-        if self.number > 1 || self.budget().is_some_and(Budget::counts_successes) {
+        if self.progress.is_some() || self.budget().is_some_and(Budget::counts_successes) {
             self.done(outcome);
         }
         None
@@ -115,21 +124,25 @@ impl Attempts {
         {
             budget.success();
         }
-        if self.number > 1 {
+        if self.progress.is_some() {
             self.tell(outcome, RetryEventKind::Succeeded);
         }
     }
 
     /// The delay that the backoff has next.
     fn delay(&mut self) -> Option<Duration> {
+        let shared = self.held.as_ref().map(|held| &*held.shared);
+        let progress = self.progress.get_or_insert_with(|| Progress {
+            failed: 0,
+            pace: Pace::new(Shared::seed(shared)),
+            total_delay: Duration::ZERO,
+        });
         if let Some(Held { shared, delays }) = &mut self.held
             && let Some(backoff) = &shared.backoff
         {
-            return delays.get_or_insert_with(|| backoff.delays(Shared::seed(Some(shared)))).next();
+            return delays.get_or_insert_with(|| backoff.delays(progress.pace.seed()).into_boxed()).next();
         }
-        let shared = self.held.as_ref().map(|held| &*held.shared);
-        let pace = self.pace.get_or_insert_with(|| Pace::new(Shared::seed(shared)));
-        Some(pace.step(&self.plain.curve))
+        Some(progress.pace.step(&self.plain.curve))
     }
 
     /// How long to wait before the next attempt; `None`: there is none. `allows`: whether there is time for such a wait.
@@ -141,9 +154,13 @@ impl Attempts {
     ) -> Option<Duration> {
         match self.plan(failed, allows, request) {
             Ok(after) => {
-                self.total_delay = self.total_delay.saturating_add(after);
+                if let Some(progress) = &mut self.progress {
+                    progress.total_delay = progress.total_delay.saturating_add(after);
+                }
                 self.tell(failed.outcome, RetryEventKind::Retrying { after });
-                self.number = self.number.saturating_add(1);
+                if let Some(progress) = &mut self.progress {
+                    progress.failed = progress.failed.saturating_add(1);
+                }
                 Some(after)
             }
             Err(reason) => {
@@ -170,7 +187,7 @@ impl Attempts {
             Cause::Rejected(_) if plain.when_rejected == WhenRejected::Return => return Err(StopReason::Rejected),
             Cause::Retryable | Cause::Rejected(_) => {}
         }
-        if self.number > plain.max_retries {
+        if self.number() > plain.max_retries {
             return Err(StopReason::MaxRetries);
         }
         let delay = self.delay().ok_or(StopReason::BackoffEnded)?;
@@ -191,7 +208,7 @@ impl Attempts {
         if budget.as_ref().is_some_and(|budget| !budget.withdraw()) {
             return Err(StopReason::Budget);
         }
-        if !request.prepare(self.number.saturating_add(1)) {
+        if !request.prepare(self.number().saturating_add(1)) {
             budget.iter().for_each(Budget::refund);
             return Err(StopReason::NotReplayable);
         }
@@ -206,7 +223,8 @@ impl Attempts {
 
     fn tell(&self, outcome: Outcome, kind: RetryEventKind) {
         if let Some(shared) = self.shared() {
-            shared.tell(&RetryEvent { attempt: self.number, outcome, kind, total_delay: self.total_delay });
+            let total_delay = self.progress.map_or(Duration::ZERO, |progress| progress.total_delay);
+            shared.tell(&RetryEvent { attempt: self.number(), outcome, kind, total_delay });
         }
     }
 }

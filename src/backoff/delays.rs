@@ -87,6 +87,10 @@ impl Pace {
         Self { seed, n: 0, previous: Duration::ZERO }
     }
 
+    pub(crate) const fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// The next delay along `curve`.
     pub(crate) fn step(&mut self, curve: &Curve) -> Duration {
         let draw = draw(self.seed, self.n.into());
@@ -100,6 +104,13 @@ impl Delays {
     /// Makes delays from an iterator.
     pub fn new(delays: impl Iterator<Item = Duration> + Send + Sync + 'static) -> Self {
         Self { source: Source::Other(Box::new(delays)) }
+    }
+
+    pub(crate) fn into_boxed(self) -> Box<dyn Iterator<Item = Duration> + Send + Sync> {
+        match self.source {
+            Source::Other(delays) => delays,
+            Source::Curve(..) => Box::new(self),
+        }
     }
 
     pub(crate) const fn of(curve: Curve, seed: u64) -> Self {

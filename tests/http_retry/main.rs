@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fusebox::retry::ReplayBody;
-use fusebox::{RetryConfig, RetryConfigBuilder, RetryEvent, RetryEventKind, StopReason, backoff};
+use fusebox::{BoxError, RetryConfig, RetryConfigBuilder, RetryEvent, RetryEventKind, StopReason, backoff};
 use http::{Request, Response, StatusCode};
 use http_body::Body;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Limited};
 use script::Script;
 use support::{Down, Record, secs};
 use tokio::sync::{mpsc, oneshot};
@@ -144,9 +144,10 @@ where
 /// All that is left of a body, and its trailers.
 async fn rest<B: Body>(body: B) -> (String, Option<http::HeaderMap>)
 where
-    B::Error: std::fmt::Debug,
+    B::Error: Into<BoxError>,
 {
-    let collected = body.collect().await.expect("no error");
+    // A body that never ends must not take the machine with it.
+    let collected = Limited::new(body, 1 << 20).collect().await.expect("no error");
     let trailers = collected.trailers().cloned();
     (String::from_utf8(collected.to_bytes().to_vec()).expect("text"), trailers)
 }
@@ -193,7 +194,7 @@ fn answers<B>(
 )
 where
     B: Body<Data: Send> + Send + 'static,
-    B::Error: std::fmt::Debug,
+    B::Error: Into<BoxError>,
 {
     let (log, count) = (Record::default(), Arc::new(std::sync::atomic::AtomicUsize::new(0)));
     let seen = log.clone();

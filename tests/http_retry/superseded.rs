@@ -10,8 +10,8 @@ use super::script::{Gate, Step, data, trailers};
 use super::*;
 use support::Wakes;
 
-async fn superseded(body: &mut Replayed) {
-    let error = body.frame().await.expect("no end").expect_err("no frame");
+fn superseded(body: &mut Replayed) {
+    let error = at_hand(body.frame()).expect("no end").expect_err("no frame");
     assert_eq!(error.to_string(), "the request is being sent again, this attempt's body has ended");
 }
 
@@ -28,26 +28,26 @@ async fn c31_an_old_body_gets_an_error_and_takes_nothing_from_the_new_one() {
         let mut old = first.answer(503);
         let mut second = server.next().await;
         let new = second.request.body_mut();
-        superseded(&mut old).await;
+        superseded(&mut old);
         assert_eq!(text(new).await, "some");
-        superseded(&mut old).await;
+        superseded(&mut old);
         assert_eq!(text(new).await, "thing");
-        superseded(&mut old).await;
+        superseded(&mut old);
         assert!(new.frame().await.expect("trailers").expect("no error").is_trailers());
-        superseded(&mut old).await;
+        superseded(&mut old);
         assert!(new.frame().await.is_none());
-        superseded(&mut old).await;
+        superseded(&mut old);
         assert!(!old.is_end_stream(), "an error is no end");
 
         let mut older = second.answer(503);
         let mut third = server.next().await;
-        superseded(&mut older).await;
-        superseded(&mut old).await;
+        superseded(&mut older);
+        superseded(&mut old);
         assert_eq!(rest(third.request.body_mut()).await.0, "something");
         third.answer(200);
         assert_eq!(ended(call).await.expect("an answer").status(), 200);
-        superseded(&mut older).await;
-        superseded(&mut old).await;
+        superseded(&mut older);
+        superseded(&mut old);
     }
 }
 
@@ -62,7 +62,7 @@ async fn c31_an_old_body_is_superseded_while_the_next_attempt_still_waits_for_it
     assert_eq!(text(first.request.body_mut()).await, "some");
     let mut old = first.answer(503);
     tokio::task::yield_now().await;
-    superseded(&mut old).await;
+    superseded(&mut old);
     assert_eq!(seen.bytes(), 4, "it did not read on");
     let second = server.next().await;
     assert_eq!(rest(second.answer(200)).await.0, "something");
@@ -107,7 +107,7 @@ async fn c31_an_old_body_that_waits_is_woken_when_it_is_superseded() {
     assert_eq!(text(new).await, "some");
     assert!(Pin::new(&mut *new).poll_frame(&mut Context::from_waker(Waker::noop())).is_pending());
     let woken = wakes.count();
-    superseded(&mut old).await;
+    superseded(&mut old);
     gate.open();
     assert_eq!(text(new).await, "thing");
     second.answer(200);
