@@ -54,7 +54,7 @@ async fn c31_pauses_within_a_body_change_nothing() {
 /// Sends a body that each attempt reads whole, and returns what the attempts saw.
 async fn attempts_of<B>(layer: RetryLayer<fusebox::classify::Http, fusebox::retry::ReplayHttp>, body: B) -> Vec<String>
 where
-    B: Body<Data: Send, Error: Into<fusebox::BoxError>> + Send + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     let (log, service) = answers::<ReplayBody<B>>(&[503, 503]);
     let request = Request::put("/").body(body).expect("a request");
@@ -340,7 +340,7 @@ fn a_replayed_body_is_empty_by_default() {
 // 16
 
 const fn is_send<T: Send>(_: &T) {}
-const fn is_client_body<B: Body<Data = Bytes, Error: Into<fusebox::BoxError>> + Send + Unpin + 'static>() {}
+const fn is_client_body<B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static>() {}
 
 /// Fails to compile where a type has the trait after all: then there are two ways to be `Lacks`.
 macro_rules! lacks {
@@ -373,7 +373,7 @@ fn c16_a_body_that_is_neither_sync_nor_unpin_nor_clone_is_replayed() {
 #[test]
 fn c16_a_body_that_clients_box_is_replayed() {
     let layer = RetryLayer::http(at_once()).body(BodyExt::boxed_unsync);
-    let (log, service) = answers::<http_body_util::combinators::UnsyncBoxBody<Bytes, fusebox::BoxError>>(&[503]);
+    let (log, service) = answers::<http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>>(&[503]);
     let call = tower::ServiceExt::oneshot(layer.layer(service), put(Script::of(&PIECES)));
     assert_eq!(at_hand(call).expect("an answer").status(), 200);
     assert_eq!(log.take().into_iter().map(Request::into_body).collect::<Vec<_>>(), [WHOLE; 2]);
