@@ -53,6 +53,7 @@
 //! | `grpc` | [`classify::grpc`](classify/fn.grpc.html), [`RetryLayer::grpc`](RetryLayer), `grpc::unavailable`; includes `http` |
 //! | `reqwest` | [`RetryLayer::reqwest`](RetryLayer), `classify::http` for its responses; includes `http` |
 //! | `axum` | `key::matched_path`: one breaker per route; includes `http` |
+//! | `fleet` | [`store`](store/index.html): the contract of stores that a fleet shares, one in memory, a suite to test any |
 //! | `serde` | configuration from files, snapshots as data |
 //! | `testing` | the system clock follows `tokio::time`, so paused time works |
 //!
@@ -75,6 +76,8 @@ pub mod guide;
 #[cfg(feature = "http")]
 pub mod http;
 mod middleware;
+#[cfg(feature = "fleet")]
+pub mod store;
 mod sync;
 mod text;
 mod time;

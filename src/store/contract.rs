@@ -1,0 +1,424 @@
+//! What a store is.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_core::Stream;
+
+use crate::circuit::State;
+use crate::error::BoxError;
+
+/// What a store's methods return.
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// What [`Store::watch`] returns.
+pub type Notices = Pin<Box<dyn Stream<Item = Notice> + Send>>;
+
+/// Where the instances of a fleet keep what they share: one record for each breaker, which the store never looks into.
+///
+/// A store of your own needs two methods, and most need not even those: where all you have is "put if the revision is still
+/// that", implement [`Cas`](super::Cas) and wrap it in [`CasStore`](super::CasStore). Then run
+/// [`store::conformance`](super::conformance) against it.
+///
+/// # The contract
+///
+/// 1. [`Applied`](Committed::Applied) happens only when the newest version is [`expected`](Commit::expected).
+/// 2. A batch whose number is not above the last one accepted from its writer is never accepted again, for 60 s at least.
+/// 3. Acceptance, record, notice and the mark that the batch was accepted are one atomic step.
+/// 4. Versions grow, also after a loss of data.
+/// 5. A round is in the hands of one writer at a time, and comes back when its lease runs out.
+///
+/// No call ever waits for a store, so its latency is no concern of callers. A method that takes longer than a second is
+/// given up by dropping its future; whether the operation took place is then unknown, and the batch's number finds out.
+///
+/// ```
+/// use std::time::Duration;
+/// use bytes::Bytes;
+/// use fusebox::store::{Commit, Committed, MemoryStore, Store, Summary, Version};
+///
+/// # tokio_test::block_on(async {
+/// let store = MemoryStore::new();
+/// let first = Commit::new(Version::NONE, Bytes::from("one"), Summary::closed(1), Duration::from_secs(60));
+/// let Committed::Applied { version, .. } = store.commit("payments", first.clone()).await? else {
+///     panic!("nobody else writes");
+/// };
+/// assert_eq!(store.load(&["payments"]).await?[0].version, version);
+/// assert!(matches!(store.commit("payments", first).await?, Committed::Conflict(newest) if newest.record == "one"));
+/// # Ok::<(), fusebox::store::StoreError>(()) }).unwrap();
+/// ```
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Returns the newest record of each key, in order. A key without one has [`Version::NONE`] and an empty record.
+    fn load<'a>(&'a self, keys: &'a [&'a str]) -> StoreFuture<'a, Vec<Stored>>;
+
+    /// Writes a record. The only write there is.
+    fn commit<'a>(&'a self, key: &'a str, commit: Commit) -> StoreFuture<'a, Committed>;
+
+    /// Tells of changes as they happen, so that nobody has to wait for the next poll. By default it never says anything.
+    fn watch(&self) -> Notices {
+        Box::pin(super::silence::Silence)
+    }
+}
+
+/// The version of a record: microseconds of the store's clock at the write, or one more than the version before where that
+/// is more. Never used twice, also when data was lost.
+///
+/// ```
+/// use fusebox::store::{StoreTime, Version};
+///
+/// let version = Version::NONE.next(StoreTime(1_000));
+/// assert_eq!(version, Version(1_000));
+/// assert_eq!(version.next(StoreTime(900)), Version(1_001), "the clock went back, the version does not");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "a number and nothing else")]
+pub struct Version(pub u64);
+
+impl Version {
+    /// There is no record.
+    pub const NONE: Self = Self(0);
+
+    /// The version of a write at `now`, after this one.
+    #[must_use]
+    pub fn next(self, now: StoreTime) -> Self {
+        Self(now.0.max(self.0.saturating_add(1)))
+    }
+}
+
+/// Microseconds since 1970, by the store's clock.
+///
+/// ```
+/// use fusebox::store::{MemoryStore, Store};
+///
+/// # tokio_test::block_on(async {
+/// let store = MemoryStore::new();
+/// let before = store.load(&["payments"]).await?[0].now;
+/// assert!(store.load(&["payments"]).await?[0].now >= before);
+/// # Ok::<(), fusebox::store::StoreError>(()) }).unwrap();
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "a number and nothing else")]
+pub struct StoreTime(pub u64);
+
+/// A batch of outcomes: which writer's, and which of its batches for the key.
+///
+/// ```
+/// use fusebox::store::BatchId;
+///
+/// let first = BatchId { writer: 0x5eed, seq: 1 };
+/// let next = BatchId { seq: first.seq + 1, ..first };
+/// assert_ne!(first, next);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "two numbers and nothing else")]
+pub struct BatchId {
+    /// Random for each start of a process.
+    pub writer: u64,
+    /// Grows by one with each batch of the writer for the key.
+    pub seq: u64,
+}
+
+/// A record as a store has it.
+///
+/// ```
+/// use fusebox::store::{Stored, Version};
+///
+/// let nothing = Stored::default();
+/// assert!(nothing.version == Version::NONE && nothing.record.is_empty());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stored {
+    /// Its version; [`Version::NONE`] when there is no record.
+    pub version: Version,
+    /// Its bytes; empty when there is no record.
+    pub record: Bytes,
+    /// The time on the store's clock.
+    pub now: StoreTime,
+}
+
+impl Stored {
+    /// Puts the three together.
+    #[must_use]
+    pub const fn new(version: Version, record: Bytes, now: StoreTime) -> Self {
+        Self { version, record, now }
+    }
+}
+
+/// What people who look into a store want to see of a record. A store may show it, or drop it.
+///
+/// ```
+/// use fusebox::{State, store::Summary};
+///
+/// let summary = Summary::closed(7);
+/// assert_eq!((summary.state, summary.failures, summary.generation), (State::Closed, 0, 7));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// The state.
+    pub state: State,
+    /// The failures in the window.
+    pub failures: u32,
+    /// The end of the cooldown, while open.
+    pub open_until: Option<StoreTime>,
+    /// The generation.
+    pub generation: u64,
+}
+
+impl Summary {
+    /// A closed breaker without failures.
+    #[must_use]
+    pub const fn closed(generation: u64) -> Self {
+        Self { state: State::Closed, failures: 0, open_until: None, generation }
+    }
+}
+
+/// A write.
+///
+/// ```
+/// use std::time::Duration;
+/// use bytes::Bytes;
+/// use fusebox::store::{BatchId, Commit, Summary, Version};
+///
+/// let mut commit = Commit::new(Version::NONE, Bytes::from("1"), Summary::closed(1), Duration::from_secs(60));
+/// commit.batch = Some((BatchId { writer: 0x5eed, seq: 1 }, Bytes::from("+1")));
+/// commit.may_queue = true;
+/// assert!(commit.notice.is_none() && commit.round.is_none());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Commit {
+    /// The version that the record was made from: written only if that is still the newest.
+    pub expected: Version,
+    /// The new record.
+    pub record: Bytes,
+    /// The same for people.
+    pub summary: Summary,
+    /// How long to keep the record when nobody writes it again.
+    pub ttl: Duration,
+    /// To be handed to every watcher in the same atomic step; on transitions only.
+    pub notice: Option<Bytes>,
+    /// The batch that the record takes in: its number, and what it adds. Without one, the write is a plain
+    /// compare-and-swap.
+    pub batch: Option<(BatchId, Bytes)>,
+    /// Where the write loses, the store may keep the batch for whoever combines.
+    pub may_queue: bool,
+    /// The round of combining that the record takes in.
+    pub round: Option<Round>,
+    /// Ends the round even if batches are left.
+    pub release: bool,
+}
+
+impl Commit {
+    /// A plain compare-and-swap.
+    #[must_use]
+    pub const fn new(expected: Version, record: Bytes, summary: Summary, ttl: Duration) -> Self {
+        Self {
+            expected,
+            record,
+            summary,
+            ttl,
+            notice: None,
+            batch: None,
+            may_queue: false,
+            round: None,
+            release: false,
+        }
+    }
+}
+
+/// Batches that lost the race for the record and wait to be taken in, in the hands of one writer.
+///
+/// ```
+/// use bytes::Bytes;
+/// use fusebox::store::Round;
+///
+/// let round = Round::new(Bytes::from("token"), vec![(Bytes::from("17"), Bytes::from("+1"))]);
+/// assert_eq!(round.batches.len(), 1);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Round {
+    /// Whose turn it is, in words of the store.
+    pub token: Bytes,
+    /// The batches: what the store calls them, and what they add.
+    pub batches: Vec<(Bytes, Bytes)>,
+}
+
+impl Round {
+    /// Puts the two together.
+    #[must_use]
+    pub const fn new(token: Bytes, batches: Vec<(Bytes, Bytes)>) -> Self {
+        Self { token, batches }
+    }
+}
+
+/// What became of a write.
+///
+/// ```
+/// use fusebox::store::{Committed, Stored};
+///
+/// /// What a writer knows afterwards.
+/// fn newest(committed: &Committed) -> Option<&Stored> {
+///     match committed {
+///         Committed::Conflict(newest) | Committed::Duplicate(newest) | Committed::Queued(newest) => Some(newest),
+///         Committed::Combine(newest, _) | Committed::Fenced(newest) => Some(newest),
+///         _ => None, // applied: its own
+///     }
+/// }
+/// assert!(newest(&Committed::Conflict(Stored::default())).is_some());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Committed {
+    /// It is the newest record now.
+    Applied {
+        /// Its version.
+        version: Version,
+        /// The time on the store's clock.
+        now: StoreTime,
+    },
+    /// Somebody else was faster; nothing was kept.
+    Conflict(Stored),
+    /// The batch was accepted by an earlier try.
+    Duplicate(Stored),
+    /// The batch was accepted; somebody else combines.
+    Queued(Stored),
+    /// The batch, if there was one, was accepted; it is the caller's turn to take in all of the round and commit that.
+    Combine(Stored, Round),
+    /// The round is somebody else's by now; nothing was written.
+    Fenced(Stored),
+}
+
+/// What a watcher hears.
+///
+/// ```
+/// use bytes::Bytes;
+/// use fusebox::store::{Notice, Version};
+///
+/// match Notice::changed("payments".into(), Version(1_000), Bytes::from("open")) {
+///     Notice::Changed { key, version, .. } => assert_eq!((key.as_str(), version), ("payments", Version(1_000))),
+///     _ => unreachable!("load everything anew"),
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// A record changed.
+    #[non_exhaustive]
+    Changed {
+        /// Its key.
+        key: String,
+        /// Its new version.
+        version: Version,
+        /// The notice of the commit.
+        notice: Bytes,
+    },
+    /// Something may have been missed: load whatever you use.
+    Lagged,
+}
+
+impl Notice {
+    /// A record changed.
+    #[must_use]
+    pub const fn changed(key: String, version: Version, notice: Bytes) -> Self {
+        Self::Changed { key, version, notice }
+    }
+}
+
+/// Why a store did not do what it was asked.
+///
+/// ```
+/// use std::error::Error;
+/// use fusebox::store::StoreError;
+///
+/// let error = StoreError::no_answer(std::io::Error::other("reset by peer"));
+/// assert_eq!(error.to_string(), "the store did not answer, the write may have happened");
+/// assert_eq!(error.source().unwrap().to_string(), "reset by peer");
+/// assert_eq!(StoreError::too_large(70_000, 65_536).to_string(), "a record of 70000 bytes, the store takes at most 65536");
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// It was not reached, or did not answer in time.
+    #[non_exhaustive]
+    Unavailable {
+        /// The operation may have been, or may still be, carried out.
+        maybe: bool,
+        /// What went wrong.
+        source: Option<BoxError>,
+    },
+    /// It was reached and refused: credentials, permissions, a missing schema, a replica that only reads, no memory left.
+    Refused(BoxError),
+    /// The key holds something that is not ours.
+    #[non_exhaustive]
+    Foreign {
+        /// The key.
+        key: String,
+    },
+    /// The record is larger than the store takes.
+    #[non_exhaustive]
+    TooLarge {
+        /// The record's size in bytes.
+        bytes: usize,
+        /// The most that the store takes.
+        limit: usize,
+    },
+}
+
+impl StoreError {
+    /// It was not reached: the operation did not take place.
+    pub fn unreachable(source: impl Into<BoxError>) -> Self {
+        Self::Unavailable { maybe: false, source: Some(source.into()) }
+    }
+
+    /// There was no answer: the operation may have taken place.
+    pub fn no_answer(source: impl Into<BoxError>) -> Self {
+        Self::Unavailable { maybe: true, source: Some(source.into()) }
+    }
+
+    /// It was reached and refused.
+    pub fn refused(source: impl Into<BoxError>) -> Self {
+        Self::Refused(source.into())
+    }
+
+    /// The key holds something that is not ours.
+    pub fn foreign(key: impl Into<String>) -> Self {
+        Self::Foreign { key: key.into() }
+    }
+
+    /// The record is larger than the store takes.
+    #[must_use]
+    pub const fn too_large(bytes: usize, limit: usize) -> Self {
+        Self::TooLarge { bytes, limit }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable { maybe: false, .. } => f.write_str("the store was not reached"),
+            Self::Unavailable { maybe: true, .. } => {
+                f.write_str("the store did not answer, the write may have happened")
+            }
+            Self::Refused(source) => write!(f, "the store refused: {source}"),
+            Self::Foreign { key } => write!(f, "the key `{key}` holds something that is not a breaker's record"),
+            Self::TooLarge { bytes, limit } => {
+                write!(f, "a record of {bytes} bytes, the store takes at most {limit}")
+            }
+        }
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Unavailable { source: Some(source), .. } | Self::Refused(source) => Some(&**source),
+            Self::Unavailable { source: None, .. } | Self::Foreign { .. } | Self::TooLarge { .. } => None,
+        }
+    }
+}

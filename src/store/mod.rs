@@ -1,0 +1,21 @@
+//! Where a fleet keeps what its instances share.
+//!
+//! A [`Store`] holds one record for each breaker and never looks into it. [`MemoryStore`] is for one process, [`CasStore`]
+//! makes one of anything that can compare and swap, and [`conformance`] puts any of them to the test.
+
+mod cas;
+mod conformance;
+mod contract;
+mod key;
+mod memory;
+mod silence;
+mod watchers;
+
+pub use cas::{Cas, CasStore};
+pub use conformance::{Conformance, Violation, conformance};
+pub use contract::{
+    BatchId, Commit, Committed, Notice, Notices, Round, Store, StoreError, StoreFuture, StoreTime, Stored, Summary,
+    Version,
+};
+pub use key::Key;
+pub use memory::MemoryStore;
