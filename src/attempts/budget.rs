@@ -173,7 +173,7 @@ impl Budget {
         }
     }
 
-    /// An attempt failed, whether or not it will be repeated.
+    /// An attempt failed in a way that a retry might mend, whether or not there will be one.
     pub fn failure(&self) {
         if let Kind::Tokens(tokens) = &self.kind {
             tokens.failure();

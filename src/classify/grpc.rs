@@ -142,15 +142,21 @@ enum Pushback {
 
 impl Pushback {
     fn of(headers: &HeaderMap) -> Option<Self> {
-        let value = headers.get(PUSHBACK)?;
-        let wait = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-        Some(wait.map_or(Self::Never, |ms| Self::After(Duration::from_millis(ms))))
+        headers.get(PUSHBACK).map(|value| Self::parse(value.to_str().unwrap_or_default()))
     }
 
     fn of_status(status: &Status) -> Option<Self> {
-        let value = status.metadata().get(PUSHBACK)?;
-        let wait = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-        Some(wait.map_or(Self::Never, |ms| Self::After(Duration::from_millis(ms))))
+        status.metadata().get(PUSHBACK).map(|value| Self::parse(value.to_str().unwrap_or_default()))
+    }
+
+    /// Milliseconds; a negative or malformed number is a no.
+    fn parse(text: &str) -> Self {
+        let text = text.trim();
+        let digits = Some(text).filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+        match digits.and_then(|digits| digits.parse().ok()) {
+            Some(ms) => Self::After(Duration::from_millis(ms)),
+            None => Self::Never,
+        }
     }
 }
 
@@ -255,7 +261,7 @@ mod tests {
         let of = |value| Pushback::of(&with(&[("grpc-retry-pushback-ms", value)]));
         assert_eq!(of("250"), Some(Pushback::After(Duration::from_millis(250))));
         assert_eq!(of("0"), Some(Pushback::After(Duration::ZERO)));
-        for never in ["-1", "", "soon", "1.5", "99999999999999999999999"] {
+        for never in ["-1", "+5", "", "soon", "1.5", "99999999999999999999999"] {
             assert_eq!(of(never), Some(Pushback::Never), "{never:?}");
         }
         assert_eq!(Pushback::of(&with(&[])), None);

@@ -132,7 +132,7 @@ async fn text<B: Body<Data = bytes::Bytes> + Unpin>(body: &mut B) -> String
 where
     B::Error: std::fmt::Debug,
 {
-    match body.frame().await {
+    match within_a_day(body.frame()).await {
         None => String::new(),
         Some(frame) => {
             let data = frame.expect("a frame").into_data().expect("data");

@@ -151,6 +151,9 @@ impl SafetyNet<Identity> {
     /// | the circuit opens | when half of at least 20 calls within 30 s failed; a call given up after 4.5 s counts |
     /// | cooldown | 5 s, up to 60 s if it keeps opening |
     ///
+    /// For unary calls and short streams: a stream that the client drops after 4.5 s was given up, as far as the breaker can
+    /// see, and a probe has 30 s until its trailers.
+    ///
     /// # Errors
     ///
     /// The name is empty.
