@@ -172,6 +172,8 @@ impl Entry {
             return Committed::Conflict(self.stored(now));
         }
         self.accept(id, now);
+        // What waits is kept as long as a record, also where there is none yet.
+        self.expires = self.expires.max(now.after(ttl));
         self.outbox.push((self.next_batch, delta));
         self.next_batch += 1;
         if is_free { self.combine(now) } else { Committed::Queued(self.stored(now)) }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fusebox::store::{
-    self, Cas, CasStore, Commit, Committed, Key, MemoryStore, Notice, Notices, Store, StoreFuture, StoreTime, Stored,
-    Version,
+    self, BatchId, Cas, CasStore, Commit, Committed, Key, MemoryStore, Notice, Notices, Store, StoreFuture, StoreTime,
+    Stored, Summary, Version,
 };
 use proptest::prelude::*;
 
@@ -218,6 +218,24 @@ async fn the_suite_finds_each_mistake_by_the_check_that_is_for_it() {
         let violation = store::conformance(Broken::new(wrong)).await.expect_err("a mistake");
         assert_eq!(violation.check(), check, "{wrong:?}: {violation}");
     }
+}
+
+#[tokio::test]
+async fn a_batch_that_waits_for_a_record_that_is_not_there_yet_is_kept() {
+    let store = MemoryStore::new();
+    let batch = |writer, expected| {
+        let mut commit = Commit::new(expected, Bytes::from_static(b"1"), Summary::closed(1), Duration::from_secs(60));
+        commit.batch = Some((BatchId { writer, seq: 1 }, Bytes::from_static(b"+1")));
+        commit.may_queue = true;
+        commit
+    };
+    let late = Version(7);
+    let first = store.commit("payments", batch(1, late)).await.expect("memory");
+    assert!(matches!(first, Committed::Combine(..)), "{first:?}");
+    let again = store.commit("payments", batch(1, late)).await.expect("memory");
+    assert!(matches!(again, Committed::Duplicate(..)), "{again:?}");
+    let second = store.commit("payments", batch(2, late)).await.expect("memory");
+    assert!(matches!(second, Committed::Queued(..)), "the first one combines: {second:?}");
 }
 
 #[test]
