@@ -148,9 +148,3 @@ impl fmt::Display for Policy {
         }
     }
 }
-
-impl fmt::Debug for Policy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Policy").field(&format_args!("{self}")).finish()
-    }
-}

@@ -1,6 +1,5 @@
 //! The rules of trying again, in one place: whether, and after how long.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,6 @@ use crate::circuit::Outcome;
 use crate::classify::Classify;
 
 /// The attempts of one call so far. What a call that succeeds at once does not need is made when the first attempt failed.
-#[derive(Debug)]
 pub(crate) struct Attempts {
     plain: Plain,
     held: Option<Held>,
@@ -35,12 +33,6 @@ struct Progress {
 struct Held {
     shared: Arc<Shared>,
     delays: Option<Box<dyn Iterator<Item = Duration> + Send + Sync>>,
-}
-
-impl fmt::Debug for Held {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held").field("delays", &self.delays.is_some()).finish_non_exhaustive()
-    }
 }
 
 /// An attempt that did not do.

@@ -42,7 +42,7 @@ where
         let guard = OnPanic(this.permit);
         let Poll::Ready(result) = this.inner.poll(cx) else {
             // A pending call keeps its permit; only a panic takes it.
-            mem::forget(guard);
+            guard.defuse();
             return Poll::Pending;
         };
         // From here on a panic drops the permit, which is a failure too.
@@ -53,24 +53,29 @@ where
     }
 }
 
-/// Reports a failure when code of others panics: whoever catches the panic may keep the future, and with it the
-/// permit, for as long as they like.
+/// Drops what holds a permit when code of others panics, which reports a failure: whoever catches the panic may keep the
+/// future or the body, and with it the permit, for as long as they like.
 #[derive(Debug)]
-struct OnPanic<'a>(&'a mut Option<Permit>);
+pub(super) struct OnPanic<'a, T>(pub(super) &'a mut Option<T>);
 
-impl OnPanic<'_> {
+impl<T> OnPanic<'_, T> {
+    /// Nothing panicked, and the permit stays where it is.
     #[inline]
-    fn disarm(self) -> Option<Permit> {
-        let permit = self.0.take();
+    pub(super) fn defuse(self) {
         mem::forget(self);
-        permit
+    }
+
+    /// Nothing panicked, and the permit is due.
+    #[inline]
+    fn disarm(self) -> Option<T> {
+        let held = self.0.take();
+        mem::forget(self);
+        held
     }
 }
 
-impl Drop for OnPanic<'_> {
+impl<T> Drop for OnPanic<'_, T> {
     fn drop(&mut self) {
-        if let Some(permit) = self.0.take() {
-            permit.failure();
-        }
+        drop(self.0.take());
     }
 }

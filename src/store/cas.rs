@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::contract::{
-    BatchId, Commit, Committed, Notices, Store, StoreError, StoreFuture, StoreTime, Stored, Version,
-};
+use super::contract::{BatchId, Commit, Committed, Store, StoreError, StoreFuture, StoreTime, Stored, Version};
 use super::memory::wall_time;
 
 /// The least that a store must be able to do: DynamoDB, etcd, Consul, NATS KV, a table in any database, a file with a lock.
@@ -122,10 +120,6 @@ impl<C: Cas> Store for CasStore<C> {
                 None => Ok(Committed::Conflict(self.read(key).await?.1.stored(self.cas.now()))),
             }
         })
-    }
-
-    fn watch(&self) -> Notices {
-        Box::pin(super::silence::Silence)
     }
 }
 

@@ -4,7 +4,6 @@ use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -508,7 +507,7 @@ impl Suite {
         const BATCHES: u64 = 30;
         let (check, key) = self.begin("a write that was given up counts once");
         let sum = self.sum(&key);
-        let polls = AtomicU64::new(0);
+        let mut polls = 0_u64;
         let mut on = Stored::default();
         for seq in 1..=BATCHES {
             let id = BatchId { writer: 1, seq };
@@ -517,7 +516,8 @@ impl Suite {
                 // Polled a few times, more with each batch, then dropped on its way.
                 poll_fn(|cx| {
                     let done = given_up.as_mut().poll(cx).is_ready();
-                    let enough = polls.fetch_add(1, Ordering::Relaxed) % (1 + seq % 3) == seq % 3;
+                    let enough = polls % (1 + seq % 3) == seq % 3;
+                    polls += 1;
                     if done || enough { Poll::Ready(()) } else { Poll::Pending }
                 })
                 .await;
