@@ -42,7 +42,7 @@ where
         let guard = OnPanic(this.permit);
         let Poll::Ready(result) = this.inner.poll(cx) else {
             // A pending call keeps its permit; only a panic takes it.
-            guard.defuse();
+            mem::forget(guard);
             return Poll::Pending;
         };
         // From here on a panic drops the permit, which is a failure too.
@@ -53,29 +53,24 @@ where
     }
 }
 
-/// Drops what holds a permit when code of others panics, which reports a failure: whoever catches the panic may keep the
-/// future or the body, and with it the permit, for as long as they like.
+/// Reports a failure when code of others panics: whoever catches the panic may keep the future, and with it the
+/// permit, for as long as they like.
 #[derive(Debug)]
-pub(super) struct OnPanic<'a, T>(pub(super) &'a mut Option<T>);
+struct OnPanic<'a>(&'a mut Option<Permit>);
 
-impl<T> OnPanic<'_, T> {
-    /// Nothing panicked, and the permit stays where it is.
+impl OnPanic<'_> {
     #[inline]
-    pub(super) fn defuse(self) {
+    fn disarm(self) -> Option<Permit> {
+        let permit = self.0.take();
         mem::forget(self);
-    }
-
-    /// Nothing panicked, and the permit is due.
-    #[inline]
-    fn disarm(self) -> Option<T> {
-        let held = self.0.take();
-        mem::forget(self);
-        held
+        permit
     }
 }
 
-impl<T> Drop for OnPanic<'_, T> {
+impl Drop for OnPanic<'_> {
     fn drop(&mut self) {
-        drop(self.0.take());
+        if let Some(permit) = self.0.take() {
+            permit.failure();
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The body of a guarded response whose outcome is known at its end.
 
 use std::fmt;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -8,7 +9,6 @@ use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::guarded::OnPanic;
 use super::permit::Permit;
 use super::watch::Observe;
 use crate::circuit::Outcome;
@@ -69,7 +69,7 @@ where
         let mut this = self.project();
         let guard = OnPanic(this.watch);
         let polled = this.inner.as_mut().poll_frame(cx);
-        guard.defuse();
+        mem::forget(guard);
         let frame = ready!(polled);
         match &frame {
             None => Self::report(this.watch, |classify| classify.at_end(None)),
@@ -91,6 +91,19 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+/// Reports a failure when code of others panics: whoever catches the panic may keep the body, and with it the permit, for
+/// as long as they like. Not one with that of `guarded`: made generic, that one is no longer taken into its caller, and a
+/// healthy call costs a fifth more.
+struct OnPanic<'a, C>(&'a mut Option<(Permit, C)>);
+
+impl<C> Drop for OnPanic<'_, C> {
+    fn drop(&mut self) {
+        if let Some((permit, _)) = self.0.take() {
+            permit.failure();
+        }
     }
 }
 
