@@ -231,8 +231,8 @@ impl Registry {
     /// let registry = Registry::new(|name| CircuitBreakerConfig::builder(name).build());
     /// registry.breaker("tenant-7")?;
     /// registry.breaker("tenant-8")?.trip()?;
-    /// let open: Vec<_> = registry.iter().filter(CircuitBreaker::is_open).map(|breaker| breaker.name()).collect();
-    /// assert_eq!(open, ["tenant-8".into()]);
+    /// let open: Vec<_> = registry.iter().filter(CircuitBreaker::is_open).map(|breaker| breaker.name().to_string()).collect();
+    /// assert_eq!(open, ["tenant-8"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn iter(&self) -> impl Iterator<Item = CircuitBreaker> + use<> {
