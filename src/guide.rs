@@ -74,7 +74,7 @@
 //! | succeeds | success | is free |
 //! | fails, panics, or is slow where slow calls are judged | failure | is free |
 //! | is ignored by the classifier, or dropped | nothing | is free: the next call is a probe |
-//! | outlives its deadline (default 30 s) | failure | is free, and its answer no longer counts |
+//! | outlives its deadline (default 30 s) | failure; success where its response has begun and is on its way | is free, and its answer no longer counts |
 //!
 //! The deadline is seen by the next call that asks; nothing runs in the background. Set it above the dependency's honest
 //! worst case: `.probes(Probes::one().deadline(..))`. If probes go out for ten cooldowns (at least a minute, and twice the

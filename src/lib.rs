@@ -53,7 +53,7 @@
 //! | `grpc` | [`classify::grpc`](classify/fn.grpc.html), [`RetryLayer::grpc`](RetryLayer), `grpc::unavailable`; includes `http` |
 //! | `reqwest` | [`RetryLayer::reqwest`](RetryLayer), `classify::http` for its responses; includes `http` |
 //! | `axum` | `key::matched_path`: one breaker per route; includes `http` |
-//! | `fleet` | [`store`](store/index.html): the contract of stores that a fleet shares, one in memory, a suite to test any |
+//! | `fleet` | [`fleet`](fleet/index.html): breakers that share their state; [`store`](store/index.html): where, and a suite to test stores of your own |
 //! | `serde` | configuration from files, snapshots as data |
 //! | `testing` | the system clock follows `tokio::time`, so paused time works |
 //!
@@ -70,6 +70,8 @@ mod circuit;
 pub mod classify;
 mod clock;
 mod error;
+#[cfg(feature = "fleet")]
+pub mod fleet;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 pub mod guide;
@@ -94,9 +96,9 @@ pub use breaker::{
     NameTaken, Overridden, Permit, Recent, Registry, Rejected, Snapshot, Watch, Wrapped, rejection,
 };
 pub use circuit::{
-    Call, Combined, Cooldown, CooldownContext, Counted, Detector, Evidence, Generation, Horizon, LoadError, Outcome,
-    Override, OverrideKind, PartTally, ProbeTally, Probes, RejectReason, Run, State, Tally, TransitionReason,
-    detector as detect,
+    Call, Combined, Cooldown, CooldownContext, Counted, Detector, Evidence, Generation, Horizon, LoadError, Origin,
+    Outcome, Override, OverrideKind, PartTally, ProbeTally, Probes, RejectReason, Run, State, StateScope, Tally,
+    TransitionReason, detector as detect,
 };
 #[cfg(feature = "http")]
 pub use classify::{AtEnd, ClassifyEnd};

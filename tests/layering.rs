@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules by rank: each uses those of its own rank and below.
-const RANKS: [(&str, u32); 16] = [
+const RANKS: [(&str, u32); 17] = [
     ("time", 0),
     ("error", 0),
     ("sync", 0),
@@ -15,6 +15,7 @@ const RANKS: [(&str, u32); 16] = [
     ("clock", 3),
     ("classify", 3),
     ("store", 4),
+    ("fleet", 5),
     ("breaker", 6),
     ("attempts", 6),
     ("middleware", 7),

@@ -1,7 +1,7 @@
 //! Asking for calls: who is let through, who is rejected, and how that is found out without the lock.
 
 use super::core::{Core, Info, Visit};
-use super::event::EventKind;
+use super::event::{EventKind, Occurrence};
 use super::permit::{AtSight, Permit};
 use super::rejected::Rejected;
 use super::word::Word;
@@ -16,11 +16,6 @@ pub(crate) struct Refusal {
     word: Word,
     /// Until when; `u64::MAX` where that is not known.
     until: u64,
-}
-
-#[inline]
-fn shut_reason(word: Word) -> RejectReason {
-    if word.is_forced() { RejectReason::ForcedOpen } else { RejectReason::Open }
 }
 
 impl Core {
@@ -126,7 +121,7 @@ impl Core {
 
     #[inline]
     fn reject(&'static self, word: Word, until: u64) -> Rejected {
-        let reason = if word.must_ask() { RejectReason::ProbesBusy } else { shut_reason(word) };
+        let reason = if word.must_ask() { RejectReason::ProbesBusy } else { word.shut_reason() };
         self.tell_rejected(word, reason);
         Rejected::new(self, word.generation(), reason, until)
     }
@@ -166,7 +161,7 @@ impl Core {
             if let Some(hub) = &body.hub
                 && hub.tells_calls()
             {
-                hub.push(what, body.machine.generation(), at.now);
+                hub.push(Occurrence::new(what, body.machine.generation(), at.now));
             }
         });
     }

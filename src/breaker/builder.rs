@@ -10,6 +10,10 @@ use super::settings::{Listener, Settings};
 use crate::circuit::{Cooldown, Detector, Probes, State, detector as detect};
 use crate::clock::{Clock, ClockSource};
 use crate::error::ConfigError;
+#[cfg(feature = "fleet")]
+use crate::fleet::Fleet;
+#[cfg(feature = "fleet")]
+use crate::store::Store;
 
 /// Builds a [`CircuitBreakerConfig`]; see there for the defaults.
 ///
@@ -292,6 +296,42 @@ impl CircuitBreakerConfigBuilder {
         self
     }
 
+    /// Shares the breaker's state, through this store, with every breaker of the same name over the same store: in this
+    /// process, and in every other one. Default: with nobody. See [`fleet`](crate::fleet) for what that means, and
+    /// [`fleet(..)`](Self::fleet) for how.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use fusebox::{store::MemoryStore, CircuitBreakerConfig};
+    ///
+    /// let store = Arc::new(MemoryStore::new()); // or Redis, Postgres, one of your own
+    /// let config = CircuitBreakerConfig::builder("payments").store(store).build()?;
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    #[cfg(feature = "fleet")]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.settings.store = Some(store);
+        self
+    }
+
+    /// Sets how the state is shared. Default: [`Fleet::pooled`](crate::fleet::Fleet::pooled). Needs a
+    /// [`store`](Self::store).
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use fusebox::{fleet::Fleet, store::MemoryStore, CircuitBreakerConfig};
+    ///
+    /// let config = CircuitBreakerConfig::builder("payments").fleet(Fleet::votes(3));
+    /// assert!(config.build().unwrap_err().to_string().contains("`store`"), "with whom?");
+    /// let store = Arc::new(MemoryStore::new());
+    /// assert!(CircuitBreakerConfig::builder("payments").store(store).fleet(Fleet::votes(3)).build().is_ok());
+    /// ```
+    #[cfg(feature = "fleet")]
+    pub fn fleet(mut self, fleet: Fleet) -> Self {
+        self.settings.fleet = Some(fleet);
+        self
+    }
+
     /// Checks everything.
     ///
     /// # Errors
@@ -310,6 +350,8 @@ impl CircuitBreakerConfigBuilder {
             return Err(ConfigError::new("name", &"empty", "any text that is not empty"));
         }
         detector.check()?;
+        #[cfg(feature = "fleet")]
+        settings.check_sharing()?;
         settings.rules.slow_after = detector.slow_after();
         settings.rules.check()?;
         settings.choose_clock(&*detector);

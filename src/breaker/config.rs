@@ -67,8 +67,8 @@ impl CircuitBreakerConfig {
 impl fmt::Debug for CircuitBreakerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rules = &self.settings.rules;
-        f.debug_struct("CircuitBreakerConfig")
-            .field("name", &self.name)
+        let mut text = f.debug_struct("CircuitBreakerConfig");
+        text.field("name", &self.name)
             .field("detector", &self.detector)
             .field("cooldown", &rules.cooldown)
             .field("probes", &rules.probes)
@@ -77,7 +77,11 @@ impl fmt::Debug for CircuitBreakerConfig {
             .field("execution_log", &rules.log)
             .field("call_events", &self.settings.every_call)
             .field("clock", &self.settings.clock)
-            .field("listeners", &self.settings.listeners)
-            .finish()
+            .field("listeners", &self.settings.listeners);
+        #[cfg(feature = "fleet")]
+        if let Some(store) = &self.settings.store {
+            text.field("store", store).field("fleet", &self.settings.fleet.clone().unwrap_or_default());
+        }
+        text.finish()
     }
 }

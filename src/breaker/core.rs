@@ -3,13 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
-use super::event::EventKind;
+use super::event::{EventKind, Occurrence};
 use super::handle::CircuitBreaker;
 use super::hub::Hub;
+#[cfg(feature = "fleet")]
+use super::membership::Membership;
 use super::pending::Pending;
 use super::settings::Settings;
 use super::word::{Watch, Word};
-use crate::circuit::{Decision, Detector, Fact, Facts, Gate, Generation, Input, Machine, Moment, Ticket};
+use crate::circuit::{
+    Decision, Detector, Fact, Facts, Gate, Generation, Input, Machine, Moment, Rules, StateScope, Ticket,
+};
 use crate::clock::{ClockSource, seed, system_coarse, system_now};
 use crate::sync::{
     AtomicU64, Mutex, MutexGuard,
@@ -75,6 +79,8 @@ pub(super) struct Body {
     pub(super) machine: Machine,
     pub(super) settings: Arc<Settings>,
     pub(super) hub: Option<Arc<Hub>>,
+    #[cfg(feature = "fleet")]
+    pub(super) fleet: Option<Membership>,
 }
 
 /// The breaker while the lock is held.
@@ -94,12 +100,19 @@ pub(super) struct Contents {
 #[cold]
 fn tell(hub: &Hub, machine: &Machine, facts: &Facts, now: Timestamp) {
     for fact in facts.iter() {
-        // A step may make two transitions, each into a generation of its own.
-        let generation = match fact {
-            Fact::Transition(transition) => transition.generation,
-            Fact::WouldOpen(_) | Fact::DetectorPanicked => machine.generation(),
-        };
-        hub.push(EventKind::from(fact), generation, now);
+        let kind = EventKind::from(fact);
+        hub.push(match fact {
+            // A step may make two transitions, each into a generation of its own.
+            Fact::Transition(transition) => Occurrence {
+                generation: transition.fleet.unwrap_or(transition.generation),
+                origin: transition.origin,
+                scope: if transition.fleet.is_some() { StateScope::Fleet } else { StateScope::Instance },
+                ..Occurrence::new(kind, transition.generation, now)
+            },
+            Fact::WouldOpen(_) | Fact::DetectorPanicked | Fact::ConfigDrift => {
+                Occurrence::new(kind, machine.generation(), now)
+            }
+        });
     }
     hub.wake_later(usize::MAX);
 }
@@ -123,7 +136,7 @@ impl Core {
         let Contents { name, detector, settings } = contents;
         let mut slot = lock(&self.slot);
         let born = self.word().generation().next();
-        let tick_bits = detector.time_resolution().map_or(0, |d| crate::time::nanos(d).max(2).ilog2());
+        let tick_bits = settings.time_resolution(&*detector).map_or(0, |d| crate::time::nanos(d).max(2).ilog2());
         let clock = match settings.clock {
             ClockSource::System => 0,
             ClockSource::Coarse => Info::COARSE,
@@ -133,11 +146,24 @@ impl Core {
         let slow_after = settings.rules.slow_after.map_or(u64::MAX, crate::time::nanos);
         self.slow_after.store(slow_after, Relaxed);
         let now = settings.clock.now();
+        #[cfg(feature = "fleet")]
+        let (led, fleet) = settings.join(&name, &*detector, self, born).unzip();
         let machine = Machine::new(detector, &settings.rules, born, now);
+        #[cfg(feature = "fleet")]
+        let machine = match led {
+            Some(led) => machine.led_by(led),
+            None => machine,
+        };
         let hub = settings.has_listeners().then(|| Hub::new(settings.clone()));
         slot.name = name;
         slot.born = born;
-        let body = slot.body.insert(Body { machine, settings, hub });
+        let body = slot.body.insert(Body {
+            machine,
+            settings,
+            hub,
+            #[cfg(feature = "fleet")]
+            fleet,
+        });
         self.publish(body, now);
     }
 
@@ -167,6 +193,7 @@ impl Core {
             return;
         }
         if word.generation() == before.generation() {
+            self.publish_until(view.gate);
             self.word.store(word.0, Ordering::Release);
             return;
         }
@@ -176,11 +203,15 @@ impl Core {
         if ticks > 0 {
             self.tick.store(now.as_nanos() >> ticks, Ordering::Release);
         }
-        if let Gate::Shut { until, .. } | Gate::Held { until, .. } = view.gate {
-            self.until.store(until.as_nanos(), Relaxed);
-        }
+        self.publish_until(view.gate);
         self.word.store(word.0, Ordering::Release);
         self.pending.unblock();
+    }
+
+    fn publish_until(&self, gate: Gate) {
+        if let Gate::Shut { until, .. } | Gate::Held { until, .. } = gate {
+            self.until.store(until.as_nanos(), Relaxed);
+        }
     }
 
     /// One step of the machine, with everything that belongs to it.
@@ -190,18 +221,37 @@ impl Core {
     }
 
     pub(super) fn step_locked(&self, body: &mut Body, input: Input<'_>, at: Moment) -> Decision {
+        let frees_a_probe = matches!(input, Input::Report { ticket: Ticket { lease: Some(_), .. }, .. });
+        self.act(body, at, frees_a_probe, |machine, rules, facts| machine.step(rules, input, at, facts))
+    }
+
+    /// Has something done to the machine, with everything that belongs to it.
+    #[inline]
+    pub(super) fn act<R>(
+        &self,
+        body: &mut Body,
+        at: Moment,
+        frees_a_probe: bool,
+        f: impl FnOnce(&mut Machine, &Rules, &mut Facts) -> R,
+    ) -> R {
         let mut facts = Facts::default();
         self.settle(body, at.now, &mut facts);
-        let decision = body.machine.step(&body.settings.rules, input, at, &mut facts);
+        let result = f(&mut body.machine, &body.settings.rules, &mut facts);
         self.publish(body, at.now);
         if let Some(hub) = &body.hub {
             if !facts.is_empty() {
                 tell(hub, &body.machine, &facts, at.now);
-            } else if matches!(input, Input::Report { ticket: Ticket { lease: Some(_), .. }, .. }) {
+            } else if frees_a_probe {
                 hub.wake_later(body.machine.free_probes(&body.settings.rules) as usize);
             }
         }
-        decision
+        #[cfg(feature = "fleet")]
+        if let Some(fleet) = &body.fleet
+            && let Some(ring) = body.machine.take_ring()
+        {
+            fleet.ring(ring);
+        }
+        result
     }
 
     /// Runs `f` under the lock, then tells listeners, outside it, what happened.

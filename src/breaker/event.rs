@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::circuit::{Fact, Generation, Outcome, RejectReason, State, Tally, TransitionReason};
+use crate::circuit::{Fact, Generation, Origin, Outcome, RejectReason, State, StateScope, Tally, TransitionReason};
 use crate::text::OneLine;
 use crate::time::Timestamp;
 
@@ -45,9 +45,24 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug)]
 pub struct Event {
     pub(super) breaker: Arc<str>,
+    pub(super) what: Occurrence,
+}
+
+/// What happened, on its way to the listeners.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Occurrence {
     pub(super) kind: EventKind,
     pub(super) generation: Generation,
+    pub(super) origin: Origin,
+    pub(super) scope: StateScope,
     pub(super) at: Timestamp,
+}
+
+impl Occurrence {
+    /// Something that this instance saw, or did, by itself.
+    pub(super) const fn new(kind: EventKind, generation: Generation, at: Timestamp) -> Self {
+        Self { kind, generation, origin: Origin::Decided, scope: StateScope::Instance, at }
+    }
 }
 
 /// The kinds of events.
@@ -115,6 +130,15 @@ pub enum EventKind {
     },
     /// The detector panicked; its window was reset.
     DetectorPanicked,
+    /// The store that the fleet shares does not answer: this instance is on its own. Told once for each outage.
+    StoreDegraded,
+    /// The store answers again.
+    StoreRecovered,
+    /// The store holds a record that this release cannot use: newer, not ours, or damaged. A newer or foreign one is left
+    /// alone, and this breaker is on its own; a damaged one is replaced by whoever knows what it said.
+    RecordUnreadable,
+    /// Other instances of the fleet judge by another rule, as they do while a deploy rolls.
+    ConfigDrift,
 }
 
 impl From<Fact> for EventKind {
@@ -123,6 +147,7 @@ impl From<Fact> for EventKind {
             Fact::Transition(t) => Self::StateChanged { from: t.from, to: t.to, reason: t.reason },
             Fact::WouldOpen(tally) => Self::WouldOpen { tally },
             Fact::DetectorPanicked => Self::DetectorPanicked,
+            Fact::ConfigDrift => Self::ConfigDrift,
         }
     }
 }
@@ -137,26 +162,40 @@ impl Event {
     /// Returns what happened.
     #[must_use]
     pub const fn kind(&self) -> EventKind {
-        self.kind
+        self.what.kind
     }
 
-    /// Returns the generation it happened in; after a change of state, the new one.
+    /// Returns the generation it happened in; after a change of state, the new one. For a change of the whole fleet's
+    /// [`scope`](Self::scope) it is the fleet's generation: the same number in every instance.
     #[must_use]
     pub const fn generation(&self) -> Generation {
-        self.generation
+        self.what.generation
+    }
+
+    /// Returns who made the change: this instance, or another one whose decision it follows. Over a whole fleet, exactly
+    /// one instance tells of each of the fleet's generations that it [decided](Origin::Decided) it.
+    #[must_use]
+    pub const fn origin(&self) -> Origin {
+        self.what.origin
+    }
+
+    /// Returns whose state changed: this instance's, or the whole fleet's.
+    #[must_use]
+    pub const fn scope(&self) -> StateScope {
+        self.what.scope
     }
 
     /// Returns when it happened, by the breaker's clock.
     #[must_use]
     pub const fn at(&self) -> Timestamp {
-        self.at
+        self.what.at
     }
 }
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", OneLine(&self.breaker))?;
-        match self.kind {
+        match self.what.kind {
             EventKind::StateChanged { from, to, reason } if from == to => {
                 write!(f, "{to} ({reason})")
             }
@@ -171,6 +210,10 @@ impl fmt::Display for Event {
             }
             EventKind::Rejected { reason } => write!(f, "call rejected ({})", reason.as_str()),
             EventKind::DetectorPanicked => f.write_str("the detector panicked and was reset"),
+            EventKind::StoreDegraded => f.write_str("the store does not answer, this instance is on its own"),
+            EventKind::StoreRecovered => f.write_str("the store answers again"),
+            EventKind::RecordUnreadable => f.write_str("the store holds a record that cannot be used"),
+            EventKind::ConfigDrift => f.write_str("other instances judge by another rule"),
         }
     }
 }

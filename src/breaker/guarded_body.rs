@@ -150,7 +150,10 @@ where
                 permit.report(classify.at_end(None));
                 None
             }
-            None => Some((permit, classify.clone())),
+            None => {
+                permit.accept();
+                Some((permit, classify.clone()))
+            }
         };
         Ok(response.map(|inner| GuardedBody { inner, watch }))
     }

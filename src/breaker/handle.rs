@@ -191,6 +191,31 @@ impl CircuitBreaker {
         self.core.step(Input::Resume);
     }
 
+    /// Sends what the store of a shared breaker does not know yet, and fetches what it knows: call it before a process ends,
+    /// and in tests. Returns as well when the store is away. Without a store there is nothing to do.
+    ///
+    /// A lease for a probe that nobody has used goes back; one that a call asked for within the last second is fetched.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future only ends the waiting.
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+    /// breaker.acquire()?.failure();
+    /// breaker.flush().await; // nothing to do here
+    /// # Ok::<(), fusebox::Rejected>(()) }).unwrap();
+    /// ```
+    #[cfg(feature = "fleet")]
+    pub async fn flush(&self) {
+        if let Some(flushed) = self.core.flush() {
+            flushed.await;
+        }
+    }
+
     /// Returns how long until the circuit, if open, lets a probe through, or until a forced-open one ends by itself;
     /// `None` while it is not open, or where an operator must end it.
     ///

@@ -8,11 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
 use super::channel::Channel;
-use super::event::{Event, EventKind};
+use super::event::{Event, EventKind, Occurrence};
 use super::handle::CircuitBreaker;
 use super::settings::{Listener, Settings};
-use crate::circuit::Generation;
-use crate::time::Timestamp;
 
 /// News goes in under the breaker's lock and comes out, in order, outside every lock.
 pub(super) struct Hub {
@@ -29,7 +27,7 @@ pub(super) struct Hub {
 
 #[derive(Default)]
 struct News {
-    queue: VecDeque<(EventKind, Generation, Timestamp)>,
+    queue: VecDeque<Occurrence>,
     /// Somebody is telling; whoever comes meanwhile leaves it to them, so that news stays in order.
     telling: bool,
 }
@@ -72,10 +70,10 @@ impl Hub {
         self.has_news.load(Ordering::Acquire) || self.due.load(Ordering::Relaxed) > 0
     }
 
-    pub(super) fn push(&self, what: EventKind, generation: Generation, at: Timestamp) {
+    pub(super) fn push(&self, what: Occurrence) {
         let mut news = lock(&self.news);
         if news.queue.len() < MOST_NEWS {
-            news.queue.push_back((what, generation, at));
+            news.queue.push_back(what);
         }
         self.has_news.store(true, Ordering::Release);
     }
@@ -83,7 +81,7 @@ impl Hub {
     /// Tells everything there is to tell, unless somebody else is at it.
     pub(super) fn deliver(&self, breaker: &CircuitBreaker) {
         loop {
-            let (kind, generation, at) = {
+            let what = {
                 let mut news = lock(&self.news);
                 if news.telling {
                     return;
@@ -95,7 +93,7 @@ impl Hub {
                 news.telling = true;
                 next
             };
-            self.tell(breaker, &Event { breaker: breaker.name(), kind, generation, at });
+            self.tell(breaker, &Event { breaker: breaker.name(), what });
             lock(&self.news).telling = false;
         }
     }
@@ -103,7 +101,7 @@ impl Hub {
     fn tell(&self, breaker: &CircuitBreaker, event: &Event) {
         for listener in self.settings.listeners.iter() {
             // A listener that panics has said so on standard error; the others still hear the news.
-            catch_unwind(AssertUnwindSafe(|| match (listener, event.kind) {
+            catch_unwind(AssertUnwindSafe(|| match (listener, event.what.kind) {
                 (Listener::Event(f), _) => f(event),
                 (Listener::State(f), EventKind::StateChanged { from, to, .. }) if from != to => f(breaker, from, to),
                 (Listener::State(_), _) => {}

@@ -18,6 +18,8 @@ mod hub;
 mod inspect;
 #[cfg(all(test, fusebox_loom))]
 mod loom_tests;
+#[cfg(feature = "fleet")]
+mod membership;
 mod pending;
 mod permit;
 mod registry;

@@ -3,6 +3,8 @@
 use std::mem::ManuallyDrop;
 
 use super::core::Core;
+#[cfg(feature = "http")]
+use crate::circuit::Input;
 use crate::circuit::{Generation, Outcome, Ticket};
 use crate::time::Timestamp;
 
@@ -127,6 +129,15 @@ impl Permit {
     }
 
     /// Begins the call of a reserved permit; `None` when the reservation is no longer good.
+    /// The dependency has answered, the rest of the response is on its way: where the call is a probe that outlives its
+    /// deadline, it has not failed.
+    #[cfg(feature = "http")]
+    pub(crate) fn accept(&self) {
+        if self.is_probe() {
+            self.core.step(Input::Accept(self.ticket()));
+        }
+    }
+
     pub(crate) fn begin(self) -> Option<Self> {
         let started = self.core.begin(self.ticket())?;
         let mut this = self;

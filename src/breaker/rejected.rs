@@ -84,7 +84,7 @@ impl Rejected {
     #[must_use]
     pub const fn state(&self) -> State {
         match self.reason {
-            RejectReason::Open | RejectReason::ForcedOpen => State::Open,
+            RejectReason::Open | RejectReason::ForcedOpen | RejectReason::StoreDown => State::Open,
             RejectReason::ProbesBusy => State::HalfOpen,
             RejectReason::NotReady => State::Closed,
         }
@@ -115,6 +115,7 @@ impl fmt::Display for Rejected {
             RejectReason::Open => f.write_str("is open")?,
             RejectReason::ForcedOpen => f.write_str("is forced open")?,
             RejectReason::ProbesBusy => f.write_str("is half-open and its probes are on their way")?,
+            RejectReason::StoreDown => f.write_str("rejects every call while its store is away")?,
             RejectReason::NotReady => f.write_str("was open when the service was asked whether it is ready")?,
         }
         if let Some(why) = self.core.explain(self.generation) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::core::{Body, Core, Visit};
-use super::event::EventKind;
+use super::event::{EventKind, Occurrence};
 use super::pending::Added;
 use super::permit::RESERVED;
 use crate::circuit::{Facts, Generation, Input, Outcome, Ticket};
@@ -45,7 +45,8 @@ impl Core {
                     || body.settings.rules.judge(outcome, took) == Some(true))
                 && hub.tells_calls()
             {
-                hub.push(EventKind::Ended { outcome, took, probe: ticket.lease.is_some() }, ticket.generation, at.now);
+                let kind = EventKind::Ended { outcome, took, probe: ticket.lease.is_some() };
+                hub.push(Occurrence::new(kind, ticket.generation, at.now));
             }
             self.step_locked(body, Input::Report { ticket, outcome, took }, at);
         });

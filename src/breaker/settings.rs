@@ -7,6 +7,10 @@ use super::event::Event;
 use super::handle::CircuitBreaker;
 use crate::circuit::{Detector, Rules, State};
 use crate::clock::{COARSE_LAG, ClockSource};
+#[cfg(feature = "fleet")]
+use crate::fleet::Fleet;
+#[cfg(feature = "fleet")]
+use crate::store::Store;
 
 /// What breakers of one configuration have in common; a registry shares it between them.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +19,10 @@ pub(super) struct Settings {
     pub(super) clock: ClockSource,
     pub(super) listeners: Vec<Listener>,
     pub(super) every_call: bool,
+    #[cfg(feature = "fleet")]
+    pub(super) store: Option<Arc<dyn Store>>,
+    #[cfg(feature = "fleet")]
+    pub(super) fleet: Option<Fleet>,
 }
 
 #[derive(Clone)]
@@ -24,6 +32,13 @@ pub(super) enum Listener {
 }
 
 impl Settings {
+    /// How exactly the detector needs to know when successes ended.
+    #[cfg(not(feature = "fleet"))]
+    pub(super) fn time_resolution(&self, detector: &dyn Detector) -> Option<std::time::Duration> {
+        let Self { .. } = self;
+        detector.time_resolution()
+    }
+
     pub(super) fn has_listeners(&self) -> bool {
         !self.listeners.is_empty()
     }
@@ -45,7 +60,16 @@ impl Settings {
 
     /// Tells whether the two could be one.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        self.rules == other.rules
+        #[cfg(feature = "fleet")]
+        let shares_the_same = match (&self.store, &other.store) {
+            (None, None) => true,
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b) && self.fleet == other.fleet,
+            _ => false,
+        };
+        #[cfg(not(feature = "fleet"))]
+        let shares_the_same = true;
+        shares_the_same
+            && self.rules == other.rules
             && self.clock.is_same(&other.clock)
             && self.every_call == other.every_call
             && self.listeners.len() == other.listeners.len()

@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use super::core::{Body, Core};
 use super::handle::CircuitBreaker;
-use crate::circuit::{Generation, Outcome, Override, PartTally, ProbeTally, State, TransitionReason};
+#[cfg(feature = "fleet")]
+use crate::circuit::FleetStatus;
+use crate::circuit::{Generation, Outcome, Override, PartTally, ProbeTally, State, StateScope, TransitionReason};
 use crate::clock::wall_clock;
 use crate::text::OneLine;
 use crate::time::Timestamp;
@@ -52,6 +54,8 @@ pub struct Snapshot {
     pub name: Arc<str>,
     /// Its state.
     pub state: State,
+    /// Whose state it is: this instance's, or the whole fleet's.
+    pub scope: StateScope,
     /// Its generation, which grows with every transition.
     pub generation: Generation,
     /// Since when it is in this state, by the wall clock.
@@ -75,6 +79,9 @@ pub struct Snapshot {
     pub openings: u32,
     /// The override that stands, if one does.
     pub overridden: Option<Override>,
+    /// How this instance stands with its fleet; `None` where the breaker shares its state with nobody.
+    #[cfg(feature = "fleet")]
+    pub fleet: Option<FleetStatus>,
 }
 
 impl CircuitBreaker {
@@ -97,6 +104,10 @@ impl Snapshot {
         Self {
             name,
             state: machine.state(),
+            #[cfg(feature = "fleet")]
+            scope: machine.scope(),
+            #[cfg(not(feature = "fleet"))]
+            scope: StateScope::Instance,
             generation: machine.generation(),
             since: wall_clock().checked_sub(in_state_for).unwrap_or(SystemTime::UNIX_EPOCH),
             in_state_for,
@@ -107,6 +118,8 @@ impl Snapshot {
             probes: machine.probes(&settings.rules),
             openings: machine.openings(),
             overridden: machine.overridden().cloned(),
+            #[cfg(feature = "fleet")]
+            fleet: machine.fleet_status(now),
         }
     }
 
@@ -114,6 +127,7 @@ impl Snapshot {
         Self {
             name,
             state: State::Closed,
+            scope: StateScope::Instance,
             generation: Generation::default(),
             since: SystemTime::UNIX_EPOCH,
             in_state_for: Duration::ZERO,
@@ -124,6 +138,8 @@ impl Snapshot {
             probes: None,
             openings: 0,
             overridden: None,
+            #[cfg(feature = "fleet")]
+            fleet: None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The atomic face of a breaker: one word that tells how calls go through.
 
-use crate::circuit::{Gate, Generation, View};
+use crate::circuit::{Gate, Generation, RejectReason, ShutBy, View};
 
 /// `generation << 6 | flags`. A transition every nanosecond would use up the 58 bits in nine years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,9 @@ const HELD: u64 = 2;
 const ASK: u64 = 3;
 /// While open: one more success changes nothing.
 const CLEAN: u64 = 1 << 2;
+/// While shut: by a store that is away.
+#[cfg(feature = "fleet")]
+const AWAY: u64 = CLEAN;
 /// While shut: by an operator. While held: outcomes are recorded.
 const MARK: u64 = 1 << 3;
 const TIMED: u64 = 1 << 4;
@@ -32,16 +35,18 @@ impl Word {
     #[inline]
     pub(super) fn new(view: View, watch: Watch) -> Self {
         let flag = |on: bool, bit: u64| if on { bit } else { 0 };
-        let (gate, mark) = match view.gate {
-            Gate::Open => (0, false),
-            Gate::Shut { forced, .. } => (SHUT, forced),
-            Gate::Ask => (ASK, false),
-            Gate::Held { recorded, .. } => (HELD, recorded),
+        let gate = match view.gate {
+            Gate::Open => 0,
+            Gate::Shut { by: ShutBy::Circuit, .. } => SHUT,
+            Gate::Shut { by: ShutBy::Operator, .. } => SHUT | MARK,
+            #[cfg(feature = "fleet")]
+            Gate::Shut { by: ShutBy::Store, .. } => SHUT | AWAY,
+            Gate::Ask => ASK,
+            Gate::Held { recorded, .. } => HELD | flag(recorded, MARK),
         };
         Self(
             view.generation.get() << FLAGS
                 | gate
-                | flag(mark, MARK)
                 | flag(view.clean, CLEAN)
                 | flag(watch.timed, TIMED)
                 | flag(watch.every_call, EVERY_CALL),
@@ -91,6 +96,16 @@ impl Word {
     #[inline]
     pub(super) const fn is_shut(self) -> bool {
         self.0 & GATE == SHUT
+    }
+
+    /// Why a call is rejected while shut.
+    #[inline]
+    pub(super) const fn shut_reason(self) -> RejectReason {
+        #[cfg(feature = "fleet")]
+        if self.0 & AWAY != 0 {
+            return RejectReason::StoreDown;
+        }
+        if self.is_forced() { RejectReason::ForcedOpen } else { RejectReason::Open }
     }
 
     #[inline]

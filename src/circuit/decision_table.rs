@@ -146,6 +146,7 @@ fn cell(make: Make, act: Act) -> String {
                 RejectReason::ProbesBusy => "reject: probes busy",
                 RejectReason::ForcedOpen => "reject: forced open",
                 RejectReason::NotReady => "reject: not ready",
+                RejectReason::StoreDown => "reject: store down",
             };
             let when = until.map(|until| format!(", {:?} left", until.since(case.now))).unwrap_or_default();
             format!("{why}{when}")
@@ -159,7 +160,7 @@ fn cell(make: Make, act: Act) -> String {
             Fact::Transition(t) if t.from == t.to => format!("{} ({})", t.to, t.reason),
             Fact::Transition(t) => format!("→ {} ({})", t.to, t.reason),
             Fact::WouldOpen(tally) => format!("would have opened ({tally})"),
-            Fact::DetectorPanicked => "detector panicked".to_owned(),
+            Fact::ConfigDrift | Fact::DetectorPanicked => "detector panicked".to_owned(),
         };
         write!(text, "{separator}{happened}").expect("a string");
     }

@@ -24,31 +24,79 @@ use crate::time::Timestamp;
 pub struct Horizon {
     calls: u64,
     age: Duration,
+    failures_only: bool,
 }
 
 impl Horizon {
     /// The newest `n` calls, however old.
     #[must_use]
     pub const fn calls(n: u32) -> Self {
-        Self { calls: n as u64, age: Duration::ZERO }
+        Self { calls: n as u64, age: Duration::ZERO, failures_only: false }
     }
 
     /// The calls younger than `age`, however many.
     #[must_use]
     pub const fn age(age: Duration) -> Self {
-        Self { calls: 0, age }
+        Self { calls: 0, age, failures_only: false }
+    }
+
+    /// Of these, only failures and slow calls: successes are nothing to the detector. A fleet whose detector says so
+    /// writes nothing while all is well.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{detect, Detector, Horizon};
+    ///
+    /// let minute = Duration::from_secs(60);
+    /// assert_eq!(detect::failures(5).within(minute).horizon(), Horizon::age(minute).failures_only());
+    /// ```
+    #[must_use]
+    pub const fn failures_only(mut self) -> Self {
+        self.failures_only = true;
+        self
     }
 
     /// Every call there ever was.
     #[must_use]
     pub const fn everything() -> Self {
-        Self { calls: u64::MAX, age: Duration::MAX }
+        Self { calls: u64::MAX, age: Duration::MAX, failures_only: false }
     }
 
     /// What satisfies both.
     #[must_use]
     pub fn widest(self, other: Self) -> Self {
-        Self { calls: self.calls.max(other.calls), age: self.age.max(other.age) }
+        Self {
+            calls: self.calls.max(other.calls),
+            age: self.age.max(other.age),
+            failures_only: self.failures_only && other.failures_only,
+        }
+    }
+}
+
+#[cfg(feature = "fleet")]
+impl Horizon {
+    /// Tells whether there is one: what looks back for ever is no evidence that could be kept.
+    pub(in crate::circuit) fn is_bounded(self) -> bool {
+        self.calls < u64::MAX && self.age < Duration::MAX
+    }
+
+    pub(crate) const fn wants_successes(self) -> bool {
+        !self.failures_only
+    }
+
+    pub(in crate::circuit) fn save(self, out: &mut Writer) {
+        out.u64(self.calls);
+        out.u64(crate::time::nanos(self.age));
+        out.u8(u8::from(self.failures_only));
+    }
+
+    pub(in crate::circuit) fn load(from: &mut Reader<'_>) -> Result<Self, LoadError> {
+        let calls = from.u64()?;
+        let age = match from.u64()? {
+            u64::MAX => Duration::MAX,
+            nanos => Duration::from_nanos(nanos),
+        };
+        Ok(Self { calls, age, failures_only: from.u8()? != 0 })
     }
 }
 
@@ -150,6 +198,54 @@ impl Evidence {
             }
         }
         self.runs = kept;
+    }
+
+    /// Tells whether it holds nothing.
+    #[cfg(feature = "fleet")]
+    pub(in crate::circuit) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// How many runs it holds.
+    #[cfg(feature = "fleet")]
+    pub(in crate::circuit) fn len(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// How many calls it holds.
+    #[cfg(feature = "fleet")]
+    pub(in crate::circuit) fn calls(&self) -> u64 {
+        self.runs.values().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// Puts times on a coarser grid until it holds at most `most` runs; a call may become older by that, never younger.
+    /// The grids are nested, so it does not matter how often, and between which merges, this is done.
+    #[cfg(feature = "fleet")]
+    pub(in crate::circuit) fn coarsen(&mut self, most: usize) {
+        for bits in 20.. {
+            if self.runs.len() <= most {
+                return;
+            }
+            if bits == u64::BITS {
+                // Only how long calls took can still tell them apart: the oldest go.
+                while self.runs.len() > most {
+                    self.runs.pop_first();
+                }
+                return;
+            }
+            for ((ended, failed, took), count) in std::mem::take(&mut self.runs) {
+                let ended = Timestamp::from_nanos(ended.as_nanos() >> bits << bits);
+                self.add(Run { ended, failed, took, count });
+            }
+        }
+    }
+
+    /// The same calls by another clock.
+    #[cfg(feature = "fleet")]
+    pub(in crate::circuit) fn at_times(&self, f: impl Fn(Timestamp) -> Timestamp) -> Self {
+        let mut moved = Self::default();
+        self.runs().for_each(|run| moved.add(Run { ended: f(run.ended), ..run }));
+        moved
     }
 
     /// The runs it holds, oldest first.

@@ -3,10 +3,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+#[cfg(feature = "fleet")]
+use super::Run;
 use super::detector::{Detector, Tally};
 use super::overrides::Standing;
 use super::probes::{Round, Verdict};
-use super::step::{Decision, Fact, Facts, Input, Moment, Ticket, Transition};
+#[cfg(feature = "fleet")]
+use super::shared::{Order, Probed, WhenDown};
+use super::step::{Decision, Fact, Facts, Input, Moment, Origin, Ticket, Transition};
 use super::window::CountWindow;
 use super::{Call, Generation, Outcome, Override, OverrideKind, RejectReason, Rules, State, TransitionReason};
 use crate::backoff::draw;
@@ -21,12 +25,15 @@ pub(crate) struct Machine {
     pub(super) state: State,
     /// What a breaker that was always healthy does not have; made at the first trouble.
     pub(super) history: Option<Box<History>>,
+    /// What is known of the fleet that shares the breaker.
+    #[cfg(feature = "fleet")]
+    pub(super) led: Option<Box<super::shared::Led>>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct History {
     pub(super) open_until: Timestamp,
-    cooldown: Duration,
+    pub(super) cooldown: Duration,
     /// Openings since it was last healthy.
     pub(super) openings: u32,
     pub(super) reason: Option<TransitionReason>,
@@ -42,7 +49,15 @@ impl Machine {
     pub(crate) fn new(detector: Box<dyn Detector>, rules: &Rules, generation: Generation, now: Timestamp) -> Self {
         let log = (rules.log > 0).then(|| CountWindow::new(rules.log));
         let history = log.map(|log| Box::new(History { log: Some(log), ..History::default() }));
-        Self { detector, generation, since: now, state: State::Closed, history }
+        Self {
+            detector,
+            generation,
+            since: now,
+            state: State::Closed,
+            history,
+            #[cfg(feature = "fleet")]
+            led: None,
+        }
     }
 
     /// Decides about one input; what happens is added to `facts`.
@@ -50,13 +65,18 @@ impl Machine {
         match input {
             Input::Acquire { reserve } => self.acquire(rules, reserve, at, facts),
             Input::Begin(ticket) => self.begin(rules, ticket, at, facts),
+            Input::Accept(ticket) => self.accept(rules, ticket, at, facts),
             Input::Report { ticket, outcome, took } => self.report(rules, ticket, (outcome, took), at, facts),
             Input::Trip => self.command(at, facts, |machine, facts| {
+                #[cfg(feature = "fleet")]
+                machine.order(Order::Trip, at.now);
                 if machine.state != State::Open {
                     machine.open(rules, TransitionReason::Tripped, None, at, facts);
                 }
             }),
             Input::Reset => self.command(at, facts, |machine, facts| {
+                #[cfg(feature = "fleet")]
+                machine.order(Order::Reset, at.now);
                 if let Some(history) = &mut machine.history {
                     history.openings = 0;
                     history.log.iter_mut().for_each(CountWindow::clear);
@@ -72,6 +92,10 @@ impl Machine {
             Input::Poll => {
                 self.expire_override(at.now, facts);
                 self.end_hopeless_round(rules, at, facts);
+                #[cfg(feature = "fleet")]
+                if self.asks_fleet() && self.is_ready_for_probes(at.now) {
+                    return self.poll_led(at.now);
+                }
                 let busy = self.state == State::HalfOpen && self.free_probes(rules) == 0;
                 if busy { Decision::Busy } else { Decision::Done }
             }
@@ -83,6 +107,8 @@ impl Machine {
         if count > 0 && self.state == State::Closed && self.records() {
             self.log(|log| log.push_good(count));
             self.judge(facts, |detector| detector.record_successes(count, at));
+            #[cfg(feature = "fleet")]
+            self.tell_fleet(Run::new(&Call::success(at), count), None);
         }
     }
 
@@ -98,6 +124,13 @@ impl Machine {
             };
         }
         self.end_hopeless_round(rules, at, facts);
+        #[cfg(feature = "fleet")]
+        match self.stand_in() {
+            Some(WhenDown::Admit) => return self.admitted(None),
+            Some(_) => return Decision::Rejected { reason: RejectReason::StoreDown, until: None },
+            None if self.asks_fleet() && self.is_ready_for_probes(at.now) => return self.acquire_led(at.now, reserve),
+            None => {}
+        }
         match self.state {
             State::Closed => return self.admitted(None),
             State::Open => {
@@ -129,8 +162,37 @@ impl Machine {
             return Decision::Admitted(ticket);
         };
         self.end_hopeless_round(rules, at, facts);
+        #[cfg(feature = "fleet")]
+        if self.asks_fleet() {
+            let held = self.history().round.as_mut().is_some_and(|round| round.begin_in_hand(lease));
+            return if held { Decision::Admitted(ticket) } else { Decision::Stale };
+        }
         let held = self.history().round.as_mut().is_some_and(|round| round.begin(&rules.probes, lease, at.now));
         if held && ticket.generation == self.generation { Decision::Admitted(ticket) } else { Decision::Stale }
+    }
+
+    /// Open with its cooldown over, or half-open.
+    #[cfg(feature = "fleet")]
+    fn is_ready_for_probes(&self, now: Timestamp) -> bool {
+        match self.state {
+            State::Closed => false,
+            State::Open => self.history.as_ref().is_some_and(|history| history.open_until <= now),
+            State::HalfOpen => true,
+        }
+    }
+
+    /// The dependency has answered a probe, and the response is on its way.
+    fn accept(&mut self, rules: &Rules, ticket: Ticket, at: Moment, facts: &mut Facts) -> Decision {
+        self.end_hopeless_round(rules, at, facts);
+        let (Some(lease), true) = (ticket.lease, ticket.generation == self.generation) else {
+            return Decision::Stale;
+        };
+        let held = self.history().round.as_mut().is_some_and(|round| round.accept(lease));
+        #[cfg(feature = "fleet")]
+        if held && self.asks_fleet() {
+            self.tell_probe(Probed::accepted(lease));
+        }
+        if held { Decision::Done } else { Decision::Stale }
     }
 
     fn report(
@@ -161,12 +223,19 @@ impl Machine {
                 {
                     let call = if failed { Call::failure(at.now) } else { Call::success(at.now) };
                     self.log(|log| log.push(failed));
+                    #[cfg(feature = "fleet")]
+                    self.tell_fleet(Run::new(&call.took(took.filter(|_| slow)), 1), outcome.retry_after());
                     let detected = self.judge(facts, |detector| {
                         detector.record(&call.took(took));
                         let trips = (failed || slow) && detector.verdict(at.now);
                         trips.then(|| detector.tally(at.now))
                     });
                     if let Some(Some(tally)) = detected {
+                        #[cfg(feature = "fleet")]
+                        if self.asks_fleet() {
+                            self.suspect();
+                            return Decision::Done;
+                        }
                         self.trip(rules, tally, outcome, at, facts);
                     }
                 }
@@ -190,6 +259,14 @@ impl Machine {
         if !round.give_back(lease) {
             return Decision::Stale;
         }
+        #[cfg(feature = "fleet")]
+        if self.asks_fleet() {
+            self.tell_probe(Probed::ended(lease, failed, outcome.retry_after()));
+            return Decision::Done;
+        }
+        let Some(round) = self.history.as_mut().and_then(|history| history.round.as_mut()) else {
+            return Decision::Stale;
+        };
         let Some(failed) = failed else {
             return Decision::Done;
         };
@@ -208,7 +285,7 @@ impl Machine {
 
     /// The detector has tripped.
     #[cold]
-    fn trip(&mut self, rules: &Rules, tally: Tally, outcome: Outcome, at: Moment, facts: &mut Facts) {
+    pub(super) fn trip(&mut self, rules: &Rules, tally: Tally, outcome: Outcome, at: Moment, facts: &mut Facts) {
         if self.standing().is_some() {
             // A dry run: the next "would have opened" needs evidence of its own.
             facts.push(Fact::WouldOpen(tally));
@@ -229,11 +306,28 @@ impl Machine {
         let Some(round) = &mut history.round else {
             return;
         };
-        for _ in 0..round.expire(at.now) {
-            round.count(true);
-            history.log.iter_mut().for_each(|log| log.push(true));
+        let expired = round.expire(at.now);
+        #[cfg(feature = "fleet")]
+        if self.led.is_some() && self.asks_fleet() {
+            // The fleet's record knows of the same deadlines.
+            return;
         }
-        let reason = if round.verdict(&rules.probes) == Verdict::Reopen {
+        let Some(history) = &mut self.history else {
+            return;
+        };
+        let Some(round) = &mut history.round else {
+            return;
+        };
+        for (_, failed) in expired {
+            round.count(failed);
+            history.log.iter_mut().for_each(|log| log.push(failed));
+        }
+        let verdict = round.verdict(&rules.probes);
+        if verdict == Verdict::Close {
+            self.close(TransitionReason::ProbesSucceeded, at.now, facts);
+            return;
+        }
+        let reason = if verdict == Verdict::Reopen {
             TransitionReason::ProbeExpired
         } else if round.is_fruitless(rules.probes.patience(history.cooldown), at.now) {
             TransitionReason::ProbesInconclusive
@@ -258,6 +352,8 @@ impl Machine {
             OverrideKind::ForcedOpen => State::Open,
             OverrideKind::Disabled | OverrideKind::DryRun => State::Closed,
         };
+        #[cfg(feature = "fleet")]
+        self.order(Order::Override(order.clone()), now);
         self.history().standing = Some(Standing::new(order.clone(), now));
         self.judge(facts, |detector| detector.reset());
         self.go(to, TransitionReason::Overridden, now, facts);
@@ -267,6 +363,8 @@ impl Machine {
     fn resume(&mut self, now: Timestamp, facts: &mut Facts) -> Decision {
         self.expire_override(now, facts);
         if self.standing().is_some() {
+            #[cfg(feature = "fleet")]
+            self.order(Order::Resume, now);
             self.let_go(TransitionReason::Resumed, now, facts);
         }
         Decision::Done
@@ -274,6 +372,8 @@ impl Machine {
 
     fn expire_override(&mut self, now: Timestamp, facts: &mut Facts) {
         if self.standing().is_some_and(|standing| standing.until <= now) {
+            #[cfg(feature = "fleet")]
+            self.order(Order::Look, now);
             self.let_go(TransitionReason::OverrideExpired, now, facts);
         }
     }
@@ -283,7 +383,7 @@ impl Machine {
         self.close(reason, now, facts);
     }
 
-    fn open(
+    pub(super) fn open(
         &mut self,
         rules: &Rules,
         reason: TransitionReason,
@@ -308,7 +408,7 @@ impl Machine {
 
     fn half_open(&mut self, rules: &Rules, now: Timestamp, facts: &mut Facts) {
         let round = self.history().round.get_or_insert_with(|| Round::new(&rules.probes));
-        round.restart();
+        round.restart(&rules.probes);
         self.go(State::HalfOpen, TransitionReason::CooldownOver, now, facts);
     }
 
@@ -317,8 +417,21 @@ impl Machine {
         self.go(State::Closed, reason, now, facts);
     }
 
-    /// Every change of state is made here: a new generation each.
     fn go(&mut self, to: State, reason: TransitionReason, now: Timestamp, facts: &mut Facts) {
+        self.enter(to, reason, (Origin::Decided, None), now, facts);
+        #[cfg(feature = "fleet")]
+        self.decided_here(to, now);
+    }
+
+    /// Every change of state is made here: a new generation each.
+    pub(super) fn enter(
+        &mut self,
+        to: State,
+        reason: TransitionReason,
+        (origin, fleet): (Origin, Option<Generation>),
+        now: Timestamp,
+        facts: &mut Facts,
+    ) {
         let from = self.state;
         self.generation = self.generation.next();
         self.state = to;
@@ -330,11 +443,12 @@ impl Machine {
         {
             round.drop_leases();
         }
-        facts.push(Fact::Transition(Transition { from, to, reason, generation: self.generation }));
+        let generation = self.generation;
+        facts.push(Fact::Transition(Transition { from, to, reason, generation, origin, fleet }));
     }
 
     /// Runs code of the detector, which may be a user's: a panic is a fact, and the detector begins anew.
-    fn judge<R>(&mut self, facts: &mut Facts, f: impl FnOnce(&mut dyn Detector) -> R) -> Option<R> {
+    pub(super) fn judge<R>(&mut self, facts: &mut Facts, f: impl FnOnce(&mut dyn Detector) -> R) -> Option<R> {
         let detector = &mut *self.detector;
         let result = catch_unwind(AssertUnwindSafe(|| f(detector))).ok();
         if result.is_none() {
@@ -351,7 +465,7 @@ impl Machine {
         }
     }
 
-    fn history(&mut self) -> &mut History {
+    pub(super) fn history(&mut self) -> &mut History {
         self.history.get_or_insert_default()
     }
 
@@ -360,7 +474,11 @@ impl Machine {
     }
 
     /// Tells whether outcomes are evidence at all.
-    fn records(&self) -> bool {
+    pub(super) fn records(&self) -> bool {
+        #[cfg(feature = "fleet")]
+        if self.stand_in().is_some() {
+            return false;
+        }
         self.standing().is_none_or(|standing| standing.order.kind() != OverrideKind::Disabled)
     }
 }

@@ -14,6 +14,8 @@ mod overrides;
 mod probes;
 mod reason;
 mod rules;
+#[cfg(feature = "fleet")]
+mod shared;
 mod state;
 mod step;
 mod view;
@@ -26,9 +28,14 @@ pub use outcome::{Call, Outcome};
 pub use overrides::{Override, OverrideKind};
 pub use probes::{ProbeTally, Probes};
 pub use reason::{RejectReason, TransitionReason};
+#[cfg(feature = "fleet")]
+pub use shared::{FleetStatus, WhenDown};
 pub use state::{Generation, State};
+pub use step::{Origin, StateScope};
 
 pub(crate) use machine::Machine;
 pub(crate) use rules::Rules;
+#[cfg(feature = "fleet")]
+pub(crate) use shared::{Clocks, Folded, Led, Met, Needs, Order, Record, Ring, Unreadable};
 pub(crate) use step::{Decision, Fact, Facts, Input, Moment, Ticket};
-pub(crate) use view::{Gate, View};
+pub(crate) use view::{Gate, ShutBy, View};

@@ -4,6 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "fleet")]
+use super::detector::LoadError;
+#[cfg(feature = "fleet")]
+use super::detector::bytes::{Reader, Writer};
 use crate::text::OneLine;
 use crate::time::Timestamp;
 
@@ -183,7 +187,7 @@ impl fmt::Display for Override {
 }
 
 /// An override that stands.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Standing {
     pub(super) order: Override,
     /// When it ends by itself; [`Timestamp::MAX`] is never.
@@ -194,5 +198,35 @@ impl Standing {
     pub(super) fn new(order: Override, now: Timestamp) -> Self {
         let until = order.expires_in.map_or(Timestamp::MAX, |d| now + d);
         Self { order, until }
+    }
+}
+
+#[cfg(feature = "fleet")]
+impl Override {
+    pub(in crate::circuit) fn save(&self, out: &mut Writer) {
+        out.u8(match self.kind {
+            OverrideKind::ForcedOpen => 0,
+            OverrideKind::Disabled => 1,
+            OverrideKind::DryRun => 2,
+        });
+        out.bytes(self.reason.as_bytes());
+        out.u8(u8::from(self.actor.is_some()));
+        out.bytes(self.actor.as_deref().unwrap_or_default().as_bytes());
+        out.u64(self.expires_in.map_or(u64::MAX, crate::time::nanos));
+    }
+
+    pub(in crate::circuit) fn load(from: &mut Reader<'_>) -> Result<Self, LoadError> {
+        let kind = match from.u8()? {
+            0 => OverrideKind::ForcedOpen,
+            1 => OverrideKind::Disabled,
+            2 => OverrideKind::DryRun,
+            other => return Err(LoadError::new(format!("override of kind {other}"))),
+        };
+        let text = |bytes| std::str::from_utf8(bytes).map_err(|_| LoadError::new("words that are no text"));
+        let reason = text(from.bytes()?)?.into();
+        let has_actor = from.u8()? != 0;
+        let actor = Some(text(from.bytes()?)?.into()).filter(|_| has_actor);
+        let expires_in = Some(from.u64()?).filter(|n| *n < u64::MAX).map(Duration::from_nanos);
+        Ok(Self { kind, reason, actor, expires_in })
     }
 }

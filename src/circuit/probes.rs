@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "fleet")]
+use super::detector::LoadError;
+#[cfg(feature = "fleet")]
+use super::detector::bytes::{Reader, Writer};
 use super::window::CountWindow;
 use crate::error::ConfigError;
 use crate::time::Timestamp;
@@ -20,7 +24,8 @@ use crate::time::Timestamp;
 /// ```
 ///
 /// A probe's place is a lease with a deadline: a probe that is dropped or whose outcome is
-/// [`Ignored`](crate::Outcome::Ignored) gives it back, one that panics or outlives its deadline has failed. So half-open always
+/// [`Ignored`](crate::Outcome::Ignored) gives it back, one that panics or outlives its deadline has failed (where
+/// its response has begun and is still on its way, it has succeeded). So half-open always
 /// ends, whatever becomes of the calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probes {
@@ -174,16 +179,30 @@ pub struct ProbeTally {
     pub needed: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// A place among the probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Lease {
     id: u32,
     deadline: Timestamp,
+    held: Hold,
+    /// The dependency has answered; what is still to come is the rest of the answer.
+    accepted: bool,
+}
+
+/// How far a lease has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    /// From the fleet, for a call that is still to come; goes back when none has come by then.
+    #[cfg(feature = "fleet")]
+    InHand(Timestamp),
     /// Promised to a caller that has not made its call yet.
-    reserved: bool,
+    Reserved,
+    /// A call is on its way.
+    Running,
 }
 
 /// One half-open period.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Round {
     succeeded: u32,
     failed: u32,
@@ -215,12 +234,17 @@ impl Round {
     }
 
     /// Begins anew; keeps its memory.
-    pub(super) fn restart(&mut self) {
+    pub(super) fn restart(&mut self, probes: &Probes) {
         self.succeeded = 0;
         self.failed = 0;
         self.fruitless_since = None;
         self.leases.clear();
-        self.log.clear();
+        if self.log.size() == probes.of {
+            self.log.clear();
+        } else {
+            // The round before was by the settings of another instance.
+            self.log = CountWindow::new(probes.of);
+        }
     }
 
     /// Gives out a place, if one is free.
@@ -230,7 +254,8 @@ impl Round {
         }
         let id = self.next_lease;
         self.next_lease = self.next_lease.wrapping_add(1);
-        self.leases.push(Lease { id, deadline: now + probes.deadline, reserved });
+        let held = if reserved { Hold::Reserved } else { Hold::Running };
+        self.leases.push(Lease { id, deadline: now + probes.deadline, held, accepted: false });
         if !reserved {
             self.fruitless_since.get_or_insert(now);
         }
@@ -242,9 +267,15 @@ impl Round {
         let Some(lease) = self.leases.iter_mut().find(|l| l.id == id) else {
             return false;
         };
-        *lease = Lease { id, deadline: now + probes.deadline, reserved: false };
+        *lease = Lease { id, deadline: now + probes.deadline, held: Hold::Running, accepted: false };
         self.fruitless_since.get_or_insert(now);
         true
+    }
+
+    /// Notes that the dependency has answered a probe whose response is still on its way; `false` when the place is gone.
+    pub(super) fn accept(&mut self, id: u32) -> bool {
+        let lease = self.leases.iter_mut().find(|lease| lease.id == id);
+        lease.map(|lease| lease.accepted = true).is_some()
     }
 
     /// Takes a place back; `false` when it was not held (any more).
@@ -268,12 +299,15 @@ impl Round {
         }
     }
 
-    /// Drops leases whose deadline has come; returns how many of them were probes on their way.
-    pub(super) fn expire(&mut self, now: Timestamp) -> u32 {
-        let mut expired = 0;
+    /// Drops leases whose deadline has come; returns which of them were probes on their way, and whether each failed: one
+    /// whose answer has begun is a dependency that works.
+    pub(super) fn expire(&mut self, now: Timestamp) -> Vec<(u32, bool)> {
+        let mut expired = Vec::new();
         self.leases.retain(|lease| {
             let over = lease.deadline <= now;
-            expired += u32::from(over && !lease.reserved);
+            if over && lease.held == Hold::Running {
+                expired.push((lease.id, !lease.accepted));
+            }
             !over
         });
         expired
@@ -318,5 +352,116 @@ impl Round {
     /// The results of this round, oldest first, `true` for a failure.
     pub(super) fn log(&self) -> impl Iterator<Item = bool> + '_ {
         self.log.iter()
+    }
+}
+
+/// What only a round that a fleet shares knows.
+#[cfg(feature = "fleet")]
+impl Round {
+    /// Leases that this instance gives out by itself, while it is cut off from its fleet, are told from the fleet's.
+    const OWN: u32 = 1 << 31;
+
+    pub(super) const fn number_own_leases(&mut self) {
+        self.next_lease |= Self::OWN;
+    }
+
+    /// A lease of the fleet's, for a call that may come until `unused_until`.
+    pub(super) fn put_in_hand(&mut self, id: u32, deadline: Timestamp, unused_until: Timestamp) {
+        self.leases.push(Lease { id, deadline, held: Hold::InHand(unused_until), accepted: false });
+    }
+
+    /// Takes a lease in hand for a call.
+    pub(super) fn use_hand(&mut self, now: Timestamp, reserved: bool) -> Option<u32> {
+        let is_good = |lease: &&mut Lease| matches!(lease.held, Hold::InHand(_)) && lease.deadline > now;
+        let lease = self.leases.iter_mut().find(is_good)?;
+        lease.held = if reserved { Hold::Reserved } else { Hold::Running };
+        Some(lease.id)
+    }
+
+    /// A reservation of the fleet's begins: its deadline stays the fleet's.
+    pub(super) fn begin_in_hand(&mut self, id: u32) -> bool {
+        let lease = self.leases.iter_mut().find(|lease| lease.id == id);
+        lease.map(|lease| lease.held = Hold::Running).is_some()
+    }
+
+    /// Leases in hand.
+    pub(super) fn in_hand(&self) -> u32 {
+        let count = self.leases.iter().filter(|lease| matches!(lease.held, Hold::InHand(_))).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// When the next lease in hand goes back.
+    pub(super) fn idle_at(&self) -> Option<Timestamp> {
+        let until = |lease: &Lease| if let Hold::InHand(until) = lease.held { Some(until) } else { None };
+        self.leases.iter().filter_map(until).min()
+    }
+
+    /// Gives back the leases in hand that nobody has used in time.
+    pub(super) fn drop_idle(&mut self, now: Timestamp) -> Vec<u32> {
+        let mut idle = Vec::new();
+        self.leases.retain(|lease| {
+            let is_idle = matches!(lease.held, Hold::InHand(until) if until <= now);
+            if is_idle {
+                idle.push(lease.id);
+            }
+            !is_idle
+        });
+        idle
+    }
+
+    /// When the lease runs out.
+    pub(super) fn deadline_of(&self, id: u32) -> Option<Timestamp> {
+        self.leases.iter().find(|lease| lease.id == id).map(|lease| lease.deadline)
+    }
+
+    /// The counts of another instance's view of the round, with this instance's leases.
+    pub(super) fn adopt(&mut self, fleet: &Self) {
+        *self = Self { leases: std::mem::take(&mut self.leases), ..fleet.clone() };
+    }
+
+    /// The round as other instances see it.
+    pub(super) fn without_leases(&self) -> Self {
+        Self { leases: Vec::new(), ..self.clone() }
+    }
+
+    pub(super) fn at_times(&self, f: impl Fn(Timestamp) -> Timestamp) -> Self {
+        Self {
+            fruitless_since: self.fruitless_since.map(&f),
+            leases: self.leases.iter().map(|lease| Lease { deadline: f(lease.deadline), ..*lease }).collect(),
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn save(&self, out: &mut Writer) {
+        out.u32(self.succeeded);
+        out.u32(self.failed);
+        out.u64(self.fruitless_since.map_or(u64::MAX, Timestamp::as_nanos));
+        out.u32(self.next_lease);
+        out.u32(u32::try_from(self.leases.len()).unwrap_or(0));
+        for lease in &self.leases {
+            out.u32(lease.id);
+            out.u64(lease.deadline.as_nanos());
+            out.u8(u8::from(lease.accepted));
+        }
+        out.u32(self.log.size());
+        out.bytes(&self.log.iter().map(u8::from).collect::<Vec<_>>());
+    }
+
+    pub(super) fn load(from: &mut Reader<'_>) -> Result<Self, LoadError> {
+        let (succeeded, failed) = (from.u32()?, from.u32()?);
+        let fruitless_since = Some(from.u64()?).filter(|at| *at < u64::MAX).map(Timestamp::from_nanos);
+        let next_lease = from.u32()?;
+        let mut leases = Vec::new();
+        for _ in 0..from.count(13)? {
+            let (id, deadline) = (from.u32()?, Timestamp::from_nanos(from.u64()?));
+            leases.push(Lease { id, deadline, held: Hold::Running, accepted: from.u8()? != 0 });
+        }
+        let size = from.u32()?;
+        if size > Probes::MOST {
+            return Err(LoadError::new(format!("a round of {size} probes")));
+        }
+        let mut log = CountWindow::new(size);
+        from.bytes()?.iter().for_each(|bad| log.push(*bad != 0));
+        Ok(Self { succeeded, failed, fruitless_since, next_lease, leases, log })
     }
 }

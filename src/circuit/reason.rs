@@ -3,6 +3,10 @@
 use std::fmt;
 
 use super::detector::Tally;
+#[cfg(feature = "fleet")]
+use super::detector::bytes::{Reader, Writer};
+#[cfg(feature = "fleet")]
+use super::detector::{Counted, LoadError};
 
 /// Why a breaker went from one state to another.
 ///
@@ -98,6 +102,14 @@ pub enum TransitionReason {
     Resumed,
     /// The override ended by itself.
     OverrideExpired,
+    /// So many instances of the fleet have tripped.
+    ///
+    /// ```
+    /// use fusebox::TransitionReason;
+    ///
+    /// assert_eq!(TransitionReason::Voted(3).to_string(), "3 instances have tripped");
+    /// ```
+    Voted(u32),
 }
 
 impl fmt::Display for TransitionReason {
@@ -114,7 +126,63 @@ impl fmt::Display for TransitionReason {
             Self::Overridden => "overridden by an operator",
             Self::Resumed => "override ended by an operator",
             Self::OverrideExpired => "override expired",
+            Self::Voted(votes) => return write!(f, "{votes} instances have tripped"),
         })
+    }
+}
+
+#[cfg(feature = "fleet")]
+impl TransitionReason {
+    pub(in crate::circuit) fn save(this: Option<Self>, out: &mut Writer) {
+        out.u8(match this {
+            None => 0,
+            Some(Self::Detected(_)) => 1,
+            Some(Self::CooldownOver) => 2,
+            Some(Self::ProbesSucceeded) => 3,
+            Some(Self::ProbeFailed) => 4,
+            Some(Self::ProbeExpired) => 5,
+            Some(Self::ProbesInconclusive) => 6,
+            Some(Self::Tripped) => 7,
+            Some(Self::Reset) => 8,
+            Some(Self::Overridden) => 9,
+            Some(Self::Resumed) => 10,
+            Some(Self::OverrideExpired) => 11,
+            Some(Self::Voted(_)) => 12,
+        });
+        match this {
+            Some(Self::Detected(tally)) => {
+                out.u8(u8::from(tally.counted() == Counted::SlowCalls));
+                out.u64(tally.count());
+                out.u64(tally.calls().unwrap_or(u64::MAX));
+            }
+            Some(Self::Voted(votes)) => out.u32(votes),
+            _ => {}
+        }
+    }
+
+    pub(in crate::circuit) fn load(from: &mut Reader<'_>) -> Result<Option<Self>, LoadError> {
+        Ok(Some(match from.u8()? {
+            0 => return Ok(None),
+            1 => {
+                let slow = from.u8()? != 0;
+                let count = from.u64()?;
+                let tally = if slow { Tally::slow_calls(count) } else { Tally::failures(count) };
+                let calls = from.u64()?;
+                Self::Detected(if calls == u64::MAX { tally } else { tally.of(calls) })
+            }
+            2 => Self::CooldownOver,
+            3 => Self::ProbesSucceeded,
+            4 => Self::ProbeFailed,
+            5 => Self::ProbeExpired,
+            6 => Self::ProbesInconclusive,
+            7 => Self::Tripped,
+            8 => Self::Reset,
+            9 => Self::Overridden,
+            10 => Self::Resumed,
+            11 => Self::OverrideExpired,
+            12 => Self::Voted(from.u32()?),
+            other => return Err(LoadError::new(format!("reason {other}"))),
+        }))
     }
 }
 
@@ -142,7 +210,8 @@ impl fmt::Display for TransitionReason {
 pub enum RejectReason {
     /// The circuit is open and its cooldown is not over.
     Open,
-    /// The circuit is half-open and all its probes are on their way.
+    /// The circuit is half-open and all its probes are on their way; or, where a fleet shares it, this instance's leave
+    /// for a probe is.
     ProbesBusy,
     /// An operator forced the circuit open.
     ForcedOpen,
@@ -165,6 +234,8 @@ pub enum RejectReason {
     /// # Ok::<(), BoxError>(()) }).unwrap();
     /// ```
     NotReady,
+    /// The store that the fleet shares is away, and the user wants no call then.
+    StoreDown,
 }
 
 impl RejectReason {
@@ -176,6 +247,7 @@ impl RejectReason {
             Self::ProbesBusy => "probes_busy",
             Self::ForcedOpen => "forced_open",
             Self::NotReady => "not_ready",
+            Self::StoreDown => "store_down",
         }
     }
 }

@@ -20,6 +20,12 @@ pub(crate) enum Input<'a> {
     Acquire { reserve: bool },
     /// A reserved call goes through now.
     Begin(Ticket),
+    /// The dependency has answered a call, and the response is on its way.
+    #[cfg_attr(
+        not(any(feature = "http", feature = "fleet")),
+        expect(dead_code, reason = "only responses with bodies are accepted before they end")
+    )]
+    Accept(Ticket),
     /// A call ended.
     Report { ticket: Ticket, outcome: Outcome, took: Option<Duration> },
     /// Open, by command.
@@ -68,6 +74,52 @@ pub(crate) struct Transition {
     pub(crate) to: State,
     pub(crate) reason: TransitionReason,
     pub(crate) generation: Generation,
+    pub(crate) origin: Origin,
+    /// The fleet's generation, where the whole fleet changes its state.
+    pub(crate) fleet: Option<Generation>,
+}
+
+/// Whose state it is.
+///
+/// A breaker that shares its state with nobody has a state of its own. One that a [fleet](crate::CircuitBreaker) shares has
+/// the fleet's, except while its store is away, or where instances vote and the fleet is closed.
+///
+/// ```
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, StateScope};
+///
+/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+/// assert_eq!(breaker.snapshot().scope, StateScope::Instance);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum StateScope {
+    /// This instance's.
+    Instance,
+    /// The whole fleet's.
+    Fleet,
+}
+
+/// Who made a transition.
+///
+/// ```
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Origin};
+/// use futures::{executor::block_on, StreamExt};
+///
+/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments")); // shares its state with nobody
+/// let mut events = breaker.events();
+/// breaker.trip()?;
+/// assert_eq!(block_on(events.next()).unwrap().origin(), Origin::Decided);
+/// # Ok::<(), fusebox::Overridden>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Origin {
+    /// This instance.
+    Decided,
+    /// Another instance of its fleet; this one does as that one did.
+    Adopted,
 }
 
 /// Something that happened in a step.
@@ -78,6 +130,9 @@ pub(crate) enum Fact {
     WouldOpen(Tally),
     /// The detector panicked and was reset.
     DetectorPanicked,
+    /// The record holds evidence of another rule.
+    #[cfg_attr(not(feature = "fleet"), expect(dead_code, reason = "only a fleet can have two rules"))]
+    ConfigDrift,
 }
 
 /// The facts of a step, in order; a step has at most four.

@@ -4,6 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::detector::PartTally;
 use super::machine::Machine;
+#[cfg(feature = "fleet")]
+use super::shared::WhenDown;
 use super::{Generation, Override, OverrideKind, ProbeTally, Rules, State, TransitionReason};
 use crate::time::Timestamp;
 
@@ -13,11 +15,23 @@ pub(crate) enum Gate {
     /// Every call.
     Open,
     /// No call before `until`.
-    Shut { until: Timestamp, forced: bool },
+    Shut { until: Timestamp, by: ShutBy },
     /// The machine must be asked.
     Ask,
     /// Every call before `until`, by an operator's order; recorded or not.
     Held { until: Timestamp, recorded: bool },
+}
+
+/// What keeps calls out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ShutBy {
+    /// An open circuit.
+    Circuit,
+    /// An operator.
+    Operator,
+    /// A store that is away.
+    #[cfg(feature = "fleet")]
+    Store,
 }
 
 /// The machine as seen from outside.
@@ -32,23 +46,39 @@ pub(crate) struct View {
 impl Machine {
     /// How calls go through until the next step.
     pub(crate) fn view(&self) -> View {
+        #[cfg(feature = "fleet")]
+        if let (Some(when_down), None) = (self.stand_in(), self.standing()) {
+            let until = Timestamp::MAX;
+            let gate = match when_down {
+                WhenDown::Admit => Gate::Held { until, recorded: false },
+                WhenDown::Local | WhenDown::Reject => Gate::Shut { until, by: ShutBy::Store },
+            };
+            return View { generation: self.generation, gate, clean: false };
+        }
         let gate = match (self.standing(), self.state) {
             (Some(standing), _) => match standing.order.kind() {
-                OverrideKind::ForcedOpen => Gate::Shut { until: standing.until, forced: true },
+                OverrideKind::ForcedOpen => Gate::Shut { until: standing.until, by: ShutBy::Operator },
                 OverrideKind::Disabled => Gate::Held { until: standing.until, recorded: false },
                 OverrideKind::DryRun => Gate::Held { until: standing.until, recorded: true },
             },
             (None, State::Closed) => Gate::Open,
             (None, State::Open) => {
                 let until = self.history.as_ref().map_or(Timestamp::ZERO, |history| history.open_until);
-                Gate::Shut { until, forced: false }
+                Gate::Shut { until, by: ShutBy::Circuit }
             }
             (None, State::HalfOpen) => Gate::Ask,
         };
         let logged = self.history.as_ref().is_some_and(|history| history.log.is_some());
         let absorbs = || catch_unwind(AssertUnwindSafe(|| self.detector.absorbs_success())).unwrap_or(false);
-        let clean = self.state == State::Closed && !logged && absorbs();
+        let clean = self.state == State::Closed && !logged && !self.shares_successes() && absorbs();
         View { generation: self.generation, gate, clean }
+    }
+
+    /// Tells whether a success is news for others.
+    #[cfg(not(feature = "fleet"))]
+    const fn shares_successes(&self) -> bool {
+        let Self { .. } = self;
+        false
     }
 
     pub(crate) const fn state(&self) -> State {
@@ -104,6 +134,10 @@ impl Machine {
     /// How many more probes may go out now.
     pub(crate) fn free_probes(&self, rules: &Rules) -> u32 {
         let round = self.history.as_ref().and_then(|history| history.round.as_ref());
+        #[cfg(feature = "fleet")]
+        if self.asks_fleet() {
+            return round.map_or(0, super::probes::Round::in_hand);
+        }
         round.filter(|_| self.state == State::HalfOpen).map_or(0, |round| round.free(&rules.probes))
     }
 

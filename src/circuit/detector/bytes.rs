@@ -61,6 +61,12 @@ impl Writer {
         Self(vec![VERSION, kind as u8])
     }
 
+    /// Without a head: for what has one of its own.
+    #[cfg(feature = "fleet")]
+    pub(in crate::circuit) fn bare(head: &[u8]) -> Self {
+        Self(head.to_vec())
+    }
+
     pub(in crate::circuit) fn u8(&mut self, n: u8) {
         self.0.push(n);
     }
@@ -97,6 +103,12 @@ impl<'a> Reader<'a> {
             return Err(LoadError::new(format!("written by another kind ({other}, expected {kind:?})")));
         }
         Ok(reader)
+    }
+
+    /// Without a head: for what has one of its own.
+    #[cfg(feature = "fleet")]
+    pub(in crate::circuit) const fn bare(bytes: &'a [u8]) -> Self {
+        Self(bytes)
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], LoadError> {

@@ -152,12 +152,19 @@ pub trait Detector: Debug + Send + 'static {
 
     /// Adds its own tally, or those of its parts, to `parts`.
     fn tallies(&self, now: Timestamp, parts: &mut Vec<PartTally>) {
-        parts.push(PartTally { rule: format!("{self:?}"), tally: self.tally(now) });
+        parts.push(PartTally { rule: self.rule(), tally: self.tally(now) });
     }
 
     /// Returns how far back it looks, which is how much [`Evidence`](crate::Evidence) must be kept to give the same
     /// verdict elsewhere. Default: everything.
     fn horizon(&self) -> Horizon {
         Horizon::everything()
+    }
+
+    /// Returns its rule as text, the same for equal settings and other for others, whatever it has seen: the instances of
+    /// a fleet put together the evidence of those that judge by the same rule. Asked once, before any call. Default: its
+    /// `Debug` output.
+    fn rule(&self) -> String {
+        format!("{self:?}")
     }
 }

@@ -127,7 +127,7 @@ impl Detector for FailureTimes {
     }
 
     fn horizon(&self) -> Horizon {
-        Horizon::age(self.window)
+        Horizon::age(self.window).failures_only()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The last n calls.
 
 /// The last n calls, exactly: one bit each, set for those that are counted against the dependency.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::circuit) struct CountWindow {
     bits: Box<[u64]>,
     size: u32,

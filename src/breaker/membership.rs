@@ -1,0 +1,185 @@
+//! A breaker's place in its fleet: what the engine sees of it.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::core::{Core, Visit};
+use super::event::{EventKind, Occurrence};
+use super::settings::Settings;
+use crate::circuit::{
+    Clocks, Detector, Facts, Folded, Generation, Led, Machine, Met, Moment, Needs, Order, Record, Ring, Rules,
+    Unreadable,
+};
+use crate::clock::fresh_seed;
+use crate::error::ConfigError;
+use crate::fleet::{Engine, Member, MemberId, News};
+use crate::store::{Key, StoreTime, Stored};
+use crate::time::Timestamp;
+
+/// A breaker's membership; it leaves the fleet when this is dropped.
+#[derive(Debug)]
+pub(super) struct Membership {
+    engine: Arc<Engine>,
+    id: MemberId,
+    seat: Arc<Seat>,
+}
+
+/// The engine's way to a breaker, for as long as the breaker is where it was.
+#[derive(Debug)]
+struct Seat {
+    core: &'static Core,
+    born: Generation,
+    /// How loudly the engine was called since it last heard.
+    rung: AtomicU8,
+}
+
+impl Settings {
+    pub(super) fn check_sharing(&self) -> Result<(), ConfigError> {
+        match (&self.fleet, &self.store) {
+            (Some(_), None) => Err(ConfigError::new("fleet", &"set", "only together with `store`")),
+            (Some(fleet), Some(_)) => fleet.check(),
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// How exactly successes must be known: as a detector needs it, and exactly enough to be merged with those of others.
+    pub(super) fn time_resolution(&self, detector: &dyn Detector) -> Option<std::time::Duration> {
+        const MERGED: std::time::Duration = std::time::Duration::from_millis(64);
+        let fleet = self.fleet.clone().unwrap_or_default();
+        let shares = self.store.is_some() && fleet.shares_successes(detector.horizon());
+        detector.time_resolution().or(shares.then_some(MERGED))
+    }
+
+    /// Joins the fleet, where there is one.
+    pub(super) fn join(
+        &self,
+        name: &str,
+        detector: &dyn Detector,
+        core: &'static Core,
+        born: Generation,
+    ) -> Option<(Led, Membership)> {
+        let store = self.store.as_ref()?;
+        let fleet = self.fleet.clone().unwrap_or_default();
+        let engine = Engine::of(store);
+        let seat = Arc::new(Seat { core, born, rung: AtomicU8::new(0) });
+        let id = engine.next_id();
+        let key = Key::new(name).as_str().to_owned();
+        engine.join(id, Arc::<Seat>::clone(&seat), key, fleet.flush_interval);
+        Some((Led::new(detector, fleet.voter(), fleet.when_down), Membership { engine, id, seat }))
+    }
+}
+
+impl Membership {
+    /// Calls the engine, unless it has been called as loudly since it last heard.
+    #[cold]
+    pub(super) fn ring(&self, ring: Ring) {
+        if self.seat.rung.fetch_max(ring as u8, Ordering::AcqRel) < ring as u8 {
+            self.engine.ring(self.id);
+        }
+    }
+
+    pub(super) fn flush(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.engine.flush(self.id)
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.engine.leave(self.id);
+    }
+}
+
+impl Core {
+    pub(super) fn flush(&'static self) -> Option<impl Future<Output = ()> + Send + use<>> {
+        self.visit(|Visit { body, .. }| body.fleet.as_ref().map(Membership::flush)).flatten()
+    }
+}
+
+impl Seat {
+    /// Has something done to the breaker's machine, if the breaker is still there.
+    fn act<R>(&self, f: impl FnOnce(&mut Machine, &Rules, Moment, &mut Facts) -> R) -> Option<R> {
+        self.core.visit(|visit| {
+            let Visit { body, at, born } = visit;
+            let at = Moment { seed: fresh_seed(), ..at };
+            (born == self.born)
+                .then(|| self.core.act(body, at, true, |machine, rules, facts| f(machine, rules, at, facts)))
+        })?
+    }
+}
+
+/// The store's time in the unit of the rules.
+const fn timestamp(now: StoreTime) -> Timestamp {
+    Timestamp::from_nanos(now.0.saturating_mul(1_000))
+}
+
+impl Member for Seat {
+    fn needs(&self) -> Needs {
+        self.act(|machine, _, at, _| machine.needs(at.now)).unwrap_or_default()
+    }
+
+    fn orders(&self) -> Vec<Order> {
+        self.act(|machine, _, at, _| machine.orders(at.now)).unwrap_or_default()
+    }
+
+    fn ordered(&self, count: usize) {
+        self.act(|machine, _, _, _| machine.ordered(count));
+    }
+
+    fn take(&self, now: StoreTime) -> Option<Vec<u8>> {
+        self.act(|machine, _, at, _| machine.take_batch(at.now, timestamp(now)))?
+    }
+
+    fn taken_settled(&self, accepted: bool) {
+        self.act(|machine, _, _, _| machine.batch_settled(accepted));
+    }
+
+    fn return_leases(&self) {
+        self.act(|machine, _, _, _| machine.return_leases());
+    }
+
+    fn meet(&self, stored: &Stored) -> Result<Met, Unreadable> {
+        let bytes = (!stored.record.is_empty()).then_some(&stored.record[..]);
+        let now = timestamp(stored.now);
+        let gone = || Ok(Met { record: Record::fresh(Generation::new(1), now), lost: false });
+        self.act(|machine, _, _, _| machine.meet(bytes, now)).unwrap_or_else(gone)
+    }
+
+    fn fold(&self, record: &Record, batches: &[&[u8]], orders: &[Order], writer: u64, now: StoreTime) -> Folded {
+        let now = timestamp(now);
+        let folded = self
+            .act(|machine, rules, at, _| machine.fold(rules, record, batches, orders, writer, Moment { now, ..at }));
+        folded.unwrap_or_else(|| Folded::unchanged(record.clone()))
+    }
+
+    fn adopt(&self, record: &Record, writer: u64, granted: &[u32], settled: bool, now: StoreTime) {
+        self.act(|machine, _, at, facts| {
+            let clocks = Clocks { here: at.now, store: timestamp(now) };
+            machine.adopt(record, (writer, granted, settled), clocks, at, facts);
+        });
+    }
+
+    fn set_reachable(&self, away: Option<&Arc<str>>) {
+        self.act(|machine, rules, at, facts| machine.set_reachable(rules, away, at, facts));
+    }
+
+    fn tell(&self, news: News) {
+        let kind = match news {
+            News::StoreDegraded => EventKind::StoreDegraded,
+            News::StoreRecovered => EventKind::StoreRecovered,
+            News::RecordUnreadable => EventKind::RecordUnreadable,
+            News::WouldOpen(tally) => EventKind::WouldOpen { tally },
+        };
+        self.core.visit(|Visit { body, at, born }| {
+            if born == self.born
+                && let Some(hub) = &body.hub
+            {
+                hub.push(Occurrence::new(kind, body.machine.generation(), at.now));
+            }
+        });
+    }
+
+    fn heard(&self, armed: bool) {
+        self.rung.store(if armed { Ring::MayWait as u8 } else { 0 }, Ordering::Release);
+    }
+}

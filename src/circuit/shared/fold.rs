@@ -1,0 +1,339 @@
+//! Taking in what instances have to tell: a record becomes a machine, the machine is stepped, and written down again.
+
+use std::time::Duration;
+
+use super::batch::{Batch, Calls, Order, Probed};
+use super::held::{Seen, show};
+use super::record::Record;
+use crate::circuit::machine::{History, Machine};
+use crate::circuit::{
+    Call, Decision, Detector, Fact, Facts, Horizon, Input, LoadError, Moment, Outcome, Rules, Run, State, Tally,
+    Ticket, TransitionReason,
+};
+use crate::time::Timestamp;
+
+/// What became of a record.
+#[derive(Debug)]
+pub(crate) struct Folded {
+    pub(crate) record: Record,
+    /// It is another record than before.
+    pub(crate) changed: bool,
+    /// It is of a new generation.
+    pub(crate) began: bool,
+    /// Leases that the orders were given.
+    pub(crate) granted: Vec<u32>,
+    /// In a dry run: the circuit would have opened.
+    pub(crate) would_open: Option<Tally>,
+}
+
+/// A failure is judged in its place among the calls while it is younger than this: what lies longer back was judged by
+/// whoever saw it, and what came late must not open a circuit over an outage that is long over.
+const FRESH: Duration = Duration::from_secs(2);
+
+impl Machine {
+    /// Takes batches and orders into a record. `at` is the store's time; `writer` signs what this decides.
+    pub(crate) fn fold(
+        &mut self,
+        rules: &Rules,
+        record: &Record,
+        batches: &[&[u8]],
+        orders: &[Order],
+        writer: u64,
+        at: Moment,
+    ) -> Folded {
+        let Some(led) = self.led.as_deref() else {
+            return Folded::unchanged(record.clone());
+        };
+        let quorum = led.votes.as_ref().map(|(_, quorum)| *quorum);
+        let fingerprint = led.fingerprint;
+        // Where evidence is pooled, this instance's detector judges it; what it has seen itself comes back afterwards.
+        let pooled = quorum.is_none();
+        let detector: Box<dyn Detector> =
+            if pooled { std::mem::replace(&mut self.detector, Box::new(Absent)) } else { Box::new(Absent) };
+        let machine = Self::of_record(detector, record);
+        let mut fold = Fold {
+            machine,
+            record: record.clone(),
+            rules,
+            at,
+            fingerprint,
+            news: None,
+            retry_after: None,
+            granted: Vec::new(),
+            would_open: None,
+        };
+        fold.step(Input::Poll);
+        for batch in batches {
+            // A batch of a newer release that another instance left: it is lost, the others are not.
+            if let Ok(batch) = Batch::load(batch) {
+                fold.take_in(&batch);
+            }
+        }
+        if pooled {
+            fold.judge();
+        }
+        fold.count_votes(quorum);
+        orders.iter().for_each(|order| fold.obey(order));
+        let (detector, folded) = fold.finish(record, writer);
+        if pooled {
+            self.detector = detector;
+            self.replay_led();
+        }
+        folded
+    }
+
+    /// The machine of a record, by the store's clock.
+    fn of_record(detector: Box<dyn Detector>, record: &Record) -> Self {
+        let history = History {
+            open_until: record.open_until,
+            cooldown: record.cooldown,
+            openings: record.openings,
+            reason: record.reason,
+            round: record.round.clone(),
+            opened_by_round: record.opened_by_round,
+            standing: record.standing.clone(),
+            log: None,
+        };
+        Self {
+            detector,
+            generation: record.generation,
+            since: record.since,
+            state: record.state,
+            history: Some(Box::new(history)),
+            led: None,
+        }
+    }
+}
+
+impl Folded {
+    /// Nothing to take in, or nobody to do it.
+    pub(crate) fn unchanged(record: Record) -> Self {
+        Self { record, changed: false, began: false, granted: Vec::new(), would_open: None }
+    }
+}
+
+struct Fold<'a> {
+    machine: Machine,
+    record: Record,
+    rules: &'a Rules,
+    at: Moment,
+    fingerprint: u64,
+    /// The oldest of the calls that are new to this instance's rule.
+    news: Option<Timestamp>,
+    retry_after: Option<Duration>,
+    granted: Vec<u32>,
+    would_open: Option<Tally>,
+}
+
+impl Fold<'_> {
+    fn step(&mut self, input: Input<'_>) -> Decision {
+        let mut facts = Facts::default();
+        let decision = self.machine.step(self.rules, input, self.at, &mut facts);
+        self.note(&facts);
+        decision
+    }
+
+    /// Evidence belongs to one generation, and to one dry run at most.
+    fn note(&mut self, facts: &Facts) {
+        for fact in facts.iter() {
+            match fact {
+                Fact::Transition(transition) => {
+                    // While open it tells why; it is over with the next closed state.
+                    if transition.to == State::Closed || transition.reason == TransitionReason::Overridden {
+                        self.record.held.clear();
+                    }
+                    self.record.votes.clear();
+                }
+                Fact::WouldOpen(tally) => {
+                    self.would_open = Some(tally);
+                    self.record.held.clear();
+                }
+                Fact::DetectorPanicked | Fact::ConfigDrift => {}
+            }
+        }
+    }
+
+    fn take_in(&mut self, batch: &Batch) {
+        if batch.generation != self.machine.generation {
+            return;
+        }
+        if let Some(calls) = &batch.calls {
+            self.take_in_calls(calls);
+        }
+        if let Some(vote) = &batch.vote {
+            self.record.vote(vote, self.at.now);
+        }
+        for probe in &batch.probes {
+            self.take_in_probe(batch, probe);
+        }
+    }
+
+    fn take_in_calls(&mut self, calls: &Calls) {
+        if self.machine.state != State::Closed || !self.machine.records() {
+            return;
+        }
+        self.retry_after = self.retry_after.max(calls.retry_after);
+        let now = self.at.now;
+        let is_mine = calls.fingerprint == self.fingerprint;
+        let empty = || match &calls.seen {
+            Seen::Merged { horizon, .. } => Seen::new(*horizon),
+            Seen::Ordered { .. } => Seen::new(Horizon::everything()),
+        };
+        let held = self.record.held_mut(calls.fingerprint, empty, now);
+        let mut oldest = calls.seen.is_empty().then_some(now);
+        for run in calls.seen.runs() {
+            // No clock is ahead of the store's.
+            let run = Run { ended: run.ended.min(now), ..run };
+            held.seen.add(run);
+            if is_bad(run) {
+                oldest = Some(oldest.map_or(run.ended, |oldest| oldest.min(run.ended)));
+            }
+        }
+        if is_mine {
+            self.news = [self.news, oldest].into_iter().flatten().min();
+        } else {
+            held.unjudged |= oldest.is_some();
+            held.seen.trim(now);
+        }
+    }
+
+    fn take_in_probe(&mut self, batch: &Batch, probe: &Probed) {
+        let outcome = match (probe.failed, probe.retry_after) {
+            (None, _) => Outcome::Ignored,
+            (Some(false), _) => Outcome::Success,
+            (Some(true), None) => Outcome::Failure,
+            (Some(true), Some(wait)) => Outcome::FailureAfter(wait),
+        };
+        let ticket = Ticket { generation: batch.generation, lease: Some(probe.lease) };
+        self.step(if probe.accepted { Input::Accept(ticket) } else { Input::Report { ticket, outcome, took: None } });
+    }
+
+    /// Asks the detector about what is new to it.
+    fn judge(&mut self) {
+        let now = self.at.now;
+        let Some(held) = self.record.held.iter_mut().find(|held| held.fingerprint == self.fingerprint) else {
+            return;
+        };
+        if self.machine.state != State::Closed || !self.machine.records() {
+            return;
+        }
+        let unjudged = std::mem::take(&mut held.unjudged).then_some(now);
+        let news = [self.news, unjudged].into_iter().flatten().min();
+        let mut facts = Facts::default();
+        let seen = &held.seen;
+        let tally = self.machine.judge(&mut facts, |detector| match seen {
+            Seen::Merged { .. } => {
+                detector.reset();
+                let mut tripped = None;
+                for run in seen.runs() {
+                    show(detector, run);
+                    let is_news = is_bad(run) && news.is_some_and(|news| run.ended >= news);
+                    if tripped.is_none() && is_news && now.since(run.ended) < FRESH && detector.verdict(run.ended) {
+                        tripped = Some(detector.tally(run.ended));
+                    }
+                }
+                tripped.or_else(|| (news.is_some() && detector.verdict(now)).then(|| detector.tally(now)))
+            }
+            Seen::Ordered { state, queue } => {
+                detector.reset();
+                if let Some(state) = state {
+                    detector.load(state).ok();
+                }
+                queue.iter().find_map(|run| {
+                    show(detector, *run);
+                    (is_bad(*run) && detector.verdict(now)).then(|| detector.tally(now))
+                })
+            }
+        });
+        if news.is_some() {
+            held.seen.put_state(&*self.machine.detector);
+        }
+        held.seen.trim(now);
+        if let Some(Some(tally)) = tally {
+            let outcome = self.retry_after.map_or(Outcome::Failure, Outcome::FailureAfter);
+            self.machine.trip(self.rules, tally, outcome, self.at, &mut facts);
+        }
+        self.note(&facts);
+    }
+
+    fn count_votes(&mut self, quorum: Option<u32>) {
+        let votes = self.record.live_votes(self.at.now);
+        let may_open = self.machine.state == State::Closed && self.machine.standing().is_none();
+        if may_open && quorum.is_some_and(|quorum| votes >= quorum) {
+            let mut facts = Facts::default();
+            self.machine.open(self.rules, TransitionReason::Voted(votes), None, self.at, &mut facts);
+            self.note(&facts);
+        }
+    }
+
+    fn obey(&mut self, order: &Order) {
+        let decision = match order {
+            Order::Trip => self.step(Input::Trip),
+            Order::Reset => self.step(Input::Reset),
+            Order::Override(order) => self.step(Input::Override(order)),
+            Order::Resume => self.step(Input::Resume),
+            Order::Look => self.step(Input::Poll),
+            // A closed fleet has no probes; whoever asks will see that it is closed.
+            Order::Lease if self.machine.state == State::Closed => Decision::Done,
+            Order::Lease => self.step(Input::Acquire { reserve: false }),
+        };
+        if let Decision::Admitted(Ticket { lease: Some(lease), .. }) = decision {
+            self.granted.push(lease);
+        }
+    }
+
+    fn finish(self, before: &Record, writer: u64) -> (Box<dyn Detector>, Folded) {
+        let Self { machine, record, granted, would_open, .. } = self;
+        let Machine { detector, generation, since, state, history, .. } = machine;
+        let History { open_until, cooldown, openings, reason, round, opened_by_round, standing, .. } =
+            history.map(|history| *history).unwrap_or_default();
+        let began = generation != before.generation;
+        let decider = if began { writer } else { record.decider };
+        let record = Record {
+            generation,
+            decider,
+            state,
+            since,
+            reason,
+            open_until,
+            cooldown,
+            openings,
+            opened_by_round,
+            round,
+            standing,
+            ..record
+        };
+        let changed = record != *before;
+        (detector, Folded { record, changed, began, granted, would_open })
+    }
+}
+
+const fn is_bad(run: Run) -> bool {
+    run.failed || run.took.is_some()
+}
+
+/// Where a detector is elsewhere, or has nothing to judge.
+#[derive(Debug)]
+struct Absent;
+
+impl Detector for Absent {
+    fn record(&mut self, _call: &Call) {}
+
+    fn verdict(&self, _now: Timestamp) -> bool {
+        false
+    }
+
+    fn reset(&mut self) {}
+
+    fn tally(&self, _now: Timestamp) -> Tally {
+        Tally::failures(0)
+    }
+
+    fn save(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn load(&mut self, _bytes: &[u8]) -> Result<(), LoadError> {
+        Ok(())
+    }
+}

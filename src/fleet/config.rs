@@ -1,0 +1,154 @@
+//! How a fleet shares a breaker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::circuit::{Horizon, WhenDown};
+use crate::error::ConfigError;
+
+/// How the instances of a fleet share a breaker.
+///
+/// | | [`pooled`](Self::pooled) (default) | [`votes(k)`](Self::votes) |
+/// |---|---|---|
+/// | judged | all calls of all instances together | each instance its own |
+/// | opens | for all, when the detector trips | an instance for itself at once, for all when `k` have |
+/// | one bad instance of many | counts like any other | protects itself, the others go on |
+/// | written while all is well | nothing for `failures(n).within(d)`, else one batch a second | nothing |
+///
+/// With a detector that looks at successes too (rates, the last n calls, slow calls, one of your own), pooled evidence costs
+/// at most one write each [`flush_interval`](Self::flush_interval) for each instance and breaker with traffic.
+///
+/// All instances should have the same configuration. While a deploy rolls, each rule is judged over what its own instances
+/// have seen, and a verdict by either counts.
+///
+/// ```
+/// use std::sync::Arc;
+/// use fusebox::fleet::{Fleet, WhenDown};
+/// use fusebox::{store::MemoryStore, CircuitBreakerConfig};
+///
+/// let config = CircuitBreakerConfig::builder("payments")
+///     .store(Arc::new(MemoryStore::new()))
+///     .fleet(Fleet::votes(3).when_down(WhenDown::Local).instance_id("pod-7"))
+///     .build()?;
+/// # Ok::<(), fusebox::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fleet {
+    pub(crate) mode: Mode,
+    pub(crate) when_down: WhenDown,
+    instance_id: Option<Arc<str>>,
+    pub(crate) flush_interval: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Pooled,
+    Votes(u32),
+}
+
+impl Fleet {
+    /// The detector judges the calls of all instances together.
+    #[must_use]
+    pub const fn pooled() -> Self {
+        Self::new(Mode::Pooled)
+    }
+
+    /// Each instance judges its own calls, and opens for itself when it trips. When `k` instances have, and none of their
+    /// open periods is over, the circuit opens for all. With `k` = 1 the first to trip opens all.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use fusebox::{detect, fleet::Fleet, store::MemoryStore, CircuitBreaker, CircuitBreakerConfig, State};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let store = Arc::new(MemoryStore::new());
+    /// let instance = |id: &str| {
+    ///     let config = CircuitBreakerConfig::builder("payments")
+    ///         .detector(detect::consecutive_failures(1))
+    ///         .store(store.clone())
+    ///         .fleet(Fleet::votes(2).instance_id(id));
+    ///     Ok::<_, fusebox::ConfigError>(CircuitBreaker::new(config.build()?))
+    /// };
+    /// let (a, b, c) = (instance("a")?, instance("b")?, instance("c")?);
+    /// a.flush().await;
+    /// a.acquire()?.failure();
+    /// a.flush().await;
+    /// c.flush().await;
+    /// assert_eq!((a.state(), c.state()), (State::Open, State::Closed), "one instance's trouble is its own");
+    ///
+    /// b.flush().await;
+    /// b.acquire()?.failure();
+    /// b.flush().await;
+    /// c.flush().await;
+    /// assert_eq!(c.state(), State::Open, "two of them are the dependency's");
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    #[must_use]
+    pub const fn votes(k: u32) -> Self {
+        Self::new(Mode::Votes(k))
+    }
+
+    const fn new(mode: Mode) -> Self {
+        Self { mode, when_down: WhenDown::Local, instance_id: None, flush_interval: Duration::from_secs(1) }
+    }
+
+    /// Sets what to do while the store is away. Default: [`WhenDown::Local`].
+    #[must_use]
+    pub const fn when_down(mut self, when_down: WhenDown) -> Self {
+        self.when_down = when_down;
+        self
+    }
+
+    /// Sets by which name this instance votes. Default: host name and process id. Set it to the name of the pod where
+    /// processes restart in place: an instance that crashes over and over is then one voice, not many.
+    #[must_use]
+    pub fn instance_id(mut self, id: impl AsRef<str>) -> Self {
+        self.instance_id = Some(id.as_ref().into());
+        self
+    }
+
+    /// Sets how often outcomes that are no failures are written, where the detector looks at them: 100 ms to 1 min. Default:
+    /// 1 s. Failures are written within 100 ms, and at once when they would open the circuit.
+    #[must_use]
+    pub const fn flush_interval(mut self, interval: Duration) -> Self {
+        self.flush_interval = interval;
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if self.mode == Mode::Votes(0) {
+            return Err(ConfigError::new("fleet.votes", &0, "at least 1"));
+        }
+        if self.instance_id.as_ref().is_some_and(|id| id.is_empty() || id.len() > 255) {
+            let given = self.instance_id.as_deref().map_or(0, str::len);
+            return Err(ConfigError::new("fleet.instance_id", &format!("{given} bytes"), "1 to 255 bytes"));
+        }
+        let allowed = Duration::from_millis(100)..=Duration::from_secs(60);
+        if !allowed.contains(&self.flush_interval) {
+            let given = format!("{:?}", self.flush_interval);
+            return Err(ConfigError::new("fleet.flush_interval", &given, "100ms to 1min"));
+        }
+        Ok(())
+    }
+
+    /// Tells whether successes are written, where a detector looks back so far.
+    pub(crate) fn shares_successes(&self, horizon: Horizon) -> bool {
+        self.mode == Mode::Pooled && horizon.wants_successes()
+    }
+
+    /// Who votes, and how many it takes.
+    pub(crate) fn voter(&self) -> Option<(Arc<str>, u32)> {
+        let Mode::Votes(quorum) = self.mode else {
+            return None;
+        };
+        let id = self.instance_id.clone().unwrap_or_else(|| super::health::host_and_process().into());
+        Some((id, quorum))
+    }
+}
+
+impl Default for Fleet {
+    /// [`pooled`](Self::pooled).
+    fn default() -> Self {
+        Self::pooled()
+    }
+}

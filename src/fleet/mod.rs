@@ -1,0 +1,51 @@
+//! Sharing a breaker's state with every instance of an application.
+//!
+//! Give a breaker a [`Store`](crate::store::Store) and it shares its state with every breaker of the same name over the same
+//! store: they trip, probe and recover as one. [`Fleet`] says how.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use fusebox::{store::MemoryStore, CircuitBreaker, CircuitBreakerConfig, State};
+//!
+//! # tokio_test::block_on(async {
+//! let store = Arc::new(MemoryStore::new()); // for a fleet of processes: Redis, Postgres, or a store of your own
+//! let instance = || {
+//!     let config = CircuitBreakerConfig::builder("payments").store(store.clone()).build()?;
+//!     Ok::<_, fusebox::ConfigError>(CircuitBreaker::new(config))
+//! };
+//! let (one, another) = (instance()?, instance()?);
+//! one.flush().await; // both know the store; nothing else needs to be waited for
+//! another.flush().await;
+//!
+//! for _ in 0..3 {
+//!     one.acquire()?.failure();
+//! }
+//! for _ in 0..2 {
+//!     another.acquire()?.failure(); // five within a minute, by default
+//! }
+//! one.flush().await;
+//! another.flush().await;
+//! one.flush().await;
+//! assert_eq!((one.state(), another.state()), (State::Open, State::Open));
+//! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+//! ```
+//!
+//! # What no call ever does
+//!
+//! No call waits for the store, not even a probe. Calls look at this instance's view of the fleet; an engine on a thread of
+//! its own, one for each store, tells the others what this instance has seen and learns what they decided. Where the store is
+//! slow, down, wiped or wrong, calls go on: see [`WhenDown`].
+
+mod bucket;
+mod config;
+mod core;
+mod engine;
+mod health;
+mod link;
+mod member;
+
+pub use crate::circuit::{FleetStatus, WhenDown};
+pub use config::Fleet;
+
+pub(crate) use engine::Engine;
+pub(crate) use member::{Member, MemberId, News};
