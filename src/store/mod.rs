@@ -8,6 +8,8 @@ mod conformance;
 mod contract;
 mod key;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 mod silence;
 mod watchers;
 
@@ -19,3 +21,5 @@ pub use contract::{
 };
 pub use key::Key;
 pub use memory::MemoryStore;
+#[cfg(feature = "redis")]
+pub use redis::{RedisServer, RedisStore, RedisStoreBuilder};
