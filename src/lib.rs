@@ -54,6 +54,8 @@
 //! | `reqwest` | [`RetryLayer::reqwest`](RetryLayer), `classify::http` for its responses; includes `http` |
 //! | `axum` | `key::matched_path`: one breaker per route; includes `http` |
 //! | `fleet` | [`store`](store/index.html): the contract of stores that a fleet shares, one in memory, a suite to test any |
+//! | `redis` | [`store::RedisStore`](store/struct.RedisStore.html): what a fleet shares, in Redis or Valkey; includes `fleet` |
+//! | `redis-tls` | the same over TLS; includes `redis` |
 //! | `serde` | configuration from files, snapshots as data |
 //! | `testing` | the system clock follows `tokio::time`, so paused time works |
 //!

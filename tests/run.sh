@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every test of the crate, and needs nothing but a Rust toolchain.
+# Runs every test of the crate. Needs a Rust toolchain and a Redis server's program, which the tests start themselves.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -70,6 +70,23 @@ MINGW* | MSYS* | CYGWIN*) ;;
         stop "A linker is missing: 'cc' was not found, and Rust needs one to build anything." \
             "Debian, Ubuntu: apt-get install gcc libc6-dev    Fedora: dnf install gcc" \
             "Alpine: apk add build-base                       macOS: xcode-select --install"
+    fi
+    ;;
+esac
+
+# The tests of the Redis store start servers of their own, each on a free port.
+case $(uname -s) in
+MINGW* | MSYS* | CYGWIN*) ;;
+*)
+    if ! command -v redis-server >/dev/null && [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+        echo "redis-server is missing: installing it"
+        # Its package would also start a server, which nobody here asked for.
+        apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq --no-install-recommends redis-server
+    fi
+    if ! command -v redis-server >/dev/null; then
+        stop "redis-server is missing: the tests of the Redis store run against real servers." \
+            "Debian, Ubuntu: apt-get install redis-server    Fedora: dnf install redis" \
+            "Alpine: apk add redis                           macOS: brew install redis"
     fi
     ;;
 esac

@@ -1,7 +1,8 @@
 //! Where a fleet keeps what its instances share.
 //!
 //! A [`Store`] holds one record for each breaker and never looks into it. [`MemoryStore`] is for one process, [`CasStore`]
-//! makes one of anything that can compare and swap, and [`conformance`] puts any of them to the test.
+//! makes one of anything that can compare and swap, and [`conformance`] puts any of them to the test. With the feature `redis`,
+//! `RedisStore` is for a fleet.
 
 mod cas;
 mod conformance;

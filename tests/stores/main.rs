@@ -1,6 +1,11 @@
 //! Stores and their contract.
 #![cfg(feature = "fleet")]
-#![expect(clippy::expect_used, reason = "helpers of tests")]
+#![expect(clippy::expect_used, clippy::disallowed_methods, reason = "helpers of tests, and real servers in real time")]
+
+#[cfg(all(feature = "redis", unix))]
+mod redis;
+#[cfg(all(feature = "redis", unix))]
+mod servers;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

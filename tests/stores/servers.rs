@@ -1,0 +1,134 @@
+//! Real servers, private to one test each.
+#![expect(clippy::panic, reason = "helpers of tests")]
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+const MISSING: &str = "these tests need a real `redis-server`, which was not found. Debian, Ubuntu: apt-get install \
+    redis-server; Fedora: dnf install redis; Alpine: apk add redis; macOS: brew install redis";
+
+/// A Redis server of one test, gone with it.
+#[derive(Debug)]
+pub(crate) struct Redis {
+    process: Child,
+    port: u16,
+    folder: PathBuf,
+    options: Vec<String>,
+}
+
+impl Redis {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts with more options, as in `["--requirepass", "x"]`.
+    pub(crate) async fn start_with(options: &[&str]) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("fusebox-redis-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let options: Vec<_> = options.iter().map(ToString::to_string).collect();
+        // Somebody else may take the port between our look and the server's start.
+        for _ in 0..5 {
+            let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+            let mut process = spawn(port, &folder, &options);
+            if is_ready(&mut process, port).await {
+                return Self { process, port, folder, options };
+            }
+            process.kill().ok();
+            process.wait().ok();
+        }
+        panic!("redis-server does not start: {}", log(&folder));
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn url_with(&self, password: &str) -> String {
+        format!("redis://:{password}@127.0.0.1:{}", self.port)
+    }
+
+    /// `kill -9`: no goodbye, nothing saved.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().expect("killed");
+        self.process.wait().expect("reaped");
+    }
+
+    /// The same server again, empty.
+    pub(crate) async fn start_again(&mut self) {
+        self.process = spawn(self.port, &self.folder, &self.options);
+        assert!(is_ready(&mut self.process, self.port).await, "redis-server is back: {}", log(&self.folder));
+    }
+
+    /// It takes connections and says nothing more.
+    pub(crate) fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.process.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success(), "{kill}");
+    }
+
+    /// Sends a command, in words, past the store.
+    pub(crate) async fn command(&self, command: &str) -> redis::Value {
+        let client = redis::Client::open(self.url()).expect("a URL");
+        let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
+        let mut words = command.split(' ');
+        let mut cmd = redis::cmd(words.next().unwrap_or_default());
+        words.for_each(|word| {
+            cmd.arg(word);
+        });
+        cmd.query_async(&mut connection).await.expect(command)
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+        std::fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+fn spawn(port: u16, folder: &Path, options: &[String]) -> Child {
+    Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+        .args(["--logfile", "log", "--dir"])
+        .arg(folder)
+        .args(options)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect(MISSING)
+}
+
+/// Whether it takes connections soon.
+async fn is_ready(process: &mut Child, port: u16) -> bool {
+    let until = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < until {
+        if process.try_wait().ok().flatten().is_some() {
+            return false;
+        }
+        if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+            return true;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    false
+}
+
+fn log(folder: &Path) -> String {
+    std::fs::read_to_string(folder.join("log")).unwrap_or_else(|error| format!("no log: {error}"))
+}
