@@ -11,6 +11,7 @@ use fusebox::store::{
     self, BatchId, Commit, Committed, Notice, Notices, RedisStore, Round, Store, StoreError, StoreTime, Stored,
     Summary, Version,
 };
+use redis::sentinel::{SentinelClient, SentinelServerType};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::servers::Redis;
@@ -52,6 +53,12 @@ async fn when_back(store: &RedisStore, key: &str) -> Stored {
         }
         sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Where the batches of the key `a` wait.
+async fn outbox_of(server: &Redis) -> String {
+    let keys: Vec<String> = redis::from_redis_value(server.command("KEYS *:o:a").await).expect("keys");
+    keys.first().expect("an outbox").clone()
 }
 
 async fn next(notices: &mut Notices) -> Notice {
@@ -247,6 +254,8 @@ async fn a_server_without_memory_refuses_and_nothing_half_done_stays() {
     combined.round = Some(round.clone());
     let refused = store.commit("a", combined.clone()).await.expect_err("no memory");
     assert!(matches!(refused, StoreError::Refused(_)), "{refused:?}");
+    let waiting = server.command(&format!("LLEN {}", outbox_of(&server).await)).await;
+    assert_eq!(waiting, redis::Value::Int(1), "the batch of the round still waits");
     let mut more = batch(Version(1), "100", 4);
     more.may_queue = true;
     let refused = store.commit("a", more.clone()).await.expect_err("no memory");
@@ -421,8 +430,7 @@ async fn an_outbox_that_was_lost_takes_no_batches_of_the_next_with_it() {
         late
     };
     let Ok(Committed::Combine(on, round)) = store.commit("a", late(1)).await else { panic!("a turn") };
-    let outbox: Vec<String> = redis::from_redis_value(server.command("KEYS *:o:a").await).expect("a key");
-    server.command(&format!("DEL {}", outbox[0])).await;
+    server.command(&format!("DEL {}", outbox_of(&server).await)).await;
     assert!(matches!(store.commit("a", late(2)).await, Ok(Committed::Queued(_))));
     let mut combined = write(on.version, "1");
     combined.round = Some(round);
@@ -447,4 +455,48 @@ async fn settings_that_cannot_work_are_named() {
     if !cfg!(feature = "redis-tls") {
         assert!(error(RedisStore::builder("rediss://h")).allowed().contains("redis-tls"));
     }
+}
+
+#[tokio::test]
+async fn a_primary_that_sentinels_replace_is_found_again() {
+    let first = Redis::start_with(&["--repl-diskless-sync-delay", "0"]).await;
+    let second = Redis::start().await;
+    let until = Instant::now() + Duration::from_secs(15);
+    second.command(&format!("REPLICAOF 127.0.0.1 {}", first.port())).await;
+    // A Sentinel looks for replicas when it starts, and then not for ten seconds.
+    while !format!("{:?}", first.command("INFO replication").await).contains("state=online") {
+        assert!(Instant::now() < until, "the replica does not come");
+        sleep(Duration::from_millis(20)).await;
+    }
+    let sentinel = first.sentinel().await;
+    let client = SentinelClient::build(vec![sentinel.url()], "main".to_owned(), None, SentinelServerType::Master);
+    let store = RedisStore::builder(client.expect("a sentinel")).connect().await.expect("connects");
+    let mut notices = store.watch();
+    until_lagged(&mut notices).await;
+    let before = applied(&store, "a", write(Version::NONE, "before")).await;
+
+    while let Err(error) = sentinel.try_command("SENTINEL FAILOVER main").await {
+        assert!(Instant::now() < until, "the sentinel does not know the replica: {error}");
+        sleep(Duration::from_millis(50)).await;
+    }
+    drop(first);
+    until_lagged(&mut notices).await;
+    let stored = loop {
+        let stored = when_back(&store, "a").await;
+        match store.commit("a", write(stored.version, "after")).await {
+            Ok(Committed::Applied { version, .. }) => break version,
+            answer => assert!(Instant::now() < until, "{answer:?}"),
+        }
+        sleep(Duration::from_millis(20)).await;
+    };
+    assert!(stored > before);
+}
+
+#[cfg(feature = "redis-tls")]
+#[tokio::test]
+async fn a_server_without_tls_is_an_error_where_tls_is_asked_for() {
+    let server = Redis::start().await;
+    let url = server.url().replace("redis://", "rediss://");
+    let error = RedisStore::connect(url).await.expect_err("no TLS there");
+    assert!(matches!(error, StoreError::Unavailable { maybe: false, .. }), "{error:?}");
 }

@@ -28,11 +28,21 @@ impl Redis {
 
     /// Starts with more options, as in `["--requirepass", "x"]`.
     pub(crate) async fn start_with(options: &[&str]) -> Self {
+        Self::start_as(None, options).await
+    }
+
+    async fn start_as(watched: Option<u16>, options: &[&str]) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("fusebox-redis-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
-        let options: Vec<_> = options.iter().map(ToString::to_string).collect();
+        let mut options: Vec<_> = options.iter().map(ToString::to_string).collect();
+        if let Some(port) = watched {
+            std::fs::write(folder.join("sentinel.conf"), format!("sentinel monitor main 127.0.0.1 {port} 1\n"))
+                .expect("a file");
+            let file = folder.join("sentinel.conf").to_string_lossy().into_owned();
+            options = vec![file, "--sentinel".to_owned()];
+        }
         // Somebody else may take the port between our look and the server's start.
         for _ in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
@@ -48,6 +58,17 @@ impl Redis {
 
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Starts a Sentinel that watches over this server under the name `main`, alone.
+    pub(crate) async fn sentinel(&self) -> Self {
+        let sentinel = Self::start_as(Some(self.port), &[]).await;
+        sentinel.command("SENTINEL SET main down-after-milliseconds 200").await;
+        sentinel
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(crate) fn url_with(&self, password: &str) -> String {
@@ -82,6 +103,10 @@ impl Redis {
 
     /// Sends a command, in words, past the store.
     pub(crate) async fn command(&self, command: &str) -> redis::Value {
+        self.try_command(command).await.expect(command)
+    }
+
+    pub(crate) async fn try_command(&self, command: &str) -> redis::RedisResult<redis::Value> {
         let client = redis::Client::open(self.url()).expect("a URL");
         let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
         let mut words = command.split(' ');
@@ -89,7 +114,7 @@ impl Redis {
         words.for_each(|word| {
             cmd.arg(word);
         });
-        cmd.query_async(&mut connection).await.expect(command)
+        cmd.query_async(&mut connection).await
     }
 }
 
@@ -102,8 +127,13 @@ impl Drop for Redis {
 }
 
 fn spawn(port: u16, folder: &Path, options: &[String]) -> Child {
+    // A configuration comes first.
+    let (file, options) = options.split_at(usize::from(options.first().is_some_and(|first| first.ends_with(".conf"))));
+    let saving: &[&str] = if file.is_empty() { &["--save", "", "--appendonly", "no"] } else { &[] };
     Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+        .args(file)
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(saving)
         .args(["--logfile", "log", "--dir"])
         .arg(folder)
         .args(options)

@@ -1,15 +1,23 @@
 //! How a Redis store is put together.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::connection::Reach;
+use redis::sentinel::SentinelClient;
+use tokio::sync::Mutex;
+
+use super::connection::{Finder, Reach};
 use super::failure::Secrets;
 use super::store::RedisStore;
 use crate::error::ConfigError;
 use crate::store::contract::StoreError;
 
-/// Where a Redis server is: a URL, or a [`redis::Client`] for all that a URL cannot say (certificates, socket options).
+/// Where a Redis server is: a URL; a [`redis::Client`] for all that a URL cannot say (certificates, socket options); or a
+/// [`SentinelClient`] for a primary that moves.
+///
+/// A primary that is replaced may lose the last writes that it had acknowledged; no client can do anything about that. Versions
+/// are times, so none of them comes twice.
 ///
 /// ```
 /// use fusebox::store::RedisServer;
@@ -17,11 +25,25 @@ use crate::store::contract::StoreError;
 /// let server = RedisServer::from("redis://:secret@127.0.0.1:6379/2");
 /// assert!(!format!("{server:?}").contains("secret"));
 /// ```
+///
+/// With Sentinels:
+///
+/// ```
+/// use fusebox::store::RedisStore;
+/// use redis::sentinel::{SentinelClient, SentinelServerType};
+///
+/// let sentinels = vec!["redis://10.0.0.1:26379", "redis://10.0.0.2:26379"];
+/// let client = SentinelClient::build(sentinels, "main".to_owned(), None, SentinelServerType::Master)?;
+/// let store = RedisStore::builder(client).build()?;
+/// # let _ = store;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct RedisServer(Server);
 
 enum Server {
     Url(String),
     Client(redis::Client),
+    Sentinel(Box<SentinelClient>),
 }
 
 impl From<&str> for RedisServer {
@@ -48,6 +70,12 @@ impl From<redis::Client> for RedisServer {
     }
 }
 
+impl From<SentinelClient> for RedisServer {
+    fn from(client: SentinelClient) -> Self {
+        Self(Server::Sentinel(Box::new(client)))
+    }
+}
+
 impl fmt::Debug for RedisServer {
     /// Says nothing of what is in it, which may be a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,14 +88,22 @@ const URLS: &str = "`redis://[user:password@]host[:port][/database]`, `unix://pa
 const NAMESPACES: &str = "1 to 64 of A-Z, a-z, 0-9, `_`, `.`, `-`";
 
 impl RedisServer {
-    fn client(self) -> Result<redis::Client, ConfigError> {
+    fn finder(self) -> Result<(Finder, Secrets), ConfigError> {
         // The reason is dropped: it may quote the URL.
         let wrong = || ConfigError::new("url", &"something else (not shown, a password may be in it)", URLS);
         let client = match self.0 {
             Server::Url(url) => redis::Client::open(url).map_err(|_| wrong())?,
             Server::Client(client) => client,
+            // What is secret there cannot be asked for; redis quotes it nowhere.
+            Server::Sentinel(client) => {
+                return Ok((Finder::Sentinel(Arc::new(Mutex::new(*client))), Secrets::default()));
+            }
         };
-        if client.get_connection_info().addr().is_supported() { Ok(client) } else { Err(wrong()) }
+        if !client.get_connection_info().addr().is_supported() {
+            return Err(wrong());
+        }
+        let secrets = Secrets::of(&client);
+        Ok((Finder::Fixed(client), secrets))
     }
 }
 
@@ -159,9 +195,8 @@ impl RedisStoreBuilder {
                 return Err(ConfigError::new(field, &"0", "more than nothing"));
             }
         }
-        let client = server.client()?;
-        let secrets = Secrets::of(&client);
-        Ok(RedisStore::new(Reach { client, secrets, timeout, connect_timeout }, namespace))
+        let (finder, secrets) = server.finder()?;
+        Ok(RedisStore::new(Reach { finder, secrets, timeout, connect_timeout }, namespace))
     }
 
     /// Makes a store and connects it.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
+use redis::sentinel::SentinelClient;
 use redis::{AsyncConnectionConfig, RedisResult};
 use tokio::time::{sleep, timeout};
 
@@ -25,10 +26,37 @@ pub(super) fn delays() -> Delays {
     backoff::exponential(Duration::from_millis(100)..=Duration::from_secs(10)).delays(fresh_seed())
 }
 
+/// How to find a server.
+#[derive(Clone)]
+pub(super) enum Finder {
+    /// It is always there.
+    Fixed(redis::Client),
+    /// Sentinels know which of them it is just now.
+    Sentinel(Arc<tokio::sync::Mutex<SentinelClient>>),
+}
+
+impl Finder {
+    pub(super) async fn find(&self) -> RedisResult<redis::Client> {
+        match self {
+            Self::Fixed(client) => Ok(client.clone()),
+            Self::Sentinel(sentinel) => sentinel.lock().await.async_get_client().await,
+        }
+    }
+}
+
+impl fmt::Display for Finder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(client) => client.get_connection_info().addr().fmt(f),
+            Self::Sentinel(_) => f.write_str("whom the sentinels name"),
+        }
+    }
+}
+
 /// How to reach a server, and how long to wait for it.
 #[derive(Clone)]
 pub(super) struct Reach {
-    pub(super) client: redis::Client,
+    pub(super) finder: Finder,
     pub(super) secrets: Secrets,
     pub(super) timeout: Duration,
     pub(super) connect_timeout: Duration,
@@ -40,7 +68,8 @@ impl Reach {
         // The timeouts are ours: one around everything, and none inside.
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let connected = async {
-            let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+            let client = self.finder.find().await?;
+            let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
             redis::cmd("TIME").exec_async(&mut connection).await?;
             Ok(connection)
         };
@@ -62,8 +91,7 @@ impl Reach {
 
 impl fmt::Debug for Reach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = self.client.get_connection_info().addr().to_string();
-        f.debug_struct("Reach").field("address", &address).finish_non_exhaustive()
+        f.debug_struct("Reach").field("address", &format_args!("{}", self.finder)).finish_non_exhaustive()
     }
 }
 

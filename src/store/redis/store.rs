@@ -67,7 +67,7 @@ impl RedisStore {
         Self::builder(server).connect().await
     }
 
-    /// Begins a store for a server, which is a URL or a [`redis::Client`].
+    /// Begins a store for a server, which is a URL, a [`redis::Client`], or what Sentinels watch over.
     ///
     /// ```
     /// use std::time::Duration;
@@ -141,9 +141,8 @@ impl Store for RedisStore {
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = self.connection.reach().client.get_connection_info().addr().to_string();
         f.debug_struct("RedisStore")
-            .field("address", &address)
+            .field("address", &format_args!("{}", self.connection.reach().finder))
             .field("namespace", &self.layout.namespace())
             .finish_non_exhaustive()
     }
