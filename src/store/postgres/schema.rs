@@ -76,7 +76,9 @@ pub(super) fn check(table: &Table) -> String {
     let rights = ["select", "insert", "update", "delete"];
     let allowed: Vec<_> = tables
         .iter()
-        .flat_map(|table| rights.map(|right| format!("has_table_privilege(to_regclass('\"{table}\"')::oid, '{right}')")))
+        .flat_map(|table| {
+            rights.map(|right| format!("has_table_privilege(to_regclass('\"{table}\"')::oid, '{right}')"))
+        })
         .collect();
     let function = format!("to_regproc('\"{table}_commit_v1\"')");
     format!(

@@ -180,7 +180,8 @@ impl PostgresStore {
             return Ok(Vec::new());
         }
         let keys = keys.iter().map(|key| self.resource_key(key)).collect();
-        let statement = statements::load(&self.table, self.prepared, keys).map_err(|error| store_error(&error, false))?;
+        let statement =
+            statements::load(&self.table, self.prepared, keys).map_err(|error| store_error(&error, false))?;
         let rows = self.connections.read(&statement).await?;
         rows.iter().map(|row| stored(get(row, 0)?, get(row, 1)?, get(row, 2)?)).collect()
     }
