@@ -56,6 +56,7 @@
 //! | `fleet` | [`store`](store/index.html): the contract of stores that a fleet shares, one in memory, a suite to test any |
 //! | `redis` | [`store::RedisStore`](store/struct.RedisStore.html): what a fleet shares, in Redis or Valkey; includes `fleet` |
 //! | `redis-tls` | the same over TLS; includes `redis` |
+//! | `postgres` | [`store::PostgresStore`](store/struct.PostgresStore.html): one in PostgreSQL; includes `fleet` |
 //! | `serde` | configuration from files, snapshots as data |
 //! | `testing` | the system clock follows `tokio::time`, so paused time works |
 //!

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test of the crate. Needs a Rust toolchain and a Redis server's program, which the tests start themselves.
+# Runs every test of the crate. Needs a Rust toolchain and the programs of Redis and PostgreSQL, which the tests start
+# themselves.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -90,6 +91,27 @@ MINGW* | MSYS* | CYGWIN*) ;;
     fi
     ;;
 esac
+
+# One of the stores is tested against a real PostgreSQL server, which the tests
+# start and stop themselves.
+has_postgres() {
+    local folder
+    command -v initdb >/dev/null && command -v postgres >/dev/null && return
+    for folder in /usr/lib/postgresql/*/bin; do
+        [[ -x $folder/initdb && -x $folder/postgres ]] && return
+    done
+    return 1
+}
+if ! has_postgres && [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    echo "a PostgreSQL server is missing: installing postgresql"
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql
+fi
+if ! has_postgres; then
+    stop "A PostgreSQL server is missing: 'initdb' and 'postgres' were not found." \
+        "Debian, Ubuntu: apt-get install postgresql    Fedora: dnf install postgresql-server" \
+        "Alpine: apk add postgresql                    macOS: brew install postgresql" \
+        "It need not run: the tests start one of their own."
+fi
 
 number=0
 steps=3

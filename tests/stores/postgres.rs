@@ -1,4 +1,5 @@
 //! The store in PostgreSQL, against a real server.
+#![expect(clippy::panic, reason = "helpers of tests")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use futures::StreamExt;
 use sqlx::postgres::PgPoolOptions;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::postgres_server::{Database, PASSWORD, Server};
+use super::postgres_server::{Database, PASSWORD, Pooler, Server};
 
 const TTL: Duration = Duration::from_secs(600);
 
@@ -429,4 +430,28 @@ async fn a_pools_settings_are_taken_and_none_of_its_connections() {
     let store = PostgresStore::builder().like(&pool).connect().await.expect("connects beside it");
     apply(&store, "a", write(Version::NONE, "1")).await;
     drop(held);
+}
+
+#[tokio::test]
+#[ignore = "needs PgBouncer: `cargo test --features postgres --test stores -- --ignored`"]
+async fn a_pooler_in_transaction_mode_may_stand_between() {
+    let (database, _) = migrated().await;
+    let pooler = Pooler::before(&database.server);
+    let through = || PostgresStore::builder().url(pooler.url(&database)).timeout(Duration::from_secs(5));
+    let mut clients = tokio::task::JoinSet::new();
+    for client in 0..20 {
+        let store = through().namespace(format!("client{client}")).build().expect("builds");
+        clients.spawn(async move {
+            let mut version = Version::NONE;
+            for n in 0..100 {
+                let text = format!("{client}-{n}");
+                version = apply(&store, "a", write(version, &text)).await;
+                assert_eq!(load(&store, "a").await.record, text.as_str(), "another's answer");
+            }
+        });
+    }
+    clients.join_all().await;
+    let store = through().listen_url(database.url()).connect().await.expect("connects");
+    let passed = store::conformance(Arc::new(store)).await.expect("conforms");
+    assert!(passed.combines && passed.pushes, "{passed:?}");
 }

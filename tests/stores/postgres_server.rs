@@ -1,4 +1,5 @@
 //! A PostgreSQL server of a test's own.
+#![expect(clippy::panic, reason = "helpers of tests")]
 
 use std::fs;
 use std::net::TcpListener;
@@ -76,7 +77,6 @@ impl Server {
                 return;
             }
             assert!(!log.contains("FATAL"), "postgres did not start: {log}");
-            #[expect(clippy::disallowed_methods, reason = "waits for another process, in no runtime")]
             std::thread::sleep(Duration::from_millis(100));
         }
         panic!("postgres does not come up: see {}", self.folder.display());
@@ -160,6 +160,55 @@ impl Database {
 
     pub(crate) async fn run(&self, sql: &str) -> Vec<Vec<String>> {
         self.server.run(&self.name, sql).await
+    }
+}
+
+/// PgBouncer in transaction mode, with fewer connections to the server than clients.
+#[derive(Debug)]
+pub(crate) struct Pooler {
+    process: Child,
+    folder: PathBuf,
+    port: u16,
+}
+
+impl Pooler {
+    pub(crate) fn before(server: &Server) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+        let folder = std::env::temp_dir().join(format!("fusebox-pooler-{}-{port}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        let settings = folder.join("pgbouncer.ini");
+        let text = format!(
+            "[databases]\n* = host=127.0.0.1 port={} user=owner password={PASSWORD}\n[pgbouncer]\n\
+             listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n\
+             pool_mode = transaction\ndefault_pool_size = 4\n",
+            server.port
+        );
+        fs::write(&settings, text).expect("a file");
+        let process = run_as(owner(), Path::new("pgbouncer"))
+            .arg("--quiet")
+            .arg(&settings)
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("PgBouncer is needed: `apt-get install pgbouncer`, or put `pgbouncer` on the PATH");
+        for _ in 0..100 {
+            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Self { process, folder, port }
+    }
+
+    pub(crate) fn url(&self, database: &Database) -> String {
+        format!("postgres://owner@127.0.0.1:{}/{}", self.port, database.name)
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+        fs::remove_dir_all(&self.folder).ok();
     }
 }
 

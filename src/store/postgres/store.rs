@@ -77,7 +77,6 @@ impl PostgresStore {
     /// # let _ = store;
     /// # Ok::<(), fusebox::ConfigError>(())
     /// ```
-    #[must_use]
     pub fn builder() -> PostgresStoreBuilder {
         PostgresStoreBuilder::new()
     }
