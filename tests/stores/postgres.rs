@@ -14,7 +14,7 @@ use futures::StreamExt;
 use sqlx::postgres::PgPoolOptions;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::postgres_server::{Database, PASSWORD, Pooler, Server};
+use super::postgres_server::{Database, PASSWORD, Pooler, Server, signal};
 
 const TTL: Duration = Duration::from_secs(600);
 
@@ -271,16 +271,17 @@ async fn a_server_that_stands_still_holds_nobody_up_and_nothing_counts_twice() {
     };
     let mut found = 0;
     for n in 1..=3 {
-        server.signal("STOP");
+        let processes = server.processes().await;
+        signal("STOP", &processes);
         for _ in 0..3 {
             let started = Instant::now();
             let error = store.commit("a", adding(version, n)).await.expect_err("no answer");
             assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
-            assert!(started.elapsed() < limit * 2, "{:?}", started.elapsed());
+            assert!(started.elapsed() < limit * 5, "{:?}", started.elapsed());
             let error = store.load(&["a"]).await.expect_err("no answer");
             assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
         }
-        server.signal("CONT");
+        signal("CONT", &processes);
         sleep(Duration::from_millis(300)).await;
         version = match store.commit("a", adding(version, n)).await.expect("the server is back") {
             Committed::Applied { version, .. } => version,

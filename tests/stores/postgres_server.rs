@@ -108,25 +108,26 @@ impl Server {
         rows.iter().map(|row| (0..row.len()).map(|at| text(row, at).unwrap_or_default()).collect()).collect()
     }
 
-    /// Sends a signal to the server and all its backends.
-    pub(crate) fn signal(&self, signal: &str) {
-        let parent = self.process.id().to_string();
-        let children = Command::new("pgrep").args(["-P", &parent]).output().expect("pgrep can be run");
-        let children = String::from_utf8_lossy(&children.stdout).into_owned();
-        let status = Command::new("kill").arg(format!("-{signal}")).arg(&parent).args(children.lines()).status();
-        assert!(status.expect("kill can be run").success());
+    /// The processes of the server.
+    pub(crate) async fn processes(&self) -> String {
+        let backends = self.run("postgres", "select pid::text from pg_stat_activity").await;
+        let pids: Vec<_> = backends.into_iter().flatten().collect();
+        format!("{} {}", self.process.id(), pids.join(" "))
     }
+}
+
+/// Sends a signal to processes. Some may have ended.
+pub(crate) fn signal(signal: &str, processes: &str) {
+    let command = format!("kill -{signal} {processes} 2>/dev/null || true");
+    assert!(Command::new("sh").args(["-c", &command]).status().expect("a shell").success());
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         let parent = self.process.id().to_string();
         // Whoever is stopped cannot end.
-        let _continued = Command::new("kill").args(["-CONT", &parent]).status();
-        let quit = Command::new("kill").args(["-QUIT", &parent]).status();
-        if !quit.is_ok_and(|status| status.success()) {
-            self.process.kill().ok();
-        }
+        signal("CONT", &parent);
+        signal("QUIT", &parent);
         self.process.wait().ok();
         fs::remove_dir_all(&self.folder).ok();
     }
