@@ -76,11 +76,13 @@ async fn databases_are_created_once_and_migrated_as_often_as_one_likes() {
     let database = Database::fresh().await;
     let url = database.url().replace(&database.name, "made");
     for _ in 0..2 {
-        PostgresStore::create_database(url.clone()).await.expect("creates");
+        tokio::spawn(PostgresStore::create_database(url.clone())).await.expect("ends").expect("creates");
     }
-    let (one, other) = tokio::join!(PostgresStore::migrate(url.clone()), PostgresStore::migrate(url.clone()));
-    one.and(other).expect("two at once");
-    let store = PostgresStore::connect(url.clone()).await.expect("connects");
+    let two = [(); 2].map(|()| tokio::spawn(PostgresStore::migrate(url.clone())));
+    for migrated in two {
+        migrated.await.expect("ends").expect("two at once");
+    }
+    let store = tokio::spawn(PostgresStore::connect(url.clone())).await.expect("ends").expect("connects");
     apply(&store, "a", write(Version::NONE, "1")).await;
     PostgresStore::migrate(url).await.expect("again");
     assert_eq!(load(&store, "a").await.record, "1");
