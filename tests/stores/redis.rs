@@ -469,7 +469,7 @@ async fn a_primary_that_sentinels_replace_is_found_again() {
         sleep(Duration::from_millis(20)).await;
     }
     let sentinel = first.sentinel().await;
-    let client = SentinelClient::build(vec![sentinel.url()], "main".to_owned(), None, SentinelServerType::Master);
+    let client = SentinelClient::build(vec![sentinel.url()], String::from("main"), None, SentinelServerType::Master);
     let store = RedisStore::builder(client.expect("a sentinel")).connect().await.expect("connects");
     let mut notices = store.watch();
     until_lagged(&mut notices).await;

@@ -42,7 +42,7 @@ pub struct RedisServer(Server);
 
 enum Server {
     Url(String),
-    Client(redis::Client),
+    Client(Box<redis::Client>),
     Sentinel(Box<SentinelClient>),
 }
 
@@ -66,7 +66,7 @@ impl From<&String> for RedisServer {
 
 impl From<redis::Client> for RedisServer {
     fn from(client: redis::Client) -> Self {
-        Self(Server::Client(client))
+        Self(Server::Client(Box::new(client)))
     }
 }
 
@@ -93,7 +93,7 @@ impl RedisServer {
         let wrong = || ConfigError::new("url", &"something else (not shown, a password may be in it)", URLS);
         let client = match self.0 {
             Server::Url(url) => redis::Client::open(url).map_err(|_| wrong())?,
-            Server::Client(client) => client,
+            Server::Client(client) => *client,
             // What is secret there cannot be asked for; redis quotes it nowhere.
             Server::Sentinel(client) => {
                 return Ok((Finder::Sentinel(Arc::new(Mutex::new(*client))), Secrets::default()));
@@ -103,7 +103,7 @@ impl RedisServer {
             return Err(wrong());
         }
         let secrets = Secrets::of(&client);
-        Ok((Finder::Fixed(client), secrets))
+        Ok((Finder::Fixed(Box::new(client)), secrets))
     }
 }
 

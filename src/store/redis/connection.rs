@@ -30,7 +30,7 @@ pub(super) fn delays() -> Delays {
 #[derive(Clone)]
 pub(super) enum Finder {
     /// It is always there.
-    Fixed(redis::Client),
+    Fixed(Box<redis::Client>),
     /// Sentinels know which of them it is just now.
     Sentinel(Arc<tokio::sync::Mutex<SentinelClient>>),
 }
@@ -38,7 +38,7 @@ pub(super) enum Finder {
 impl Finder {
     pub(super) async fn find(&self) -> RedisResult<redis::Client> {
         match self {
-            Self::Fixed(client) => Ok(client.clone()),
+            Self::Fixed(client) => Ok((**client).clone()),
             Self::Sentinel(sentinel) => sentinel.lock().await.async_get_client().await,
         }
     }
