@@ -5,6 +5,8 @@
 #[cfg(all(feature = "redis", unix))]
 mod redis;
 #[cfg(all(feature = "redis", unix))]
+mod redis_cluster;
+#[cfg(all(feature = "redis", unix))]
 mod servers;
 
 #[cfg(feature = "postgres")]

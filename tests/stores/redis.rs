@@ -22,7 +22,7 @@ async fn store_of(server: &Redis) -> RedisStore {
     RedisStore::connect(server.url()).await.expect("connects")
 }
 
-fn write(expected: Version, text: &str) -> Commit {
+pub(crate) fn write(expected: Version, text: &str) -> Commit {
     Commit::new(expected, Bytes::copy_from_slice(text.as_bytes()), Summary::closed(1), TTL)
 }
 
@@ -32,19 +32,19 @@ fn batch(expected: Version, text: &str, seq: u64) -> Commit {
     commit
 }
 
-async fn applied(store: &RedisStore, key: &str, commit: Commit) -> Version {
+pub(crate) async fn applied(store: &RedisStore, key: &str, commit: Commit) -> Version {
     match store.commit(key, commit).await.expect("an answer") {
         Committed::Applied { version, .. } => version,
         other => panic!("expected Applied, got {other:?}"),
     }
 }
 
-async fn newest(store: &RedisStore, key: &str) -> Result<Stored, StoreError> {
+pub(crate) async fn newest(store: &RedisStore, key: &str) -> Result<Stored, StoreError> {
     Ok(store.load(&[key]).await?.remove(0))
 }
 
 /// Asks until there is an answer.
-async fn when_back(store: &RedisStore, key: &str) -> Stored {
+pub(crate) async fn when_back(store: &RedisStore, key: &str) -> Stored {
     let until = Instant::now() + Duration::from_secs(5);
     loop {
         match newest(store, key).await {
@@ -61,12 +61,12 @@ async fn outbox_of(server: &Redis) -> String {
     keys.first().expect("an outbox").clone()
 }
 
-async fn next(notices: &mut Notices) -> Notice {
+pub(crate) async fn next(notices: &mut Notices) -> Notice {
     let next = timeout(Duration::from_secs(5), poll_fn(|cx| notices.as_mut().poll_next(cx))).await;
     next.expect("a notice in time").expect("a stream that goes on")
 }
 
-async fn until_lagged(notices: &mut Notices) {
+pub(crate) async fn until_lagged(notices: &mut Notices) {
     while next(notices).await != Notice::Lagged {}
 }
 

@@ -9,12 +9,13 @@ use tokio::sync::Mutex;
 
 use super::connection::{Finder, Reach};
 use super::failure::Secrets;
+use super::members::Members;
 use super::store::RedisStore;
 use crate::error::ConfigError;
 use crate::store::contract::StoreError;
 
-/// Where a Redis server is: a URL; a [`redis::Client`] for all that a URL cannot say (certificates, socket options); or a
-/// [`SentinelClient`] for a primary that moves.
+/// Where a Redis server is: a URL; a [`redis::Client`] for all that a URL cannot say (certificates, socket options); a
+/// [`SentinelClient`] for a primary that moves; or [some nodes of a cluster](Self::cluster).
 ///
 /// A primary that is replaced may lose the last writes that it had acknowledged; no client can do anything about that. Versions
 /// are times, so none of them comes twice.
@@ -44,6 +45,7 @@ enum Server {
     Url(String),
     Client(Box<redis::Client>),
     Sentinel(Box<SentinelClient>),
+    Cluster(Vec<RedisServer>),
 }
 
 impl From<&str> for RedisServer {
@@ -85,25 +87,62 @@ impl fmt::Debug for RedisServer {
 
 const URLS: &str = "`redis://[user:password@]host[:port][/database]`, `unix://path`, and `rediss://..` with the feature \
     `redis-tls`";
+const NODES: &str = "one node of the cluster at least, each with a host and without a database";
 const NAMESPACES: &str = "1 to 64 of A-Z, a-z, 0-9, `_`, `.`, `-`";
 
 impl RedisServer {
-    fn finder(self) -> Result<(Finder, Secrets), ConfigError> {
+    /// A cluster, of which some nodes are given to begin with: URLs or clients. Whatever they do not say is learnt from
+    /// them, and the others are reached with the credentials and certificates of the first.
+    ///
+    /// Breakers have the same keys as on a single server, spread over 16 slots for each namespace. Where a primary fails,
+    /// its breakers come back with the replica that takes over; those on other nodes are not held up. Their versions are
+    /// times of the node that they are on. Notices are for all nodes, so it is enough to listen to one.
+    ///
+    /// ```
+    /// use fusebox::store::{RedisServer, RedisStore};
+    ///
+    /// let cluster = RedisServer::cluster(["redis://10.0.0.1:6379", "redis://10.0.0.2:6379"]);
+    /// let store = RedisStore::builder(cluster).namespace("orders").build()?;
+    /// # let _ = store;
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn cluster<I>(nodes: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<Self>,
+    {
+        Self(Server::Cluster(nodes.into_iter().map(Into::into).collect()))
+    }
+
+    /// The only place that it can be.
+    fn client(self) -> Result<redis::Client, ConfigError> {
         // The reason is dropped: it may quote the URL.
         let wrong = || ConfigError::new("url", &"something else (not shown, a password may be in it)", URLS);
         let client = match self.0 {
             Server::Url(url) => redis::Client::open(url).map_err(|_| wrong())?,
             Server::Client(client) => *client,
-            // What is secret there cannot be asked for; redis quotes it nowhere.
-            Server::Sentinel(client) => {
-                return Ok((Finder::Sentinel(Arc::new(Mutex::new(*client))), Secrets::default()));
-            }
+            Server::Sentinel(_) | Server::Cluster(_) => return Err(ConfigError::new("url", &"several servers", URLS)),
         };
-        if !client.get_connection_info().addr().is_supported() {
-            return Err(wrong());
+        if client.get_connection_info().addr().is_supported() { Ok(client) } else { Err(wrong()) }
+    }
+
+    fn finder(self) -> Result<(Finder, Secrets), ConfigError> {
+        match self.0 {
+            // What is secret there cannot be asked for; redis quotes it nowhere.
+            Server::Sentinel(client) => Ok((Finder::Sentinel(Arc::new(Mutex::new(*client))), Secrets::default())),
+            Server::Cluster(nodes) => {
+                let nodes = nodes.into_iter().map(Self::client).collect::<Result<Vec<_>, _>>()?;
+                let secrets = Secrets::of(&nodes);
+                let members = Members::new(nodes).ok_or_else(|| ConfigError::new("url", &"something else", NODES))?;
+                Ok((Finder::Cluster(Arc::new(members)), secrets))
+            }
+            Server::Url(_) | Server::Client(_) => {
+                let client = self.client()?;
+                let secrets = Secrets::of(std::slice::from_ref(&client));
+                Ok((Finder::Fixed(Box::new(client)), secrets))
+            }
         }
-        let secrets = Secrets::of(&client);
-        Ok((Finder::Fixed(Box::new(client)), secrets))
     }
 }
 

@@ -14,9 +14,9 @@ use redis::{AsyncConnectionConfig, RedisResult};
 use tokio::time::{sleep, timeout};
 
 use super::failure::{Failure, Secrets};
+use super::members::Members;
 use crate::backoff::{self, Backoff, Delays};
 use crate::clock::fresh_seed;
-use crate::store::contract::StoreError;
 
 /// Operations in a row without an answer after which a connection is given up.
 const MOST_SILENT: u32 = 3;
@@ -33,6 +33,8 @@ pub(super) enum Finder {
     Fixed(Box<redis::Client>),
     /// Sentinels know which of them it is just now.
     Sentinel(Arc<tokio::sync::Mutex<SentinelClient>>),
+    /// Any of a cluster's nodes will do, and another one the next time.
+    Cluster(Arc<Members>),
 }
 
 impl Finder {
@@ -40,6 +42,7 @@ impl Finder {
         match self {
             Self::Fixed(client) => Ok((**client).clone()),
             Self::Sentinel(sentinel) => sentinel.lock().await.async_get_client().await,
+            Self::Cluster(members) => Ok(members.next()),
         }
     }
 }
@@ -49,6 +52,7 @@ impl fmt::Display for Finder {
         match self {
             Self::Fixed(client) => client.get_connection_info().addr().fmt(f),
             Self::Sentinel(_) => f.write_str("whom the sentinels name"),
+            Self::Cluster(members) => members.fmt(f),
         }
     }
 }
@@ -63,8 +67,13 @@ pub(super) struct Reach {
 }
 
 impl Reach {
+    /// The same for one server.
+    pub(super) fn to(&self, client: redis::Client) -> Self {
+        Self { finder: Finder::Fixed(Box::new(client)), ..self.clone() }
+    }
+
     /// Connects, and asks for the time: only an answer proves that the server lets us in and is ready.
-    async fn dial(&self) -> Result<MultiplexedConnection, Failure> {
+    pub(super) async fn dial(&self) -> Result<MultiplexedConnection, Failure> {
         // The timeouts are ours: one around everything, and none inside.
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let connected = async {
@@ -95,8 +104,8 @@ impl fmt::Debug for Reach {
     }
 }
 
-/// The connection.
-#[derive(Debug)]
+/// The connection. Clones are the same one.
+#[derive(Clone, Debug)]
 pub(super) struct Connection {
     shared: Arc<Shared>,
 }
@@ -132,14 +141,19 @@ impl Connection {
     }
 
     /// Connects now and says how that went.
-    pub(super) async fn connect(&self) -> Result<(), StoreError> {
-        let connection = self.reach().dial().await.map_err(|failure| failure.of_dialling())?;
+    pub(super) async fn connect(&self) -> Result<(), Failure> {
+        let connection = self.reach().dial().await.map_err(Failure::unsent)?;
         self.shared.connected(connection);
         Ok(())
     }
 
+    /// Whether it is up. Where not, sees to it that somebody dials.
+    pub(super) fn is_up(&self) -> bool {
+        self.shared.current().is_ok()
+    }
+
     /// Runs an operation over the connection. Where there is none it fails at once, and sees to it that somebody dials.
-    pub(super) async fn run<T, F>(&self, operation: impl FnOnce(MultiplexedConnection) -> F) -> Result<T, StoreError>
+    pub(super) async fn run<T, F>(&self, operation: impl FnOnce(MultiplexedConnection) -> F) -> Result<T, Failure>
     where
         F: Future<Output = RedisResult<T>>,
     {
@@ -157,11 +171,11 @@ impl Connection {
                 } else {
                     self.shared.heard(number);
                 }
-                Err(failure.of_operation())
+                Err(failure)
             }
             Err(_) => {
                 self.shared.silent(number);
-                Err(StoreError::no_answer(format!("no answer within {limit:?}")))
+                Err(Failure::silent(format!("no answer within {limit:?}")))
             }
         }
     }
@@ -172,14 +186,14 @@ impl Shared {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn current(self: &Arc<Self>) -> Result<(MultiplexedConnection, u64), StoreError> {
+    fn current(self: &Arc<Self>) -> Result<(MultiplexedConnection, u64), Failure> {
         let mut slot = self.slot();
         match &slot.link {
             Link::Up { connection, .. } => Ok((connection.clone(), slot.number)),
             Link::Down(failure) => {
-                let error = failure.of_dialling();
+                let failure = failure.clone().unsent();
                 self.see_to_dialling(&mut slot);
-                Err(error)
+                Err(failure)
             }
         }
     }

@@ -1,7 +1,9 @@
 //! The names of things in the server.
 
 /// Shards of a namespace. A constant of the format: with it, a single server's keys are a cluster's.
-const SHARDS: u16 = 16;
+pub(super) const SHARDS: u16 = 16;
+/// Slots of a cluster.
+const SLOTS: u16 = 16_384;
 
 /// Where a namespace keeps things.
 #[derive(Clone, Debug)]
@@ -46,12 +48,19 @@ impl Layout {
         (0..SHARDS).map(|shard| format!("{}:ev", self.shard(shard))).collect()
     }
 
+    /// The cluster's slot of each shard, in order.
+    pub(super) fn slots(&self) -> Vec<u16> {
+        let slot = |shard| crc16(format!("{}:{shard}", self.namespace).as_bytes()) % SLOTS;
+        (0..SHARDS).map(slot).collect()
+    }
+
     fn shard(&self, shard: u16) -> String {
         format!("fb:{{{}:{shard}}}", self.namespace)
     }
 }
 
-fn shard_of(name: &str) -> u16 {
+/// Which shard a breaker is in.
+pub(super) fn shard_of(name: &str) -> u16 {
     crc16(name.as_bytes()) % SHARDS
 }
 
@@ -75,6 +84,12 @@ mod tests {
     fn the_checksum_is_the_clusters() {
         assert_eq!(crc16(b"123456789"), 0x31C3);
         assert_eq!(crc16(b""), 0);
+    }
+
+    #[test]
+    fn slots_are_those_of_the_hash_tags() {
+        // `CLUSTER KEYSLOT fb:{prod:0}:r:x` and so on.
+        assert_eq!(Layout::new("prod".into()).slots()[..3], [2563, 6690, 10817]);
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! A store in Redis or Valkey.
 
+mod all;
 mod builder;
+mod cluster;
 mod connection;
 mod failure;
 mod layout;
+mod members;
 mod script;
+mod servers;
 mod store;
 mod watch;
 

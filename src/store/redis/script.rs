@@ -21,31 +21,31 @@ pub(super) type Answer = (u8, u64, u64, Bytes, Bytes, Vec<Bytes>);
 /// Runs it.
 pub(super) async fn commit(
     mut connection: MultiplexedConnection,
-    keys: Keys,
-    name: String,
-    commit: Commit,
+    keys: &Keys,
+    name: &str,
+    commit: &Commit,
 ) -> RedisResult<Answer> {
     let Commit { expected, record, summary, ttl, notice, batch, may_queue, round, release } = commit;
     let mut call = SCRIPT.prepare_invoke();
-    call.key(keys.record).key(keys.outbox).key(&keys.marks);
-    let ttl = ttl.clamp(Duration::from_millis(1), LONGEST).as_millis();
-    call.arg(name).arg(keys.channel).arg(expected.0).arg(&record[..]);
+    call.key(&keys.record).key(&keys.outbox).key(&keys.marks);
+    let ttl = (*ttl).clamp(Duration::from_millis(1), LONGEST).as_millis();
+    call.arg(name).arg(&keys.channel).arg(expected.0).arg(&record[..]);
     call.arg(summary.state.to_string()).arg(summary.failures);
     call.arg(summary.open_until.map(|until| until.0.to_string()).unwrap_or_default());
     call.arg(summary.generation).arg(u64::try_from(ttl).unwrap_or(u64::MAX));
-    match &batch {
+    match batch {
         Some((id, delta)) => call.arg(id.writer).arg(id.seq).arg(&delta[..]),
         None => call.arg("").arg("").arg(""),
     };
-    call.arg(u8::from(may_queue));
-    match &round {
+    call.arg(u8::from(*may_queue));
+    match round {
         Some(round) => {
             let last = round.batches.last().map(|(id, _)| &id[..]).unwrap_or_default();
             call.arg(&round.token[..]).arg(round.batches.len()).arg(last)
         }
         None => call.arg("").arg(0).arg(""),
     };
-    call.arg(u8::from(release)).arg(u8::from(notice.is_some())).arg(notice.as_deref().unwrap_or_default());
+    call.arg(u8::from(*release)).arg(u8::from(notice.is_some())).arg(notice.as_deref().unwrap_or_default());
     call.invoke_async(&mut connection).await
 }
 

@@ -1,25 +1,29 @@
 //! The store itself.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{RedisResult, Value, from_redis_value};
 
+use super::all::all;
 use super::builder::{RedisServer, RedisStoreBuilder};
-use super::connection::{Connection, Reach};
-use super::layout::Layout;
+use super::connection::Reach;
+use super::layout::{Layout, shard_of};
 use super::script::{self, number, senseless};
+use super::servers::Servers;
 use super::watch::watch;
 use crate::store::contract::{Commit, Committed, Notices, Store, StoreError, StoreFuture, StoreTime, Stored, Version};
 
 /// The largest record, and the largest batch.
 const LARGEST: usize = 64 * 1024;
 
-/// A store in Redis 5 or newer, or Valkey.
+/// A store in Redis 5 or newer, or Valkey: one server, one that Sentinels replace, or [a cluster](RedisServer::cluster).
 ///
-/// It has two connections of its own, one for commands and one for notices, and dials them again by itself. While the server
-/// is away, operations fail at once or within [`timeout`](RedisStoreBuilder::timeout); none waits for a connection.
+/// It has two connections of its own, one for commands (in a cluster, one to each node that it needs) and one for notices,
+/// and dials them again by itself. While the server is away, operations fail at once or within
+/// [`timeout`](RedisStoreBuilder::timeout); none waits for a connection.
 ///
 /// A breaker `payments` of the namespace `fb` has these keys, where `3` depends on its name; all of them expire:
 ///
@@ -31,7 +35,7 @@ const LARGEST: usize = 64 * 1024;
 ///
 /// Notices are published on the channels `fb:{fb:0}:ev` to `fb:{fb:15}:ev`. A user of the server needs, for these keys and
 /// channels: `EVALSHA`, `SCRIPT|LOAD`, `TIME`, `HMGET`, `HSET`, `EXISTS`, `DEL`, `PEXPIRE`, `PTTL`, `LLEN`, `LINDEX`,
-/// `LRANGE`, `LTRIM`, `RPUSH`, `PUBLISH`, `SUBSCRIBE`, `PING`.
+/// `LRANGE`, `LTRIM`, `RPUSH`, `PUBLISH`, `SUBSCRIBE`, `PING`; in a cluster also `CLUSTER|SLOTS`.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -43,7 +47,7 @@ const LARGEST: usize = 64 * 1024;
 /// # Ok(()) }
 /// ```
 pub struct RedisStore {
-    connection: Connection,
+    servers: Servers,
     layout: Layout,
 }
 
@@ -85,19 +89,41 @@ impl RedisStore {
     }
 
     pub(super) fn new(reach: Reach, namespace: String) -> Self {
-        Self { connection: Connection::new(reach), layout: Layout::new(namespace) }
+        let layout = Layout::new(namespace);
+        Self { servers: Servers::new(reach, &layout), layout }
     }
 
     pub(super) async fn dial(&self) -> Result<(), StoreError> {
-        self.connection.connect().await
+        self.servers.connect().await
     }
 
     async fn load_all(&self, names: &[&str]) -> Result<Vec<Stored>, StoreError> {
+        // Names that one command can ask for, and where they are in the list.
+        let mut groups: BTreeMap<u16, Vec<(usize, &str)>> = BTreeMap::new();
+        for (at, name) in names.iter().enumerate() {
+            groups.entry(self.servers.group(shard_of(name))).or_default().push((at, name));
+        }
+        let (places, names): (Vec<_>, Vec<_>) = groups
+            .into_iter()
+            .map(|(shard, group)| {
+                let (places, names): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+                (places, (shard, names))
+            })
+            .unzip();
+        let groups = all(names.iter().map(|(shard, names)| self.load_group(*shard, names))).await;
+        let mut loaded = vec![Stored::default(); places.iter().map(Vec::len).sum()];
+        for (places, group) in places.into_iter().zip(groups) {
+            places.into_iter().zip(group?).for_each(|(at, stored)| loaded[at] = stored);
+        }
+        Ok(loaded)
+    }
+
+    async fn load_group(&self, shard: u16, names: &[&str]) -> Result<Vec<Stored>, StoreError> {
         let keys: Vec<_> = names.iter().map(|name| self.layout.record(name)).collect();
         // Twice where one looks foreign: somebody may have written it between the two looks.
         let mut is_second = false;
         loop {
-            let (now, looks) = self.connection.run(|connection| look(connection, keys.clone())).await?;
+            let (now, looks) = self.servers.run(shard, |connection| look(connection, &keys)).await?;
             let mut loaded = Vec::with_capacity(names.len());
             let mut foreign = None;
             for (name, look) in names.iter().zip(looks) {
@@ -128,21 +154,21 @@ impl Store for RedisStore {
                 return Err(StoreError::too_large(bytes, LARGEST));
             }
             let keys = self.layout.keys(key);
-            let run = |connection| script::commit(connection, keys, key.to_owned(), commit);
-            let answer = self.connection.run(run).await?;
+            let run = |connection| script::commit(connection, &keys, key, &commit);
+            let answer = self.servers.run(shard_of(key), run).await?;
             script::committed(key, answer)
         })
     }
 
     fn watch(&self) -> Notices {
-        watch(self.connection.reach().clone(), self.layout.channels())
+        watch(self.servers.reach().clone(), self.layout.channels())
     }
 }
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore")
-            .field("address", &format_args!("{}", self.connection.reach().finder))
+            .field("address", &format_args!("{}", self.servers.reach().finder))
             .field("namespace", &self.layout.namespace())
             .finish_non_exhaustive()
     }
@@ -154,10 +180,10 @@ enum Look {
     Foreign,
 }
 
-async fn look(mut connection: MultiplexedConnection, keys: Vec<String>) -> RedisResult<(StoreTime, Vec<Look>)> {
+async fn look(mut connection: MultiplexedConnection, keys: &[String]) -> RedisResult<(StoreTime, Vec<Look>)> {
     let mut pipeline = redis::pipe();
     pipeline.cmd("TIME");
-    for key in &keys {
+    for key in keys {
         pipeline.cmd("HMGET").arg(key).arg("v").arg("r").cmd("EXISTS").arg(key);
     }
     // Not `query_async`, which makes one error of all: a foreign key is no reason to know nothing of the others' fate.
@@ -166,7 +192,7 @@ async fn look(mut connection: MultiplexedConnection, keys: Vec<String>) -> Redis
     let (seconds, micros): (u64, u64) = answer(next()?)?;
     let now = StoreTime(seconds.saturating_mul(1_000_000).saturating_add(micros));
     let mut looks = Vec::with_capacity(keys.len());
-    for _ in &keys {
+    for _ in keys {
         let (fields, exists) = (next()?, next()?);
         if matches!(&fields, Value::ServerError(error) if error.code() == "WRONGTYPE") {
             looks.push(Look::Foreign);
