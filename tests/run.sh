@@ -92,6 +92,17 @@ MINGW* | MSYS* | CYGWIN*) ;;
     ;;
 esac
 
+# One test talks to a server over TLS, with certificates that it makes itself.
+if ! command -v openssl >/dev/null && [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    echo "openssl is missing: installing it"
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends openssl
+fi
+if ! command -v openssl >/dev/null; then
+    stop "openssl is missing: a test makes certificates with it." \
+        "Debian, Ubuntu: apt-get install openssl    Fedora: dnf install openssl" \
+        "Alpine: apk add openssl                    macOS: brew install openssl"
+fi
+
 # One of the stores is tested against a real PostgreSQL server, which the tests
 # start and stop themselves.
 has_postgres() {

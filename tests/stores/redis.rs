@@ -71,7 +71,7 @@ pub(crate) async fn until_lagged(notices: &mut Notices) {
 }
 
 /// All that an error says to whoever prints it.
-fn all_texts(error: &StoreError) -> String {
+pub(crate) fn all_texts(error: &StoreError) -> String {
     let mut texts = format!("{error} {error:?}");
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
@@ -490,13 +490,4 @@ async fn a_primary_that_sentinels_replace_is_found_again() {
         sleep(Duration::from_millis(20)).await;
     };
     assert!(stored > before);
-}
-
-#[cfg(feature = "redis-tls")]
-#[tokio::test]
-async fn a_server_without_tls_is_an_error_where_tls_is_asked_for() {
-    let server = Redis::start().await;
-    let url = server.url().replace("redis://", "rediss://");
-    let error = RedisStore::connect(url).await.expect_err("no TLS there");
-    assert!(matches!(error, StoreError::Unavailable { maybe: false, .. }), "{error:?}");
 }

@@ -92,7 +92,7 @@ impl Redis {
         Self::start_with(&[]).await
     }
 
-    /// Starts with more options, as in `["--requirepass", "x"]`.
+    /// Starts with more options, as in `["--requirepass", "x"]`; `{tls-port}` is a port.
     pub(crate) async fn start_with(options: &[&str]) -> Self {
         Self::start_as(None, options).await
     }
@@ -135,6 +135,12 @@ impl Redis {
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Where it speaks TLS, if it was told to.
+    #[cfg(feature = "redis-tls")]
+    pub(crate) fn tls_url(&self, host: &str) -> String {
+        format!("rediss://{host}:{}", self.port + FURTHER)
     }
 
     pub(crate) fn url_with(&self, password: &str) -> String {
@@ -205,13 +211,15 @@ impl Drop for Redis {
     }
 }
 
+/// How much higher the port is on which nodes of a cluster talk to each other.
+const FURTHER: u16 = 10_000;
+
 fn free_port() -> u16 {
     loop {
         let free = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = free.local_addr().expect("an address").port();
-        // Nodes of a cluster talk to each other on another port, which is that much higher.
         let is_other_free =
-            port.checked_add(10_000).is_some_and(|other| TcpListener::bind(("127.0.0.1", other)).is_ok());
+            port.checked_add(2 * FURTHER).is_some_and(|_| TcpListener::bind(("127.0.0.1", port + FURTHER)).is_ok());
         if is_other_free {
             return port;
         }
@@ -228,7 +236,7 @@ fn spawn(port: u16, folder: &Path, options: &[String]) -> Child {
         .args(saving)
         .args(["--logfile", "log", "--dir"])
         .arg(folder)
-        .args(options)
+        .args(options.iter().map(|option| option.replace("{tls-port}", &(port + FURTHER).to_string())))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -27,6 +27,24 @@ use crate::store::contract::StoreError;
 /// assert!(!format!("{server:?}").contains("secret"));
 /// ```
 ///
+/// With certificates of one's own, which takes the feature `redis-tls`. Without any, the server's must come from an authority
+/// that browsers trust as well.
+///
+/// ```
+/// # #[cfg(feature = "redis-tls")]
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use fusebox::store::RedisStore;
+/// use redis::{Client, TlsCertificates};
+///
+/// let root_cert = Some(std::fs::read("/etc/ssl/our-ca.pem")?);
+/// // Or a certificate and its key, where the server asks for one.
+/// let certificates = TlsCertificates { client_tls: None, root_cert };
+/// let client = Client::build_with_tls("rediss://:secret@redis.internal", certificates)?;
+/// let store = RedisStore::connect(client).await?;
+/// # let _ = store;
+/// # Ok(()) }
+/// ```
+///
 /// With Sentinels:
 ///
 /// ```
