@@ -54,6 +54,9 @@
 //! | `reqwest` | [`RetryLayer::reqwest`](RetryLayer), `classify::http` for its responses; includes `http` |
 //! | `axum` | `key::matched_path`: one breaker per route; includes `http` |
 //! | `fleet` | [`fleet`](fleet/index.html): breakers that share their state; [`store`](store/index.html): where, and a suite to test stores of your own |
+//! | `redis` | [`store::RedisStore`](store/struct.RedisStore.html): what a fleet shares, in Redis or Valkey; includes `fleet` |
+//! | `redis-tls` | the same over TLS; includes `redis` |
+//! | `postgres` | [`store::PostgresStore`](store/struct.PostgresStore.html): one in PostgreSQL; includes `fleet` |
 //! | `serde` | configuration from files, snapshots as data |
 //! | `testing` | the system clock follows `tokio::time`, so paused time works |
 //!

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test of the crate, and needs nothing but a Rust toolchain.
+# Runs every test of the crate. Needs a Rust toolchain and the programs of Redis and PostgreSQL, which the tests start
+# themselves.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -73,6 +74,55 @@ MINGW* | MSYS* | CYGWIN*) ;;
     fi
     ;;
 esac
+
+# The tests of the Redis store start servers of their own, each on a free port.
+case $(uname -s) in
+MINGW* | MSYS* | CYGWIN*) ;;
+*)
+    if ! command -v redis-server >/dev/null && [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+        echo "redis-server is missing: installing it"
+        # Its package would also start a server, which nobody here asked for.
+        apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq --no-install-recommends redis-server
+    fi
+    if ! command -v redis-server >/dev/null; then
+        stop "redis-server is missing: the tests of the Redis store run against real servers." \
+            "Debian, Ubuntu: apt-get install redis-server    Fedora: dnf install redis" \
+            "Alpine: apk add redis                           macOS: brew install redis"
+    fi
+    ;;
+esac
+
+# One test talks to a server over TLS, with certificates that it makes itself.
+if ! command -v openssl >/dev/null && [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    echo "openssl is missing: installing it"
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends openssl
+fi
+if ! command -v openssl >/dev/null; then
+    stop "openssl is missing: a test makes certificates with it." \
+        "Debian, Ubuntu: apt-get install openssl    Fedora: dnf install openssl" \
+        "Alpine: apk add openssl                    macOS: brew install openssl"
+fi
+
+# One of the stores is tested against a real PostgreSQL server, which the tests
+# start and stop themselves.
+has_postgres() {
+    local folder
+    command -v initdb >/dev/null && command -v postgres >/dev/null && return
+    for folder in /usr/lib/postgresql/*/bin; do
+        [[ -x $folder/initdb && -x $folder/postgres ]] && return
+    done
+    return 1
+}
+if ! has_postgres && [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    echo "a PostgreSQL server is missing: installing postgresql"
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql
+fi
+if ! has_postgres; then
+    stop "A PostgreSQL server is missing: 'initdb' and 'postgres' were not found." \
+        "Debian, Ubuntu: apt-get install postgresql    Fedora: dnf install postgresql-server" \
+        "Alpine: apk add postgresql                    macOS: brew install postgresql" \
+        "It need not run: the tests start one of their own."
+fi
 
 number=0
 steps=3

@@ -39,13 +39,7 @@ impl Key {
             }
         }
         if key.len() > Self::MOST {
-            // Names may come from requests, so whoever chooses them must not find two of one hash.
-            let hash = Sha256::digest(bytes);
-            key.truncate(Self::MOST - CUT.len() - 2 * HASH);
-            key.push_str("_x..");
-            hash.iter().take(HASH).for_each(|byte| {
-                write!(key, "{byte:02x}").ok();
-            });
+            cut(&mut key, bytes, Self::MOST);
         }
         Self(key)
     }
@@ -80,6 +74,27 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Puts the hash of what the key was made of in the place of its end.
+fn cut(key: &mut String, of: &[u8], most: usize) {
+    // Names may come from requests, so whoever chooses them must not find two of one hash.
+    let hash = Sha256::digest(of);
+    key.truncate(key.floor_char_boundary(most - CUT.len() - 2 * HASH));
+    key.push_str("_x..");
+    hash.iter().take(HASH).for_each(|byte| {
+        write!(key, "{byte:02x}").ok();
+    });
+}
+
+/// The key for a place that takes only so many bytes (100 at least).
+#[cfg(feature = "postgres")]
+pub(super) fn shortened(key: &str, most: usize) -> String {
+    let mut short = key.to_owned();
+    if short.len() > most {
+        cut(&mut short, key.as_bytes(), most);
+    }
+    short
 }
 
 const fn is_plain(byte: u8) -> bool {

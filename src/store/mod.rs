@@ -1,13 +1,18 @@
 //! Where a fleet keeps what its instances share.
 //!
 //! A [`Store`] holds one record for each breaker and never looks into it. [`MemoryStore`] is for one process, [`CasStore`]
-//! makes one of anything that can compare and swap, and [`conformance`] puts any of them to the test.
+//! makes one of anything that can compare and swap, and [`conformance`] puts any of them to the test. With the features
+//! `redis` and `postgres` there are `RedisStore` and `PostgresStore`, for a fleet.
 
 mod cas;
 mod conformance;
 mod contract;
 mod key;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 mod silence;
 mod watchers;
 
@@ -19,3 +24,7 @@ pub use contract::{
 };
 pub use key::Key;
 pub use memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresStore, PostgresStoreBuilder};
+#[cfg(feature = "redis")]
+pub use redis::{RedisServer, RedisStore, RedisStoreBuilder};

@@ -1,6 +1,20 @@
 //! Stores and their contract.
 #![cfg(feature = "fleet")]
-#![expect(clippy::expect_used, reason = "helpers of tests")]
+#![expect(clippy::expect_used, clippy::disallowed_methods, reason = "helpers of tests, and real servers in real time")]
+
+#[cfg(all(feature = "redis", unix))]
+mod redis;
+#[cfg(all(feature = "redis", unix))]
+mod redis_cluster;
+#[cfg(all(feature = "redis-tls", unix))]
+mod redis_tls;
+#[cfg(all(feature = "redis", unix))]
+mod servers;
+
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "postgres")]
+mod postgres_server;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,0 +1,302 @@
+//! The settings of a store.
+
+use std::fmt;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+use tokio::time::timeout;
+
+use super::connections::Connections;
+use super::failure::{store_error, unavailable};
+use super::schema::{self, Table};
+use super::statements::Statement;
+use super::store::{PostgresStore, Settings};
+use crate::error::ConfigError;
+use crate::store::contract::StoreError;
+
+/// How long changes of the schema may take.
+const MIGRATION: Duration = Duration::from_secs(60);
+/// The longest namespace.
+const LONGEST_NAMESPACE: usize = 64;
+
+/// Builds a [`PostgresStore`], or what it needs in the database.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::store::PostgresStore;
+///
+/// let store = PostgresStore::builder()
+///     .url("postgres://app@pooler.internal:6432/breakers")
+///     .listen_url("postgres://app@db.internal/breakers") // poolers carry no notices
+///     .namespace("shop")
+///     .timeout(Duration::from_millis(500))
+///     .build()?;
+/// # let _ = store;
+/// # Ok::<(), fusebox::ConfigError>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct PostgresStoreBuilder {
+    url: Option<String>,
+    options: Option<Box<PgConnectOptions>>,
+    listen_url: Option<String>,
+    namespace: String,
+    table: String,
+    prepared: bool,
+    timeout: Duration,
+    widen_from: Option<String>,
+}
+
+impl PostgresStoreBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            url: None,
+            options: None,
+            listen_url: None,
+            namespace: String::new(),
+            table: "hw_circuit_breakers".to_owned(),
+            prepared: false,
+            timeout: Duration::from_secs(1),
+            widen_from: None,
+        }
+    }
+
+    /// Where the server is: `postgres://user:password@host:port/database`. What it leaves out comes from `PGHOST`,
+    /// `PGPASSWORD` and so on, and from `.pgpass`.
+    pub fn url(mut self, url: impl Into<String>) -> Self {
+        self.url = Some(url.into());
+        self.options = None;
+        self
+    }
+
+    /// Where the server is, in sqlx's words.
+    pub fn options(mut self, options: PgConnectOptions) -> Self {
+        self.options = Some(Box::new(options));
+        self.url = None;
+        self
+    }
+
+    /// The same server as a pool's. Only its settings are taken, none of its connections.
+    pub fn like(self, pool: &PgPool) -> Self {
+        self.options((*pool.connect_options()).clone())
+    }
+
+    /// Keeps the keys of this store apart from those of others in the same table; none by default. Letters, digits, `_`,
+    /// `.` and `-`, at most 64.
+    ///
+    /// Without one, a key is the row's `resource_key` as it is; with one, it stands in front with a colon.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// The table; `hw_circuit_breakers` by default.
+    pub fn table(mut self, table: impl Into<String>) -> Self {
+        self.table = table.into();
+        self
+    }
+
+    /// Another address for notices: the server itself where `url` is that of a pooler, through which none would come.
+    pub fn listen_url(mut self, url: impl Into<String>) -> Self {
+        self.listen_url = Some(url.into());
+        self
+    }
+
+    /// Prepares statements: less work for the server, by something like a third. Only for direct connections: a pooler in
+    /// transaction mode may give one client's statement to another.
+    pub fn prepared(mut self, prepared: bool) -> Self {
+        self.prepared = prepared;
+        self
+    }
+
+    /// How long an operation may take, dialling included; a second by default.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Lets [`migrate`](Self::migrate) turn columns of an older table that are `timestamp` into `timestamptz`, taking what
+    /// is in them for times of this zone, for example `UTC`. Rewrites the table. Without this, such columns stay, and times
+    /// in them are UTC.
+    pub fn widen_timestamps(mut self, zone: impl Into<String>) -> Self {
+        self.widen_from = Some(zone.into());
+        self
+    }
+
+    /// Builds the store without connecting, so that a server that is away holds nobody up.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the setting that cannot work.
+    ///
+    /// ```
+    /// use fusebox::store::PostgresStore;
+    ///
+    /// let error = PostgresStore::builder().url("postgres://localhost").table("a; drop table b").build().unwrap_err();
+    /// assert_eq!(error.field(), "table");
+    /// ```
+    pub fn build(self) -> Result<PostgresStore, ConfigError> {
+        let options = self.connect_options()?;
+        let listening = match &self.listen_url {
+            Some(url) => ours(parse("listen_url", url)?),
+            None => options.clone(),
+        };
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+        if self.namespace.len() > LONGEST_NAMESPACE || !self.namespace.bytes().all(is_plain) {
+            let allowed = "at most 64 letters, digits, `_`, `.` and `-`";
+            return Err(ConfigError::new("namespace", &self.namespace.escape_debug(), allowed));
+        }
+        if self.timeout.is_zero() {
+            return Err(ConfigError::new("timeout", &"0 s", "more than nothing"));
+        }
+        Ok(PostgresStore::with(Settings {
+            connections: Connections::new(options, self.timeout),
+            listening,
+            table: Table::new(&self.table)?,
+            namespace: self.namespace,
+            prepared: self.prepared,
+        }))
+    }
+
+    /// Builds the store, connects, and looks whether the schema is there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Refused`] for a setting that cannot work (a [`ConfigError`] is the source), wrong credentials, missing
+    /// rights, and a missing schema, with what is to be done; [`StoreError::Unavailable`] when the server was not reached.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), fusebox::store::StoreError> {
+    /// use fusebox::store::PostgresStore;
+    ///
+    /// let store = PostgresStore::builder().url("postgres://app@db.internal/breakers").prepared(true).connect().await?;
+    /// # let _ = store; Ok(()) }
+    /// ```
+    pub async fn connect(self) -> Result<PostgresStore, StoreError> {
+        let store = self.build().map_err(StoreError::refused)?;
+        store.check().await?;
+        Ok(store)
+    }
+
+    /// Creates the table and what belongs to it, or adds what is missing; running it again changes nothing. Rows and columns
+    /// of an older table stay. All or nothing, in one transaction that waits for others who migrate.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Refused`] for a setting that cannot work and for a role that may not; [`StoreError::Unavailable`] when
+    /// the server was not reached, or the table was not free for ten seconds.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), fusebox::store::StoreError> {
+    /// use fusebox::store::PostgresStore;
+    ///
+    /// PostgresStore::builder().url("postgres://owner@db.internal/breakers").table("breakers").migrate().await
+    /// # }
+    /// ```
+    pub async fn migrate(self) -> Result<(), StoreError> {
+        let script = self.migration().map_err(StoreError::refused)?;
+        let options = self.connect_options().map_err(StoreError::refused)?;
+        on_one_connection(options, async |connection| {
+            sqlx::raw_sql(AssertSqlSafe(script)).execute(connection).await.map(|_| ())
+        })
+        .await
+    }
+
+    /// Returns what [`migrate`](Self::migrate) would run, for those who run such things themselves.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] for a name that cannot be a table's or a zone's.
+    ///
+    /// ```
+    /// let script = fusebox::store::PostgresStore::builder().table("breakers").migration()?;
+    /// assert!(script.starts_with("begin;") && script.contains("\"breakers\""));
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    pub fn migration(&self) -> Result<String, ConfigError> {
+        let table = Table::new(&self.table)?;
+        if let Some(zone) = &self.widen_from {
+            schema::check_zone(zone)?;
+        }
+        Ok(schema::migration(&table, self.widen_from.as_deref()))
+    }
+
+    /// Creates the database, unless it is there. Connects to the database `postgres` for that.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Refused`] for a setting that cannot work and for a role that may not; [`StoreError::Unavailable`] when
+    /// the server was not reached.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), fusebox::store::StoreError> {
+    /// use fusebox::store::PostgresStore;
+    ///
+    /// PostgresStore::builder().url("postgres://owner@db.internal/breakers").create_database().await
+    /// # }
+    /// ```
+    pub async fn create_database(self) -> Result<(), StoreError> {
+        let options = self.connect_options().map_err(StoreError::refused)?;
+        let name = options.get_database().unwrap_or_else(|| options.get_username()).to_owned();
+        on_one_connection(options.database("postgres"), async |connection| {
+            if Statement::has_database(&name).run(connection).await?.is_empty() {
+                let create = format!("create database \"{}\"", name.replace('"', "\"\""));
+                sqlx::raw_sql(AssertSqlSafe(create)).execute(connection).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    fn connect_options(&self) -> Result<PgConnectOptions, ConfigError> {
+        match (&self.options, &self.url) {
+            (Some(options), _) => Ok(ours((**options).clone())),
+            (None, Some(url)) => Ok(ours(parse("url", url)?)),
+            (None, None) => Err(ConfigError::new("url", &"missing", "a URL, or `options`, or `like`")),
+        }
+    }
+}
+
+/// Neither the URL nor what is wrong with it is told: both may hold a password.
+fn parse(field: &'static str, url: &str) -> Result<PgConnectOptions, ConfigError> {
+    let wrong = || ConfigError::new(field, &"unreadable", "postgres://user:password@host:port/database");
+    let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    if is_postgres { url.parse().map_err(|_| wrong()) } else { Err(wrong()) }
+}
+
+/// Without what poolers refuse, and without records in the application's log.
+fn ours(options: PgConnectOptions) -> PgConnectOptions {
+    let options = match options.get_application_name() {
+        Some(_) => options,
+        None => options.application_name("fusebox"),
+    };
+    options.extra_float_digits(None).disable_statement_logging()
+}
+
+async fn on_one_connection(
+    options: PgConnectOptions,
+    work: impl AsyncFnOnce(&mut PgConnection) -> Result<(), sqlx::Error>,
+) -> Result<(), StoreError> {
+    let all = async {
+        let mut connection = options.connect().await?;
+        work(&mut connection).await?;
+        connection.close().await
+    };
+    match timeout(MIGRATION, all).await {
+        Ok(result) => result.map_err(|error| store_error(&error, true)),
+        Err(_) => Err(unavailable(true, format!("no answer within {MIGRATION:?}"))),
+    }
+}
+
+impl fmt::Debug for PostgresStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither URLs nor options: they hold passwords.
+        f.debug_struct("PostgresStoreBuilder")
+            .field("namespace", &self.namespace)
+            .field("table", &self.table)
+            .field("prepared", &self.prepared)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,100 @@
+//! The store's own few connections.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use sqlx::ConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::failure::{is_usable, store_error, unavailable};
+use super::statements::Statement;
+use crate::store::contract::StoreError;
+
+/// Statements at the same time.
+const MOST: usize = 2;
+
+/// Connections that are closed as soon as anything about them is in doubt: sqlx's pool would wait for a frozen server to
+/// answer a statement that nobody wants any more.
+pub(super) struct Connections {
+    options: PgConnectOptions,
+    timeout: Duration,
+    idle: Mutex<Vec<PgConnection>>,
+    turns: Semaphore,
+}
+
+impl Connections {
+    pub(super) fn new(options: PgConnectOptions, timeout: Duration) -> Self {
+        Self { options, timeout, idle: Mutex::default(), turns: Semaphore::new(MOST) }
+    }
+
+    pub(super) const fn options(&self) -> &PgConnectOptions {
+        &self.options
+    }
+
+    /// Runs a statement that may be run twice.
+    pub(super) async fn read(&self, statement: &Statement) -> Result<Vec<PgRow>, StoreError> {
+        self.in_time(statement, true).await
+    }
+
+    /// Runs a statement once at most.
+    pub(super) async fn write(&self, statement: &Statement) -> Result<Vec<PgRow>, StoreError> {
+        self.in_time(statement, false).await
+    }
+
+    async fn in_time(&self, statement: &Statement, may_repeat: bool) -> Result<Vec<PgRow>, StoreError> {
+        let sent = AtomicBool::new(false);
+        match timeout(self.timeout, self.run(statement, may_repeat, &sent)).await {
+            Ok(rows) => rows.map_err(|error| store_error(&error, sent.load(Ordering::Relaxed))),
+            Err(_) => {
+                self.forget();
+                let text = format!("no answer within {:?}", self.timeout);
+                Err(unavailable(sent.load(Ordering::Relaxed), text))
+            }
+        }
+    }
+
+    async fn run(&self, statement: &Statement, may_repeat: bool, sent: &AtomicBool) -> Result<Vec<PgRow>, sqlx::Error> {
+        let _turn = self.turns.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
+        if let Some(mut connection) = self.take() {
+            sent.store(true, Ordering::Relaxed);
+            let rows = self.keep(statement.run(&mut connection).await, connection);
+            let was_stale = rows.as_ref().is_err_and(|error| !is_usable(error));
+            if !(was_stale && may_repeat) {
+                return rows;
+            }
+        }
+        sent.store(false, Ordering::Relaxed);
+        let mut connection = self.options.connect().await?;
+        sent.store(true, Ordering::Relaxed);
+        self.keep(statement.run(&mut connection).await, connection)
+    }
+
+    fn take(&self) -> Option<PgConnection> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn keep<T>(&self, result: Result<T, sqlx::Error>, connection: PgConnection) -> Result<T, sqlx::Error> {
+        if result.as_ref().err().is_none_or(is_usable) {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        } else {
+            self.forget();
+        }
+        result
+    }
+
+    /// What ended one connection has mostly ended the others.
+    fn forget(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the options: they hold the password.
+        f.debug_struct("Connections").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,166 @@
+//! Notices from PostgreSQL's `NOTIFY`.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::statements::{hex, unhex};
+use crate::backoff::{self, Backoff};
+use crate::clock::fresh_seed;
+use crate::store::contract::{Notice, Notices, Version};
+use crate::store::silence::Silence;
+use crate::store::watchers::Watchers;
+
+/// The most of a payload that is ours; PostgreSQL takes less than 8000 bytes, and the version comes in front.
+const LARGEST: usize = 7_900;
+/// How long a connection may say nothing before it is asked whether it lives.
+const SILENT: Duration = Duration::from_secs(15);
+/// How long dialling may take, or an answer to that question.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where notices of one namespace go, and how they are written: version, namespace, key and notice, the last three in
+/// hexadecimal digits.
+#[derive(Clone, Debug)]
+pub(super) struct Channel {
+    name: String,
+    namespace: String,
+}
+
+impl Channel {
+    pub(super) fn new(table: &str, namespace: &str) -> Self {
+        let mut digits = String::new();
+        hex(namespace.as_bytes(), &mut digits);
+        Self { name: table.to_owned(), namespace: digits }
+    }
+
+    /// All but the version, which the server adds.
+    pub(super) fn write(&self, key: &str, notice: &[u8]) -> String {
+        let mut head = format!("{} ", self.namespace);
+        hex(key.as_bytes(), &mut head);
+        if head.len() > LARGEST {
+            // Nobody will know the key, but everybody will look.
+            return self.namespace.clone();
+        }
+        head.push(' ');
+        if head.len() + notice.len() * 2 <= LARGEST {
+            hex(notice, &mut head);
+        }
+        head
+    }
+
+    /// `None`: for others.
+    fn read(&self, payload: &str) -> Option<Notice> {
+        let mut parts = payload.split(' ');
+        let version = parts.next().and_then(|version| version.parse().ok());
+        if parts.next() != Some(&self.namespace) {
+            return None;
+        }
+        let key = parts.next().and_then(unhex).and_then(|key| String::from_utf8(key).ok());
+        let notice = parts.next().and_then(unhex);
+        Some(match (version, key, notice) {
+            (Some(version), Some(key), Some(notice)) => Notice::changed(key, Version(version), notice.into()),
+            _ => Notice::Lagged,
+        })
+    }
+}
+
+/// Listens in a task, until what is returned is dropped.
+pub(super) fn watch(options: PgConnectOptions, channel: Channel) -> Notices {
+    let Ok(runtime) = Handle::try_current() else {
+        return Box::pin(Silence);
+    };
+    let watchers = Watchers::default();
+    let notices = watchers.watch();
+    let task = runtime.spawn(async move { listen(&options, &channel, &watchers).await });
+    Box::pin(Listening { notices, task })
+}
+
+struct Listening {
+    notices: Notices,
+    task: JoinHandle<()>,
+}
+
+impl Stream for Listening {
+    type Item = Notice;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Notice>> {
+        self.notices.as_mut().poll_next(cx)
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn listen(options: &PgConnectOptions, channel: &Channel, watchers: &Watchers) {
+    let delays = || backoff::exponential(Duration::from_millis(100)..=Duration::from_secs(10)).delays(fresh_seed());
+    let mut waits = delays();
+    loop {
+        if let Ok(Ok(mut listener)) = timeout(PATIENCE, dial(options, channel)).await {
+            waits = delays();
+            // Whatever came before this was not heard.
+            watchers.tell(&Notice::Lagged);
+            hear(&mut listener, channel, watchers).await;
+        }
+        // Not at once: thousands may have lost the same server.
+        sleep(waits.next().unwrap_or(PATIENCE)).await;
+    }
+}
+
+async fn dial(options: &PgConnectOptions, channel: &Channel) -> Result<PgListener, sqlx::Error> {
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_lazy_with(options.clone());
+    let mut listener = PgListener::connect_with(&pool).await?;
+    // It would redial without a pause.
+    listener.eager_reconnect(false);
+    listener.listen(&channel.name).await?;
+    Ok(listener)
+}
+
+/// Passes on what comes, until the connection ends.
+async fn hear(listener: &mut PgListener, channel: &Channel, watchers: &Watchers) {
+    loop {
+        match timeout(SILENT, listener.try_recv()).await {
+            Ok(Ok(Some(notification))) => {
+                if let Some(notice) = channel.read(notification.payload()) {
+                    watchers.tell(&notice);
+                }
+            }
+            Ok(Ok(None) | Err(_)) => return,
+            // Where packets vanish, nothing else would ever tell.
+            Err(_) => match timeout(PATIENCE, sqlx::raw_sql("select 1").execute(&mut *listener)).await {
+                Ok(Ok(_)) => {}
+                _ => return,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notices_come_back_from_their_payload() {
+        let channel = Channel::new("t", "shop");
+        let read = |payload: String| channel.read(&format!("7 {payload}"));
+        let changed = |key: &str, notice: &'static [u8]| Notice::changed(key.to_owned(), Version(7), notice.into());
+        assert_eq!(read(channel.write("a b", b"\0'")), Some(changed("a b", b"\0'")));
+        assert_eq!(read(channel.write("a", &[7; 5_000])), Some(changed("a", b"")), "too large: the header alone");
+        assert!(channel.write("a", &[7; 5_000]).len() < 8_000);
+        assert_eq!(read(channel.write(&"k".repeat(5_000), b"")), Some(Notice::Lagged));
+        assert_eq!(Channel::new("t", "").read(&format!("7 {}", channel.write("a", b"n"))), None, "for others");
+    }
+}

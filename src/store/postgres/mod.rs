@@ -1,0 +1,12 @@
+//! A store in PostgreSQL.
+
+mod builder;
+mod connections;
+mod failure;
+mod listener;
+mod schema;
+mod statements;
+mod store;
+
+pub use builder::PostgresStoreBuilder;
+pub use store::PostgresStore;

@@ -1,0 +1,112 @@
+//! What the store needs in its database, and how to look whether it is there.
+
+use crate::error::ConfigError;
+
+/// Batches in one round.
+const ROUND: &str = "1000";
+/// Batches that may wait.
+const OUTBOX: &str = "4096";
+/// How long a round belongs to its writer.
+const LEASE: &str = "500 milliseconds";
+/// The longest suffix that is added to a table's name, or prefix and suffix, is that much shorter than PostgreSQL's 63.
+const LONGEST_TABLE: usize = 40;
+
+/// A table's name: no more than letters, digits and underscores, so that it can stand in statements.
+#[derive(Clone, Debug)]
+pub(super) struct Table(String);
+
+impl Table {
+    pub(super) fn new(name: &str) -> Result<Self, ConfigError> {
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        let starts = name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
+        if starts && name.len() <= LONGEST_TABLE && name.bytes().all(is_plain) {
+            Ok(Self(name.to_owned()))
+        } else {
+            let allowed = "an identifier of lower-case letters, digits and underscores, of at most 40 characters";
+            Err(ConfigError::new("table", &name.escape_debug(), allowed))
+        }
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The name of a time zone, that can stand in a statement.
+pub(super) fn check_zone(zone: &str) -> Result<(), ConfigError> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-/".contains(&byte);
+    if (1..=64).contains(&zone.len()) && zone.bytes().all(is_plain) {
+        Ok(())
+    } else {
+        Err(ConfigError::new("widen_timestamps", &zone.escape_debug(), "the name of a time zone, such as UTC"))
+    }
+}
+
+/// The migration as one transaction.
+pub(super) fn migration(table: &Table, widen_from: Option<&str>) -> String {
+    let table = table.as_str();
+    let schema = include_str!("schema.sql")
+        .replace("{table}", table)
+        .replace("{round}", ROUND)
+        .replace("{outbox}", OUTBOX)
+        .replace("{lease}", LEASE);
+    let widening = widen_from.map(|zone| widening(table, zone)).unwrap_or_default();
+    // Two that migrate at once would trip over each other's half-made tables.
+    format!(
+        "begin;\nset local lock_timeout = '10s';\nset local client_min_messages = warning;\n\
+         select pg_advisory_xact_lock(hashtext('fusebox'), hashtext('{table}'));\n{schema}{widening}commit;\n"
+    )
+}
+
+fn widening(table: &str, zone: &str) -> String {
+    format!(
+        "do $fusebox$\ndeclare\n    name text;\nbegin\n    for name in\n        select a.attname from pg_attribute a\n        \
+         where a.attrelid = '\"{table}\"'::regclass and a.atttypid = 'timestamp'::regtype\n            \
+         and a.attname in ('open_until', 'created_at', 'updated_at')\n    loop\n        \
+         execute format('alter table \"{table}\" alter column %I type timestamptz using %I at time zone ''{zone}''', name, name);\n    \
+         end loop;\nend\n$fusebox$;\n"
+    )
+}
+
+/// Asks for three booleans: everything is there, this role may use it, and the server takes writes.
+pub(super) fn check(table: &Table) -> String {
+    let table = table.as_str();
+    let tables = [table.to_owned(), format!("{table}_outbox"), format!("{table}_writers")];
+    let there: Vec<_> = tables.iter().map(|table| format!("to_regclass('\"{table}\"') is not null")).collect();
+    let rights = ["select", "insert", "update", "delete"];
+    let allowed: Vec<_> = tables
+        .iter()
+        .flat_map(|table| {
+            rights.map(|right| format!("has_table_privilege(to_regclass('\"{table}\"')::oid, '{right}')"))
+        })
+        .collect();
+    let function = format!("to_regproc('\"{table}_commit_v1\"')");
+    format!(
+        "select {there} and {function} is not null, \
+         coalesce({allowed} and has_function_privilege({function}::oid, 'execute'), false), \
+         not pg_is_in_recovery() and current_setting('transaction_read_only') = 'off'",
+        there = there.join(" and "),
+        allowed = allowed.join(" and "),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_names_are_tables() {
+        for name in ["hw_circuit_breakers", "_a", "b2"] {
+            assert_eq!(Table::new(name).unwrap().as_str(), name);
+        }
+        for name in ["", "2b", "Breakers", "a b", "a\"; drop table b; --", "public.a", "ä", &"x".repeat(41)] {
+            assert_eq!(Table::new(name).unwrap_err().field(), "table", "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_to_fill_in() {
+        let sql = migration(&Table::new("breakers").unwrap(), Some("UTC"));
+        assert!(!sql.contains('{') && !sql.contains("hw_"), "{sql}");
+    }
+}

@@ -1,0 +1,238 @@
+//! Statements, as text for the simple protocol or with parameters.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use sqlx::postgres::{PgArguments, PgConnection, PgRow};
+use sqlx::{Arguments as _, AssertSqlSafe};
+
+use super::schema::Table;
+use crate::circuit::State;
+use crate::store::contract::{Commit, Round};
+
+/// The last microsecond of the year 9999: later times are as good as that.
+const LATEST: u64 = 253_402_300_799_999_999;
+/// A hundred years in microseconds.
+const LONGEST: u64 = 3_155_760_000_000_000;
+
+/// A statement that is ready to be sent.
+pub(super) struct Statement {
+    sql: String,
+    arguments: Option<PgArguments>,
+}
+
+impl Statement {
+    /// As it is, by the simple protocol: one message there, one transaction, no state in the session, which is what
+    /// poolers between us and the server can carry.
+    pub(super) const fn plain(sql: String) -> Self {
+        Self { sql, arguments: None }
+    }
+
+    /// Asks for one row where the server has a database of that name.
+    pub(super) fn has_database(name: &str) -> Self {
+        let mut sql = "select 1 from pg_database where datname = ".to_owned();
+        text_literal(name, &mut sql);
+        Self::plain(sql)
+    }
+
+    /// Sends it and waits for all rows.
+    pub(super) async fn run(&self, connection: &mut PgConnection) -> Result<Vec<PgRow>, sqlx::Error> {
+        let sql = AssertSqlSafe(self.sql.as_str());
+        match &self.arguments {
+            None => sqlx::raw_sql(sql).fetch_all(connection).await,
+            Some(arguments) => sqlx::query_with(sql, arguments.clone()).fetch_all(connection).await,
+        }
+    }
+}
+
+/// A value in a statement. As text it is digits and hexadecimal digits: nothing that came from outside is ever quoted.
+enum Value {
+    Text(String),
+    MaybeText(Option<String>),
+    Bytes(Option<Bytes>),
+    Number(Option<i64>),
+    Numbers(Option<Vec<i64>>),
+    Texts(Vec<String>),
+    Flag(bool),
+}
+
+impl Value {
+    fn literal(&self, out: &mut String) {
+        // Writing to a string cannot fail.
+        match self {
+            Self::Text(text) | Self::MaybeText(Some(text)) => text_literal(text, out),
+            Self::MaybeText(None) => out.push_str("null::text"),
+            Self::Bytes(Some(bytes)) => bytes_literal(bytes, out),
+            Self::Bytes(None) => out.push_str("null::bytea"),
+            Self::Number(Some(number)) => write!(out, "({number})::bigint").unwrap_or_default(),
+            Self::Number(None) => out.push_str("null::bigint"),
+            Self::Numbers(Some(numbers)) => {
+                list(numbers, "bigint", out, |number, out| write!(out, "{number}").unwrap_or_default());
+            }
+            Self::Numbers(None) => out.push_str("null::bigint[]"),
+            Self::Texts(texts) => list(texts, "text", out, |text, out| text_literal(text, out)),
+            Self::Flag(flag) => out.push_str(if *flag { "true" } else { "false" }),
+        }
+    }
+
+    fn argument(self, arguments: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError> {
+        match self {
+            Self::Text(text) => arguments.add(text),
+            Self::MaybeText(text) => arguments.add(text),
+            Self::Bytes(bytes) => arguments.add(bytes.map(|bytes| bytes.to_vec())),
+            Self::Number(number) => arguments.add(number),
+            Self::Numbers(numbers) => arguments.add(numbers),
+            Self::Texts(texts) => arguments.add(texts),
+            Self::Flag(flag) => arguments.add(flag),
+        }
+    }
+}
+
+fn list<T>(items: &[T], kind: &str, out: &mut String, each: impl Fn(&T, &mut String)) {
+    out.push_str("array[");
+    for (at, item) in items.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        each(item, out);
+    }
+    out.push_str("]::");
+    out.push_str(kind);
+    out.push_str("[]");
+}
+
+fn text_literal(text: &str, out: &mut String) {
+    out.push_str("convert_from(");
+    bytes_literal(text.as_bytes(), out);
+    out.push_str(", 'UTF8')");
+}
+
+/// Not `'\x..'`, which means something else where `standard_conforming_strings` is off.
+fn bytes_literal(bytes: &[u8], out: &mut String) {
+    out.push_str("decode('");
+    hex(bytes, out);
+    out.push_str("', 'hex')");
+}
+
+/// Writes bytes as hexadecimal digits.
+pub(super) fn hex(bytes: &[u8], out: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.reserve(bytes.len() * 2);
+    for byte in bytes {
+        out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        out.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+}
+
+/// Reads hexadecimal digits.
+pub(super) fn unhex(digits: &str) -> Option<Vec<u8>> {
+    let nibble = |digit: u8| char::from(digit).to_digit(16).and_then(|nibble| u8::try_from(nibble).ok());
+    let (pairs, []) = digits.as_bytes().as_chunks::<2>() else {
+        return None;
+    };
+    pairs.iter().map(|[high, low]| Some(nibble(*high)? << 4 | nibble(*low)?)).collect()
+}
+
+/// Numbers of the contract have a bit more than PostgreSQL's; nothing real is that large.
+fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn statement(prepared: bool, before: &str, values: Vec<Value>, after: &str) -> Result<Statement, sqlx::Error> {
+    let mut sql = before.to_owned();
+    let mut arguments = prepared.then(PgArguments::default);
+    for (at, value) in values.into_iter().enumerate() {
+        if at > 0 {
+            sql.push_str(", ");
+        }
+        if let Some(arguments) = &mut arguments {
+            write!(sql, "${}", at + 1).unwrap_or_default();
+            value.argument(arguments).map_err(sqlx::Error::Encode)?;
+        } else {
+            value.literal(&mut sql);
+        }
+    }
+    sql.push_str(after);
+    Ok(Statement { sql, arguments })
+}
+
+/// Reads records, in order.
+pub(super) fn load(table: &Table, prepared: bool, keys: Vec<String>) -> Result<Statement, sqlx::Error> {
+    let after = format!(
+        ") with ordinality as k (key, at) left join \"{}\" c on c.resource_key = k.key \
+         and c.record is not null and c.expires_at > clock_timestamp() order by k.at",
+        table.as_str()
+    );
+    let before = "select coalesce(c.version, 0), (extract(epoch from clock_timestamp()) * 1000000)::bigint, \
+                  encode(c.record, 'hex') from unnest(";
+    statement(prepared, before, vec![Value::Texts(keys)], &after)
+}
+
+/// Writes a record; `notice` is what [`super::listener`] will read.
+pub(super) fn commit(
+    table: &Table,
+    prepared: bool,
+    key: String,
+    commit: Commit,
+    notice: Option<String>,
+) -> Result<Statement, sqlx::Error> {
+    let Commit { expected, record, summary, ttl, batch, may_queue, round, release, .. } = commit;
+    let state = match summary.state {
+        State::Closed => "CLOSED",
+        State::Open => "OPEN",
+        State::HalfOpen => "HALF_OPEN",
+    };
+    let ttl = u64::try_from(ttl.as_micros()).unwrap_or(LONGEST).min(LONGEST);
+    let (id, delta) = batch.unzip();
+    let (token, taken) = round.as_ref().map(whose).unzip();
+    let values = vec![
+        Value::Text(key),
+        Value::Number(Some(number(expected.0))),
+        Value::Bytes(Some(record)),
+        Value::Number(Some(number(ttl))),
+        Value::Text(state.to_owned()),
+        Value::Number(Some(i64::from(summary.failures))),
+        Value::Number(summary.open_until.map(|until| number(until.0.min(LATEST)))),
+        Value::Number(Some(number(summary.generation))),
+        Value::Number(id.map(|id| id.writer.cast_signed())),
+        Value::Number(id.map(|id| number(id.seq))),
+        Value::Bytes(delta),
+        Value::Flag(may_queue),
+        Value::Number(token),
+        Value::Numbers(taken),
+        Value::Flag(release),
+        Value::MaybeText(notice),
+    ];
+    let before = format!("select answer, newest, now_us, bytes, token, batches from \"{}_commit_v1\"(", table.as_str());
+    statement(prepared, &before, values, ")")
+}
+
+/// A round's token and batches as numbers; a token that is none of ours is nobody's.
+fn whose(round: &Round) -> (i64, Vec<i64>) {
+    let number = |bytes: &Bytes| bytes[..].try_into().ok().map(i64::from_le_bytes);
+    // Zero is a row's token while nobody combines.
+    let token = number(&round.token).filter(|token| *token > 0).unwrap_or(-1);
+    (token, round.batches.iter().filter_map(|(id, _)| number(id)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_from_outside_is_digits() {
+        let keys = vec!["a'; drop table b; --\\".to_owned(), "ä".to_owned()];
+        let statement = load(&Table::new("t").unwrap(), false, keys).unwrap();
+        assert!(!statement.sql.contains("drop") && !statement.sql.contains('\\'), "{}", statement.sql);
+    }
+
+    #[test]
+    fn bytes_come_back_from_their_digits() {
+        let every: Vec<u8> = (0..=255).collect();
+        let mut digits = String::new();
+        hex(&every, &mut digits);
+        assert_eq!(unhex(&digits), Some(every));
+        assert_eq!(unhex("0"), None);
+        assert_eq!(unhex("0g"), None);
+    }
+}

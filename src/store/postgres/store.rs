@@ -1,0 +1,275 @@
+//! The store itself.
+
+use std::fmt;
+
+use bytes::Bytes;
+use sqlx::Row;
+use sqlx::postgres::{PgConnectOptions, PgRow};
+
+use super::builder::PostgresStoreBuilder;
+use super::connections::Connections;
+use super::failure::{schema_missing, store_error, unavailable};
+use super::schema::{self, Table};
+use super::statements::{self, Statement, unhex};
+use super::{listener, listener::Channel};
+use crate::store::contract::{
+    Commit, Committed, Notices, Round, Store, StoreError, StoreFuture, StoreTime, Stored, Version,
+};
+
+/// A store in PostgreSQL 12 or later, in one row for each breaker that people can query as well.
+///
+/// It has two connections of its own and one more for each [`watch`](Store::watch): your application's pool is never used.
+/// Each operation is one statement in one round trip and leaves nothing in the session, so a pooler in transaction mode may
+/// stand between (give the direct address as [`listen_url`](PostgresStoreBuilder::listen_url) then). Nothing is created at
+/// run time: call [`migrate`](Self::migrate) once, with a role that may.
+///
+/// Counts are written without waiting for the disk; a transition waits.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use fusebox::store::{PostgresStore, Store};
+///
+/// # async fn example() -> Result<(), fusebox::store::StoreError> {
+/// let url = "postgres://app:secret@db.internal/breakers";
+/// PostgresStore::migrate(url).await?; // in your deployment
+/// let store: Arc<dyn Store> = Arc::new(PostgresStore::connect(url).await?);
+/// # let _ = store; Ok(()) }
+/// ```
+///
+/// Who is open, which fail most:
+///
+/// ```sql
+/// select state, count(*) from hw_circuit_breakers group by state;
+/// select resource_key, open_until from hw_circuit_breakers where state = 'OPEN' and open_until > now();
+/// select resource_key, failure_count from hw_circuit_breakers where failure_count > 3;
+/// ```
+///
+/// Encrypted connections need one of sqlx's `tls-` features in your `Cargo.toml`.
+pub struct PostgresStore {
+    connections: Connections,
+    listening: PgConnectOptions,
+    table: Table,
+    namespace: String,
+    prepared: bool,
+}
+
+/// The largest record, in bytes.
+const LARGEST: usize = 64 * 1024;
+/// The longest `resource_key` that the table takes, in bytes.
+const LONGEST_KEY: usize = 255;
+
+/// What [`PostgresStoreBuilder::build`] found to be right.
+pub(super) struct Settings {
+    pub(super) connections: Connections,
+    pub(super) listening: PgConnectOptions,
+    pub(super) table: Table,
+    pub(super) namespace: String,
+    pub(super) prepared: bool,
+}
+
+impl PostgresStore {
+    /// Begins with every setting at its default.
+    ///
+    /// ```
+    /// use fusebox::store::PostgresStore;
+    ///
+    /// let store = PostgresStore::builder().url("postgres://app@localhost/breakers").namespace("shop").build()?;
+    /// # let _ = store;
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    pub fn builder() -> PostgresStoreBuilder {
+        PostgresStoreBuilder::new()
+    }
+
+    /// Connects and looks whether the schema is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresStoreBuilder::connect`].
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), fusebox::store::StoreError> {
+    /// let store = fusebox::store::PostgresStore::connect("postgres://app:secret@db.internal/breakers").await?;
+    /// # let _ = store; Ok(()) }
+    /// ```
+    pub async fn connect(url: impl Into<String>) -> Result<Self, StoreError> {
+        Self::builder().url(url).connect().await
+    }
+
+    /// Creates what the store needs in the default table; see [`PostgresStoreBuilder::migrate`].
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresStoreBuilder::migrate`].
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), fusebox::store::StoreError> {
+    /// fusebox::store::PostgresStore::migrate("postgres://owner:secret@db.internal/breakers").await
+    /// # }
+    /// ```
+    pub async fn migrate(url: impl Into<String>) -> Result<(), StoreError> {
+        Self::builder().url(url).migrate().await
+    }
+
+    /// Creates the database that the URL names; see [`PostgresStoreBuilder::create_database`].
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresStoreBuilder::create_database`].
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), fusebox::store::StoreError> {
+    /// fusebox::store::PostgresStore::create_database("postgres://owner:secret@db.internal/breakers").await
+    /// # }
+    /// ```
+    pub async fn create_database(url: impl Into<String>) -> Result<(), StoreError> {
+        Self::builder().url(url).create_database().await
+    }
+
+    /// Looks whether the server is there, takes writes, has the schema, and lets this role use it. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Refused`] with what is to be done; [`StoreError::Unavailable`] when the server was not reached.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = fusebox::store::PostgresStore::builder().url("postgres://app@db.internal/breakers").build()?;
+    /// if let Err(error) = store.check().await {
+    ///     eprintln!("starting without shared state: {error}");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let rows = self.connections.read(&Statement::plain(schema::check(&self.table))).await?;
+        let row = rows.first().ok_or_else(nonsense)?;
+        let [is_there, may_use, takes_writes]: [bool; 3] = [get(row, 0)?, get(row, 1)?, get(row, 2)?];
+        let table = self.table.as_str();
+        if !is_there {
+            Err(schema_missing(&format!("the table `{table}` or its companions are missing")))
+        } else if !may_use {
+            Err(StoreError::refused(format!(
+                "this role may not select, insert, update and delete in `{table}`, `{table}_outbox` and `{table}_writers`, \
+                 or not execute `{table}_commit_v1`"
+            )))
+        } else if !takes_writes {
+            Err(StoreError::refused("the server only reads: a replica, or `default_transaction_read_only`"))
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn with(settings: Settings) -> Self {
+        let Settings { connections, listening, table, namespace, prepared } = settings;
+        Self { connections, listening, table, namespace, prepared }
+    }
+
+    /// The key as the table has it: as it is without a namespace, so that rows of others are met again.
+    fn resource_key(&self, key: &str) -> String {
+        if self.namespace.is_empty() {
+            return crate::store::key::shortened(key, LONGEST_KEY);
+        }
+        let namespace = &self.namespace;
+        // Shortened without the namespace, so that none can be left.
+        format!("{namespace}:{}", crate::store::key::shortened(key, LONGEST_KEY - 1 - namespace.len()))
+    }
+
+    async fn load_now(&self, keys: &[&str]) -> Result<Vec<Stored>, StoreError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys = keys.iter().map(|key| self.resource_key(key)).collect();
+        let statement =
+            statements::load(&self.table, self.prepared, keys).map_err(|error| store_error(&error, false))?;
+        let rows = self.connections.read(&statement).await?;
+        rows.iter().map(|row| stored(get(row, 0)?, get(row, 1)?, get(row, 2)?)).collect()
+    }
+
+    async fn commit_now(&self, key: &str, commit: Commit) -> Result<Committed, StoreError> {
+        let delta = commit.batch.as_ref().map_or(0, |(_, delta)| delta.len());
+        let bytes = commit.record.len().max(delta);
+        if bytes > LARGEST {
+            return Err(StoreError::too_large(bytes, LARGEST));
+        }
+        let notice = commit.notice.as_deref().map(|notice| self.channel().write(key, notice));
+        let statement = statements::commit(&self.table, self.prepared, self.resource_key(key), commit, notice)
+            .map_err(|error| store_error(&error, false))?;
+        let rows = self.connections.write(&statement).await?;
+        committed(rows.first().ok_or_else(nonsense)?)
+    }
+
+    fn channel(&self) -> Channel {
+        Channel::new(self.table.as_str(), &self.namespace)
+    }
+}
+
+fn committed(row: &PgRow) -> Result<Committed, StoreError> {
+    let answer: i32 = get(row, 0)?;
+    let stored = stored(get(row, 1)?, get(row, 2)?, get(row, 3)?)?;
+    match answer {
+        0 => Ok(Committed::Conflict(stored)),
+        1 => Ok(Committed::Applied { version: stored.version, now: stored.now }),
+        2 => Ok(Committed::Combine(stored, round(get(row, 4)?, get(row, 5)?).ok_or_else(nonsense)?)),
+        3 => Ok(Committed::Queued(stored)),
+        4 => Ok(Committed::Duplicate(stored)),
+        5 => Ok(Committed::Fenced(stored)),
+        _ => Err(nonsense()),
+    }
+}
+
+fn stored(version: i64, now: i64, record: Option<&str>) -> Result<Stored, StoreError> {
+    let record = unhex(record.unwrap_or_default()).ok_or_else(nonsense)?;
+    let [version, now] = [version, now].map(|number| u64::try_from(number).unwrap_or(0));
+    Ok(Stored::new(Version(version), record.into(), StoreTime(now)))
+}
+
+/// `id:hex,id:hex` as a round.
+fn round(token: i64, batches: &str) -> Option<Round> {
+    let number = |number: i64| Bytes::copy_from_slice(&number.to_le_bytes());
+    let batch = |text: &str| {
+        let (id, delta) = text.split_once(':')?;
+        Some((number(id.parse().ok()?), unhex(delta)?.into()))
+    };
+    Some(Round::new(number(token), batches.split(',').map(batch).collect::<Option<_>>()?))
+}
+
+fn get<'r, T>(row: &'r PgRow, at: usize) -> Result<T, StoreError>
+where
+    T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+{
+    row.try_get(at).map_err(|_| nonsense())
+}
+
+fn nonsense() -> StoreError {
+    unavailable(true, "the server answered something else than asked: the schema's function is not ours")
+}
+
+impl Store for PostgresStore {
+    fn load<'a>(&'a self, keys: &'a [&'a str]) -> StoreFuture<'a, Vec<Stored>> {
+        Box::pin(self.load_now(keys))
+    }
+
+    fn commit<'a>(&'a self, key: &'a str, commit: Commit) -> StoreFuture<'a, Committed> {
+        Box::pin(self.commit_now(key, commit))
+    }
+
+    /// Listens on a connection of its own, in a task of the Tokio runtime that this is called on; without one it never says
+    /// anything. [`Notice::Lagged`](super::super::Notice::Lagged) comes each time it begins to hear.
+    fn watch(&self) -> Notices {
+        listener::watch(self.listening.clone(), self.channel())
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options = self.connections.options();
+        f.debug_struct("PostgresStore")
+            .field("host", &options.get_host())
+            .field("port", &options.get_port())
+            .field("database", &options.get_database())
+            .field("table", &self.table.as_str())
+            .field("namespace", &self.namespace)
+            .field("prepared", &self.prepared)
+            .finish_non_exhaustive()
+    }
+}

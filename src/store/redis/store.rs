@@ -1,0 +1,217 @@
+//! The store itself.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytes::Bytes;
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::{RedisResult, Value, from_redis_value};
+
+use super::all::all;
+use super::builder::{RedisServer, RedisStoreBuilder};
+use super::connection::Reach;
+use super::layout::{Layout, shard_of};
+use super::script::{self, number, senseless};
+use super::servers::Servers;
+use super::watch::watch;
+use crate::store::contract::{Commit, Committed, Notices, Store, StoreError, StoreFuture, StoreTime, Stored, Version};
+
+/// The largest record, and the largest batch.
+const LARGEST: usize = 64 * 1024;
+
+/// A store in Redis 5 or newer, or Valkey: one server, one that Sentinels replace, or [a cluster](RedisServer::cluster).
+///
+/// It has two connections of its own, one for commands (in a cluster, one to each node that it needs) and one for notices,
+/// and dials them again by itself. While the server is away, operations fail at once or within
+/// [`timeout`](RedisStoreBuilder::timeout); none waits for a connection.
+///
+/// A breaker `payments` of the namespace `fb` has these keys, where `3` depends on its name; all of them expire:
+///
+/// | key | holds |
+/// |---|---|
+/// | `fb:{fb:3}:r:payments` | the record, and for people `s` state, `f` failures, `u` open until (microseconds), `e` generation |
+/// | `fb:{fb:3}:o:payments` | batches that wait to be combined |
+/// | `fb:{fb:3}:w0:payments`, `..:w1:..` | the last batch of each writer |
+///
+/// Notices are published on the channels `fb:{fb:0}:ev` to `fb:{fb:15}:ev`. A user of the server needs, for these keys and
+/// channels: `EVALSHA`, `SCRIPT|LOAD`, `TIME`, `HMGET`, `HSET`, `EXISTS`, `DEL`, `PEXPIRE`, `PTTL`, `LLEN`, `LINDEX`,
+/// `LRANGE`, `LTRIM`, `RPUSH`, `PUBLISH`, `SUBSCRIBE`, `PING`; in a cluster also `CLUSTER|SLOTS`.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use fusebox::store::{RedisStore, Store, StoreError};
+///
+/// # async fn example() -> Result<(), StoreError> {
+/// let store: Arc<dyn Store> = Arc::new(RedisStore::connect("redis://127.0.0.1").await?);
+/// # let _ = store;
+/// # Ok(()) }
+/// ```
+pub struct RedisStore {
+    servers: Servers,
+    layout: Layout,
+}
+
+impl RedisStore {
+    /// Connects to a server, with every default.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the address cannot be one, and when the server is not reached or refuses. To start without the server, use
+    /// [`build`](RedisStoreBuilder::build).
+    ///
+    /// ```no_run
+    /// use fusebox::store::{RedisStore, StoreError};
+    ///
+    /// # async fn example() -> Result<(), StoreError> {
+    /// let store = RedisStore::connect("redis://127.0.0.1").await?;
+    /// # let _ = store;
+    /// # Ok(()) }
+    /// ```
+    pub async fn connect(server: impl Into<RedisServer>) -> Result<Self, StoreError> {
+        Self::builder(server).connect().await
+    }
+
+    /// Begins a store for a server, which is a URL, a [`redis::Client`], or what Sentinels watch over.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::store::RedisStore;
+    ///
+    /// let store = RedisStore::builder("redis://127.0.0.1")
+    ///     .namespace("orders")
+    ///     .timeout(Duration::from_millis(200))
+    ///     .build()?; // connects when it is first asked for something
+    /// # let _ = store;
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    pub fn builder(server: impl Into<RedisServer>) -> RedisStoreBuilder {
+        RedisStoreBuilder::new(server.into())
+    }
+
+    pub(super) fn new(reach: Reach, namespace: String) -> Self {
+        let layout = Layout::new(namespace);
+        Self { servers: Servers::new(reach, &layout), layout }
+    }
+
+    pub(super) async fn dial(&self) -> Result<(), StoreError> {
+        self.servers.connect().await
+    }
+
+    async fn load_all(&self, names: &[&str]) -> Result<Vec<Stored>, StoreError> {
+        // Names that one command can ask for, and where they are in the list.
+        let mut groups: BTreeMap<u16, Vec<(usize, &str)>> = BTreeMap::new();
+        for (at, name) in names.iter().enumerate() {
+            groups.entry(self.servers.group(shard_of(name))).or_default().push((at, name));
+        }
+        let (places, names): (Vec<_>, Vec<_>) = groups
+            .into_iter()
+            .map(|(shard, group)| {
+                let (places, names): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+                (places, (shard, names))
+            })
+            .unzip();
+        let groups = all(names.iter().map(|(shard, names)| self.load_group(*shard, names))).await;
+        let mut loaded = vec![Stored::default(); places.iter().map(Vec::len).sum()];
+        for (places, group) in places.into_iter().zip(groups) {
+            places.into_iter().zip(group?).for_each(|(at, stored)| loaded[at] = stored);
+        }
+        Ok(loaded)
+    }
+
+    async fn load_group(&self, shard: u16, names: &[&str]) -> Result<Vec<Stored>, StoreError> {
+        let keys: Vec<_> = names.iter().map(|name| self.layout.record(name)).collect();
+        // Twice where one looks foreign: somebody may have written it between the two looks.
+        let mut is_second = false;
+        loop {
+            let (now, looks) = self.servers.run(shard, |connection| look(connection, &keys)).await?;
+            let mut loaded = Vec::with_capacity(names.len());
+            let mut foreign = None;
+            for (name, look) in names.iter().zip(looks) {
+                match look {
+                    Look::Record(version, record) => loaded.push(Stored::new(version, record, now)),
+                    Look::Foreign => foreign = Some(*name),
+                }
+            }
+            match foreign {
+                None => return Ok(loaded),
+                Some(name) if is_second => return Err(StoreError::foreign(name)),
+                Some(_) => is_second = true,
+            }
+        }
+    }
+}
+
+impl Store for RedisStore {
+    fn load<'a>(&'a self, keys: &'a [&'a str]) -> StoreFuture<'a, Vec<Stored>> {
+        Box::pin(self.load_all(keys))
+    }
+
+    fn commit<'a>(&'a self, key: &'a str, commit: Commit) -> StoreFuture<'a, Committed> {
+        Box::pin(async move {
+            let delta = commit.batch.as_ref().map_or(0, |(_, delta)| delta.len());
+            let bytes = commit.record.len().max(delta);
+            if bytes > LARGEST {
+                return Err(StoreError::too_large(bytes, LARGEST));
+            }
+            let keys = self.layout.keys(key);
+            let run = |connection| script::commit(connection, &keys, key, &commit);
+            let answer = self.servers.run(shard_of(key), run).await?;
+            script::committed(key, answer)
+        })
+    }
+
+    fn watch(&self) -> Notices {
+        watch(self.servers.reach().clone(), self.layout.channels())
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("address", &format_args!("{}", self.servers.reach().finder))
+            .field("namespace", &self.layout.namespace())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is at a key.
+enum Look {
+    Record(Version, Bytes),
+    Foreign,
+}
+
+async fn look(mut connection: MultiplexedConnection, keys: &[String]) -> RedisResult<(StoreTime, Vec<Look>)> {
+    let mut pipeline = redis::pipe();
+    pipeline.cmd("TIME");
+    for key in keys {
+        pipeline.cmd("HMGET").arg(key).arg("v").arg("r").cmd("EXISTS").arg(key);
+    }
+    // Not `query_async`, which makes one error of all: a foreign key is no reason to know nothing of the others' fate.
+    let mut answers = connection.req_packed_commands(&pipeline, 0, pipeline.len()).await?.into_iter();
+    let mut next = || answers.next().ok_or_else(senseless);
+    let (seconds, micros): (u64, u64) = answer(next()?)?;
+    let now = StoreTime(seconds.saturating_mul(1_000_000).saturating_add(micros));
+    let mut looks = Vec::with_capacity(keys.len());
+    for _ in keys {
+        let (fields, exists) = (next()?, next()?);
+        if matches!(&fields, Value::ServerError(error) if error.code() == "WRONGTYPE") {
+            looks.push(Look::Foreign);
+            continue;
+        }
+        let (version, record): (Option<Bytes>, Option<Bytes>) = answer(fields)?;
+        let exists: bool = answer(exists)?;
+        looks.push(match version {
+            None if !exists => Look::Record(Version::NONE, Bytes::new()),
+            None => Look::Foreign,
+            Some(version) => match number(&version) {
+                Some(version) => Look::Record(Version(version), record.unwrap_or_default()),
+                None => Look::Foreign,
+            },
+        });
+    }
+    Ok((now, looks))
+}
+
+fn answer<T: redis::FromRedisValue>(value: Value) -> RedisResult<T> {
+    Ok(from_redis_value(value.extract_error()?)?)
+}

@@ -1,0 +1,137 @@
+//! Notices, over a connection of their own.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use redis::Msg;
+use redis::aio::{PubSubSink, PubSubStream};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::connection::{Reach, delays};
+use super::failure::Failure;
+use super::script::number;
+use crate::store::contract::{Notice, Notices, Version};
+use crate::store::watchers::Watchers;
+
+/// After so long without a notice the server is asked whether it is still there: of a connection that was cut off
+/// somewhere on the way nobody would ever hear.
+const QUIET: Duration = Duration::from_secs(15);
+
+/// Tells of what is said on the channels, until it is dropped.
+pub(super) fn watch(reach: Reach, channels: Vec<String>) -> Notices {
+    let watchers = Arc::new(Watchers::default());
+    let notices = watchers.watch();
+    let mut watch = Watch { notices, listener: Some(Listener { reach, channels, watchers }), task: None };
+    // Without a runtime here, there is one when somebody listens.
+    watch.start();
+    Box::pin(watch)
+}
+
+struct Watch {
+    notices: Notices,
+    listener: Option<Listener>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    fn start(&mut self) {
+        if self.listener.is_some()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            self.task = self.listener.take().map(|listener| runtime.spawn(listener.run()));
+        }
+    }
+}
+
+impl Stream for Watch {
+    type Item = Notice;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Notice>> {
+        self.start();
+        self.notices.as_mut().poll_next(cx)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").finish_non_exhaustive()
+    }
+}
+
+struct Listener {
+    reach: Reach,
+    channels: Vec<String>,
+    watchers: Arc<Watchers>,
+}
+
+impl Listener {
+    async fn run(self) {
+        let mut waits = delays();
+        loop {
+            if let Ok((sink, messages)) = self.subscribe().await {
+                // Also the first time: nobody knows what was said before.
+                self.watchers.tell(&Notice::Lagged);
+                self.listen(sink, messages).await;
+                waits = delays();
+            }
+            sleep(waits.next().unwrap_or_default()).await;
+        }
+    }
+
+    async fn subscribe(&self) -> Result<(PubSubSink, PubSubStream), Failure> {
+        let subscribed = async {
+            let (mut sink, messages) = self.reach.finder.find().await?.get_async_pubsub().await?.split();
+            sink.subscribe(&self.channels).await?;
+            Ok((sink, messages))
+        };
+        self.reach.within(self.reach.connect_timeout, subscribed).await
+    }
+
+    /// Passes messages on until the connection is gone.
+    async fn listen(&self, mut sink: PubSubSink, messages: PubSubStream) {
+        let mut messages = pin!(messages);
+        loop {
+            match timeout(QUIET, poll_fn(|cx| messages.as_mut().poll_next(cx))).await {
+                Ok(Some(message)) => {
+                    if let Some(notice) = notice(&message) {
+                        self.watchers.tell(&notice);
+                    }
+                }
+                Ok(None) => return,
+                Err(_) => {
+                    let asked = self.reach.within(self.reach.connect_timeout, sink.ping::<redis::Value>()).await;
+                    if asked.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Reads `version length name notice`, where a space is after each of the first two.
+fn notice(message: &Msg) -> Option<Notice> {
+    let payload = message.get_payload_bytes();
+    let mut parts = payload.splitn(3, |byte| *byte == b' ');
+    let version = Version(number(parts.next()?)?);
+    let length = usize::try_from(number(parts.next()?)?).ok()?;
+    let (name, notice) = parts.next()?.split_at_checked(length)?;
+    let name = std::str::from_utf8(name).ok()?;
+    Some(Notice::changed(name.to_owned(), version, Bytes::copy_from_slice(notice)))
+}

@@ -1,0 +1,256 @@
+//! A PostgreSQL server of a test's own.
+#![expect(clippy::panic, reason = "helpers of tests")]
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
+
+pub(crate) const PASSWORD: &str = "s3cret-of-the-owner";
+
+/// A server in a folder of its own, on a port of its own. Ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    process: Child,
+    folder: PathBuf,
+    port: u16,
+    databases: AtomicU32,
+}
+
+/// A database of a test's own.
+#[derive(Debug)]
+pub(crate) struct Database {
+    pub(crate) server: Arc<Server>,
+    pub(crate) name: String,
+}
+
+/// The server that tests share who leave it as it is: it ends with the last of them.
+static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+
+impl Server {
+    pub(crate) fn start() -> Arc<Self> {
+        let binaries = binaries();
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+        let folder = std::env::temp_dir().join(format!("fusebox-postgres-{}-{port}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::write(folder.join("password"), PASSWORD).expect("a file");
+        let owner = owner();
+        if let Some((user, group)) = owner {
+            for path in [folder.clone(), folder.join("password")] {
+                std::os::unix::fs::chown(path, Some(user), Some(group)).expect("root may give files away");
+            }
+        }
+        let data = folder.join("data");
+        let init = run_as(owner, &binaries.join("initdb"))
+            .arg("--pgdata")
+            .arg(&data)
+            .arg("--pwfile")
+            .arg(folder.join("password"))
+            .args(["--username=owner", "--auth=scram-sha-256", "--no-sync", "--encoding=UTF8", "--locale=C"])
+            .output()
+            .expect("initdb can be run");
+        assert!(init.status.success(), "initdb: {}", String::from_utf8_lossy(&init.stderr));
+        let log = fs::File::create(folder.join("log")).expect("a file");
+        let process = run_as(owner, &binaries.join("postgres"))
+            .arg("-D")
+            .arg(&data)
+            .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off"])
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("postgres can be run");
+        let server = Arc::new(Self { process, folder, port, databases: AtomicU32::new(0) });
+        server.wait_until_up();
+        server
+    }
+
+    fn wait_until_up(&self) {
+        for _ in 0..200 {
+            let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+            if log.contains("ready to accept connections") {
+                return;
+            }
+            assert!(!log.contains("FATAL"), "postgres did not start: {log}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("postgres does not come up: see {}", self.folder.display());
+    }
+
+    pub(crate) async fn database(self: &Arc<Self>) -> Database {
+        let name = format!("test{}", self.databases.fetch_add(1, Ordering::SeqCst));
+        self.run("postgres", &format!("create database {name}")).await;
+        Database { server: self.clone(), name }
+    }
+
+    pub(crate) fn options(&self, database: &str) -> PgConnectOptions {
+        PgConnectOptions::new_without_pgpass()
+            .host("127.0.0.1")
+            .port(self.port)
+            .username("owner")
+            .password(PASSWORD)
+            .database(database)
+            .disable_statement_logging()
+    }
+
+    /// Runs statements as the owner and returns their rows' columns as text.
+    pub(crate) async fn run(&self, database: &str, sql: &str) -> Vec<Vec<String>> {
+        let mut connection: PgConnection = self.options(database).connect().await.expect("connects");
+        let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut connection).await;
+        let rows = rows.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        connection.close().await.ok();
+        let text = |row: &sqlx::postgres::PgRow, at| row.try_get_unchecked::<Option<String>, _>(at).expect("text");
+        rows.iter().map(|row| (0..row.len()).map(|at| text(row, at).unwrap_or_default()).collect()).collect()
+    }
+
+    /// The processes of the server.
+    pub(crate) async fn processes(&self) -> String {
+        let backends = self.run("postgres", "select pid::text from pg_stat_activity").await;
+        let pids: Vec<_> = backends.into_iter().flatten().collect();
+        format!("{} {}", self.process.id(), pids.join(" "))
+    }
+}
+
+/// Sends a signal to processes. Some may have ended.
+pub(crate) fn signal(signal: &str, processes: &str) {
+    let command = format!("kill -{signal} {processes} 2>/dev/null || true");
+    assert!(Command::new("sh").args(["-c", &command]).status().expect("a shell").success());
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let parent = self.process.id().to_string();
+        // Whoever is stopped cannot end.
+        signal("CONT", &parent);
+        signal("QUIT", &parent);
+        self.process.wait().ok();
+        fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+impl Database {
+    /// On the server that tests share.
+    pub(crate) async fn fresh() -> Self {
+        let server = {
+            let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+            shared.upgrade().unwrap_or_else(|| {
+                let server = Server::start();
+                *shared = Arc::downgrade(&server);
+                server
+            })
+        };
+        server.database().await
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.url_as("owner", PASSWORD)
+    }
+
+    pub(crate) fn url_as(&self, user: &str, password: &str) -> String {
+        format!("postgres://{user}:{password}@127.0.0.1:{}/{}", self.server.port, self.name)
+    }
+
+    pub(crate) fn options(&self) -> PgConnectOptions {
+        self.server.options(&self.name)
+    }
+
+    pub(crate) async fn run(&self, sql: &str) -> Vec<Vec<String>> {
+        self.server.run(&self.name, sql).await
+    }
+}
+
+/// PgBouncer in transaction mode, with fewer connections to the server than clients.
+#[derive(Debug)]
+pub(crate) struct Pooler {
+    process: Child,
+    folder: PathBuf,
+    port: u16,
+}
+
+impl Pooler {
+    pub(crate) fn before(server: &Server) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+        let folder = std::env::temp_dir().join(format!("fusebox-pooler-{}-{port}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        let settings = folder.join("pgbouncer.ini");
+        let text = format!(
+            "[databases]\n* = host=127.0.0.1 port={} user=owner password={PASSWORD}\n[pgbouncer]\n\
+             listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n\
+             pool_mode = transaction\ndefault_pool_size = 4\n",
+            server.port
+        );
+        fs::write(&settings, text).expect("a file");
+        let process = run_as(owner(), Path::new("pgbouncer"))
+            .arg("--quiet")
+            .arg(&settings)
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("PgBouncer is needed: `apt-get install pgbouncer`, or put `pgbouncer` on the PATH");
+        for _ in 0..100 {
+            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Self { process, folder, port }
+    }
+
+    pub(crate) fn url(&self, database: &Database) -> String {
+        format!("postgres://owner@127.0.0.1:{}/{}", self.port, database.name)
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+        fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+/// Where the server's programs are: on the path, or where Debian keeps them.
+fn binaries() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut folders: Vec<_> = versions.map(|version| version.path().join("bin")).collect();
+    folders.extend(std::env::split_paths(&path));
+    let found = folders.into_iter().find(|folder| folder.join("initdb").exists() && folder.join("postgres").exists());
+    found.expect(
+        "a PostgreSQL server is needed: `apt-get install postgresql`, `dnf install postgresql-server` or \
+         `brew install postgresql`, or put the folder with `initdb` and `postgres` on the PATH",
+    )
+}
+
+/// PostgreSQL refuses to be run by root: the user and group to run it as, where that is us.
+fn owner() -> Option<(u32, u32)> {
+    use std::os::unix::fs::MetadataExt;
+    let probe = std::env::temp_dir().join(format!("fusebox-who-{}", std::process::id()));
+    fs::write(&probe, "").expect("a file");
+    let is_root = fs::metadata(&probe).expect("its owner").uid() == 0;
+    fs::remove_file(&probe).ok();
+    if !is_root {
+        return None;
+    }
+    let users = fs::read_to_string("/etc/passwd").expect("users");
+    let user = |name: &str| {
+        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+        let mut fields = line.split(':').skip(2);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    Some(user("postgres").or_else(|| user("nobody")).expect("a user `postgres` or `nobody`"))
+}
+
+fn run_as(owner: Option<(u32, u32)>, program: &Path) -> Command {
+    use std::os::unix::process::CommandExt;
+    let mut command = Command::new(program);
+    command.current_dir("/").env_remove("PGDATA").stdin(Stdio::null());
+    if let Some((user, group)) = owner {
+        command.uid(user).gid(group);
+    }
+    command
+}

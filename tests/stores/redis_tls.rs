@@ -1,0 +1,142 @@
+//! The store over TLS, to real servers with certificates of an authority that nobody else knows.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use fusebox::store::{self, RedisServer, RedisStore, Store, StoreError, Version};
+use redis::{Client, ClientTlsConfig, TlsCertificates};
+
+use crate::redis::{all_texts, applied, newest, until_lagged, write};
+use crate::servers::Redis;
+
+const SETTINGS: &str = "
+[req]
+distinguished_name = name
+prompt = no
+[name]
+CN = fusebox test
+[ca]
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign
+[server]
+subjectAltName = IP:127.0.0.1, DNS:localhost
+extendedKeyUsage = serverAuth
+[client]
+extendedKeyUsage = clientAuth
+";
+
+/// An authority, and certificates that it gave to a server and to a client.
+struct Authority {
+    folder: PathBuf,
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("fusebox-ca-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join("settings"), SETTINGS).expect("a file");
+        let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -config settings";
+        openssl(&folder, &format!("req -x509 {key} -extensions ca -days 2 -keyout ca.key -out ca.pem"));
+        for whose in ["server", "client"] {
+            openssl(&folder, &format!("req {key} -keyout {whose}.key -out {whose}.request"));
+            let extensions = format!("-extfile settings -extensions {whose}");
+            let signed_by = "-CA ca.pem -CAkey ca.key -CAcreateserial -days 2";
+            openssl(&folder, &format!("x509 -req -in {whose}.request {signed_by} {extensions} -out {whose}.pem"));
+        }
+        Self { folder }
+    }
+
+    fn path(&self, file: &str) -> String {
+        self.folder.join(file).to_string_lossy().into_owned()
+    }
+
+    fn read(&self, file: &str) -> Vec<u8> {
+        std::fs::read(self.folder.join(file)).expect("a file")
+    }
+
+    /// A server with its certificate, which asks clients for theirs or not.
+    async fn server(&self, asks_clients: bool, more: &[&str]) -> Redis {
+        let [cert, key, ca] = ["server.pem", "server.key", "ca.pem"].map(|file| self.path(file));
+        let asks = if asks_clients { "yes" } else { "no" };
+        let mut options = vec!["--tls-port", "{tls-port}", "--tls-cert-file", &cert, "--tls-key-file", &key];
+        options.extend(["--tls-ca-cert-file", &ca, "--tls-auth-clients", asks]);
+        options.extend(more);
+        Redis::start_with(&options).await
+    }
+
+    /// Trusts this authority, and shows the client's certificate or not.
+    fn client(&self, url: &str, shows_its_own: bool) -> Client {
+        let own = || ClientTlsConfig { client_cert: self.read("client.pem"), client_key: self.read("client.key") };
+        let root_cert = Some(self.read("ca.pem"));
+        let certificates = TlsCertificates { client_tls: shows_its_own.then(own), root_cert };
+        Client::build_with_tls(url, certificates).expect("certificates")
+    }
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+fn openssl(folder: &Path, command: &str) {
+    let done = Command::new("openssl").args(command.split(' ')).current_dir(folder).output();
+    let done = done.expect("these tests need `openssl`, which was not found");
+    assert!(done.status.success(), "openssl {command}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[tokio::test]
+async fn a_private_authority_is_trusted_where_it_is_given() {
+    let ours = Authority::new("trusted");
+    let server = ours.server(false, &[]).await;
+    for host in ["127.0.0.1", "localhost"] {
+        let store = RedisStore::connect(ours.client(&server.tls_url(host), false)).await.expect("trusts");
+        let mut notices = store.watch();
+        until_lagged(&mut notices).await;
+        let passed = store::conformance(Arc::new(store)).await.expect("conforms");
+        assert!(passed.combines && passed.pushes, "{passed:?}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_not_trusted_is_not_talked_to() {
+    let (ours, others) = (Authority::new("ours"), Authority::new("others"));
+    let server = ours.server(false, &[]).await;
+    let url = server.tls_url("localhost");
+    for server in [RedisServer::from(url.as_str()), RedisServer::from(others.client(&url, false))] {
+        let error = RedisStore::connect(server).await.expect_err("not trusted");
+        assert!(matches!(error, StoreError::Unavailable { maybe: false, .. }), "{error:?}");
+        assert!(all_texts(&error).contains("certificate"), "it says why: {error:?}");
+    }
+    let plain = server.url().replace("redis://", "rediss://");
+    let error = RedisStore::connect(plain).await.expect_err("no TLS there");
+    assert!(matches!(error, StoreError::Unavailable { maybe: false, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_a_certificate_is_shown_one() {
+    let ours = Authority::new("mutual");
+    let server = ours.server(true, &[]).await;
+    let url = server.tls_url("localhost");
+    let store = RedisStore::connect(ours.client(&url, true)).await.expect("shows its own");
+    applied(&store, "a", write(Version::NONE, "x")).await;
+    let error = RedisStore::connect(ours.client(&url, false)).await.expect_err("shows none");
+    assert!(matches!(error, StoreError::Unavailable { maybe: false, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn nodes_of_a_cluster_are_met_with_the_certificates_of_the_first() {
+    let ours = Authority::new("cluster");
+    let file = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--tls-cluster", "yes"];
+    let node = ours.server(true, &file).await;
+    let slots: Vec<_> = (0..16_384).map(|slot| slot.to_string()).collect();
+    node.command(&format!("CLUSTER ADDSLOTS {}", slots.join(" "))).await;
+    node.until("CLUSTER INFO", "cluster_state:ok").await;
+    let nodes = RedisServer::cluster([ours.client(&node.tls_url("localhost"), true)]);
+    let store = RedisStore::connect(nodes).await.expect("connects");
+    let mut notices = store.watch();
+    until_lagged(&mut notices).await;
+    let version = applied(&store, "a", write(Version::NONE, "x")).await;
+    assert_eq!(newest(&store, "a").await.expect("an answer").version, version);
+}
