@@ -86,6 +86,19 @@ examples! {
         ]);
     }
 
+    "fleet": #[cfg(feature = "redis")] fn fleet_opens_probes_and_recovers_as_one(out) {
+        out.has_in_order(&[
+            "5 processes, one breaker, shared through a private redis-server",
+            "all 5 instances open",
+            "1 of them decided",
+            "probes, while all others ask and are rejected",
+            "0 other calls have gone out",
+            "is killed in the middle of its probe",
+            "all 4 instances left are closed",
+            "calls go through",
+        ]);
+    }
+
     "grpc": #[cfg(feature = "grpc")] fn grpc_breakers_wait_for_trailers_and_reject_with_pushback(out) {
         out.has_in_order(&[
             "Get(7)     107 cents",
