@@ -232,7 +232,7 @@ impl Machine {
                     });
                     if let Some(Some(tally)) = detected {
                         #[cfg(feature = "fleet")]
-                        if self.asks_fleet() {
+                        if self.is_judged_by_fleet() {
                             self.suspect();
                             return Decision::Done;
                         }

@@ -42,7 +42,7 @@ pub(crate) enum Ask {
 }
 
 /// The log of changes is looked at this often, whether or not the store tells of them.
-const POLL: Duration = Duration::from_secs(1);
+pub(super) const POLL: Duration = Duration::from_secs(1);
 /// Keys in one load.
 const CHUNK: usize = 256;
 /// Operations on their way at once.
@@ -265,6 +265,10 @@ impl Core {
                     self.hand(*id, now, |link| link.loaded(Err(&error), now));
                 }
                 self.failed(&error, now);
+                if self.health.is_down() {
+                    let flushed = self.links.values_mut().flat_map(|link| link.flushed(true));
+                    self.flushed.extend(flushed);
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::bucket::Weight;
+use super::core::POLL;
 use super::member::{Member, News};
 use crate::backoff::draw;
 use crate::circuit::{Folded, Generation, Order, Record, State, Unreadable};
@@ -260,7 +261,11 @@ impl Link {
         if self.flush.as_ref().is_some_and(|flush| !flush.fetched) {
             return Wish::Load;
         }
-        let times = [self.flush_at, self.probe_at, self.look_at, lost, needs.idle_at];
+        let idle_at = needs.idle_in.map(|idle| now + idle);
+        // Successes ring for nobody; where the poll does not come often enough, the line looks by itself.
+        let often = needs.shares_successes && self.flush_interval < POLL;
+        let outcomes_at = often.then(|| (self.flushed + self.flush_interval).max(now + LINGER));
+        let times = [self.flush_at, self.probe_at, self.look_at, lost, idle_at, outcomes_at];
         Wish::Nothing(times.into_iter().flatten().min())
     }
 
@@ -307,8 +312,10 @@ impl Link {
             Some(commit) => Plan::Commit(Box::new(commit)),
             // Nothing in it counts any more.
             None => {
-                self.batch = None;
-                self.member.taken_settled(true);
+                if self.batch.take().is_some() {
+                    self.member.taken_settled(true);
+                }
+                self.member.ordered(orders.len());
                 self.adopt(&[], now);
                 Plan::Wait(Some(now))
             }
@@ -347,7 +354,8 @@ impl Link {
 
     fn propose(&mut self, orders: &[Order], now: Timestamp) -> Option<Commit> {
         let folded = self.fold(orders, now)?;
-        let is_void = self.batch.is_some() && self.round.is_none() && !folded.changed;
+        let only_looks = !orders.is_empty() && orders.iter().all(|order| *order == Order::Look);
+        let is_void = (self.batch.is_some() || only_looks) && self.round.is_none() && !folded.changed;
         if is_void && self.known.as_ref().is_some_and(|known| known.lost.is_none()) {
             return None;
         }

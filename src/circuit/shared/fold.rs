@@ -30,6 +30,9 @@ pub(crate) struct Folded {
 /// whoever saw it, and what came late must not open a circuit over an outage that is long over.
 const FRESH: Duration = Duration::from_secs(2);
 
+/// How far an instance's idea of the store's time may be ahead.
+const SLACK: Duration = Duration::from_millis(100);
+
 impl Machine {
     /// Takes batches and orders into a record. `at` is the store's time; `writer` signs what this decides.
     pub(crate) fn fold(
@@ -272,7 +275,14 @@ impl Fold<'_> {
             Order::Reset => self.step(Input::Reset),
             Order::Override(order) => self.step(Input::Override(order)),
             Order::Resume => self.step(Input::Resume),
-            Order::Look => self.step(Input::Poll),
+            Order::Look => {
+                // Whoever saw that something is over saw it by a clock that may be a little ahead.
+                let at = self.at;
+                self.at.now = at.now + SLACK;
+                let decision = self.step(Input::Poll);
+                self.at = at;
+                decision
+            }
             // A closed fleet has no probes; whoever asks will see that it is closed.
             Order::Lease if self.machine.state == State::Closed => Decision::Done,
             Order::Lease => self.step(Input::Acquire { reserve: false }),

@@ -107,8 +107,10 @@ pub(crate) struct Needs {
     pub(crate) outcomes: bool,
     /// A call could be a probe.
     pub(crate) probe: bool,
-    /// When a lease that nobody uses goes back.
-    pub(crate) idle_at: Option<Timestamp>,
+    /// How long until a lease that nobody uses goes back.
+    pub(crate) idle_in: Option<Duration>,
+    /// Successes are evidence as well, and ring for nobody.
+    pub(crate) shares_successes: bool,
 }
 
 /// How an instance stands with its fleet: see [`Snapshot::fleet`](crate::Snapshot::fleet).
@@ -267,7 +269,8 @@ impl Led {
             failures: runs.iter().any(|run| run.failed || run.took.is_some()),
             outcomes: !runs.is_empty(),
             probe: in_hand == 0 && self.wants_probe.is_some_and(|at| now.since(at) < FRESH),
-            idle_at: round.and_then(Round::idle_at),
+            idle_in: round.and_then(Round::idle_at).map(|at| at.since(now)),
+            shares_successes: self.wants_successes(),
         }
     }
 }
@@ -293,6 +296,11 @@ impl Machine {
 
     pub(in crate::circuit) fn asks_fleet(&self) -> bool {
         self.led.as_deref().is_some_and(Led::decides)
+    }
+
+    /// The fleet judges the calls of all instances together.
+    pub(in crate::circuit) fn is_judged_by_fleet(&self) -> bool {
+        self.asks_fleet() && self.led.as_deref().is_some_and(|led| led.votes.is_none())
     }
 
     /// What holds instead of any state while the store is away, where the user chose that.
