@@ -8,7 +8,7 @@ use super::core::{Core, Visit};
 use super::event::{EventKind, Occurrence};
 use super::settings::Settings;
 use crate::circuit::{
-    Clocks, Detector, Facts, Folded, Generation, Led, Machine, Met, Moment, Needs, Order, Record, Ring, Rules,
+    Clocks, Detector, Facts, Folded, Generation, Led, Machine, Met, Moment, Needs, Order, Record, Ring, Rules, State,
     Unreadable,
 };
 use crate::clock::fresh_seed;
@@ -142,7 +142,8 @@ impl Member for Seat {
         let bytes = (!stored.record.is_empty()).then_some(&stored.record[..]);
         let now = timestamp(stored.now);
         let gone = || Ok(Met { record: Record::fresh(Generation::new(1), now), lost: false });
-        self.act(|machine, _, _, _| machine.meet(bytes, now)).unwrap_or_else(gone)
+        let open = stored.adopted.filter(|left| left.state == State::Open).and_then(|left| left.open_until);
+        self.act(|machine, _, _, _| machine.meet(bytes, open.map(timestamp), now)).unwrap_or_else(gone)
     }
 
     fn fold(&self, record: &Record, batches: &[&[u8]], orders: &[Order], writer: u64, now: StoreTime) -> Folded {

@@ -1,6 +1,7 @@
 //! Stores that know no more than "put if the revision is still that".
 
 use std::fmt;
+use std::future::ready;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -50,6 +51,12 @@ pub trait Cas: fmt::Debug + Send + Sync + 'static {
     /// Writes the value if the newest revision is still that one (zero: if there is none), to be kept for `ttl` at least.
     /// Returns the new revision; `None` when the newest was another.
     fn put<'a>(&'a self, key: &'a str, revision: u64, value: Bytes, ttl: Duration) -> StoreFuture<'a, Option<u64>>;
+
+    /// Lists the keys that have a value, each once and in any order. By default it says [`StoreError::Refused`]: see
+    /// [`Store::keys`].
+    fn keys(&self) -> StoreFuture<'_, Vec<String>> {
+        Box::pin(ready(Err(StoreError::cannot_list())))
+    }
 
     /// Tells the time: the store's if it can be asked, else this machine's.
     fn now(&self) -> StoreTime {
@@ -120,6 +127,10 @@ impl<C: Cas> Store for CasStore<C> {
                 None => Ok(Committed::Conflict(self.read(key).await?.1.stored(self.cas.now()))),
             }
         })
+    }
+
+    fn keys(&self) -> StoreFuture<'_, Vec<String>> {
+        self.cas.keys()
     }
 }
 

@@ -33,7 +33,7 @@ use crate::clock::fresh_seed;
 /// # tokio_test::block_on(async {
 /// let passed = store::conformance(Arc::new(MemoryStore::new())).await?;
 /// assert!(passed.checks >= 12);
-/// assert!(passed.combines && passed.pushes);
+/// assert!(passed.combines && passed.pushes && passed.lists);
 /// # Ok::<(), store::Violation>(()) }).unwrap();
 /// ```
 pub async fn conformance(store: Arc<dyn Store>) -> Result<Conformance, Violation> {
@@ -51,7 +51,8 @@ pub async fn conformance(store: Arc<dyn Store>) -> Result<Conformance, Violation
     let pushes = suite.notices_come_with_their_writes().await?;
     suite.every_batch_counts_once_under_contention().await?;
     suite.a_write_that_was_given_up_counts_once().await?;
-    Ok(Conformance { checks: suite.checks, combines, pushes })
+    let lists = suite.keys_with_a_record_are_listed().await?;
+    Ok(Conformance { checks: suite.checks, combines, pushes, lists })
 }
 
 /// What a store that conforms can do: see [`conformance`].
@@ -64,6 +65,8 @@ pub struct Conformance {
     pub combines: bool,
     /// It tells watchers of changes.
     pub pushes: bool,
+    /// It lists its keys.
+    pub lists: bool,
 }
 
 /// A store does not keep its contract: see [`conformance`].
@@ -526,6 +529,26 @@ impl Suite {
         }
         let total = sum.settled().await.map_err(|error| check.error(error))?;
         check.require(total == BATCHES, || format!("{BATCHES} batches became {total}"))
+    }
+}
+
+impl Suite {
+    /// Returns whether the store lists its keys.
+    async fn keys_with_a_record_are_listed(&mut self) -> Result<bool, Violation> {
+        let (check, key) = self.begin("keys with a record are listed");
+        let absent = self.key();
+        self.load(check, &absent).await?;
+        let (version, _) = self.apply(check, &key, write(Version::NONE, "1")).await?;
+        self.apply(check, &key, write(version, "2")).await?;
+        let keys = match self.store.keys().await {
+            Ok(keys) => keys,
+            Err(StoreError::Refused(_)) => return Ok(false),
+            Err(error) => return Err(check.error(error)),
+        };
+        let times = |key: &str| keys.iter().filter(|listed| *listed == key).count();
+        check.require(times(&key) == 1, || format!("written twice, listed {} times of {}", times(&key), keys.len()))?;
+        check.require(times(&absent) == 0, || "a key without a record is listed".into())?;
+        Ok(true)
     }
 }
 

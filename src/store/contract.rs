@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -60,6 +60,25 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Tells of changes as they happen, so that nobody has to wait for the next poll. By default it never says anything.
     fn watch(&self) -> Notices {
         Box::pin(super::silence::Silence)
+    }
+
+    /// Lists the keys that have a record, each once and in any order: for people who look after a fleet. It may be slow. By
+    /// default a store cannot, and says [`StoreError::Refused`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use bytes::Bytes;
+    /// use fusebox::store::{Commit, MemoryStore, Store, Summary, Version};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let store = MemoryStore::new();
+    /// let first = Commit::new(Version::NONE, Bytes::from("one"), Summary::closed(1), Duration::from_secs(60));
+    /// store.commit("payments", first).await?;
+    /// assert_eq!(store.keys().await?, ["payments"]);
+    /// # Ok::<(), fusebox::store::StoreError>(()) }).unwrap();
+    /// ```
+    fn keys(&self) -> StoreFuture<'_, Vec<String>> {
+        Box::pin(ready(Err(StoreError::cannot_list())))
     }
 }
 
@@ -127,7 +146,7 @@ pub struct BatchId {
 /// use fusebox::store::{Stored, Version};
 ///
 /// let nothing = Stored::default();
-/// assert!(nothing.version == Version::NONE && nothing.record.is_empty());
+/// assert!(nothing.version == Version::NONE && nothing.record.is_empty() && nothing.adopted.is_none());
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -138,13 +157,35 @@ pub struct Stored {
     pub record: Bytes,
     /// The time on the store's clock.
     pub now: StoreTime,
+    /// What others left of a breaker who keep no records: that it is open or half-open. Only where there is no record, and
+    /// in most stores never. A breaker that finds this begins with it: it is open until
+    /// [`open_until`](Summary::open_until), and where that is past or missing its cooldown is over. The first commit, over
+    /// [`Version::NONE`], takes its place, so load a key before you commit to it for the first time.
+    pub adopted: Option<Summary>,
 }
 
 impl Stored {
     /// Puts the three together.
     #[must_use]
     pub const fn new(version: Version, record: Bytes, now: StoreTime) -> Self {
-        Self { version, record, now }
+        Self { version, record, now, adopted: None }
+    }
+
+    /// The same with what others left: see [`adopted`](Self::adopted).
+    ///
+    /// ```
+    /// use fusebox::State;
+    /// use fusebox::store::{StoreTime, Stored, Summary};
+    ///
+    /// let mut left = Summary::closed(0);
+    /// left.state = State::Open;
+    /// left.open_until = Some(StoreTime(1_900_000_000_000_000));
+    /// assert_eq!(Stored::default().with_adopted(left).adopted, Some(left));
+    /// ```
+    #[must_use]
+    pub const fn with_adopted(mut self, left: Summary) -> Self {
+        self.adopted = Some(left);
+        self
     }
 }
 
@@ -389,6 +430,11 @@ impl StoreError {
     /// The key holds something that is not ours.
     pub fn foreign(key: impl Into<String>) -> Self {
         Self::Foreign { key: key.into() }
+    }
+
+    /// By default, that is the answer to [`Store::keys`].
+    pub(super) fn cannot_list() -> Self {
+        Self::refused("this store cannot list its keys")
     }
 
     /// The record is larger than the store takes.

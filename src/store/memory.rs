@@ -218,6 +218,14 @@ impl Store for MemoryStore {
     fn watch(&self) -> Notices {
         self.shared.watchers.watch()
     }
+
+    fn keys(&self) -> StoreFuture<'_, Vec<String>> {
+        let now = self.now();
+        let entries = self.shared.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_there = |entry: &Entry| entry.version != Version::NONE && entry.expires > now;
+        let keys = entries.iter().filter(|(_, entry)| is_there(entry)).map(|(key, _)| key.clone());
+        Box::pin(ready(Ok(keys.collect())))
+    }
 }
 
 impl Default for MemoryStore {

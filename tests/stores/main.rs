@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use fusebox::ManualClock;
 use fusebox::store::{
     self, BatchId, Cas, CasStore, Commit, Committed, Key, MemoryStore, Notice, Notices, Store, StoreFuture, StoreTime,
     Stored, Summary, Version,
@@ -50,18 +51,55 @@ impl Cas for Map {
             Ok(written.then_some(newest + 1))
         })
     }
+
+    fn keys(&self) -> StoreFuture<'_, Vec<String>> {
+        Box::pin(async { Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()) })
+    }
 }
 
 #[tokio::test]
 async fn the_memory_store_keeps_the_contract_combines_and_pushes() {
     let passed = store::conformance(Arc::new(MemoryStore::new())).await.expect("conforms");
-    assert!(passed.combines && passed.pushes, "{passed:?}");
+    assert!(passed.combines && passed.pushes && passed.lists, "{passed:?}");
 }
 
 #[tokio::test]
 async fn a_store_that_can_only_compare_and_swap_keeps_the_contract() {
     let passed = store::conformance(Arc::new(CasStore::new(Map::default()))).await.expect("conforms");
-    assert!(!passed.combines && !passed.pushes, "{passed:?}");
+    assert!(!passed.combines && !passed.pushes && passed.lists, "{passed:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_list_says_so() {
+    #[derive(Debug)]
+    struct Mute;
+    impl Cas for Mute {
+        fn get<'a>(&'a self, _: &'a str) -> StoreFuture<'a, Option<(u64, Bytes)>> {
+            Box::pin(async { Ok(None) })
+        }
+
+        fn put<'a>(&'a self, _: &'a str, _: u64, _: Bytes, _: Duration) -> StoreFuture<'a, Option<u64>> {
+            Box::pin(async { Ok(None) })
+        }
+    }
+    let error = CasStore::new(Mute).keys().await.expect_err("it cannot");
+    assert_eq!(error.to_string(), "the store refused: this store cannot list its keys");
+}
+
+#[tokio::test]
+async fn what_ran_out_or_only_waits_is_not_listed() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::with_clock(clock.clone());
+    let write = |ttl| Commit::new(Version::NONE, Bytes::from_static(b"1"), Summary::closed(1), ttl);
+    store.commit("short", write(Duration::from_secs(1))).await.expect("memory");
+    store.commit("long", write(Duration::from_secs(60))).await.expect("memory");
+    let mut waits = write(Duration::from_secs(60));
+    waits.expected = Version(7);
+    waits.batch = Some((BatchId { writer: 1, seq: 1 }, Bytes::from_static(b"+1")));
+    waits.may_queue = true;
+    store.commit("waits", waits).await.expect("memory");
+    clock.advance(Duration::from_secs(2));
+    assert_eq!(store.keys().await.expect("memory"), ["long"]);
 }
 
 /// What a broken store does wrong.
@@ -85,6 +123,8 @@ enum Wrong {
     TellsOfLosers,
     /// Forgets records after the time of their first write.
     ForgetsRecords,
+    /// Lists keys that are not there, and not those that are.
+    ListsOthers,
 }
 
 /// A memory store with one mistake.
@@ -214,6 +254,13 @@ impl Store for Broken {
         let told = self.told.subscribe();
         Box::pin(futures::stream::unfold(told, |mut told| async move { Some((told.recv().await.ok()?, told)) }))
     }
+
+    fn keys(&self) -> StoreFuture<'_, Vec<String>> {
+        if self.wrong == Wrong::ListsOthers {
+            return Box::pin(async { Ok(vec!["other".to_owned()]) });
+        }
+        self.inner.keys()
+    }
 }
 
 #[tokio::test]
@@ -228,6 +275,7 @@ async fn the_suite_finds_each_mistake_by_the_check_that_is_for_it() {
         (Wrong::Shuffles, "keys are apart and come in order"),
         (Wrong::TellsOfLosers, "notices come with their writes"),
         (Wrong::ForgetsRecords, "records expire only after their time"),
+        (Wrong::ListsOthers, "keys with a record are listed"),
     ] {
         let violation = store::conformance(Broken::new(wrong)).await.expect_err("a mistake");
         assert_eq!(violation.check(), check, "{wrong:?}: {violation}");

@@ -60,7 +60,7 @@ async fn next(notices: &mut Notices) -> Notice {
 async fn postgres_keeps_the_contract_combines_and_pushes() {
     let (_database, store) = migrated().await;
     let passed = store::conformance(Arc::new(store)).await.expect("conforms");
-    assert!(passed.combines && passed.pushes, "{passed:?}");
+    assert!(passed.combines && passed.pushes && passed.lists, "{passed:?}");
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn postgres_with_prepared_statements_and_a_namespace_keeps_the_contract() 
     let (database, _) = migrated().await;
     let store = PostgresStore::builder().url(database.url()).prepared(true).namespace("shop").connect().await;
     let passed = store::conformance(Arc::new(store.expect("connects"))).await.expect("conforms");
-    assert!(passed.combines && passed.pushes, "{passed:?}");
+    assert!(passed.combines && passed.pushes && passed.lists, "{passed:?}");
 }
 
 #[tokio::test]
@@ -109,8 +109,13 @@ async fn rows_and_queries_of_an_older_table_live_on() {
     database.run(OLD).await;
     PostgresStore::migrate(database.url()).await.expect("migrates");
     let store = PostgresStore::connect(database.url()).await.expect("connects");
-    let adopted = load(&store, "payments").await;
-    assert!(adopted.version == Version::NONE && adopted.record.is_empty(), "{adopted:?}");
+    let left = load(&store, "payments").await;
+    assert!(left.version == Version::NONE && left.record.is_empty(), "{left:?}");
+    let mut adopted = Summary::closed(0);
+    (adopted.state, adopted.failures) = (State::Open, 7);
+    adopted.open_until = Some(StoreTime(4_070_952_000_000_000));
+    assert_eq!(left.adopted, Some(adopted), "times without a zone are UTC");
+    assert_eq!(load(&store, "mail").await.adopted, None, "closed is what every breaker begins with");
     let columns = "select state, failure_count, open_until from hw_circuit_breakers where resource_key = 'payments'";
     assert_eq!(database.run(columns).await, [["OPEN", "7", "2099-01-01 12:00:00"]]);
 
@@ -118,7 +123,10 @@ async fn rows_and_queries_of_an_older_table_live_on() {
     let mut late = write(Version(5), "late");
     late.batch = Some((BatchId { writer: 1, seq: 1 }, Bytes::from_static(b"+")));
     late.may_queue = true;
-    let Ok(Committed::Combine(_, round)) = store.commit("payments", late).await else { panic!("combines") };
+    let conflict = store.commit("payments", write(Version(5), "late")).await.expect("answers");
+    assert!(matches!(&conflict, Committed::Conflict(stored) if stored.adopted == Some(adopted)), "{conflict:?}");
+    let Ok(Committed::Combine(on, round)) = store.commit("payments", late).await else { panic!("combines") };
+    assert_eq!(on.adopted, Some(adopted));
     assert_eq!(database.run(columns).await, [["OPEN", "7", "2099-01-01 12:00:00"]]);
 
     let mut open = write(Version::NONE, "1");
@@ -127,6 +135,7 @@ async fn rows_and_queries_of_an_older_table_live_on() {
     open.summary.failures = 9;
     open.summary.open_until = Some(StoreTime(4_070_908_800_000_001));
     apply(&store, "payments", open).await;
+    assert_eq!(load(&store, "payments").await.adopted, None, "the record takes its place");
     let monitoring = |sql: &'static str| database.run(sql);
     assert_eq!(
         monitoring("select state, count(*) from hw_circuit_breakers group by state order by 1").await,
@@ -154,6 +163,51 @@ async fn rows_and_queries_of_an_older_table_live_on() {
     assert_eq!(database.run(until).await, [["t"]]);
     let stored = load(&store, "payments").await;
     apply(&store, "payments", write(stored.version, "2")).await;
+}
+
+#[tokio::test]
+async fn whatever_an_older_row_says_can_be_read() {
+    let (database, store) = migrated().await;
+    let read = async |until: &str| {
+        let row = format!("('x', 'HALF_OPEN', 2147483647, {until})");
+        database
+            .run(&format!(
+                "insert into hw_circuit_breakers (resource_key, state, failure_count, open_until) values {row} \
+                 on conflict (resource_key) do update set open_until = excluded.open_until"
+            ))
+            .await;
+        load(&store, "x").await.adopted.expect("half-open")
+    };
+    let none = read("null").await;
+    assert_eq!((none.state, none.failures, none.open_until), (State::HalfOpen, 2_147_483_647, None));
+    assert_eq!(read("'-infinity'").await.open_until, Some(StoreTime(0)));
+    assert_eq!(read("'1950-01-01'").await.open_until, Some(StoreTime(0)));
+    let latest = read("'infinity'").await.open_until.expect("an end");
+    assert!(latest > StoreTime(253_000_000_000_000_000), "{latest:?}");
+
+    // A record that ran out says nothing any more, and neither does its row.
+    let mut short = write(Version::NONE, "1");
+    short.summary.state = State::Open;
+    short.ttl = Duration::from_millis(1);
+    apply(&store, "x", short).await;
+    while load(&store, "x").await.version != Version::NONE {}
+    assert_eq!(load(&store, "x").await.adopted, None);
+}
+
+#[tokio::test]
+async fn transitions_are_logged_with_their_writes() {
+    let (database, store) = migrated().await;
+    let silent = apply(&store, "a", write(Version::NONE, "1")).await;
+    let mut open = write(silent, "2");
+    open.summary.state = State::Open;
+    open.notice = Some(Bytes::from(vec![0xab; 20_000]));
+    let version = apply(&store, "a", open.clone()).await;
+    let lost = store.commit("a", open).await.expect("answers");
+    assert!(matches!(lost, Committed::Conflict(_)), "{lost:?}");
+    let log = "select resource_key, version, state, length(payload), substr(payload, 1, 2)::text, \
+               (extract(epoch from at) * 1000000)::bigint from hw_circuit_breakers_events";
+    let number = version.0.to_string();
+    assert_eq!(database.run(log).await, [["a", &number, "OPEN", "20000", "\\xabab", &number]]);
 }
 
 #[tokio::test]
@@ -342,6 +396,9 @@ async fn namespaces_and_tables_are_apart() {
     assert_eq!(notice, "shop");
     let keys = database.run("select resource_key from hw_circuit_breakers order by 1").await;
     assert_eq!(keys, [["a"], ["shop:a"]]);
+    for store in [&plain, &shop, &other] {
+        assert_eq!(store.keys().await.expect("lists"), ["a"]);
+    }
 
     // Whatever its length and letters.
     for key in
@@ -456,5 +513,5 @@ async fn a_pooler_in_transaction_mode_may_stand_between() {
     clients.join_all().await;
     let store = through().listen_url(database.url()).connect().await.expect("connects");
     let passed = store::conformance(Arc::new(store)).await.expect("conforms");
-    assert!(passed.combines && passed.pushes, "{passed:?}");
+    assert!(passed.combines && passed.pushes && passed.lists, "{passed:?}");
 }

@@ -44,7 +44,7 @@ fn telling(expected: Version, text: &'static str) -> Commit {
 async fn a_cluster_keeps_the_contract_combines_and_pushes() {
     let cluster = Cluster::start().await;
     let passed = store::conformance(Arc::new(store_of(&cluster).await)).await.expect("conforms");
-    assert!(passed.combines && passed.pushes, "{passed:?}");
+    assert!(passed.combines && passed.pushes && passed.lists, "{passed:?}");
 }
 
 #[tokio::test]
@@ -52,7 +52,7 @@ async fn names_are_those_of_a_single_server_and_spread_over_the_nodes() {
     let (cluster, single) = (Cluster::start().await, Redis::start().await);
     let store = store_of(&cluster).await;
     let other = RedisStore::connect(single.url()).await.expect("connects");
-    let names: Vec<String> = (0..48).map(|number| format!("breaker-{number}")).collect();
+    let mut names: Vec<String> = (0..48).map(|number| format!("breaker-{number}")).collect();
     for name in &names {
         applied(&store, name, write(Version::NONE, name)).await;
         applied(&other, name, write(Version::NONE, name)).await;
@@ -75,6 +75,12 @@ async fn names_are_those_of_a_single_server_and_spread_over_the_nodes() {
     let loaded = store.load(&asked).await.expect("from all nodes at once");
     let records: Vec<&[u8]> = loaded.iter().map(|stored| &stored.record[..]).collect();
     assert_eq!(records, names.iter().map(String::as_bytes).collect::<Vec<_>>(), "in order");
+
+    names.sort();
+    let elsewhere = RedisStore::builder(RedisServer::cluster(cluster.urls())).namespace("other").connect().await;
+    applied(&elsewhere.expect("connects"), "of another namespace", write(Version::NONE, "x")).await;
+    assert_eq!(store.keys().await.expect("from all nodes"), names);
+    assert_eq!(other.keys().await.expect("from one server"), names);
 }
 
 #[tokio::test]

@@ -25,7 +25,13 @@ pub(crate) struct Clocks {
 
 impl Machine {
     /// Compares what a store has, if anything, with what it is known to have had.
-    pub(crate) fn meet(&self, stored: Option<&[u8]>, now: Timestamp) -> Result<Met, Unreadable> {
+    /// `open_until`: where there is no record, something older may say that the circuit is open.
+    pub(crate) fn meet(
+        &self,
+        stored: Option<&[u8]>,
+        open_until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Met, Unreadable> {
         let acked = self.led.as_deref().and_then(|led| led.acked.as_ref());
         let stored = stored.map(Record::load).transpose();
         match (stored, acked) {
@@ -33,7 +39,13 @@ impl Machine {
             (Ok(Some(record)), acked) if acked.is_none_or(|acked| acked.generation <= record.generation) => {
                 Ok(Met { record, lost: false })
             }
-            (Ok(None), None) => Ok(Met { record: Record::fresh(Generation::new(1), now), lost: false }),
+            (Ok(None), None) => {
+                let fresh = Record::fresh(Generation::new(1), now);
+                Ok(match open_until.filter(|until| *until > now) {
+                    Some(until) => Met { record: fresh.opened(until, now), lost: true },
+                    None => Met { record: fresh, lost: false },
+                })
+            }
             // Evidence is not given again: it might be in batches that are still to come.
             (Ok(None), Some(acked)) => Ok(Met { record: acked.headline(), lost: acked.matters(now) }),
             (Ok(Some(_)) | Err(Unreadable::Corrupt(_)), Some(acked)) => {

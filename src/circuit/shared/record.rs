@@ -80,6 +80,18 @@ impl Record {
         }
     }
 
+    /// The same, open until then, as an older library left it.
+    pub(super) fn opened(self, until: Timestamp, now: Timestamp) -> Self {
+        Self {
+            state: State::Open,
+            reason: Some(TransitionReason::Tripped),
+            open_until: until,
+            cooldown: until.since(now),
+            openings: 1,
+            ..self
+        }
+    }
+
     /// When an open circuit, or an override, is over; `None` where nothing ends by time.
     pub(crate) fn until(&self) -> Option<Timestamp> {
         let open = (self.state == State::Open).then_some(self.open_until);

@@ -11,6 +11,12 @@ const LEASE: &str = "500 milliseconds";
 /// The longest suffix that is added to a table's name, or prefix and suffix, is that much shorter than PostgreSQL's 63.
 const LONGEST_TABLE: usize = 40;
 
+/// What the row `c` without a record says of a breaker that is not closed: state, failures, and the end of the cooldown in
+/// microseconds.
+pub(super) const ADOPTED: &str = "case when c.record is null and c.state <> 'CLOSED' then \
+    c.state || ' ' || c.failure_count || ' ' || case when c.open_until is null then '' else \
+    (extract(epoch from greatest(least(c.open_until, '9999-12-31'), '1970-01-01')) * 1000000)::bigint::text end end";
+
 /// A table's name: no more than letters, digits and underscores, so that it can stand in statements.
 #[derive(Clone, Debug)]
 pub(super) struct Table(String);
@@ -47,6 +53,7 @@ pub(super) fn migration(table: &Table, widen_from: Option<&str>) -> String {
     let table = table.as_str();
     let schema = include_str!("schema.sql")
         .replace("{table}", table)
+        .replace("{adopted}", ADOPTED)
         .replace("{round}", ROUND)
         .replace("{outbox}", OUTBOX)
         .replace("{lease}", LEASE);
@@ -71,7 +78,8 @@ fn widening(table: &str, zone: &str) -> String {
 /// Asks for three booleans: everything is there, this role may use it, and the server takes writes.
 pub(super) fn check(table: &Table) -> String {
     let table = table.as_str();
-    let tables = [table.to_owned(), format!("{table}_outbox"), format!("{table}_writers")];
+    let tables =
+        [String::new(), "_outbox".into(), "_writers".into(), "_events".into()].map(|of| format!("{table}{of}"));
     let there: Vec<_> = tables.iter().map(|table| format!("to_regclass('\"{table}\"') is not null")).collect();
     let rights = ["select", "insert", "update", "delete"];
     let allowed: Vec<_> = tables

@@ -45,13 +45,25 @@ create table if not exists "{table}_writers" (
 ) with (fillfactor = 50);
 create index if not exists "idx_{table}_writers_seen_at" on "{table}_writers" (seen_at);
 
+-- What was noticed: transitions, with the notice as instances told it to each other. For people and their audits.
+create table if not exists "{table}_events" (
+    resource_key varchar(255) not null,
+    version      bigint not null,
+    at           timestamptz not null,
+    state        varchar(50) not null,
+    payload      bytea not null,
+    primary key (resource_key, version)
+);
+create index if not exists "idx_{table}_events_at" on "{table}_events" (at);
+
 -- The only write there is. Answers: 0 conflict, 1 applied, 2 combine, 3 queued, 4 duplicate, 5 fenced.
 create or replace function "{table}_commit_v1"(
     p_key text, p_expected bigint, p_record bytea, p_ttl_us bigint,
     p_state text, p_failures bigint, p_open_until_us bigint, p_generation bigint,
     p_writer bigint, p_seq bigint, p_delta bytea, p_may_queue boolean,
-    p_token bigint, p_taken bigint[], p_release boolean, p_notice text,
-    out answer integer, out newest bigint, out now_us bigint, out bytes text, out token bigint, out batches text
+    p_token bigint, p_taken bigint[], p_release boolean, p_notice text, p_payload bytea,
+    out answer integer, out newest bigint, out now_us bigint, out bytes text, out token bigint, out batches text,
+    out adopted text
 ) language plpgsql as $fusebox$
 declare
     t_now timestamptz := clock_timestamp();
@@ -76,6 +88,7 @@ begin
     end if;
     select * into c from "{table}" r where r.resource_key = p_key;
     is_there := found;
+    adopted := {adopted};
     if c.expires_at is null or c.record is null or c.expires_at <= t_now then
         newest := 0;
     else
@@ -135,6 +148,8 @@ begin
                     lease_until = case when batches is null then '-infinity' else t_now + interval '{lease}' end
                 where r.resource_key = p_key;
                 if p_notice is not null then
+                    insert into "{table}_events" (resource_key, version, at, state, payload)
+                    values (p_key, newest, t_now, p_state, p_payload) on conflict do nothing;
                     perform pg_notify('{table}', newest || ' ' || p_notice);
                 end if;
                 if p_seq is not null and random() < 0.01 then

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::{Arguments as _, AssertSqlSafe};
 
-use super::schema::Table;
+use super::schema::{ADOPTED, Table};
 use crate::circuit::State;
 use crate::store::contract::{Commit, Round};
 
@@ -158,25 +158,41 @@ fn statement(prepared: bool, before: &str, values: Vec<Value>, after: &str) -> R
 
 /// Reads records, in order.
 pub(super) fn load(table: &Table, prepared: bool, keys: Vec<String>) -> Result<Statement, sqlx::Error> {
+    let table = table.as_str();
     let after = format!(
-        ") with ordinality as k (key, at) left join \"{}\" c on c.resource_key = k.key \
-         and c.record is not null and c.expires_at > clock_timestamp() order by k.at",
-        table.as_str()
+        ") with ordinality as k (key, at) left join \"{table}\" c on c.resource_key = k.key cross join lateral \
+         (select coalesce(c.record is not null and c.expires_at > clock_timestamp(), false) as here) live order by k.at"
     );
-    let before = "select coalesce(c.version, 0), (extract(epoch from clock_timestamp()) * 1000000)::bigint, \
-                  encode(c.record, 'hex') from unnest(";
-    statement(prepared, before, vec![Value::Texts(keys)], &after)
+    let before = format!(
+        "select case when live.here then c.version else 0 end, (extract(epoch from clock_timestamp()) * 1000000)::bigint, \
+         case when live.here then encode(c.record, 'hex') end, {ADOPTED} from unnest("
+    );
+    statement(prepared, &before, vec![Value::Texts(keys)], &after)
 }
 
-/// Writes a record; `notice` is what [`super::listener`] will read.
+/// Lists the keys that begin with the prefix, without it. Where there is none, those with a colon are another namespace's.
+pub(super) fn keys(table: &Table, prepared: bool, prefix: &str) -> Result<Statement, sqlx::Error> {
+    let table = table.as_str();
+    let length = prefix.len();
+    let after = " and record is not null and expires_at > clock_timestamp()";
+    if prefix.is_empty() {
+        let before = format!("select resource_key from \"{table}\" where position(':' in resource_key) = 0");
+        return statement(prepared, &before, Vec::new(), after);
+    }
+    let before =
+        format!("select substr(resource_key, {length} + 1) from \"{table}\" where left(resource_key, {length}) = ");
+    statement(prepared, &before, vec![Value::Text(prefix.to_owned())], after)
+}
+
+/// Writes a record; `told` is the notice as [`super::listener`] will read it.
 pub(super) fn commit(
     table: &Table,
     prepared: bool,
     key: String,
     commit: Commit,
-    notice: Option<String>,
+    told: Option<String>,
 ) -> Result<Statement, sqlx::Error> {
-    let Commit { expected, record, summary, ttl, batch, may_queue, round, release, .. } = commit;
+    let Commit { expected, record, summary, ttl, notice, batch, may_queue, round, release } = commit;
     let state = match summary.state {
         State::Closed => "CLOSED",
         State::Open => "OPEN",
@@ -201,9 +217,11 @@ pub(super) fn commit(
         Value::Number(token),
         Value::Numbers(taken),
         Value::Flag(release),
-        Value::MaybeText(notice),
+        Value::MaybeText(told),
+        Value::Bytes(notice),
     ];
-    let before = format!("select answer, newest, now_us, bytes, token, batches from \"{}_commit_v1\"(", table.as_str());
+    let before =
+        format!("select answer, newest, now_us, bytes, token, batches, adopted from \"{}_commit_v1\"(", table.as_str());
     statement(prepared, &before, values, ")")
 }
 

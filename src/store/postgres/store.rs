@@ -12,8 +12,9 @@ use super::failure::{schema_missing, store_error, unavailable};
 use super::schema::{self, Table};
 use super::statements::{self, Statement, unhex};
 use super::{listener, listener::Channel};
+use crate::circuit::State;
 use crate::store::contract::{
-    Commit, Committed, Notices, Round, Store, StoreError, StoreFuture, StoreTime, Stored, Version,
+    Commit, Committed, Notices, Round, Store, StoreError, StoreFuture, StoreTime, Stored, Summary, Version,
 };
 
 /// A store in PostgreSQL 12 or later, in one row for each breaker that people can query as well.
@@ -43,6 +44,16 @@ use crate::store::contract::{
 /// select resource_key, open_until from hw_circuit_breakers where state = 'OPEN' and open_until > now();
 /// select resource_key, failure_count from hw_circuit_breakers where failure_count > 3;
 /// ```
+///
+/// Every transition is also a row of a log, written by the same statement and kept for
+/// [30 days](PostgresStoreBuilder::keep_events):
+///
+/// ```sql
+/// select at, state from hw_circuit_breakers_events where resource_key = 'payments' order by version;
+/// ```
+///
+/// A row of an older library that is open or half-open is honoured until the first write
+/// ([`Stored::adopted`](super::super::Stored::adopted)).
 ///
 /// Encrypted connections need one of sqlx's `tls-` features in your `Cargo.toml`.
 pub struct PostgresStore {
@@ -149,8 +160,8 @@ impl PostgresStore {
             Err(schema_missing(&format!("the table `{table}` or its companions are missing")))
         } else if !may_use {
             Err(StoreError::refused(format!(
-                "this role may not select, insert, update and delete in `{table}`, `{table}_outbox` and `{table}_writers`, \
-                 or not execute `{table}_commit_v1`"
+                "this role may not select, insert, update and delete in `{table}`, `{table}_outbox`, `{table}_writers` and \
+                 `{table}_events`, or not execute `{table}_commit_v1`"
             )))
         } else if !takes_writes {
             Err(StoreError::refused("the server only reads: a replica, or `default_transaction_read_only`"))
@@ -182,7 +193,15 @@ impl PostgresStore {
         let statement =
             statements::load(&self.table, self.prepared, keys).map_err(|error| store_error(&error, false))?;
         let rows = self.connections.read(&statement).await?;
-        rows.iter().map(|row| stored(get(row, 0)?, get(row, 1)?, get(row, 2)?)).collect()
+        rows.iter().map(|row| stored(get(row, 0)?, get(row, 1)?, get(row, 2)?, get(row, 3)?)).collect()
+    }
+
+    async fn keys_now(&self) -> Result<Vec<String>, StoreError> {
+        let prefix = if self.namespace.is_empty() { String::new() } else { format!("{}:", self.namespace) };
+        let statement =
+            statements::keys(&self.table, self.prepared, &prefix).map_err(|error| store_error(&error, false))?;
+        let rows = self.connections.read(&statement).await?;
+        rows.iter().map(|row| get(row, 0)).collect()
     }
 
     async fn commit_now(&self, key: &str, commit: Commit) -> Result<Committed, StoreError> {
@@ -205,7 +224,7 @@ impl PostgresStore {
 
 fn committed(row: &PgRow) -> Result<Committed, StoreError> {
     let answer: i32 = get(row, 0)?;
-    let stored = stored(get(row, 1)?, get(row, 2)?, get(row, 3)?)?;
+    let stored = stored(get(row, 1)?, get(row, 2)?, get(row, 3)?, get(row, 6)?)?;
     match answer {
         0 => Ok(Committed::Conflict(stored)),
         1 => Ok(Committed::Applied { version: stored.version, now: stored.now }),
@@ -217,10 +236,28 @@ fn committed(row: &PgRow) -> Result<Committed, StoreError> {
     }
 }
 
-fn stored(version: i64, now: i64, record: Option<&str>) -> Result<Stored, StoreError> {
+fn stored(version: i64, now: i64, record: Option<&str>, adopted: Option<&str>) -> Result<Stored, StoreError> {
     let record = unhex(record.unwrap_or_default()).ok_or_else(nonsense)?;
     let [version, now] = [version, now].map(|number| u64::try_from(number).unwrap_or(0));
-    Ok(Stored::new(Version(version), record.into(), StoreTime(now)))
+    let stored = Stored::new(Version(version), record.into(), StoreTime(now));
+    Ok(match adopted.and_then(left).filter(|_| version == 0) {
+        Some(left) => stored.with_adopted(left),
+        None => stored,
+    })
+}
+
+/// Reads `state failures end`.
+fn left(adopted: &str) -> Option<Summary> {
+    let mut parts = adopted.split(' ');
+    let mut left = Summary::closed(0);
+    left.state = match parts.next()? {
+        "OPEN" => State::Open,
+        "HALF_OPEN" => State::HalfOpen,
+        _ => return None,
+    };
+    left.failures = parts.next()?.parse().ok()?;
+    left.open_until = parts.next()?.parse().ok().map(StoreTime);
+    Some(left)
 }
 
 /// `id:hex,id:hex` as a round.
@@ -257,6 +294,12 @@ impl Store for PostgresStore {
     /// anything. [`Notice::Lagged`](super::super::Notice::Lagged) comes each time it begins to hear.
     fn watch(&self) -> Notices {
         listener::watch(self.listening.clone(), self.channel())
+    }
+
+    /// As the table has them: without a namespace, rows whose key has a colon are another namespace's. A key of more than 255
+    /// bytes (with its namespace) is listed with the hash that its end became.
+    fn keys(&self) -> StoreFuture<'_, Vec<String>> {
+        Box::pin(self.keys_now())
     }
 }
 

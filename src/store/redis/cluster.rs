@@ -79,20 +79,34 @@ impl Cluster {
         F: Future<Output = RedisResult<T>>,
     {
         let owner = self.or_ask(|routes| routes.owner(shard))?;
-        let failure = match owner.run(&operation).await {
-            Ok(answer) => return Ok(answer),
-            Err(failure) => failure,
+        let done = self.run_on(&owner, &operation).await;
+        let Some(address) = done.as_ref().err().and_then(Failure::moved) else {
+            return done;
         };
-        if let Some(address) = failure.moved() {
-            // Nothing took place there, so this is no second time.
-            let owner = self.shared.moved(shard, address.clone(), &owner)?;
+        // Nothing took place there, so this is no second time.
+        let owner = self.shared.moved(shard, address.clone(), &owner)?;
+        self.run_on(&owner, operation).await
+    }
+
+    /// Runs an operation over one of the connections.
+    pub(super) async fn run_on<T, F>(
+        &self,
+        owner: &Connection,
+        operation: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let done = owner.run(operation).await;
+        if done.as_ref().is_err_and(Failure::doubts_the_node) {
             self.see_to_asking();
-            return owner.run(operation).await;
         }
-        if failure.doubts_the_node() {
-            self.see_to_asking();
-        }
-        Err(failure)
+        done
+    }
+
+    /// Connections to all who own something.
+    pub(super) fn owners(&self) -> Result<Vec<Connection>, Failure> {
+        self.or_ask(Routes::all_owners)
     }
 
     fn or_ask<T>(&self, look: impl FnOnce(&Routes) -> Result<T, Failure>) -> Result<T, Failure> {

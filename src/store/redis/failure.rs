@@ -72,7 +72,7 @@ impl Failure {
 
     /// Whether another node may have taken over from the one that was asked.
     pub(super) const fn doubts_the_node(&self) -> bool {
-        self.needs_redial() || matches!(self.kind, Kind::Unsettled)
+        !matches!(self.kind, Kind::Refused)
     }
 
     /// Whether the server was there and refused.

@@ -48,6 +48,19 @@ impl Layout {
         (0..SHARDS).map(|shard| format!("{}:ev", self.shard(shard))).collect()
     }
 
+    /// A pattern that every record's key has, and perhaps others.
+    pub(super) fn records(&self) -> String {
+        // No letter of a namespace means anything in a pattern.
+        format!("fb:{{{}:*}}:r:*", self.namespace)
+    }
+
+    /// The name of the breaker whose record is there; `None` where it is none of ours.
+    pub(super) fn name<'a>(&self, record: &'a str) -> Option<&'a str> {
+        let rest = record.strip_prefix("fb:{")?.strip_prefix(&self.namespace)?.strip_prefix(':')?;
+        let (_, name) = rest.split_once("}:r:")?;
+        (self.record(name) == record).then_some(name)
+    }
+
     /// The cluster's slot of each shard, in order.
     pub(super) fn slots(&self) -> Vec<u16> {
         let slot = |shard| crc16(format!("{}:{shard}", self.namespace).as_bytes()) % SLOTS;
@@ -101,5 +114,17 @@ mod tests {
             assert!(key.starts_with(tag), "{key}");
         }
         assert!(Layout::new("prod".into()).channels().contains(&keys.channel));
+    }
+
+    #[test]
+    fn names_come_back_from_their_keys() {
+        let layout = Layout::new("prod".into());
+        for name in ["payments", "a}:r:b", ""] {
+            assert_eq!(layout.name(&layout.record(name)), Some(name));
+        }
+        let wrong_shard = format!("fb:{{prod:{}}}:r:payments", (shard_of("payments") + 1) % SHARDS);
+        for other in [wrong_shard.as_str(), "fb:{prod2:1}:r:a", "payments"] {
+            assert_eq!(layout.name(other), None);
+        }
     }
 }

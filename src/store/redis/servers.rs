@@ -46,6 +46,30 @@ impl Servers {
         Ok(())
     }
 
+    /// A connection to each server that has shards.
+    pub(super) fn each(&self) -> Result<Vec<Connection>, StoreError> {
+        match self {
+            Self::One(connection) => Ok(vec![connection.clone()]),
+            Self::Many(cluster) => Ok(cluster.owners()?),
+        }
+    }
+
+    /// Runs an operation on one of those.
+    pub(super) async fn run_on<T, F>(
+        &self,
+        server: &Connection,
+        operation: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let done = match self {
+            Self::One(connection) => connection.run(operation).await,
+            Self::Many(cluster) => cluster.run_on(server, operation).await,
+        };
+        Ok(done?)
+    }
+
     /// Shards that have the same number here may share a command.
     pub(super) const fn group(&self, shard: u16) -> u16 {
         match self {

@@ -1,6 +1,6 @@
 //! The store itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bytes::Bytes;
@@ -35,7 +35,8 @@ const LARGEST: usize = 64 * 1024;
 ///
 /// Notices are published on the channels `fb:{fb:0}:ev` to `fb:{fb:15}:ev`. A user of the server needs, for these keys and
 /// channels: `EVALSHA`, `SCRIPT|LOAD`, `TIME`, `HMGET`, `HSET`, `EXISTS`, `DEL`, `PEXPIRE`, `PTTL`, `LLEN`, `LINDEX`,
-/// `LRANGE`, `LTRIM`, `RPUSH`, `PUBLISH`, `SUBSCRIBE`, `PING`; in a cluster also `CLUSTER|SLOTS`.
+/// `LRANGE`, `LTRIM`, `RPUSH`, `PUBLISH`, `SUBSCRIBE`, `PING`; in a cluster also `CLUSTER|SLOTS`; and `SCAN`
+/// to list keys.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -141,6 +142,27 @@ impl RedisStore {
     }
 }
 
+impl RedisStore {
+    async fn keys_now(&self) -> Result<Vec<String>, StoreError> {
+        let pattern = self.layout.records();
+        // A scan may come upon the same key twice, and slots may move while it runs.
+        let mut names = BTreeSet::new();
+        for server in self.servers.each()? {
+            let mut cursor = 0;
+            loop {
+                let (next, keys) =
+                    self.servers.run_on(&server, |connection| scan(connection, &pattern, cursor)).await?;
+                names.extend(keys.iter().filter_map(|key| self.layout.name(key)).map(ToOwned::to_owned));
+                cursor = next;
+                if cursor == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(names.into_iter().collect())
+    }
+}
+
 impl Store for RedisStore {
     fn load<'a>(&'a self, keys: &'a [&'a str]) -> StoreFuture<'a, Vec<Stored>> {
         Box::pin(self.load_all(keys))
@@ -163,6 +185,11 @@ impl Store for RedisStore {
     fn watch(&self) -> Notices {
         watch(self.servers.reach().clone(), self.layout.channels())
     }
+
+    /// Looks through all keys of each server that has some of the records, as many at a time as hold up nobody else.
+    fn keys(&self) -> StoreFuture<'_, Vec<String>> {
+        Box::pin(self.keys_now())
+    }
 }
 
 impl fmt::Debug for RedisStore {
@@ -172,6 +199,13 @@ impl fmt::Debug for RedisStore {
             .field("namespace", &self.layout.namespace())
             .finish_non_exhaustive()
     }
+}
+
+/// One step through the keys of a server: where to go on, zero at the end, and what was found.
+async fn scan(mut connection: MultiplexedConnection, pattern: &str, cursor: u64) -> RedisResult<(u64, Vec<String>)> {
+    let mut step = redis::cmd("SCAN");
+    step.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1_000);
+    step.query_async(&mut connection).await
 }
 
 /// What is at a key.
