@@ -99,6 +99,10 @@ examples! {
         ]);
     }
 
+    "fleet_admin": #[cfg(feature = "env")] fn fleet_admin_says_what_it_can_do(out) {
+        out.has_in_order(&["usage: fleet_admin <command>", "list", "trip", "force", "resume", "migrate", "--actor"]);
+    }
+
     "grpc": #[cfg(feature = "grpc")] fn grpc_breakers_wait_for_trailers_and_reject_with_pushback(out) {
         out.has_in_order(&[
             "Get(7)     107 cents",

@@ -44,6 +44,20 @@ impl Key {
         Self(key)
     }
 
+    /// Takes a key that a store has listed; `None` where no name has such a key.
+    ///
+    /// ```
+    /// use fusebox::store::Key;
+    ///
+    /// assert_eq!(Key::parse("api.example_x3A8443").and_then(|key| key.name()).as_deref(), Some("api.example:8443"));
+    /// assert_eq!(Key::parse("somebody else's"), None);
+    /// ```
+    #[must_use]
+    pub fn parse(key: &str) -> Option<Self> {
+        let is_key = !key.is_empty() && key.len() <= Self::MOST && key.bytes().all(is_plain);
+        is_key.then(|| Self(key.to_owned()))
+    }
+
     /// Returns the key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
