@@ -422,8 +422,11 @@ impl Link {
             }
             Committed::Conflict(stored) => {
                 self.conflicts += 1;
-                if let Some(batch) = &mut self.batch {
-                    batch.may_queue = true;
+                if let Some(batch) = &mut self.batch
+                    && std::mem::replace(&mut batch.may_queue, true)
+                {
+                    // It might have been queued, but too many wait already.
+                    self.linger_longer();
                 }
                 self.learn(&stored, now);
                 if self.batch.is_none() || self.conflicts > 2 {
@@ -435,7 +438,6 @@ impl Link {
             Committed::Duplicate(stored) | Committed::Queued(stored) => {
                 self.conflicts = 0;
                 self.accepted(now);
-                self.linger = (self.linger + self.linger / 2).min(LINGER_MOST);
                 self.look_at = Some(now + LEASE + self.jitter(LEASE / 2));
                 self.learn(&stored, now);
             }
@@ -495,6 +497,7 @@ impl Link {
     fn failed(&mut self, error: &StoreError, now: Timestamp) {
         self.round = None;
         self.failures = self.failures.saturating_add(1);
+        self.linger_longer();
         let most = (JITTER * (1 << self.failures.min(10))).min(Duration::from_secs(5));
         self.not_before = now + self.jitter(most);
         match error {
@@ -510,6 +513,11 @@ impl Link {
         if self.urgent_since.is_some() {
             self.go_alone(Some(&error.to_string().into()));
         }
+    }
+
+    /// The store has more to do than it can.
+    fn linger_longer(&mut self) {
+        self.linger = (self.linger + self.linger / 2).min(LINGER_MOST);
     }
 
     fn block(&mut self, now: Timestamp, why: &dyn std::fmt::Display) {

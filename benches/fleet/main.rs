@@ -1,0 +1,68 @@
+//! What sharing a breaker costs, measured against what it may cost: `cargo bench --bench fleet --features redis,postgres`.
+//!
+//! It starts a redis-server and a PostgreSQL of its own. Counts are gates: one that is over its limit ends the program with a
+//! failure. Times are printed beside, because they are the machine's.
+#![expect(clippy::print_stdout, reason = "it reports")]
+#![expect(
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a measurement may fail loudly, and reads the time"
+)]
+
+mod counted;
+mod measure;
+mod report;
+
+#[expect(clippy::allow_attributes, reason = "what is unused differs from file to file")]
+#[allow(dead_code, reason = "not every file needs every helper")]
+#[path = "../../tests/stores/postgres_server.rs"]
+mod postgres_server;
+#[expect(clippy::allow_attributes, reason = "what is unused differs from file to file")]
+#[allow(dead_code, reason = "not every file needs every helper")]
+#[path = "../../tests/stores/servers.rs"]
+mod servers;
+
+use std::sync::Arc;
+
+use fusebox::store::{PostgresStore, RedisStore, Store};
+use report::Report;
+
+/// What makes a connection of its own to the server that is measured.
+type Connect = Arc<dyn Fn() -> Arc<dyn Store> + Send + Sync>;
+
+fn main() {
+    if std::env::args().any(|arg| arg == "--test" || arg == "--list") {
+        return;
+    }
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let mut report = Report::default();
+
+    let redis = runtime.block_on(servers::Redis::start());
+    let url = redis.url();
+    let connect: Connect = Arc::new(move || {
+        let store = RedisStore::builder(url.as_str()).build().expect("a URL");
+        Arc::new(store)
+    });
+    report.head("Redis");
+    measure::contention(&runtime, &connect, &mut report, 0.9);
+    measure::storm(&runtime, &connect, &mut report);
+    measure::propagation(&runtime, &connect, &mut report);
+    measure::healthy_calls(&runtime, &connect, &mut report);
+    measure::frozen(&runtime, &connect, &mut report, |freeze| if freeze { redis.freeze() } else { redis.thaw() });
+    drop(redis);
+
+    let postgres = runtime.block_on(postgres_server::Database::fresh());
+    let url = postgres.url();
+    runtime.block_on(PostgresStore::migrate(url.clone())).expect("a server");
+    let connect: Connect = Arc::new(move || {
+        let store = PostgresStore::builder().url(url.clone()).build().expect("a URL");
+        Arc::new(store)
+    });
+    report.head("PostgreSQL");
+    measure::contention(&runtime, &connect, &mut report, 0.7);
+    measure::propagation(&runtime, &connect, &mut report);
+    measure::healthy_calls(&runtime, &connect, &mut report);
+    drop(postgres);
+    report.end();
+}

@@ -1,0 +1,172 @@
+//! The measurements.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use fusebox::fleet::Fleet;
+use fusebox::store::Store;
+use fusebox::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, State, detect};
+use tokio::runtime::Runtime;
+
+use super::Connect;
+use super::counted::{Counted, Counts};
+use super::report::Report;
+
+/// Instances that a server's connections are shared by, so that a thousand of them need no thousand connections.
+const CONNECTIONS: usize = 20;
+/// How often an instance flushes while failures come in.
+const FLUSH: Duration = Duration::from_millis(100);
+
+/// Instances of one breaker, each with an engine of its own.
+struct Instances {
+    breakers: Vec<CircuitBreaker>,
+    counts: Arc<Counts>,
+}
+
+impl Instances {
+    fn start(
+        runtime: &Runtime,
+        connect: &Connect,
+        (name, count, pushes): (&str, usize, bool),
+        settings: impl Fn(CircuitBreakerConfigBuilder) -> CircuitBreakerConfigBuilder,
+    ) -> Self {
+        let counts = Arc::<Counts>::default();
+        let connections: Vec<_> = (0..count.min(CONNECTIONS)).map(|_| connect()).collect();
+        let breaker = |number: usize| {
+            let store = Arc::clone(&connections[number % connections.len()]);
+            let store: Arc<dyn Store> = Arc::new(Counted { store, counts: Arc::clone(&counts), pushes });
+            let config = CircuitBreakerConfig::builder(name).store(store);
+            CircuitBreaker::new(settings(config).build().expect("a configuration"))
+        };
+        let breakers: Vec<_> = (0..count).map(breaker).collect();
+        let flushed = breakers.iter().map(CircuitBreaker::flush);
+        runtime.block_on(futures::future::join_all(flushed));
+        for count in [&counts.loads, &counts.commits, &counts.conflicts, &counts.batches, &counts.elsewhere] {
+            count.store(0, Relaxed);
+        }
+        Self { breakers, counts }
+    }
+
+    fn until_all(&self, state: State, deadline: Duration) -> Duration {
+        let start = Instant::now();
+        while self.breakers.iter().any(|breaker| breaker.state() != state) {
+            assert!(start.elapsed() < deadline, "not all are {state} after {deadline:?}");
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        start.elapsed()
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of a few seconds")]
+const fn ratio(a: u64, b: u64) -> f64 {
+    a as f64 / b as f64
+}
+
+/// Everybody fails all the time, and nobody trips: what does it take to keep count of that?
+pub(crate) fn contention(runtime: &Runtime, connect: &Connect, report: &mut Report, least: f64) {
+    const RUN: Duration = Duration::from_secs(3);
+    for (writers, most, most_conflicts) in [(1, 1.05, 0.05), (10, 2.4, 1.0), (50, 1.7, 1.0), (200, 1.2, 0.05)] {
+        let name = format!("contention {writers}");
+        let detector = || detect::failures(60_000).within(Duration::from_secs(60));
+        let instances = Instances::start(runtime, connect, (&name, writers, true), |c| c.detector(detector()));
+        let start = Instant::now();
+        while start.elapsed() < RUN {
+            for breaker in &instances.breakers {
+                breaker.acquire().expect("closed").failure();
+            }
+            std::thread::sleep(FLUSH / 10);
+        }
+        let Counts { commits, conflicts, batches, .. } = &*instances.counts;
+        let (commits, conflicts, batches) = (commits.load(Relaxed), conflicts.load(Relaxed), batches.load(Relaxed));
+        report.most(&format!("operations a batch, {writers} writers"), ratio(commits, batches), most);
+        report.most(&format!("conflicts a batch, {writers} writers"), ratio(conflicts, batches), most_conflicts);
+        if writers == 200 {
+            // A batch leaves up to `FLUSH` after its first failure, half of it on average.
+            let wanted = RUN.as_secs_f64() / FLUSH.as_secs_f64() * 200.0;
+            report.least("batches of those that could be, 200 writers", ratio(batches, 1) / wanted, least);
+        }
+    }
+}
+
+/// A thousand instances see one failure each, at once; a hundred open the circuit.
+pub(crate) fn storm(runtime: &Runtime, connect: &Connect, report: &mut Report) {
+    const INSTANCES: usize = 1_000;
+    let detector = || detect::failures(100).within(Duration::from_secs(60));
+    let instances =
+        Instances::start(runtime, connect, ("storm", INSTANCES, true), |config| config.detector(detector()));
+    let start = Instant::now();
+    for breaker in &instances.breakers {
+        breaker.acquire().expect("closed").failure();
+    }
+    while instances.breakers.iter().all(|breaker| breaker.state() == State::Closed) {
+        assert!(start.elapsed() < Duration::from_secs(30), "nobody opens");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    let first = start.elapsed();
+    let all = first + instances.until_all(State::Open, Duration::from_secs(30));
+    let operations = instances.counts.commits.load(Relaxed);
+    report.most("storm of 1,000: commits an instance", ratio(operations, 1_000), 2.0);
+    report.time("storm of 1,000: the first is open after", &format!("{first:.0?}"));
+    report.time("storm of 1,000: all are open after", &format!("{all:.0?}"));
+}
+
+/// One instance opens: when do nine others know?
+pub(crate) fn propagation(runtime: &Runtime, connect: &Connect, report: &mut Report) {
+    for pushes in [true, false] {
+        let name = format!("propagation {pushes}");
+        let instances = Instances::start(runtime, connect, (&name, 10, pushes), |config| config);
+        for _ in 0..5 {
+            instances.breakers[0].acquire().expect("closed").failure();
+        }
+        let took = instances.until_all(State::Open, Duration::from_secs(10));
+        if pushes {
+            report.time("from the deciding failure to all ten open, with push", &format!("{took:.1?}"));
+        } else {
+            // The interval is a second, more or less by a fifth; and the way there and back.
+            report.most("the same without push, in poll intervals", took.as_secs_f64(), 1.4);
+        }
+        assert_eq!(instances.counts.elsewhere.load(Relaxed), 0, "a store is asked by its engine only");
+    }
+}
+
+/// A million healthy calls.
+pub(crate) fn healthy_calls(runtime: &Runtime, connect: &Connect, report: &mut Report) {
+    for (what, fleet) in [("pooled failures", Fleet::pooled()), ("votes", Fleet::votes(3))] {
+        let name = format!("healthy {what}");
+        let instances = Instances::start(runtime, connect, (&name, 1, true), |config| config.fleet(fleet.clone()));
+        for _ in 0..1_000_000 {
+            instances.breakers[0].acquire().expect("closed").success();
+        }
+        runtime.block_on(instances.breakers[0].flush());
+        let Counts { commits, elsewhere, .. } = &*instances.counts;
+        report.most(&format!("writes in a million healthy calls, {what}"), ratio(commits.load(Relaxed), 1), 0.0);
+        report.most("operations begun by calls", ratio(elsewhere.load(Relaxed), 1), 0.0);
+    }
+}
+
+/// Calls while the server does not answer at all.
+pub(crate) fn frozen(runtime: &Runtime, connect: &Connect, report: &mut Report, freeze: impl Fn(bool)) {
+    let instances = Instances::start(runtime, connect, ("frozen", 1, true), |config| config);
+    let breaker = &instances.breakers[0];
+    let time = || {
+        let mut best = Duration::MAX;
+        for _ in 0..20 {
+            let start = Instant::now();
+            for _ in 0..100_000 {
+                breaker.acquire().expect("closed").success();
+            }
+            best = best.min(start.elapsed());
+        }
+        best
+    };
+    let up = time();
+    freeze(true);
+    breaker.acquire().expect("closed").failure();
+    let hung = time();
+    freeze(false);
+    report.time("100,000 closed calls, the server up", &format!("{up:.0?}"));
+    report.time("100,000 closed calls, the server frozen", &format!("{hung:.0?}"));
+    let elsewhere = instances.counts.elsewhere.load(Relaxed);
+    report.most("operations begun by calls", ratio(elsewhere, 1), 0.0);
+}
