@@ -549,7 +549,6 @@ async fn a_pools_settings_are_taken_and_none_of_its_connections() {
 }
 
 #[tokio::test]
-#[ignore = "needs PgBouncer: `cargo test --features postgres --test stores -- --ignored`"]
 async fn a_pooler_in_transaction_mode_may_stand_between() {
     let (database, _) = migrated().await;
     let pooler = Pooler::before(&database.server);
