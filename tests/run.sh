@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test of the crate. Needs a Rust toolchain and the programs of Redis and PostgreSQL, which the tests start
-# themselves.
+# Runs every test of the crate. Needs a Rust toolchain, openssl, and the programs of Redis, PostgreSQL and PgBouncer, which
+# the tests start themselves.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -122,6 +122,22 @@ if ! has_postgres; then
         "Debian, Ubuntu: apt-get install postgresql    Fedora: dnf install postgresql-server" \
         "Alpine: apk add postgresql                    macOS: brew install postgresql" \
         "It need not run: the tests start one of their own."
+fi
+
+# The same store is tested through a pooler, which hands each statement to
+# another connection. Its package keeps it where only root looks.
+has_pgbouncer() {
+    command -v pgbouncer >/dev/null || [[ -x /usr/sbin/pgbouncer ]]
+}
+if ! has_pgbouncer && [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    echo "PgBouncer is missing: installing it"
+    # Its package would also start one, which nobody here asked for.
+    apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq --no-install-recommends pgbouncer
+fi
+if ! has_pgbouncer; then
+    stop "PgBouncer is missing: a test of the PostgreSQL store runs through it." \
+        "Debian, Ubuntu: apt-get install pgbouncer    Fedora: dnf install pgbouncer" \
+        "Alpine: apk add pgbouncer                    macOS: brew install pgbouncer"
 fi
 
 number=0

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use fusebox::State;
 use fusebox::store::{
-    self, BatchId, Commit, Committed, Notice, Notices, PostgresStore, Store, StoreError, StoreTime, Stored, Summary,
-    Version,
+    self, BatchId, Commit, Committed, Notice, Notices, PostgresStore, Pruned, Store, StoreError, StoreTime, Stored,
+    Summary, Version,
 };
 use futures::StreamExt;
 use sqlx::postgres::PgPoolOptions;
@@ -210,6 +210,61 @@ async fn transitions_are_logged_with_their_writes() {
     assert_eq!(database.run(log).await, [["a", &number, "OPEN", "20000", "\\xabab", &number]]);
 }
 
+/// Rows of all ages, some with a record that ran out (`-`) or lives (`+`).
+const AGED: &str = "
+insert into hw_circuit_breakers (resource_key, state, updated_at, record, version, expires_at)
+select key, state, now() - days * interval '1 day', case when record <> '' then decode('00', 'hex') end, 1,
+    case record when '-' then now() - interval '5 days' when '+' then now() + interval '1 day' end
+from (values ('ran out', 'CLOSED', 8, '-'), ('ran out open', 'OPEN', 8, '-'), ('older, closed', 'CLOSED', 8, ''),
+    ('young', 'CLOSED', 6, '-'), ('lives', 'CLOSED', 8, '+'), ('older, open', 'OPEN', 8, '')) v (key, state, days, record);
+insert into hw_circuit_breakers_outbox (resource_key, delta, queued_at) values
+    ('ran out', '+', now() - interval '8 days'), ('young', '+', now() - interval '8 days');
+insert into hw_circuit_breakers_writers (resource_key, writer, seq, seen_at) values
+    ('ran out', 1, 1, now() - interval '8 days'), ('lives', 1, 1, now());
+insert into hw_circuit_breakers_events (resource_key, version, at, state, payload) values
+    ('lives', 1, now() - interval '31 days', 'OPEN', ''), ('lives', 2, now() - interval '29 days', 'CLOSED', '');";
+
+#[tokio::test]
+async fn what_nobody_needs_is_pruned() {
+    let (database, store) = migrated().await;
+    database.run(AGED).await;
+    let pruned = store.prune().await.expect("prunes");
+    assert_eq!((pruned.rows, pruned.events), (3, 1));
+    let left = "select resource_key from hw_circuit_breakers order by 1";
+    assert_eq!(database.run(left).await, [["lives"], ["older, open"], ["young"]]);
+    assert_eq!(database.run("select version from hw_circuit_breakers_events").await, [["2"]]);
+    assert_eq!(database.run("select resource_key from hw_circuit_breakers_outbox").await, [["young"]]);
+    assert_eq!(database.run("select resource_key from hw_circuit_breakers_writers").await, [["lives"]]);
+    assert_eq!(store.prune().await.expect("prunes"), Pruned::default());
+
+    let many = "insert into hw_circuit_breakers (resource_key, updated_at) \
+                select n, now() - interval '8 days' from generate_series(1, 2500) n";
+    database.run(many).await;
+    let keeping = PostgresStore::builder().url(database.url()).keep_closed(Duration::from_secs(9 * 24 * 60 * 60));
+    assert_eq!(keeping.build().expect("builds").prune().await.expect("prunes").rows, 0, "kept for longer");
+    let mut somebody = sqlx::ConnectOptions::connect(&database.options()).await.expect("connects");
+    let lock = "begin; select pg_advisory_xact_lock(hashtext('fusebox prune'), hashtext('hw_circuit_breakers'))";
+    sqlx::raw_sql(lock).fetch_all(&mut somebody).await.expect("locks");
+    assert_eq!(store.prune().await.expect("leaves it to somebody else"), Pruned::default());
+    sqlx::raw_sql("rollback").execute(&mut somebody).await.expect("unlocks");
+    assert_eq!(store.prune().await.expect("prunes").rows, 2_500, "in several steps");
+}
+
+#[tokio::test]
+async fn a_store_that_is_written_to_prunes_by_itself() {
+    let (database, _) = migrated().await;
+    database.run(AGED).await;
+    let store = PostgresStore::builder().url(database.url()).prune_every(Duration::from_millis(1));
+    let store = store.connect().await.expect("connects");
+    let mut version = Version::NONE;
+    let until = Instant::now() + Duration::from_secs(10);
+    while database.run("select from hw_circuit_breakers where resource_key = 'ran out'").await.len() == 1 {
+        assert!(Instant::now() < until, "still there");
+        version = apply(&store, "a", write(version, "x")).await;
+    }
+    assert_eq!(load(&store, "a").await.version, version);
+}
+
 #[tokio::test]
 async fn a_missing_schema_is_refused_with_what_to_do() {
     let database = Database::fresh().await;
@@ -265,6 +320,7 @@ fn settings_that_cannot_work_are_named() {
         ("namespace", ours().namespace("a:b")),
         ("namespace", ours().namespace("x".repeat(65))),
         ("timeout", ours().timeout(Duration::ZERO)),
+        ("prune_every", ours().prune_every(Duration::ZERO)),
     ] {
         let error = builder.build().expect_err(field);
         assert_eq!(error.field(), field);
@@ -493,7 +549,6 @@ async fn a_pools_settings_are_taken_and_none_of_its_connections() {
 }
 
 #[tokio::test]
-#[ignore = "needs PgBouncer: `cargo test --features postgres --test stores -- --ignored`"]
 async fn a_pooler_in_transaction_mode_may_stand_between() {
     let (database, _) = migrated().await;
     let pooler = Pooler::before(&database.server);

@@ -185,19 +185,23 @@ impl Pooler {
             server.port
         );
         fs::write(&settings, text).expect("a file");
-        let process = run_as(owner(), Path::new("pgbouncer"))
-            .arg("--quiet")
-            .arg(&settings)
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("PgBouncer is needed: `apt-get install pgbouncer`, or put `pgbouncer` on the PATH");
-        for _ in 0..100 {
+        // Debian keeps it where only root looks.
+        let debian = Path::new("/usr/sbin/pgbouncer");
+        let program = if debian.exists() { debian } else { Path::new("pgbouncer") };
+        let log = fs::File::create(folder.join("log")).expect("a file");
+        let process = run_as(owner(), program).arg(&settings).stdout(Stdio::null()).stderr(log).spawn();
+        let process = process.expect(
+            "PgBouncer is needed: `apt-get install pgbouncer`, `dnf install pgbouncer` or `brew install pgbouncer`, or \
+             put `pgbouncer` on the PATH",
+        );
+        let pooler = Self { process, folder, port };
+        for _ in 0..200 {
             if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                break;
+                return pooler;
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Self { process, folder, port }
+        panic!("PgBouncer does not come up: {}", fs::read_to_string(pooler.folder.join("log")).unwrap_or_default());
     }
 
     pub(crate) fn url(&self, database: &Database) -> String {

@@ -8,7 +8,86 @@ use fusebox::store::{self, Commit, Committed, Notice, RedisServer, RedisStore, S
 use tokio::time::{Instant, sleep};
 
 use crate::redis::{applied, newest, next, until_lagged, write};
-use crate::servers::{Cluster, Redis};
+use crate::servers::Redis;
+
+/// Nodes of a cluster: three that own a third of the slots each, and a replica of the first.
+#[derive(Debug)]
+struct Cluster {
+    nodes: Vec<Redis>,
+}
+
+impl Cluster {
+    /// One that nothing is to happen to: it does not take a node for dead that only had to wait for a processor.
+    async fn start() -> Self {
+        Self::start_with(10_000).await
+    }
+
+    /// One that soon notices when a node is gone.
+    async fn start_wary() -> Self {
+        Self::start_with(2_000).await
+    }
+
+    async fn start_with(node_timeout: u32) -> Self {
+        let node_timeout = node_timeout.to_string();
+        let options = [
+            ["--cluster-enabled", "yes"],
+            ["--cluster-config-file", "nodes.conf"],
+            ["--cluster-node-timeout", &node_timeout],
+            // What one node owns is no concern of the others.
+            ["--cluster-require-full-coverage", "no"],
+            ["--cluster-replica-validity-factor", "0"],
+            ["--repl-diskless-sync-delay", "0"],
+        ];
+        let mut nodes = Vec::new();
+        for _ in 0..4 {
+            nodes.push(Redis::start_with(options.as_flattened()).await);
+        }
+        let cluster = Self { nodes };
+        let owners = &cluster.nodes[..3];
+        for (number, (node, slots)) in (1..).zip(owners.iter().zip([0..5_461, 5_461..10_923, 10_923..16_384_u16])) {
+            let slots: Vec<_> = slots.map(|slot| slot.to_string()).collect();
+            node.command(&format!("CLUSTER ADDSLOTS {}", slots.join(" "))).await;
+            node.command(&format!("CLUSTER SET-CONFIG-EPOCH {number}")).await;
+        }
+        for node in &cluster.nodes[1..] {
+            node.command(&format!("CLUSTER MEET 127.0.0.1 {}", cluster.nodes[0].port())).await;
+        }
+        for node in &cluster.nodes {
+            until_it_says(node, "CLUSTER INFO", "cluster_known_nodes:4").await;
+        }
+        let first = cluster.id(0).await;
+        cluster.nodes[3].command(&format!("CLUSTER REPLICATE {first}")).await;
+        until_it_says(&cluster.nodes[3], "INFO replication", "master_link_status:up").await;
+        for node in &cluster.nodes {
+            until_it_says(node, "CLUSTER INFO", "cluster_state:ok").await;
+            // Whoever does not know of the replica would not vote for it.
+            until_it_says(node, "CLUSTER NODES", &format!("slave {first}")).await;
+        }
+        cluster
+    }
+
+    async fn id(&self, node: usize) -> String {
+        redis::from_redis_value(self.nodes[node].command("CLUSTER MYID").await).expect("an id")
+    }
+
+    /// Some of the addresses, as a user gives them.
+    fn urls(&self) -> Vec<String> {
+        self.nodes[..2].iter().map(Redis::url).collect()
+    }
+}
+
+/// Asks a node until the answer has something in it.
+pub(crate) async fn until_it_says(node: &Redis, command: &str, part: &str) {
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        let answer = format!("{:?}", node.command(command).await);
+        if answer.contains(part) {
+            return;
+        }
+        assert!(Instant::now() < until, "no {part} in {answer}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
 
 /// Names whose records are on the first node, which has a replica, and on the second.
 const ON_FIRST: &str = "g";
@@ -144,7 +223,7 @@ async fn where_a_node_froze_its_replica_goes_on_and_others_are_not_held_up() {
         sleep(Duration::from_millis(20)).await;
     };
     cluster.nodes[0].thaw();
-    cluster.nodes[0].until("INFO replication", "role:slave").await;
+    until_it_says(&cluster.nodes[0], "INFO replication", "role:slave").await;
     let written = when_written(&store, ON_FIRST, Duration::from_secs(5)).await;
     assert!(written > after);
 }

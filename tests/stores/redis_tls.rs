@@ -8,7 +8,8 @@ use fusebox::store::{self, RedisServer, RedisStore, Store, StoreError, Version};
 use redis::{Client, ClientTlsConfig, TlsCertificates};
 
 use crate::redis::{all_texts, applied, newest, until_lagged, write};
-use crate::servers::Redis;
+use crate::redis_cluster::until_it_says;
+use crate::servers::{FURTHER, Redis};
 
 const SETTINGS: &str = "
 [req]
@@ -25,6 +26,11 @@ extendedKeyUsage = serverAuth
 [client]
 extendedKeyUsage = clientAuth
 ";
+
+/// Where a server speaks TLS that was told to.
+fn tls_url(server: &Redis, host: &str) -> String {
+    format!("rediss://{host}:{}", server.port() + FURTHER)
+}
 
 /// An authority, and certificates that it gave to a server and to a client.
 struct Authority {
@@ -91,7 +97,7 @@ async fn a_private_authority_is_trusted_where_it_is_given() {
     let ours = Authority::new("trusted");
     let server = ours.server(false, &[]).await;
     for host in ["127.0.0.1", "localhost"] {
-        let store = RedisStore::connect(ours.client(&server.tls_url(host), false)).await.expect("trusts");
+        let store = RedisStore::connect(ours.client(&tls_url(&server, host), false)).await.expect("trusts");
         let mut notices = store.watch();
         until_lagged(&mut notices).await;
         let passed = store::conformance(Arc::new(store)).await.expect("conforms");
@@ -103,7 +109,7 @@ async fn a_private_authority_is_trusted_where_it_is_given() {
 async fn whoever_is_not_trusted_is_not_talked_to() {
     let (ours, others) = (Authority::new("ours"), Authority::new("others"));
     let server = ours.server(false, &[]).await;
-    let url = server.tls_url("localhost");
+    let url = tls_url(&server, "localhost");
     for server in [RedisServer::from(url.as_str()), RedisServer::from(others.client(&url, false))] {
         let error = RedisStore::connect(server).await.expect_err("not trusted");
         assert!(matches!(error, StoreError::Unavailable { maybe: false, .. }), "{error:?}");
@@ -118,7 +124,7 @@ async fn whoever_is_not_trusted_is_not_talked_to() {
 async fn a_server_that_asks_for_a_certificate_is_shown_one() {
     let ours = Authority::new("mutual");
     let server = ours.server(true, &[]).await;
-    let url = server.tls_url("localhost");
+    let url = tls_url(&server, "localhost");
     let store = RedisStore::connect(ours.client(&url, true)).await.expect("shows its own");
     applied(&store, "a", write(Version::NONE, "x")).await;
     let error = RedisStore::connect(ours.client(&url, false)).await.expect_err("shows none");
@@ -132,8 +138,8 @@ async fn nodes_of_a_cluster_are_met_with_the_certificates_of_the_first() {
     let node = ours.server(true, &file).await;
     let slots: Vec<_> = (0..16_384).map(|slot| slot.to_string()).collect();
     node.command(&format!("CLUSTER ADDSLOTS {}", slots.join(" "))).await;
-    node.until("CLUSTER INFO", "cluster_state:ok").await;
-    let nodes = RedisServer::cluster([ours.client(&node.tls_url("localhost"), true)]);
+    until_it_says(&node, "CLUSTER INFO", "cluster_state:ok").await;
+    let nodes = RedisServer::cluster([ours.client(&tls_url(&node, "localhost"), true)]);
     let store = RedisStore::connect(nodes).await.expect("connects");
     let mut notices = store.watch();
     until_lagged(&mut notices).await;

@@ -12,72 +12,6 @@ use tokio::time::{Instant, sleep};
 const MISSING: &str = "these tests need a real `redis-server`, which was not found. Debian, Ubuntu: apt-get install \
     redis-server; Fedora: dnf install redis; Alpine: apk add redis; macOS: brew install redis";
 
-/// Nodes of a cluster: three that own a third of the slots each, and a replica of the first.
-#[derive(Debug)]
-pub(crate) struct Cluster {
-    pub(crate) nodes: Vec<Redis>,
-}
-
-impl Cluster {
-    /// One that nothing is to happen to: it does not take a node for dead that only had to wait for a processor.
-    pub(crate) async fn start() -> Self {
-        Self::start_with(10_000).await
-    }
-
-    /// One that soon notices when a node is gone.
-    pub(crate) async fn start_wary() -> Self {
-        Self::start_with(2_000).await
-    }
-
-    async fn start_with(node_timeout: u32) -> Self {
-        let node_timeout = node_timeout.to_string();
-        let options = [
-            ["--cluster-enabled", "yes"],
-            ["--cluster-config-file", "nodes.conf"],
-            ["--cluster-node-timeout", &node_timeout],
-            // What one node owns is no concern of the others.
-            ["--cluster-require-full-coverage", "no"],
-            ["--cluster-replica-validity-factor", "0"],
-            ["--repl-diskless-sync-delay", "0"],
-        ];
-        let mut nodes = Vec::new();
-        for _ in 0..4 {
-            nodes.push(Redis::start_with(options.as_flattened()).await);
-        }
-        let cluster = Self { nodes };
-        let owners = &cluster.nodes[..3];
-        for (number, (node, slots)) in (1..).zip(owners.iter().zip([0..5_461, 5_461..10_923, 10_923..16_384_u16])) {
-            let slots: Vec<_> = slots.map(|slot| slot.to_string()).collect();
-            node.command(&format!("CLUSTER ADDSLOTS {}", slots.join(" "))).await;
-            node.command(&format!("CLUSTER SET-CONFIG-EPOCH {number}")).await;
-        }
-        for node in &cluster.nodes[1..] {
-            node.command(&format!("CLUSTER MEET 127.0.0.1 {}", cluster.nodes[0].port)).await;
-        }
-        for node in &cluster.nodes {
-            node.until("CLUSTER INFO", "cluster_known_nodes:4").await;
-        }
-        let first = cluster.id(0).await;
-        cluster.nodes[3].command(&format!("CLUSTER REPLICATE {first}")).await;
-        cluster.nodes[3].until("INFO replication", "master_link_status:up").await;
-        for node in &cluster.nodes {
-            node.until("CLUSTER INFO", "cluster_state:ok").await;
-            // Whoever does not know of the replica would not vote for it.
-            node.until("CLUSTER NODES", &format!("slave {first}")).await;
-        }
-        cluster
-    }
-
-    pub(crate) async fn id(&self, node: usize) -> String {
-        redis::from_redis_value(self.nodes[node].command("CLUSTER MYID").await).expect("an id")
-    }
-
-    /// Some of the addresses, as a user gives them.
-    pub(crate) fn urls(&self) -> Vec<String> {
-        self.nodes[..2].iter().map(Redis::url).collect()
-    }
-}
-
 /// A Redis server of one test, gone with it.
 #[derive(Debug)]
 pub(crate) struct Redis {
@@ -137,12 +71,6 @@ impl Redis {
         self.port
     }
 
-    /// Where it speaks TLS, if it was told to.
-    #[cfg(feature = "redis-tls")]
-    pub(crate) fn tls_url(&self, host: &str) -> String {
-        format!("rediss://{host}:{}", self.port + FURTHER)
-    }
-
     pub(crate) fn url_with(&self, password: &str) -> String {
         format!("redis://:{password}@127.0.0.1:{}", self.port)
     }
@@ -178,19 +106,6 @@ impl Redis {
         self.try_command(command).await.expect(command)
     }
 
-    /// Asks until the answer has something in it.
-    pub(crate) async fn until(&self, command: &str, part: &str) {
-        let until = Instant::now() + Duration::from_secs(20);
-        loop {
-            let answer = format!("{:?}", self.command(command).await);
-            if answer.contains(part) {
-                return;
-            }
-            assert!(Instant::now() < until, "no {part} in {answer}");
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
-
     pub(crate) async fn try_command(&self, command: &str) -> redis::RedisResult<redis::Value> {
         let client = redis::Client::open(self.url()).expect("a URL");
         let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
@@ -212,7 +127,7 @@ impl Drop for Redis {
 }
 
 /// How much higher the port is on which nodes of a cluster talk to each other.
-const FURTHER: u16 = 10_000;
+pub(crate) const FURTHER: u16 = 10_000;
 
 fn free_port() -> u16 {
     loop {

@@ -3,20 +3,19 @@
 use std::fmt;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
-use tokio::time::timeout;
+use sqlx::postgres::{PgConnectOptions, PgPool};
+use sqlx::{AssertSqlSafe, ConnectOptions as _};
 
-use super::connections::Connections;
-use super::failure::{store_error, unavailable};
+use super::connections::{Connections, on_one_connection};
+use super::prune::{Keep, Pruner};
 use super::schema::{self, Table};
 use super::statements::Statement;
 use super::store::{PostgresStore, Settings};
 use crate::error::ConfigError;
 use crate::store::contract::StoreError;
 
-/// How long changes of the schema may take.
-const MIGRATION: Duration = Duration::from_secs(60);
+/// Seconds.
+const DAY: u64 = 24 * 60 * 60;
 /// The longest namespace.
 const LONGEST_NAMESPACE: usize = 64;
 
@@ -46,6 +45,7 @@ pub struct PostgresStoreBuilder {
     prepared: bool,
     timeout: Duration,
     widen_from: Option<String>,
+    keep: Keep,
 }
 
 impl PostgresStoreBuilder {
@@ -59,6 +59,11 @@ impl PostgresStoreBuilder {
             prepared: false,
             timeout: Duration::from_secs(1),
             widen_from: None,
+            keep: Keep {
+                closed: Duration::from_secs(7 * DAY),
+                events: Duration::from_secs(30 * DAY),
+                every: Duration::from_secs(60 * 60),
+            },
         }
     }
 
@@ -124,6 +129,39 @@ impl PostgresStoreBuilder {
         self
     }
 
+    /// How long the rows of breakers are kept that nobody writes any more; 7 days by default. Taken away are those whose
+    /// record ran out, and closed ones without a record.
+    pub fn keep_closed(mut self, time: Duration) -> Self {
+        self.keep.closed = time;
+        self
+    }
+
+    /// How long the log of transitions is kept; 30 days by default.
+    pub fn keep_events(mut self, time: Duration) -> Self {
+        self.keep.events = time;
+        self
+    }
+
+    /// How often a store that is written to [prunes](PostgresStore::prune) by itself, in the background; once an hour by
+    /// default. Of several stores that do so at the same moment, one does.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::store::PostgresStore;
+    ///
+    /// let store = PostgresStore::builder()
+    ///     .url("postgres://app@db.internal/breakers")
+    ///     .keep_events(Duration::from_secs(90 * 24 * 60 * 60))
+    ///     .prune_every(Duration::MAX) // something else calls `prune`
+    ///     .build()?;
+    /// # let _ = store;
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    pub fn prune_every(mut self, interval: Duration) -> Self {
+        self.keep.every = interval;
+        self
+    }
+
     /// Builds the store without connecting, so that a server that is away holds nobody up.
     ///
     /// # Errors
@@ -147,13 +185,17 @@ impl PostgresStoreBuilder {
             let allowed = "at most 64 letters, digits, `_`, `.` and `-`";
             return Err(ConfigError::new("namespace", &self.namespace.escape_debug(), allowed));
         }
-        if self.timeout.is_zero() {
-            return Err(ConfigError::new("timeout", &"0 s", "more than nothing"));
+        for (field, given) in [("timeout", self.timeout), ("prune_every", self.keep.every)] {
+            if given.is_zero() {
+                return Err(ConfigError::new(field, &"0 s", "more than nothing"));
+            }
         }
+        let table = Table::new(&self.table)?;
         Ok(PostgresStore::with(Settings {
+            pruner: Pruner::new(options.clone(), table.clone(), self.keep),
             connections: Connections::new(options, self.timeout),
             listening,
-            table: Table::new(&self.table)?,
+            table,
             namespace: self.namespace,
             prepared: self.prepared,
         }))
@@ -272,21 +314,6 @@ fn ours(options: PgConnectOptions) -> PgConnectOptions {
         None => options.application_name("fusebox"),
     };
     options.extra_float_digits(None).disable_statement_logging()
-}
-
-async fn on_one_connection(
-    options: PgConnectOptions,
-    work: impl AsyncFnOnce(&mut PgConnection) -> Result<(), sqlx::Error>,
-) -> Result<(), StoreError> {
-    let all = async {
-        let mut connection = options.connect().await?;
-        work(&mut connection).await?;
-        connection.close().await
-    };
-    match timeout(MIGRATION, all).await {
-        Ok(result) => result.map_err(|error| store_error(&error, true)),
-        Err(_) => Err(unavailable(true, format!("no answer within {MIGRATION:?}"))),
-    }
 }
 
 impl fmt::Debug for PostgresStoreBuilder {

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
+use sqlx::{ConnectOptions, Connection};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -16,6 +16,9 @@ use crate::store::contract::StoreError;
 
 /// Statements at the same time.
 const MOST: usize = 2;
+
+/// How long work on a connection of its own may take: changes of the schema, pruning.
+const WORK: Duration = Duration::from_secs(60);
 
 /// Connections that are closed as soon as anything about them is in doubt: sqlx's pool would wait for a frozen server to
 /// answer a statement that nobody wants any more.
@@ -89,6 +92,22 @@ impl Connections {
     /// What ended one connection has mostly ended the others.
     fn forget(&self) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// Works on a connection that is closed afterwards, for longer than an operation may take.
+pub(super) async fn on_one_connection(
+    options: PgConnectOptions,
+    work: impl AsyncFnOnce(&mut PgConnection) -> Result<(), sqlx::Error>,
+) -> Result<(), StoreError> {
+    let all = async {
+        let mut connection = options.connect().await?;
+        work(&mut connection).await?;
+        connection.close().await
+    };
+    match timeout(WORK, all).await {
+        Ok(result) => result.map_err(|error| store_error(&error, true)),
+        Err(_) => Err(unavailable(true, format!("no answer within {WORK:?}"))),
     }
 }
 

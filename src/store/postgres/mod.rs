@@ -4,9 +4,11 @@ mod builder;
 mod connections;
 mod failure;
 mod listener;
+mod prune;
 mod schema;
 mod statements;
 mod store;
 
 pub use builder::PostgresStoreBuilder;
+pub use prune::Pruned;
 pub use store::PostgresStore;

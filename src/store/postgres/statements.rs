@@ -1,11 +1,13 @@
 //! Statements, as text for the simple protocol or with parameters.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use bytes::Bytes;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::{Arguments as _, AssertSqlSafe};
 
+use super::prune::{AT_A_TIME, Keep};
 use super::schema::{ADOPTED, Table};
 use crate::circuit::State;
 use crate::store::contract::{Commit, Round};
@@ -182,6 +184,33 @@ pub(super) fn keys(table: &Table, prepared: bool, prefix: &str) -> Result<Statem
     let before =
         format!("select substr(resource_key, {length} + 1) from \"{table}\" where left(resource_key, {length}) = ");
     statement(prepared, &before, vec![Value::Text(prefix.to_owned())], after)
+}
+
+/// Takes away what is no longer kept, if nobody else does so just now, and counts rows, events, and marks of writers.
+pub(super) fn prune(table: &Table, keep: Keep) -> Statement {
+    let table = table.as_str();
+    let ago = |time: Duration| {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(LONGEST).min(LONGEST);
+        format!("clock_timestamp() - {micros} * interval '1 microsecond'")
+    };
+    let (closed, events) = (ago(keep.closed), ago(keep.events));
+    Statement::plain(format!(
+        "with turn as materialized (select pg_try_advisory_xact_lock(hashtext('fusebox prune'), hashtext('{table}')) as ours), \
+         old as materialized (select c.resource_key from \"{table}\" c where (select ours from turn) \
+            and c.updated_at < {closed} and c.lease_until < clock_timestamp() \
+            and case when c.record is null then c.state = 'CLOSED' else c.expires_at < clock_timestamp() end \
+            limit {AT_A_TIME} for update skip locked), \
+         gone as (delete from \"{table}\" c using old where c.resource_key = old.resource_key returning 1), \
+         batches as (delete from \"{table}_outbox\" o using old \
+            where o.resource_key = old.resource_key and o.queued_at < {closed}), \
+         writers as (delete from \"{table}_writers\" m where (m.resource_key, m.writer) in ( \
+            select d.resource_key, d.writer from \"{table}_writers\" d where (select ours from turn) \
+            and d.seen_at < clock_timestamp() - interval '10 minutes' limit {AT_A_TIME} for update skip locked) returning 1), \
+         events as (delete from \"{table}_events\" e where (e.resource_key, e.version) in ( \
+            select d.resource_key, d.version from \"{table}_events\" d where (select ours from turn) \
+            and d.at < {events} limit {AT_A_TIME}) returning 1) \
+         select (select count(*) from gone), (select count(*) from events), (select count(*) from writers)"
+    ))
 }
 
 /// Writes a record; `told` is the notice as [`super::listener`] will read it.

@@ -1,6 +1,7 @@
 //! The store itself.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use sqlx::Row;
@@ -9,6 +10,7 @@ use sqlx::postgres::{PgConnectOptions, PgRow};
 use super::builder::PostgresStoreBuilder;
 use super::connections::Connections;
 use super::failure::{schema_missing, store_error, unavailable};
+use super::prune::{Pruned, Pruner};
 use super::schema::{self, Table};
 use super::statements::{self, Statement, unhex};
 use super::{listener, listener::Channel};
@@ -19,7 +21,8 @@ use crate::store::contract::{
 
 /// A store in PostgreSQL 12 or later, in one row for each breaker that people can query as well.
 ///
-/// It has two connections of its own and one more for each [`watch`](Store::watch): your application's pool is never used.
+/// It has two connections of its own, one more for each [`watch`](Store::watch), and for a moment each hour one to
+/// [prune](Self::prune): your application's pool is never used.
 /// Each operation is one statement in one round trip and leaves nothing in the session, so a pooler in transaction mode may
 /// stand between (give the direct address as [`listen_url`](PostgresStoreBuilder::listen_url) then). Nothing is created at
 /// run time: call [`migrate`](Self::migrate) once, with a role that may.
@@ -62,6 +65,7 @@ pub struct PostgresStore {
     table: Table,
     namespace: String,
     prepared: bool,
+    pruner: Arc<Pruner>,
 }
 
 /// The largest record, in bytes.
@@ -76,6 +80,7 @@ pub(super) struct Settings {
     pub(super) table: Table,
     pub(super) namespace: String,
     pub(super) prepared: bool,
+    pub(super) pruner: Arc<Pruner>,
 }
 
 impl PostgresStore {
@@ -170,9 +175,26 @@ impl PostgresStore {
         }
     }
 
+    /// Takes away what nobody needs any more: rows that nobody writes, and the log's oldest. Whoever writes does so by itself
+    /// [from time to time](PostgresStoreBuilder::prune_every). While somebody else prunes, nothing happens.
+    ///
+    /// # Errors
+    ///
+    /// As for every operation, but with a minute of time. What was taken away by then is gone.
+    ///
+    /// ```no_run
+    /// # async fn example(store: fusebox::store::PostgresStore) -> Result<(), fusebox::store::StoreError> {
+    /// let pruned = store.prune().await?;
+    /// println!("{} breakers that nobody uses, {} old transitions", pruned.rows, pruned.events);
+    /// # Ok(()) }
+    /// ```
+    pub async fn prune(&self) -> Result<Pruned, StoreError> {
+        self.pruner.prune().await
+    }
+
     pub(super) fn with(settings: Settings) -> Self {
-        let Settings { connections, listening, table, namespace, prepared } = settings;
-        Self { connections, listening, table, namespace, prepared }
+        let Settings { connections, listening, table, namespace, prepared, pruner } = settings;
+        Self { connections, listening, table, namespace, prepared, pruner }
     }
 
     /// The key as the table has it: as it is without a namespace, so that rows of others are met again.
@@ -214,7 +236,9 @@ impl PostgresStore {
         let statement = statements::commit(&self.table, self.prepared, self.resource_key(key), commit, notice)
             .map_err(|error| store_error(&error, false))?;
         let rows = self.connections.write(&statement).await?;
-        committed(rows.first().ok_or_else(nonsense)?)
+        let row = rows.first().ok_or_else(nonsense)?;
+        self.pruner.tend(StoreTime(u64::try_from(get::<i64>(row, 2)?).unwrap_or(0)));
+        committed(row)
     }
 
     fn channel(&self) -> Channel {

@@ -1,0 +1,104 @@
+//! Taking away what nobody needs any more.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use sqlx::Row;
+use sqlx::postgres::PgConnectOptions;
+use tokio::runtime::Handle;
+
+use super::connections::on_one_connection;
+use super::schema::Table;
+use super::statements;
+use crate::clock::fresh_seed;
+use crate::store::contract::{StoreError, StoreTime};
+
+/// Rows that one statement takes away, at most, so that none locks much for long.
+pub(super) const AT_A_TIME: u64 = 1_000;
+
+/// What [`PostgresStore::prune`](super::PostgresStore::prune) took away.
+///
+/// ```
+/// use fusebox::store::Pruned;
+///
+/// assert_eq!(Pruned::default().rows + Pruned::default().events, 0);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Pruned {
+    /// Rows of breakers.
+    pub rows: u64,
+    /// Rows of the log.
+    pub events: u64,
+}
+
+/// How long what is kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Keep {
+    pub(super) closed: Duration,
+    pub(super) events: Duration,
+    /// How often to look.
+    pub(super) every: Duration,
+}
+
+/// Looks from time to time.
+pub(super) struct Pruner {
+    options: PgConnectOptions,
+    table: Table,
+    keep: Keep,
+    /// When to look next, by the server's clock; zero until that is known.
+    due: AtomicU64,
+}
+
+impl Pruner {
+    pub(super) fn new(options: PgConnectOptions, table: Table, keep: Keep) -> Arc<Self> {
+        Arc::new(Self { options, table, keep, due: AtomicU64::new(0) })
+    }
+
+    /// Prunes in the background if it is time to.
+    pub(super) fn tend(self: &Arc<Self>, now: StoreTime) {
+        let every = u64::try_from(self.keep.every.as_micros()).unwrap_or(u64::MAX);
+        let due = self.due.load(Ordering::Relaxed);
+        // Later than that it cannot be, unless the clock was set back.
+        let is_known = due != 0 && due <= now.0.saturating_add(every);
+        if is_known && now.0 < due {
+            return;
+        }
+        // A fleet that starts at once does not look at once.
+        let wait = if is_known { every } else { 1 + fresh_seed() % every.max(1) };
+        let next = now.0.saturating_add(wait);
+        let is_ours = self.due.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if is_known
+            && is_ours
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let pruner = self.clone();
+            // Whatever goes wrong goes wrong for the commits as well, and they tell.
+            runtime.spawn(async move { pruner.prune().await.ok() });
+        }
+    }
+
+    /// On a connection of its own: with a large table it takes longer than an operation may.
+    pub(super) async fn prune(&self) -> Result<Pruned, StoreError> {
+        let statement = statements::prune(&self.table, self.keep);
+        let mut all = Pruned::default();
+        on_one_connection(self.options.clone(), async |connection| {
+            loop {
+                let rows = statement.run(connection).await?;
+                let count = |at: usize| -> Result<u64, sqlx::Error> {
+                    let count: Option<i64> = rows.first().map(|row| row.try_get(at)).transpose()?;
+                    Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+                };
+                let [rows, events, writers] = [count(0)?, count(1)?, count(2)?];
+                all.rows += rows;
+                all.events += events;
+                if rows.max(events).max(writers) < AT_A_TIME {
+                    return Ok(());
+                }
+            }
+        })
+        .await?;
+        Ok(all)
+    }
+}
