@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::batch::{Batch, Calls, Order, Probed};
-use super::held::{Seen, show};
+use super::held::Seen;
 use super::record::Record;
 use crate::circuit::machine::{History, Machine};
 use crate::circuit::{
@@ -226,7 +226,7 @@ impl Fold<'_> {
                 detector.reset();
                 let mut tripped = None;
                 for run in seen.runs() {
-                    show(detector, run);
+                    run.show(detector);
                     let is_news = is_bad(run) && news.is_some_and(|news| run.ended >= news);
                     if tripped.is_none() && is_news && now.since(run.ended) < FRESH && detector.verdict(run.ended) {
                         tripped = Some(detector.tally(run.ended));
@@ -240,7 +240,7 @@ impl Fold<'_> {
                     detector.load(state).ok();
                 }
                 queue.iter().find_map(|run| {
-                    show(detector, *run);
+                    run.show(detector);
                     (is_bad(*run) && detector.verdict(now)).then(|| detector.tally(now))
                 })
             }

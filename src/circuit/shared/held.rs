@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::super::detector::bytes::{Reader, Writer};
 use super::super::detector::{Detector, LoadError};
-use crate::circuit::{Call, Evidence, Horizon, Run};
+use crate::circuit::{Evidence, Horizon, Run};
 use crate::time::Timestamp;
 
 /// Runs in a record or a batch, at most; beyond that their times become coarser.
@@ -114,7 +114,7 @@ impl Seen {
                     // Bytes of another release of the same detector: it begins anew.
                     detector.load(state).ok();
                 }
-                queue.iter().for_each(|run| show(detector, *run));
+                queue.iter().for_each(|run| run.show(detector));
             }
         }
     }
@@ -170,16 +170,6 @@ impl Seen {
             }
             other => Err(LoadError::new(format!("evidence of kind {other}"))),
         }
-    }
-}
-
-/// Shows a detector the calls of a run.
-pub(super) fn show(detector: &mut dyn Detector, run: Run) {
-    if run.failed || run.took.is_some() {
-        let call = if run.failed { Call::failure(run.ended) } else { Call::success(run.ended) };
-        (0..run.count).for_each(|_| detector.record(&call.took(run.took)));
-    } else {
-        detector.record_successes(run.count, run.ended);
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::adopt::Clocks;
 use super::batch::{Batch, Calls, Order, Probed};
-use super::held::{Seen, show};
+use super::held::Seen;
 use super::record::{Record, Vote, translate};
 use crate::circuit::machine::Machine;
 use crate::circuit::probes::Round;
@@ -254,7 +254,7 @@ impl Led {
                 });
                 all.replay(detector);
             }
-            _ => own.for_each(|run| show(detector, run)),
+            _ => own.for_each(|run| run.show(detector)),
         }
     }
 
