@@ -56,7 +56,7 @@ impl Machine {
             record: record.clone(),
             rules,
             at,
-            fingerprint,
+            rule: pooled.then_some(fingerprint),
             news: None,
             retry_after: None,
             granted: Vec::new(),
@@ -69,9 +69,7 @@ impl Machine {
                 fold.take_in(&batch);
             }
         }
-        if pooled {
-            fold.judge();
-        }
+        fold.judge();
         fold.count_votes(quorum);
         orders.iter().for_each(|order| fold.obey(order));
         let (detector, folded) = fold.finish(record, writer);
@@ -117,7 +115,8 @@ struct Fold<'a> {
     record: Record,
     rules: &'a Rules,
     at: Moment,
-    fingerprint: u64,
+    /// The rule that judges here; `None` where no evidence is judged, because the fleet votes.
+    rule: Option<u64>,
     /// The oldest of the calls that are new to this instance's rule.
     news: Option<Timestamp>,
     retry_after: Option<Duration>,
@@ -174,7 +173,7 @@ impl Fold<'_> {
         }
         self.retry_after = self.retry_after.max(calls.retry_after);
         let now = self.at.now;
-        let is_mine = calls.fingerprint == self.fingerprint;
+        let is_mine = self.rule == Some(calls.fingerprint);
         let empty = || match &calls.seen {
             Seen::Merged { horizon, .. } => Seen::new(*horizon),
             Seen::Ordered { .. } => Seen::new(Horizon::everything()),
@@ -211,7 +210,7 @@ impl Fold<'_> {
     /// Asks the detector about what is new to it.
     fn judge(&mut self) {
         let now = self.at.now;
-        let Some(held) = self.record.held.iter_mut().find(|held| held.fingerprint == self.fingerprint) else {
+        let Some(held) = self.record.held.iter_mut().find(|held| self.rule == Some(held.fingerprint)) else {
             return;
         };
         if self.machine.state != State::Closed || !self.machine.records() {
