@@ -58,6 +58,7 @@ impl Machine {
             at,
             rule: pooled.then_some(fingerprint),
             news: None,
+            asked: false,
             retry_after: None,
             granted: Vec::new(),
             would_open: None,
@@ -119,6 +120,8 @@ struct Fold<'a> {
     rule: Option<u64>,
     /// The oldest of the calls that are new to this instance's rule.
     news: Option<Timestamp>,
+    /// A rule has tripped where this is folded from, on nothing but what the record holds.
+    asked: bool,
     retry_after: Option<Duration>,
     granted: Vec<u32>,
     would_open: Option<Tally>,
@@ -179,19 +182,21 @@ impl Fold<'_> {
             Seen::Ordered { .. } => Seen::new(Horizon::everything()),
         };
         let held = self.record.held_mut(calls.fingerprint, empty, now);
-        let mut oldest = calls.seen.is_empty().then_some(now);
+        let mut oldest = None;
         for run in calls.seen.runs() {
             // No clock is ahead of the store's.
             let run = Run { ended: run.ended.min(now), ..run };
             held.seen.add(run);
             if is_bad(run) {
-                oldest = Some(oldest.map_or(run.ended, |oldest| oldest.min(run.ended)));
+                oldest = [oldest, Some(run.ended)].into_iter().flatten().min();
             }
         }
+        let asked = calls.seen.is_empty();
         if is_mine {
             self.news = [self.news, oldest].into_iter().flatten().min();
+            self.asked |= asked;
         } else {
-            held.unjudged |= oldest.is_some();
+            held.unjudged |= asked || oldest.is_some();
             held.seen.trim(now);
         }
     }
@@ -216,22 +221,27 @@ impl Fold<'_> {
         if self.machine.state != State::Closed || !self.machine.records() {
             return;
         }
-        let unjudged = std::mem::take(&mut held.unjudged).then_some(now);
-        let news = [self.news, unjudged].into_iter().flatten().min();
+        // Nobody knows which of the calls that is about: they are judged as they stand now.
+        let asked = std::mem::take(&mut held.unjudged) || self.asked;
+        let news = self.news;
         let mut facts = Facts::default();
         let seen = &held.seen;
         let tally = self.machine.judge(&mut facts, |detector| match seen {
             Seen::Merged { .. } => {
                 detector.reset();
-                let mut tripped = None;
+                let (mut tripped, mut came_late) = (None, false);
                 for run in seen.runs() {
                     run.show(detector);
                     let is_news = is_bad(run) && news.is_some_and(|news| run.ended >= news);
-                    if tripped.is_none() && is_news && now.since(run.ended) < FRESH && detector.verdict(run.ended) {
+                    let is_fresh = now.since(run.ended) < FRESH;
+                    came_late |= is_news && !is_fresh;
+                    if tripped.is_none() && is_news && is_fresh && detector.verdict(run.ended) {
                         tripped = Some(detector.tally(run.ended));
                     }
                 }
-                tripped.or_else(|| (news.is_some() && detector.verdict(now)).then(|| detector.tally(now)))
+                // A circuit opens after a failure, not after a success.
+                let as_it_stands = (asked || came_late) && detector.verdict(now);
+                tripped.or_else(|| as_it_stands.then(|| detector.tally(now)))
             }
             Seen::Ordered { state, queue } => {
                 detector.reset();
@@ -244,7 +254,7 @@ impl Fold<'_> {
                 })
             }
         });
-        if news.is_some() {
+        if asked || news.is_some() {
             held.seen.put_state(&*self.machine.detector);
         }
         held.seen.trim(now);
