@@ -336,7 +336,7 @@ impl Round {
         probes.concurrent.saturating_sub(self.in_flight())
     }
 
-    fn in_flight(&self) -> u32 {
+    pub(super) fn in_flight(&self) -> u32 {
         u32::try_from(self.leases.len()).unwrap_or(u32::MAX)
     }
 

@@ -288,6 +288,15 @@ impl Record {
 }
 
 impl Vote {
+    /// Has it cast not before `earliest`; it stands for as long.
+    pub(super) fn delay(&mut self, earliest: Timestamp) {
+        let later = earliest.since(self.cast);
+        if self.until > self.cast {
+            self.until = self.until + later;
+        }
+        self.cast = self.cast + later;
+    }
+
     pub(super) fn save(&self, out: &mut Writer) {
         out.bytes(self.voter.as_bytes());
         out.u64(self.cast.as_nanos());
