@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::adopt::Clocks;
 use super::batch::{Batch, Calls, Order, Probed};
 use super::held::Seen;
-use super::record::{Record, Vote, translate};
+use super::record::{Record, Vote, translate, voter};
 use crate::circuit::machine::Machine;
 use crate::circuit::probes::Round;
 use crate::circuit::{
@@ -163,7 +163,7 @@ impl Led {
     pub(crate) fn new(detector: &dyn Detector, votes: Option<(Arc<str>, u32)>, when_down: WhenDown) -> Self {
         let horizon = detector.horizon();
         Self {
-            votes,
+            votes: votes.map(|(id, quorum)| (voter(id), quorum)),
             when_down,
             reachable: false,
             fingerprint: fingerprint(&detector.rule()),

@@ -58,7 +58,10 @@ const FORMAT: u8 = 1;
 const CHECKSUM: usize = 4;
 /// A transition every microsecond for nine years; what counts further has not counted.
 const MOST_GENERATIONS: u64 = 1 << 48;
-const MOST_VOTES: usize = 1_024;
+/// More than any quorum; a record must stay small.
+const MOST_VOTES: usize = 320;
+/// Names of voters in bytes; longer ones are told apart by a hash.
+const LONGEST_NAME: usize = 64;
 
 impl Record {
     /// What stands where nobody has written yet.
@@ -146,8 +149,9 @@ impl Record {
         }
         // What was taken back must outlive the vote it takes back, or a copy of that would count again.
         self.votes.retain(|vote| vote.until > now || now.since(vote.cast) < Duration::from_secs(60));
-        self.votes.sort_by(|a, b| a.voter.cmp(&b.voter));
+        self.votes.sort_by(|a, b| b.cast.cmp(&a.cast));
         self.votes.truncate(MOST_VOTES);
+        self.votes.sort_by(|a, b| a.voter.cmp(&b.voter));
     }
 
     pub(super) fn live_votes(&self, now: Timestamp) -> u32 {
@@ -305,6 +309,9 @@ impl Vote {
 
     pub(super) fn load(from: &mut Reader<'_>) -> Result<Self, LoadError> {
         let voter = std::str::from_utf8(from.bytes()?).map_err(|_| LoadError::new("a voter that is no text"))?;
+        if voter.len() > LONGEST_NAME {
+            return Err(LoadError::new("a voter with too long a name"));
+        }
         let (cast, until) = (Timestamp::from_nanos(from.u64()?), Timestamp::from_nanos(from.u64()?));
         Ok(Self { voter: voter.into(), cast, until })
     }
@@ -317,6 +324,17 @@ impl fmt::Display for Unreadable {
             Self::Corrupt(what) => f.write_str(what),
         }
     }
+}
+
+/// The name under which an instance votes.
+pub(super) fn voter(id: Arc<str>) -> Arc<str> {
+    if id.len() <= LONGEST_NAME {
+        return id;
+    }
+    let hash = Sha256::digest(id.as_bytes());
+    let hash = hash.iter().take(8).fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
+    let begin = id.floor_char_boundary(LONGEST_NAME - 17);
+    format!("{}-{hash:016x}", &id[..begin]).into()
 }
 
 /// A time of one clock on another one, where `here` on the first is `there` on the second.
