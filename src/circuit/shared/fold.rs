@@ -284,6 +284,7 @@ impl Fold<'_> {
             Order::Look => self.step(Input::Poll),
             // A closed fleet has no probes; whoever asks will see that it is closed.
             Order::Lease if self.machine.state == State::Closed => Decision::Done,
+            Order::Lease if self.machine.history().round.as_ref().is_some_and(|round| !round.has_room()) => Decision::Busy,
             Order::Lease => self.step(Input::Acquire { reserve: false }),
         };
         if let Decision::Admitted(Ticket { lease: Some(lease), .. }) = decision {
@@ -298,7 +299,7 @@ impl Fold<'_> {
             history.map(|history| *history).unwrap_or_default();
         let began = generation != before.generation;
         let decider = if began { writer } else { record.decider };
-        let record = Record {
+        let mut record = Record {
             generation,
             decider,
             state,
@@ -312,6 +313,7 @@ impl Fold<'_> {
             standing,
             ..record
         };
+        record.fit();
         let changed = record != *before;
         (detector, Folded { record, changed, began, granted, would_open })
     }

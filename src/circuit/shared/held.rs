@@ -11,6 +11,8 @@ use crate::time::Timestamp;
 pub(super) const MOST_RUNS: usize = 256;
 /// Calls that wait for an instance that can show them to their detector, at most.
 const MOST_QUEUED: usize = 1_024;
+/// A run in bytes.
+const RUN: usize = 25;
 /// Bytes of a detector of a user's own that a record takes.
 const MOST_STATE: usize = 32 * 1_024;
 
@@ -119,6 +121,23 @@ impl Seen {
         }
     }
 
+    /// How many bytes it takes in a record, roughly and no more.
+    pub(super) fn bytes(&self) -> usize {
+        const HEAD: usize = 64;
+        HEAD + match self {
+            Self::Merged { evidence, .. } => evidence.len() * RUN,
+            Self::Ordered { state, queue } => state.as_ref().map_or(0, Vec::len) + queue.len() * RUN,
+        }
+    }
+
+    /// Forgets the oldest calls that wait until it takes no more than `most` bytes.
+    pub(super) fn shrink(&mut self, most: usize) {
+        let over = self.bytes().saturating_sub(most).div_ceil(RUN);
+        if let Self::Ordered { queue, .. } = self {
+            queue.drain(..over.min(queue.len()));
+        }
+    }
+
     /// The detector has seen all that waited; this is it now.
     pub(super) fn put_state(&mut self, detector: &dyn Detector) {
         if let Self::Ordered { state, queue } = self {
@@ -165,7 +184,7 @@ impl Seen {
             1 => {
                 let has_state = from.u8()? != 0;
                 let state = Some(from.bytes()?.to_vec()).filter(|_| has_state);
-                let queue = (0..from.count(25)?).map(|_| load_run(from)).collect::<Result<_, _>>()?;
+                let queue = (0..from.count(RUN)?).map(|_| load_run(from)).collect::<Result<_, _>>()?;
                 Ok(Self::Ordered { state, queue })
             }
             other => Err(LoadError::new(format!("evidence of kind {other}"))),

@@ -127,9 +127,7 @@ impl Record {
             Some(at) => at,
             None => {
                 if self.held.len() >= 2 {
-                    let oldest = self.held.iter().enumerate().min_by_key(|(_, held)| held.touched);
-                    let oldest = oldest.map_or(0, |(at, _)| at);
-                    self.held.remove(oldest);
+                    self.drop_oldest_held();
                 }
                 self.held.push(Held { fingerprint, touched: now, unjudged: false, seen: seen() });
                 self.held.len() - 1
@@ -138,6 +136,31 @@ impl Record {
         let held = &mut self.held[at];
         held.touched = held.touched.max(now);
         held
+    }
+
+    /// Makes it small enough for every store. Evidence gives way, first that of the rule that was touched last.
+    pub(super) fn fit(&mut self) {
+        /// No store need take more than 64 KiB.
+        const MOST: usize = 63 * 1_024;
+        /// So much of evidence leaves room for the most of everything else.
+        const SURELY: usize = 16 * 1_024;
+        let bytes = |record: &Self| record.held.iter().map(|held| held.seen.bytes()).sum::<usize>();
+        if bytes(self) <= SURELY {
+            return;
+        }
+        let rest = Self { held: Vec::new(), ..self.clone() }.save().len();
+        while bytes(self) + rest > MOST && self.held.len() > 1 {
+            self.drop_oldest_held();
+        }
+        if let Some(held) = self.held.first_mut() {
+            held.seen.shrink(MOST.saturating_sub(rest));
+        }
+    }
+
+    fn drop_oldest_held(&mut self) {
+        let oldest = self.held.iter().enumerate().min_by_key(|(_, held)| held.touched);
+        let oldest = oldest.map_or(0, |(at, _)| at);
+        self.held.remove(oldest);
     }
 
     /// Takes in a vote, in any order and any number of times.
