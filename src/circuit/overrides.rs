@@ -73,11 +73,16 @@ impl fmt::Display for OverrideKind {
 }
 
 impl Override {
+    /// A store's record must have room for the words.
+    const MOST_REASON: usize = 1_024;
+    const MOST_ACTOR: usize = 256;
+
     fn new(kind: OverrideKind, reason: &str) -> Self {
-        Self { kind, reason: reason.into(), actor: None, expires_in: None }
+        Self { kind, reason: cut(reason, Self::MOST_REASON), actor: None, expires_in: None }
     }
 
-    /// Rejects every call, for example while the dependency is down for maintenance.
+    /// Rejects every call, for example while the dependency is down for maintenance. Of a reason, here and below, the first
+    /// 1,024 bytes are kept.
     #[must_use]
     pub fn force_open(reason: impl AsRef<str>) -> Self {
         Self::new(OverrideKind::ForcedOpen, reason.as_ref())
@@ -123,10 +128,10 @@ impl Override {
         Self::new(OverrideKind::DryRun, reason.as_ref())
     }
 
-    /// Says who did it.
+    /// Says who did it, in up to 256 bytes.
     #[must_use]
     pub fn actor(mut self, actor: impl AsRef<str>) -> Self {
-        self.actor = Some(actor.as_ref().into());
+        self.actor = Some(cut(actor.as_ref(), Self::MOST_ACTOR));
         self
     }
 
@@ -174,6 +179,10 @@ impl Override {
     pub fn by(&self) -> Option<&str> {
         self.actor.as_deref()
     }
+}
+
+fn cut(text: &str, most: usize) -> Arc<str> {
+    text[..text.floor_char_boundary(most)].into()
 }
 
 impl fmt::Display for Override {

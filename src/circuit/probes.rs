@@ -77,7 +77,7 @@ impl Probes {
         Self { needed: k, of: n, concurrent: 1, deadline: Duration::from_secs(30) }
     }
 
-    /// Sets how many probes may be on their way at once. Default: 1.
+    /// Sets how many probes may be on their way at once. Default: 1. A fleet has at most 1,024 on their way, whatever is set.
     #[must_use]
     pub const fn concurrent(mut self, c: u32) -> Self {
         self.concurrent = c;
@@ -336,7 +336,7 @@ impl Round {
         probes.concurrent.saturating_sub(self.in_flight())
     }
 
-    fn in_flight(&self) -> u32 {
+    pub(super) fn in_flight(&self) -> u32 {
         u32::try_from(self.leases.len()).unwrap_or(u32::MAX)
     }
 
@@ -360,6 +360,14 @@ impl Round {
 impl Round {
     /// Leases that this instance gives out by itself, while it is cut off from its fleet, are told from the fleet's.
     const OWN: u32 = 1 << 31;
+
+    /// Leases that a fleet has out at once, at most: its record must have room for them.
+    const MOST_LEASES: usize = 1_024;
+
+    /// Tells whether a record has room for one more.
+    pub(super) fn has_room(&self) -> bool {
+        self.leases.len() < Self::MOST_LEASES
+    }
 
     pub(super) const fn number_own_leases(&mut self) {
         self.next_lease |= Self::OWN;
@@ -444,7 +452,11 @@ impl Round {
             out.u8(u8::from(lease.accepted));
         }
         out.u32(self.log.size());
-        out.bytes(&self.log.iter().map(u8::from).collect::<Vec<_>>());
+        out.u32(self.log.len());
+        let log: Vec<bool> = self.log.iter().collect();
+        for eight in log.chunks(8) {
+            out.u8(eight.iter().enumerate().fold(0, |byte, (i, bad)| byte | u8::from(*bad) << i));
+        }
     }
 
     pub(super) fn load(from: &mut Reader<'_>) -> Result<Self, LoadError> {
@@ -460,8 +472,13 @@ impl Round {
         if size > Probes::MOST {
             return Err(LoadError::new(format!("a round of {size} probes")));
         }
-        let mut log = CountWindow::new(size);
-        from.bytes()?.iter().for_each(|bad| log.push(*bad != 0));
+        let (mut log, mut byte) = (CountWindow::new(size), 0);
+        for i in 0..from.u32()? {
+            if i % 8 == 0 {
+                byte = from.u8()?;
+            }
+            log.push(byte >> (i % 8) & 1 == 1);
+        }
         Ok(Self { succeeded, failed, fruitless_since, next_lease, leases, log })
     }
 }

@@ -46,6 +46,9 @@ pub(crate) enum Mode {
     Votes(u32),
 }
 
+/// A record has room for some more votes than that.
+const MOST_VOTES: u32 = 256;
+
 impl Fleet {
     /// The detector judges the calls of all instances together.
     #[must_use]
@@ -54,7 +57,7 @@ impl Fleet {
     }
 
     /// Each instance judges its own calls, and opens for itself when it trips. When `k` instances have, and none of their
-    /// open periods is over, the circuit opens for all. With `k` = 1 the first to trip opens all.
+    /// open periods is over, the circuit opens for all. With `k` = 1 the first to trip opens all; `k` is at most 256.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -116,8 +119,10 @@ impl Fleet {
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        if self.mode == Mode::Votes(0) {
-            return Err(ConfigError::new("fleet.votes", &0, "at least 1"));
+        if let Mode::Votes(quorum) = self.mode
+            && !(1..=MOST_VOTES).contains(&quorum)
+        {
+            return Err(ConfigError::new("fleet.votes", &quorum, format!("1 to {MOST_VOTES}")));
         }
         if self.instance_id.as_ref().is_some_and(|id| id.is_empty() || id.len() > 255) {
             let given = self.instance_id.as_deref().map_or(0, str::len);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::batch::{Batch, Calls, Order, Probed};
-use super::held::{Seen, show};
+use super::held::Seen;
 use super::record::Record;
 use crate::circuit::machine::{History, Machine};
 use crate::circuit::{
@@ -59,8 +59,9 @@ impl Machine {
             record: record.clone(),
             rules,
             at,
-            fingerprint,
+            rule: pooled.then_some(fingerprint),
             news: None,
+            asked: false,
             retry_after: None,
             granted: Vec::new(),
             would_open: None,
@@ -72,9 +73,7 @@ impl Machine {
                 fold.take_in(&batch);
             }
         }
-        if pooled {
-            fold.judge();
-        }
+        fold.judge();
         fold.count_votes(quorum);
         orders.iter().for_each(|order| fold.obey(order));
         let (detector, folded) = fold.finish(record, writer);
@@ -120,9 +119,12 @@ struct Fold<'a> {
     record: Record,
     rules: &'a Rules,
     at: Moment,
-    fingerprint: u64,
+    /// The rule that judges here; `None` where no evidence is judged, because the fleet votes.
+    rule: Option<u64>,
     /// The oldest of the calls that are new to this instance's rule.
     news: Option<Timestamp>,
+    /// A rule has tripped where this is folded from, on nothing but what the record holds.
+    asked: bool,
     retry_after: Option<Duration>,
     granted: Vec<u32>,
     would_open: Option<Tally>,
@@ -177,25 +179,27 @@ impl Fold<'_> {
         }
         self.retry_after = self.retry_after.max(calls.retry_after);
         let now = self.at.now;
-        let is_mine = calls.fingerprint == self.fingerprint;
+        let is_mine = self.rule == Some(calls.fingerprint);
         let empty = || match &calls.seen {
             Seen::Merged { horizon, .. } => Seen::new(*horizon),
             Seen::Ordered { .. } => Seen::new(Horizon::everything()),
         };
         let held = self.record.held_mut(calls.fingerprint, empty, now);
-        let mut oldest = calls.seen.is_empty().then_some(now);
+        let mut oldest = None;
         for run in calls.seen.runs() {
             // No clock is ahead of the store's.
             let run = Run { ended: run.ended.min(now), ..run };
             held.seen.add(run);
             if is_bad(run) {
-                oldest = Some(oldest.map_or(run.ended, |oldest| oldest.min(run.ended)));
+                oldest = [oldest, Some(run.ended)].into_iter().flatten().min();
             }
         }
+        let asked = calls.seen.is_empty();
         if is_mine {
             self.news = [self.news, oldest].into_iter().flatten().min();
+            self.asked |= asked;
         } else {
-            held.unjudged |= oldest.is_some();
+            held.unjudged |= asked || oldest.is_some();
             held.seen.trim(now);
         }
     }
@@ -214,28 +218,33 @@ impl Fold<'_> {
     /// Asks the detector about what is new to it.
     fn judge(&mut self) {
         let now = self.at.now;
-        let Some(held) = self.record.held.iter_mut().find(|held| held.fingerprint == self.fingerprint) else {
+        let Some(held) = self.record.held.iter_mut().find(|held| self.rule == Some(held.fingerprint)) else {
             return;
         };
         if self.machine.state != State::Closed || !self.machine.records() {
             return;
         }
-        let unjudged = std::mem::take(&mut held.unjudged).then_some(now);
-        let news = [self.news, unjudged].into_iter().flatten().min();
+        // Nobody knows which of the calls that is about: they are judged as they stand now.
+        let asked = std::mem::take(&mut held.unjudged) || self.asked;
+        let news = self.news;
         let mut facts = Facts::default();
         let seen = &held.seen;
         let tally = self.machine.judge(&mut facts, |detector| match seen {
             Seen::Merged { .. } => {
                 detector.reset();
-                let mut tripped = None;
+                let (mut tripped, mut came_late) = (None, false);
                 for run in seen.runs() {
-                    show(detector, run);
+                    run.show(detector);
                     let is_news = is_bad(run) && news.is_some_and(|news| run.ended >= news);
-                    if tripped.is_none() && is_news && now.since(run.ended) < FRESH && detector.verdict(run.ended) {
+                    let is_fresh = now.since(run.ended) < FRESH;
+                    came_late |= is_news && !is_fresh;
+                    if tripped.is_none() && is_news && is_fresh && detector.verdict(run.ended) {
                         tripped = Some(detector.tally(run.ended));
                     }
                 }
-                tripped.or_else(|| (news.is_some() && detector.verdict(now)).then(|| detector.tally(now)))
+                // A circuit opens after a failure, not after a success.
+                let as_it_stands = (asked || came_late) && detector.verdict(now);
+                tripped.or_else(|| as_it_stands.then(|| detector.tally(now)))
             }
             Seen::Ordered { state, queue } => {
                 detector.reset();
@@ -243,12 +252,12 @@ impl Fold<'_> {
                     detector.load(state).ok();
                 }
                 queue.iter().find_map(|run| {
-                    show(detector, *run);
+                    run.show(detector);
                     (is_bad(*run) && detector.verdict(now)).then(|| detector.tally(now))
                 })
             }
         });
-        if news.is_some() {
+        if asked || news.is_some() {
             held.seen.put_state(&*self.machine.detector);
         }
         held.seen.trim(now);
@@ -285,6 +294,7 @@ impl Fold<'_> {
             }
             // A closed fleet has no probes; whoever asks will see that it is closed.
             Order::Lease if self.machine.state == State::Closed => Decision::Done,
+            Order::Lease if self.machine.history().round.as_ref().is_some_and(|round| !round.has_room()) => Decision::Busy,
             Order::Lease => self.step(Input::Acquire { reserve: false }),
         };
         if let Decision::Admitted(Ticket { lease: Some(lease), .. }) = decision {
@@ -299,7 +309,7 @@ impl Fold<'_> {
             history.map(|history| *history).unwrap_or_default();
         let began = generation != before.generation;
         let decider = if began { writer } else { record.decider };
-        let record = Record {
+        let mut record = Record {
             generation,
             decider,
             state,
@@ -313,6 +323,7 @@ impl Fold<'_> {
             standing,
             ..record
         };
+        record.fit();
         let changed = record != *before;
         (detector, Folded { record, changed, began, granted, would_open })
     }

@@ -4,13 +4,15 @@ use std::collections::VecDeque;
 
 use super::super::detector::bytes::{Reader, Writer};
 use super::super::detector::{Detector, LoadError};
-use crate::circuit::{Call, Evidence, Horizon, Run};
+use crate::circuit::{Evidence, Horizon, Run};
 use crate::time::Timestamp;
 
 /// Runs in a record or a batch, at most; beyond that their times become coarser.
 pub(super) const MOST_RUNS: usize = 256;
 /// Calls that wait for an instance that can show them to their detector, at most.
 const MOST_QUEUED: usize = 1_024;
+/// A run in bytes.
+const RUN: usize = 25;
 /// Bytes of a detector of a user's own that a record takes.
 const MOST_STATE: usize = 32 * 1_024;
 
@@ -114,8 +116,25 @@ impl Seen {
                     // Bytes of another release of the same detector: it begins anew.
                     detector.load(state).ok();
                 }
-                queue.iter().for_each(|run| show(detector, *run));
+                queue.iter().for_each(|run| run.show(detector));
             }
+        }
+    }
+
+    /// How many bytes it takes in a record, roughly and no more.
+    pub(super) fn bytes(&self) -> usize {
+        const HEAD: usize = 64;
+        HEAD + match self {
+            Self::Merged { evidence, .. } => evidence.len() * RUN,
+            Self::Ordered { state, queue } => state.as_ref().map_or(0, Vec::len) + queue.len() * RUN,
+        }
+    }
+
+    /// Forgets the oldest calls that wait until it takes no more than `most` bytes.
+    pub(super) fn shrink(&mut self, most: usize) {
+        let over = self.bytes().saturating_sub(most).div_ceil(RUN);
+        if let Self::Ordered { queue, .. } = self {
+            queue.drain(..over.min(queue.len()));
         }
     }
 
@@ -165,21 +184,11 @@ impl Seen {
             1 => {
                 let has_state = from.u8()? != 0;
                 let state = Some(from.bytes()?.to_vec()).filter(|_| has_state);
-                let queue = (0..from.count(25)?).map(|_| load_run(from)).collect::<Result<_, _>>()?;
+                let queue = (0..from.count(RUN)?).map(|_| load_run(from)).collect::<Result<_, _>>()?;
                 Ok(Self::Ordered { state, queue })
             }
             other => Err(LoadError::new(format!("evidence of kind {other}"))),
         }
-    }
-}
-
-/// Shows a detector the calls of a run.
-pub(super) fn show(detector: &mut dyn Detector, run: Run) {
-    if run.failed || run.took.is_some() {
-        let call = if run.failed { Call::failure(run.ended) } else { Call::success(run.ended) };
-        (0..run.count).for_each(|_| detector.record(&call.took(run.took)));
-    } else {
-        detector.record_successes(run.count, run.ended);
     }
 }
 

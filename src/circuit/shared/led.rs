@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::adopt::Clocks;
 use super::batch::{Batch, Calls, Order, Probed};
-use super::held::{Seen, show};
-use super::record::{Record, Vote, translate};
+use super::held::Seen;
+use super::record::{Record, Vote, translate, voter};
 use crate::circuit::machine::Machine;
 use crate::circuit::probes::Round;
 use crate::circuit::{
@@ -62,6 +62,8 @@ pub(crate) struct Led {
     /// The store has that, so a newer record contains it.
     pub(super) accepted: bool,
     pending: Pending,
+    /// When this instance's last vote was cast, by the store's clock.
+    voted: Timestamp,
     /// With the time they were given.
     pub(super) orders: VecDeque<(Timestamp, Order)>,
     /// Calls that could not be kept until the store took them.
@@ -163,7 +165,7 @@ impl Led {
     pub(crate) fn new(detector: &dyn Detector, votes: Option<(Arc<str>, u32)>, when_down: WhenDown) -> Self {
         let horizon = detector.horizon();
         Self {
-            votes,
+            votes: votes.map(|(id, quorum)| (voter(id), quorum)),
             when_down,
             reachable: false,
             fingerprint: fingerprint(&detector.rule()),
@@ -174,6 +176,7 @@ impl Led {
             sent: None,
             accepted: false,
             pending: Pending::new(horizon),
+            voted: Timestamp::ZERO,
             orders: VecDeque::new(),
             forgotten: 0,
             wants_probe: None,
@@ -256,7 +259,7 @@ impl Led {
                 });
                 all.replay(detector);
             }
-            _ => own.for_each(|run| show(detector, run)),
+            _ => own.for_each(|run| run.show(detector)),
         }
     }
 
@@ -282,7 +285,7 @@ impl Pending {
 }
 
 /// FNV-1a, 64 bits: rules are few and nobody forges them.
-fn fingerprint(rule: &str) -> u64 {
+pub(super) fn fingerprint(rule: &str) -> u64 {
     rule.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
@@ -488,7 +491,13 @@ impl Machine {
             return None;
         }
         let batch = Batch { generation, calls, probes: pending.probes, vote: pending.vote };
-        Some(batch.at_times(|at| translate(at, now, there)).save())
+        let mut batch = batch.at_times(|at| translate(at, now, there));
+        if let Some(vote) = &mut batch.vote {
+            // Whatever became of the clocks since the last one: this is the later.
+            vote.delay(led.voted + Duration::from_nanos(1));
+            led.voted = vote.cast;
+        }
+        Some(batch.save())
     }
 
     /// The store has accepted the batch that was taken last, or never will.

@@ -58,7 +58,10 @@ const FORMAT: u8 = 1;
 const CHECKSUM: usize = 4;
 /// A transition every microsecond for nine years; what counts further has not counted.
 const MOST_GENERATIONS: u64 = 1 << 48;
-const MOST_VOTES: usize = 1_024;
+/// More than any quorum; a record must stay small.
+const MOST_VOTES: usize = 320;
+/// Names of voters in bytes; longer ones are told apart by a hash.
+const LONGEST_NAME: usize = 64;
 
 impl Record {
     /// What stands where nobody has written yet.
@@ -136,9 +139,7 @@ impl Record {
             Some(at) => at,
             None => {
                 if self.held.len() >= 2 {
-                    let oldest = self.held.iter().enumerate().min_by_key(|(_, held)| held.touched);
-                    let oldest = oldest.map_or(0, |(at, _)| at);
-                    self.held.remove(oldest);
+                    self.drop_oldest_held();
                 }
                 self.held.push(Held { fingerprint, touched: now, unjudged: false, seen: seen() });
                 self.held.len() - 1
@@ -147,6 +148,31 @@ impl Record {
         let held = &mut self.held[at];
         held.touched = held.touched.max(now);
         held
+    }
+
+    /// Makes it small enough for every store. Evidence gives way, first that of the rule that was touched last.
+    pub(super) fn fit(&mut self) {
+        /// No store need take more than 64 KiB.
+        const MOST: usize = 63 * 1_024;
+        /// So much of evidence leaves room for the most of everything else.
+        const SURELY: usize = 16 * 1_024;
+        let bytes = |record: &Self| record.held.iter().map(|held| held.seen.bytes()).sum::<usize>();
+        if bytes(self) <= SURELY {
+            return;
+        }
+        let rest = Self { held: Vec::new(), ..self.clone() }.save().len();
+        while bytes(self) + rest > MOST && self.held.len() > 1 {
+            self.drop_oldest_held();
+        }
+        if let Some(held) = self.held.first_mut() {
+            held.seen.shrink(MOST.saturating_sub(rest));
+        }
+    }
+
+    fn drop_oldest_held(&mut self) {
+        let oldest = self.held.iter().enumerate().min_by_key(|(_, held)| held.touched);
+        let oldest = oldest.map_or(0, |(at, _)| at);
+        self.held.remove(oldest);
     }
 
     /// Takes in a vote, in any order and any number of times.
@@ -158,8 +184,9 @@ impl Record {
         }
         // What was taken back must outlive the vote it takes back, or a copy of that would count again.
         self.votes.retain(|vote| vote.until > now || now.since(vote.cast) < Duration::from_secs(60));
-        self.votes.sort_by(|a, b| a.voter.cmp(&b.voter));
+        self.votes.sort_by(|a, b| b.cast.cmp(&a.cast));
         self.votes.truncate(MOST_VOTES);
+        self.votes.sort_by(|a, b| a.voter.cmp(&b.voter));
     }
 
     pub(super) fn live_votes(&self, now: Timestamp) -> u32 {
@@ -300,6 +327,15 @@ impl Record {
 }
 
 impl Vote {
+    /// Has it cast not before `earliest`; it stands for as long.
+    pub(super) fn delay(&mut self, earliest: Timestamp) {
+        let later = earliest.since(self.cast);
+        if self.until > self.cast {
+            self.until = self.until + later;
+        }
+        self.cast = self.cast + later;
+    }
+
     pub(super) fn save(&self, out: &mut Writer) {
         out.bytes(self.voter.as_bytes());
         out.u64(self.cast.as_nanos());
@@ -308,6 +344,9 @@ impl Vote {
 
     pub(super) fn load(from: &mut Reader<'_>) -> Result<Self, LoadError> {
         let voter = std::str::from_utf8(from.bytes()?).map_err(|_| LoadError::new("a voter that is no text"))?;
+        if voter.len() > LONGEST_NAME {
+            return Err(LoadError::new("a voter with too long a name"));
+        }
         let (cast, until) = (Timestamp::from_nanos(from.u64()?), Timestamp::from_nanos(from.u64()?));
         Ok(Self { voter: voter.into(), cast, until })
     }
@@ -320,6 +359,17 @@ impl fmt::Display for Unreadable {
             Self::Corrupt(what) => f.write_str(what),
         }
     }
+}
+
+/// The name under which an instance votes.
+pub(super) fn voter(id: Arc<str>) -> Arc<str> {
+    if id.len() <= LONGEST_NAME {
+        return id;
+    }
+    let hash = Sha256::digest(id.as_bytes());
+    let hash = hash.iter().take(8).fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
+    let begin = id.floor_char_boundary(LONGEST_NAME - 17);
+    format!("{}-{hash:016x}", &id[..begin]).into()
 }
 
 /// A time of one clock on another one, where `here` on the first is `there` on the second.
