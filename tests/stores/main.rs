@@ -14,6 +14,7 @@ mod servers;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "postgres")]
+#[expect(dead_code, reason = "not every file needs every helper")]
 mod postgres_server;
 
 use std::collections::HashMap;

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -17,7 +17,7 @@ pub(crate) const PASSWORD: &str = "s3cret-of-the-owner";
 /// A server in a folder of its own, on a port of its own. Ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
-    process: Child,
+    process: Mutex<Child>,
     folder: PathBuf,
     port: u16,
     databases: AtomicU32,
@@ -56,18 +56,31 @@ impl Server {
             .output()
             .expect("initdb can be run");
         assert!(init.status.success(), "initdb: {}", String::from_utf8_lossy(&init.stderr));
-        let log = fs::File::create(folder.join("log")).expect("a file");
-        let process = run_as(owner, &binaries.join("postgres"))
-            .arg("-D")
-            .arg(&data)
-            .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off"])
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("postgres can be run");
+        let process = Mutex::new(spawn(&folder, port));
         let server = Arc::new(Self { process, folder, port, databases: AtomicU32::new(0) });
         server.wait_until_up();
         server
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// It ends at once, without a checkpoint.
+    pub(crate) fn stop(&self) {
+        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        signal("QUIT", &process.id().to_string());
+        process.wait().expect("reaped");
+    }
+
+    /// The same server again, with what it had.
+    pub(crate) fn start_again(&self) {
+        *self.process.lock().unwrap_or_else(PoisonError::into_inner) = spawn(&self.folder, self.port);
+        self.wait_until_up();
+    }
+
+    fn id(&self) -> String {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner).id().to_string()
     }
 
     fn wait_until_up(&self) {
@@ -76,7 +89,9 @@ impl Server {
             if log.contains("ready to accept connections") {
                 return;
             }
-            assert!(!log.contains("FATAL"), "postgres did not start: {log}");
+            // Those who come too early are turned away, which is nothing to die of.
+            let is_fatal = |line: &str| line.contains("FATAL") && !line.contains("the database system is");
+            assert!(!log.lines().any(is_fatal), "postgres did not start: {log}");
             std::thread::sleep(Duration::from_millis(100));
         }
         panic!("postgres does not come up: see {}", self.folder.display());
@@ -112,8 +127,20 @@ impl Server {
     pub(crate) async fn processes(&self) -> String {
         let backends = self.run("postgres", "select pid::text from pg_stat_activity").await;
         let pids: Vec<_> = backends.into_iter().flatten().collect();
-        format!("{} {}", self.process.id(), pids.join(" "))
+        format!("{} {}", self.id(), pids.join(" "))
     }
+}
+
+fn spawn(folder: &Path, port: u16) -> Child {
+    let log = fs::File::create(folder.join("log")).expect("a file");
+    run_as(owner(), &binaries().join("postgres"))
+        .arg("-D")
+        .arg(folder.join("data"))
+        .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off"])
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("postgres can be run")
 }
 
 /// Sends a signal to processes. Some may have ended.
@@ -124,11 +151,11 @@ pub(crate) fn signal(signal: &str, processes: &str) {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let parent = self.process.id().to_string();
+        let parent = self.id();
         // Whoever is stopped cannot end.
         signal("CONT", &parent);
         signal("QUIT", &parent);
-        self.process.wait().ok();
+        self.process.lock().unwrap_or_else(PoisonError::into_inner).wait().ok();
         fs::remove_dir_all(&self.folder).ok();
     }
 }
@@ -232,6 +259,11 @@ fn binaries() -> PathBuf {
 
 /// PostgreSQL refuses to be run by root: the user and group to run it as, where that is us.
 fn owner() -> Option<(u32, u32)> {
+    static OWNER: OnceLock<Option<(u32, u32)>> = OnceLock::new();
+    *OWNER.get_or_init(find_owner)
+}
+
+fn find_owner() -> Option<(u32, u32)> {
     use std::os::unix::fs::MetadataExt;
     let probe = std::env::temp_dir().join(format!("fusebox-who-{}", std::process::id()));
     fs::write(&probe, "").expect("a file");

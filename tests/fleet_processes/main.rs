@@ -1,0 +1,32 @@
+//! Fleets of processes over real stores, and everything that can happen to them. The number in a test's name is that of the
+//! scenario in the conformance list.
+//!
+//! Every instance is a process: this program again, told by its environment to be one. Nothing waits for a time to pass
+//! where something can be awaited, and nothing is awaited for ever.
+#![cfg(all(feature = "redis", feature = "postgres", unix))]
+#![expect(clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "real processes in real time")]
+
+mod counting;
+mod dependency;
+mod detection;
+mod fleet;
+mod honest;
+mod instance;
+mod operators;
+mod outages;
+#[path = "../stores/postgres_server.rs"]
+#[expect(dead_code, reason = "not every file needs every helper")]
+mod postgres_server;
+mod probing;
+mod proxy;
+mod records;
+#[path = "../stores/servers.rs"]
+#[expect(dead_code, reason = "not every file needs every helper")]
+mod servers;
+mod store;
+
+/// Not a test but what children of the tests run.
+#[test]
+fn one_instance_of_a_fleet() {
+    assert!(!instance::run(), "a child ends with its parent");
+}

@@ -1,0 +1,83 @@
+//! 45: what an operator orders in one process, and what one process decides, reaches all.
+
+use std::time::Duration;
+
+use crate::fleet::{GRACE, Instance, POLL, deciders, start, until, until_all};
+use crate::store::on_both_stores;
+
+#[test]
+fn c45_orders_from_one_process_reach_all_with_reason_and_actor_with_and_without_push() {
+    on_both_stores(|store| {
+        let (proxy, settings) = store.proxied();
+        let fleet = start(5, &settings.cooldown(Duration::from_secs(60)));
+        for push in [true, false] {
+            proxy.cut_push(!push);
+            // Whoever had to subscribe anew looks at once.
+            fleet.iter().for_each(Instance::flush);
+            fleet[0].ask("force_open migration ann");
+            until_all(&fleet, "open", POLL + GRACE);
+            for instance in &fleet {
+                let view = instance.look();
+                assert_eq!((view.get("override"), view.get("actor")), ("migration", "ann"), "{view:?}");
+                assert_eq!(instance.ask("ok 1"), "0");
+            }
+            assert!(fleet[1].ask("trip").starts_with("Err"), "an override stands");
+            assert!(fleet[2].ask("reset").starts_with("Err"), "an override stands");
+            fleet[1].ask("resume");
+            until_all(&fleet, "closed", POLL + GRACE);
+            assert!(fleet.iter().all(|instance| instance.look().get("override").is_empty()));
+            assert_eq!(fleet[2].ask("trip"), "Ok(())");
+            until_all(&fleet, "open", POLL + GRACE);
+            assert_eq!(fleet[4].look().get("reason"), "tripped by command");
+            assert_eq!(fleet[3].ask("reset"), "Ok(())");
+            until_all(&fleet, "closed", POLL + GRACE);
+            assert_eq!(fleet[0].look().get("reason"), "reset by command");
+        }
+        let deciders = deciders(&fleet);
+        let who: Vec<_> = deciders.values().map(|(instance, _)| *instance).collect();
+        assert_eq!(who, [0, 1, 2, 3, 0, 1, 2, 3], "each order is its giver's: {deciders:?}");
+        let changes = |instance: &Instance| instance.changes().len();
+        assert!(fleet.iter().all(|instance| changes(instance) == 8), "each is told once of each change");
+    });
+}
+
+#[test]
+fn c45_with_push_it_takes_no_poll() {
+    on_both_stores(|store| {
+        let fleet = start(3, &store.settings().cooldown(Duration::from_secs(60)));
+        // Subscribing may come after the first look at the store.
+        until("orders arrive at once", GRACE * 3, || {
+            let start = std::time::Instant::now();
+            assert_eq!(fleet[0].ask("trip"), "Ok(())");
+            until_all(&fleet, "open", POLL + GRACE);
+            let took = start.elapsed();
+            assert_eq!(fleet[0].ask("reset"), "Ok(())");
+            until_all(&fleet, "closed", POLL + GRACE);
+            took < Duration::from_millis(300)
+        });
+    });
+}
+
+#[test]
+fn what_an_instance_decided_stands_though_it_died_before_it_heard_so() {
+    on_both_stores(|store| {
+        for push in [true, false] {
+            let (proxy, through) = store.proxied();
+            let (others_proxy, others) = store.proxied();
+            let cooldown = Duration::from_secs(60);
+            others_proxy.cut_push(!push);
+            let fleet = start(3, &others.cooldown(cooldown));
+            let decider = Instance::start(3, &through.cooldown(cooldown));
+            until("it knows the store", GRACE, || crate::fleet::knows_the_store(&decider));
+            proxy.set(|rules| rules.holds_answers = true);
+            let before = proxy.commits();
+            decider.fail(5);
+            until("it has decided", GRACE, || proxy.commits() > before);
+            decider.kill();
+            until_all(&fleet, "open", POLL + GRACE);
+            assert!(deciders(&fleet).values().all(|(_, change)| change.to != "open"), "it was not theirs");
+            assert_eq!(fleet[0].ask("reset"), "Ok(())");
+            until_all(&fleet, "closed", POLL + GRACE);
+        }
+    });
+}
