@@ -170,6 +170,11 @@ examples! {
         }
     }
 
+    "shared_postgres": #[cfg(feature = "postgres")] fn shared_postgres_says_what_it_needs(out) {
+        // `tests/operators` runs it against a server.
+        out.has_in_order(&["set DATABASE_URL to a PostgreSQL"]);
+    }
+
     "streaming_upload": #[cfg(feature = "http")] fn streaming_upload_is_replayed_unless_it_is_too_long(out) {
         out.has_in_order(&[
             "40 KiB",

@@ -175,6 +175,8 @@ impl Core {
         self.word.store(Word::vacant(self.word().generation().next()).0, Ordering::Release);
         self.pending.unblock();
         drop(slot);
+        #[cfg(feature = "fleet")]
+        let body = body.and_then(Body::depart);
         // Listeners and detectors are users' code: dropped outside the lock.
         drop(body);
     }

@@ -1,10 +1,10 @@
 //! A breaker's place in its fleet: what the engine sees of it.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::core::{Core, Visit};
+use super::core::{Body, Core, Visit};
 use super::event::{EventKind, Occurrence};
 use super::settings::Settings;
 use crate::circuit::{
@@ -17,12 +17,27 @@ use crate::fleet::{Engine, Member, MemberId, News};
 use crate::store::{Key, StoreTime, Stored};
 use crate::time::Timestamp;
 
-/// A breaker's membership; it leaves the fleet when this is dropped.
+/// A breaker's membership; it ends with [`Body::depart`].
 #[derive(Debug)]
 pub(super) struct Membership {
     engine: Arc<Engine>,
     id: MemberId,
     seat: Arc<Seat>,
+}
+
+/// A breaker that nobody holds any more, for as long as the engine takes to send what it has left to say.
+struct Departed(Mutex<Body>);
+
+/// Something that an engine may do things to a machine through.
+trait Reach: Send + Sync + 'static {
+    /// Has something done to the machine, if it is still there.
+    fn act<R>(&self, f: impl FnOnce(&mut Machine, &Rules, Moment, &mut Facts) -> R) -> Option<R>;
+
+    /// Has listeners told.
+    fn tell(&self, _kind: EventKind) {}
+
+    /// The engine has heard.
+    fn heard(&self, _armed: bool) {}
 }
 
 /// The engine's way to a breaker, for as long as the breaker is where it was.
@@ -84,20 +99,33 @@ impl Membership {
     }
 }
 
-impl Drop for Membership {
-    fn drop(&mut self) {
-        self.engine.leave(self.id);
-    }
-}
-
 impl Core {
     pub(super) fn flush(&'static self) -> Option<impl Future<Output = ()> + Send + use<>> {
         self.visit(|Visit { body, .. }| body.fleet.as_ref().map(Membership::flush)).flatten()
     }
 }
 
-impl Seat {
-    /// Has something done to the breaker's machine, if the breaker is still there.
+impl Body {
+    /// Leaves the fleet, if the breaker is in one: the engine gets the contents, to send what they have left to say.
+    pub(super) fn depart(mut self) -> Option<Self> {
+        let Some(Membership { engine, id, .. }) = self.fleet.take() else {
+            return Some(self);
+        };
+        engine.depart(id, Arc::new(Departed(Mutex::new(self))));
+        None
+    }
+}
+
+impl Reach for Departed {
+    fn act<R>(&self, f: impl FnOnce(&mut Machine, &Rules, Moment, &mut Facts) -> R) -> Option<R> {
+        let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Body { machine, settings, .. } = &mut *body;
+        let at = Moment { now: settings.clock.now(), seed: fresh_seed() };
+        Some(f(machine, &settings.rules, at, &mut Facts::default()))
+    }
+}
+
+impl Reach for Seat {
     fn act<R>(&self, f: impl FnOnce(&mut Machine, &Rules, Moment, &mut Facts) -> R) -> Option<R> {
         self.core.visit(|visit| {
             let Visit { body, at, born } = visit;
@@ -106,6 +134,20 @@ impl Seat {
                 .then(|| self.core.act(body, at, true, |machine, rules, facts| f(machine, rules, at, facts)))
         })?
     }
+
+    fn tell(&self, kind: EventKind) {
+        self.core.visit(|Visit { body, at, born }| {
+            if born == self.born
+                && let Some(hub) = &body.hub
+            {
+                hub.push(Occurrence::new(kind, body.machine.generation(), at.now));
+            }
+        });
+    }
+
+    fn heard(&self, armed: bool) {
+        self.rung.store(if armed { Ring::MayWait as u8 } else { 0 }, Ordering::Release);
+    }
 }
 
 /// The store's time in the unit of the rules.
@@ -113,7 +155,7 @@ const fn timestamp(now: StoreTime) -> Timestamp {
     Timestamp::from_nanos(now.0.saturating_mul(1_000))
 }
 
-impl Member for Seat {
+impl<T: Reach> Member for T {
     fn needs(&self) -> Needs {
         self.act(|machine, _, at, _| machine.needs(at.now)).unwrap_or_default()
     }
@@ -165,22 +207,18 @@ impl Member for Seat {
     }
 
     fn tell(&self, news: News) {
-        let kind = match news {
-            News::StoreDegraded => EventKind::StoreDegraded,
-            News::StoreRecovered => EventKind::StoreRecovered,
-            News::RecordUnreadable => EventKind::RecordUnreadable,
-            News::WouldOpen(tally) => EventKind::WouldOpen { tally },
-        };
-        self.core.visit(|Visit { body, at, born }| {
-            if born == self.born
-                && let Some(hub) = &body.hub
-            {
-                hub.push(Occurrence::new(kind, body.machine.generation(), at.now));
-            }
-        });
+        Reach::tell(
+            self,
+            match news {
+                News::StoreDegraded => EventKind::StoreDegraded,
+                News::StoreRecovered => EventKind::StoreRecovered,
+                News::RecordUnreadable => EventKind::RecordUnreadable,
+                News::WouldOpen(tally) => EventKind::WouldOpen { tally },
+            },
+        );
     }
 
     fn heard(&self, armed: bool) {
-        self.rung.store(if armed { Ring::MayWait as u8 } else { 0 }, Ordering::Release);
+        Reach::heard(self, armed);
     }
 }

@@ -88,6 +88,18 @@ impl Core {
         self.schedule(id, now);
     }
 
+    /// A member leaves: what it has left to say is sent, if the store takes it soon.
+    pub(crate) fn depart(&mut self, id: MemberId, departed: Arc<dyn Member>, now: Timestamp) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.depart(departed, now);
+            if self.health.is_down() {
+                self.leave(id);
+            } else {
+                self.schedule(id, now);
+            }
+        }
+    }
+
     pub(crate) fn leave(&mut self, id: MemberId) {
         let Some(link) = self.links.remove(&id) else {
             return;
@@ -188,6 +200,10 @@ impl Core {
             Plan::Wait(until) => {
                 let flushed = link.flushed(false);
                 self.flushed.extend(flushed);
+                if link.has_departed(now) {
+                    self.leave(id);
+                    return None;
+                }
                 if let Some(until) = until {
                     // A line that would be looked at for ever in one moment has a bug, and must not stop the others.
                     self.schedule(id, until.max(now + Duration::from_micros(1)));

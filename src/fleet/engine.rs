@@ -31,7 +31,7 @@ struct Mailbox {
 
 enum Letter {
     Join { id: MemberId, member: Arc<dyn Member>, key: String, flush_interval: Duration },
-    Leave(MemberId),
+    Depart(MemberId, Arc<dyn Member>),
     Ring(MemberId),
     Flush(MemberId, oneshot::Sender<()>),
     Stop,
@@ -84,8 +84,9 @@ impl Engine {
         self.mail.send(Letter::Join { id, member, key, flush_interval });
     }
 
-    pub(crate) fn leave(&self, id: MemberId) {
-        self.mail.send(Letter::Leave(id));
+    /// A member leaves; what it has left to say is sent, if the store takes it soon.
+    pub(crate) fn depart(&self, id: MemberId, departed: Arc<dyn Member>) {
+        self.mail.send(Letter::Depart(id, departed));
     }
 
     pub(crate) fn ring(&self, id: MemberId) {
@@ -195,7 +196,7 @@ impl Running {
             Letter::Join { id, member, key, flush_interval } => {
                 self.core.join(id, (member, key), (fresh_seed(), flush_interval), now);
             }
-            Letter::Leave(id) => self.core.leave(id),
+            Letter::Depart(id, departed) => self.core.depart(id, departed, now),
             Letter::Ring(id) => self.core.ring(id, now),
             Letter::Flush(id, done) => {
                 self.next_waiter += 1;

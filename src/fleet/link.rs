@@ -47,6 +47,8 @@ pub(super) struct Link {
     blocked_until: Option<Timestamp>,
     corrupt_since: Option<Timestamp>,
     flush: Option<Flush>,
+    /// The member is gone; until when what it left may be sent.
+    departing: Option<Timestamp>,
 }
 
 /// The record as the store last had it.
@@ -111,6 +113,8 @@ const JITTER: Duration = Duration::from_millis(50);
 const BLOCKED: Duration = Duration::from_secs(60);
 /// Whoever knows what a damaged record said gets this long to write it again.
 const CORRUPT: Duration = Duration::from_secs(5);
+/// What a breaker has left to say when it is dropped is sent within this time, or never.
+const PARTING: Duration = Duration::from_secs(1);
 /// Larger notices do not fit everywhere; whoever gets an empty one loads.
 const NOTICE: usize = 3_000;
 
@@ -147,7 +151,24 @@ impl Link {
             blocked_until: None,
             corrupt_since: None,
             flush: None,
+            departing: None,
         }
+    }
+
+    /// The member is gone, and `departed` has what it left.
+    pub(super) fn depart(&mut self, departed: Arc<dyn Member>, now: Timestamp) {
+        self.member = departed;
+        self.member.return_leases();
+        self.not_before = Timestamp::ZERO;
+        self.departing = Some(now + PARTING);
+        let waiters = self.flush.take().map_or_else(Vec::new, |flush| flush.waiters);
+        self.flush = Some(Flush { waiters, fetched: true });
+    }
+
+    /// Nothing of a member that is gone is left to be sent, or it cannot be.
+    pub(super) fn has_departed(&self, now: Timestamp) -> bool {
+        let waits = self.asked.is_some() || self.batch.is_some() || self.round.is_some();
+        self.departing.is_some_and(|until| !waits || now >= until || self.failures > 0)
     }
 
     fn draw(&mut self) -> f64 {

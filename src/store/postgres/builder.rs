@@ -218,6 +218,7 @@ impl PostgresStoreBuilder {
     pub async fn connect(self) -> Result<PostgresStore, StoreError> {
         let store = self.build().map_err(StoreError::refused)?;
         store.check().await?;
+        store.hang_up();
         Ok(store)
     }
 

@@ -90,7 +90,7 @@ impl Connections {
     }
 
     /// What ended one connection has mostly ended the others.
-    fn forget(&self) {
+    pub(super) fn forget(&self) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }

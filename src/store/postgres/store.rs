@@ -142,6 +142,12 @@ impl PostgresStore {
         Self::builder().url(url).create_database().await
     }
 
+    /// Closes its connections, to be made anew: they live and stall with the runtime that they were made on, and those who
+    /// use the store have their own.
+    pub(super) fn hang_up(&self) {
+        self.connections.forget();
+    }
+
     /// Looks whether the server is there, takes writes, has the schema, and lets this role use it. Changes nothing.
     ///
     /// # Errors

@@ -274,6 +274,7 @@ impl RedisStoreBuilder {
     pub async fn connect(self) -> Result<RedisStore, StoreError> {
         let store = self.build().map_err(StoreError::refused)?;
         store.dial().await?;
-        Ok(store)
+        // A connection lives and stalls with the runtime that it was made on, and those who use the store have their own.
+        Ok(store.anew())
     }
 }

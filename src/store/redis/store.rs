@@ -94,6 +94,11 @@ impl RedisStore {
         Self { servers: Servers::new(reach, &layout), layout }
     }
 
+    /// The same store, not connected.
+    pub(super) fn anew(&self) -> Self {
+        Self::new(self.servers.reach().clone(), self.layout.namespace().to_owned())
+    }
+
     pub(super) async fn dial(&self) -> Result<(), StoreError> {
         self.servers.connect().await
     }
