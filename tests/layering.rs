@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules by rank: each uses those of its own rank and below.
-const RANKS: [(&str, u32); 16] = [
+const RANKS: [(&str, u32); 17] = [
     ("time", 0),
     ("error", 0),
     ("sync", 0),
@@ -20,6 +20,7 @@ const RANKS: [(&str, u32); 16] = [
     ("middleware", 7),
     ("http", 8),
     ("grpc", 8),
+    ("env", 8),
     ("guide", 8),
     // The crate's face: it only names what the others hold.
     ("lib", 9),
