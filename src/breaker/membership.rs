@@ -156,6 +156,10 @@ const fn timestamp(now: StoreTime) -> Timestamp {
 }
 
 impl<T: Reach> Member for T {
+    fn clock(&self, now: Timestamp) -> Timestamp {
+        self.act(|_, _, at, _| at.now).unwrap_or(now)
+    }
+
     fn needs(&self) -> Needs {
         self.act(|machine, _, at, _| machine.needs(at.now)).unwrap_or_default()
     }

@@ -136,7 +136,7 @@ impl Core {
     pub(super) fn settle(&self, body: &mut Body, now: Timestamp, facts: &mut Facts) {
         let ticks = self.info().tick_bits();
         if ticks == 0 {
-            body.machine.record_successes(self.pending.drain(), now, facts);
+            body.machine.record_successes(self.pending.drain(), now, now, facts);
             return;
         }
         let (then, tick) = (self.tick.load(Relaxed), now.as_nanos() >> ticks);
@@ -149,6 +149,9 @@ impl Core {
             waited
         };
         // Where the clock has stepped back, the tick that they were counted in lies in a future that is gone.
-        body.machine.record_successes(waited, Timestamp::from_nanos(then.min(tick) << ticks), facts);
+        let counted_in = then.min(tick);
+        let begin = Timestamp::from_nanos(counted_in << ticks);
+        let end = Timestamp::from_nanos(counted_in << ticks | ((1 << ticks) - 1));
+        body.machine.record_successes(waited, begin, end.min(now), facts);
     }
 }

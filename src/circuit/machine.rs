@@ -102,13 +102,16 @@ impl Machine {
         }
     }
 
-    /// Takes in successes of this generation that were not slow, in order before the next input.
-    pub(crate) fn record_successes(&mut self, count: u64, at: Timestamp, facts: &mut Facts) {
+    /// Takes in successes of this generation that were not slow, in order before the next input: they ended between `at` and
+    /// `latest`.
+    #[cfg_attr(not(feature = "fleet"), expect(unused_variables, reason = "only a fleet sorts them among other calls"))]
+    pub(crate) fn record_successes(&mut self, count: u64, at: Timestamp, latest: Timestamp, facts: &mut Facts) {
         if count > 0 && self.state == State::Closed && self.records() {
             self.log(|log| log.push_good(count));
             self.judge(facts, |detector| detector.record_successes(count, at));
+            // Behind the failures that this instance saw before them.
             #[cfg(feature = "fleet")]
-            self.tell_fleet(Run::new(&Call::success(at), count), None);
+            self.tell_fleet(Run::new(&Call::success(latest), count), None);
         }
     }
 

@@ -57,6 +57,7 @@ struct Known {
     record: Record,
     /// The store has lost it; when to give it again.
     lost: Option<Timestamp>,
+    /// The store's time, and what that was by the member's clock: calls and deadlines are timed by that one.
     now: StoreTime,
     at: Timestamp,
 }
@@ -323,7 +324,7 @@ impl Link {
         let Some(known) = &self.known else {
             return StoreTime(0);
         };
-        let passed = u64::try_from(now.since(known.at).as_micros()).unwrap_or(u64::MAX);
+        let passed = u64::try_from(self.member.clock(now).since(known.at).as_micros()).unwrap_or(u64::MAX);
         StoreTime(known.now.0.saturating_add(passed))
     }
 
@@ -438,7 +439,7 @@ impl Link {
                     self.member.tell(News::WouldOpen(tally));
                 }
                 let granted = folded.granted;
-                self.known = Some(Known { version, record: folded.record, lost: None, now: time, at: now });
+                self.known = Some(Known { version, record: folded.record, lost: None, now: time, at: self.member.clock(now) });
                 self.adopt(&granted, now);
             }
             Committed::Conflict(stored) => {
@@ -587,7 +588,8 @@ impl Link {
             let known = before.as_ref().and_then(|known| known.lost);
             known.unwrap_or_else(|| now + self.jitter(JITTER))
         });
-        self.known = Some(Known { version: stored.version, record: met.record, lost, now: stored.now, at: now });
+        let at = self.member.clock(now);
+        self.known = Some(Known { version: stored.version, record: met.record, lost, now: stored.now, at });
         if lost.is_none() {
             self.adopt(&[], now);
         }
@@ -613,7 +615,9 @@ impl Link {
             self.load_now = true;
             return;
         };
-        let time = StoreTime(version.0.max(self.store_now(now).0));
+        // A version is the time of its write, or a little more where several writes fell into one microsecond.
+        let estimate = self.store_now(now);
+        let time = if version.0 > estimate.0.saturating_add(1_000) { StoreTime(version.0) } else { estimate };
         if self.asked.is_some() {
             // What is on its way will meet the new version by itself.
             self.member.adopt(&record, self.writer, &[], false, time);

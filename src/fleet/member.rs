@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::circuit::{Folded, Met, Needs, Order, Record, Unreadable};
 use crate::store::{StoreTime, Stored};
+use crate::time::Timestamp;
 
 /// Which member of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -11,6 +12,10 @@ pub(crate) struct MemberId(pub(crate) u64);
 
 /// A breaker, to the engine: it takes evidence out and brings views in. The rules are the breaker's.
 pub(crate) trait Member: Send + Sync + 'static {
+    /// The time by the member's own clock, where it has one; `now` is the engine's.
+    fn clock(&self, now: Timestamp) -> Timestamp {
+        now
+    }
     /// What it has for the fleet, or wants of it.
     fn needs(&self) -> Needs;
     /// Its orders that wait.

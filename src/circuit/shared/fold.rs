@@ -10,7 +10,7 @@ use crate::circuit::{
     Call, Decision, Detector, Fact, Facts, Horizon, Input, LoadError, Moment, Outcome, Rules, Run, State, Tally,
     Ticket, TransitionReason,
 };
-use crate::time::Timestamp;
+use crate::time::{Timestamp, nanos};
 
 /// What became of a record.
 #[derive(Debug)]
@@ -200,7 +200,7 @@ impl Fold<'_> {
             self.asked |= asked;
         } else {
             held.unjudged |= asked || oldest.is_some();
-            held.seen.trim(now);
+            held.seen.trim(before(now, FRESH));
         }
     }
 
@@ -260,7 +260,7 @@ impl Fold<'_> {
         if asked || news.is_some() {
             held.seen.put_state(&*self.machine.detector);
         }
-        held.seen.trim(now);
+        held.seen.trim(before(now, FRESH));
         if let Some(Some(tally)) = tally {
             let outcome = self.retry_after.map_or(Outcome::Failure, Outcome::FailureAfter);
             self.machine.trip(self.rules, tally, outcome, self.at, &mut facts);
@@ -329,6 +329,11 @@ impl Fold<'_> {
         let changed = record != *before;
         (detector, Folded { record, changed, began, granted, would_open })
     }
+}
+
+/// What lies so far back is still wanted by fresh calls that are yet to come.
+const fn before(now: Timestamp, time: Duration) -> Timestamp {
+    Timestamp::from_nanos(now.as_nanos().saturating_sub(nanos(time)))
 }
 
 const fn is_bad(run: Run) -> bool {

@@ -9,6 +9,8 @@ mod fold;
 mod held;
 mod led;
 mod record;
+#[cfg(all(test, not(fusebox_loom)))]
+mod tests;
 
 pub(crate) use adopt::{Clocks, Met};
 pub(crate) use batch::Order;
