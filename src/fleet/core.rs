@@ -255,7 +255,7 @@ impl Core {
         self.loading = false;
         match answer {
             Ok(records) => {
-                self.answered(now);
+                self.answered(false, now);
                 for (id, stored) in ids.iter().zip(&records) {
                     self.hand(*id, now, |link| link.loaded(Ok(stored), now));
                 }
@@ -264,7 +264,7 @@ impl Core {
                 for id in ids {
                     self.hand(*id, now, |link| link.loaded(Err(&error), now));
                 }
-                self.failed(&error, now);
+                self.failed(&error, false, now);
             }
         }
     }
@@ -274,11 +274,12 @@ impl Core {
         self.in_flight = self.in_flight.saturating_sub(1);
         match answer {
             Ok(committed) => {
-                self.answered(now);
+                let wrote = !matches!(committed, Committed::Conflict(_) | Committed::Fenced(_));
+                self.answered(wrote, now);
                 self.hand(id, now, |link| link.committed(Ok(committed), now));
             }
             Err(error) => {
-                self.failed(&error, now);
+                self.failed(&error, true, now);
                 self.hand(id, now, |link| link.committed(Err(error), now));
             }
         }
@@ -316,13 +317,15 @@ impl Core {
         }
     }
 
-    fn answered(&mut self, now: Timestamp) {
-        if self.health.answered() == Change::Recovered {
+    fn answered(&mut self, wrote: bool, now: Timestamp) {
+        if let Change::Recovered { is_news } = self.health.answered(wrote, now) {
             let ids: Vec<_> = self.links.keys().copied().collect();
             for id in ids {
                 let at = now + Duration::from_millis(200).mul_f64(self.draw());
                 if let Some(link) = self.links.get_mut(&id) {
-                    link.member.tell(News::StoreRecovered);
+                    if is_news {
+                        link.member.tell(News::StoreRecovered);
+                    }
                     link.reload();
                     self.schedule(id, at);
                 }
@@ -330,12 +333,14 @@ impl Core {
         }
     }
 
-    fn failed(&mut self, error: &StoreError, now: Timestamp) {
+    fn failed(&mut self, error: &StoreError, wrote: bool, now: Timestamp) {
         let draw = self.draw();
-        if self.health.failed(error, now, draw) == Change::Degraded {
+        if let Change::Degraded { is_news } = self.health.failed(error, wrote, now, draw) {
             for link in self.links.values_mut() {
                 link.go_alone(self.health.why());
-                link.member.tell(News::StoreDegraded);
+                if is_news {
+                    link.member.tell(News::StoreDegraded);
+                }
                 let flushed = link.flushed(true);
                 self.flushed.extend(flushed);
             }
