@@ -151,10 +151,15 @@ impl Core {
         if self.links.is_empty() {
             return None;
         }
-        let poll = self.health.retry_at().unwrap_or(self.poll_at);
-        let first = self.agenda.first().map_or(poll, |(at, _)| *at);
-        // While it is down, lines have nothing to do but wait for the one that looks.
-        Some(if self.health.is_down() || self.in_flight >= MOST { poll } else { first.min(poll) })
+        // Where an answer must come first, the answer wakes: whoever looked again before would do so over and over.
+        if self.in_flight >= MOST || self.health.is_down() && self.loading {
+            return None;
+        }
+        if let Some(retry_at) = self.health.retry_at() {
+            // While it is down, lines have nothing to do but wait for the one that looks.
+            return Some(retry_at);
+        }
+        Some(self.agenda.first().map_or(self.poll_at, |(at, _)| self.poll_at.min(*at)))
     }
 
     /// What to ask the store now; `None` when there is nothing more.
@@ -260,7 +265,12 @@ impl Core {
         }
         self.loading = true;
         self.in_flight += 1;
-        self.to_load.clear();
+        // Lines that were about to ask are asked for now, or ask again later.
+        for id in std::mem::take(&mut self.to_load) {
+            if let Some(link) = self.links.get_mut(&id) {
+                link.load_later();
+            }
+        }
         let ids = self.links.iter().filter(|(_, link)| !link.is_asking()).map(|(id, _)| *id).take(CHUNK).collect();
         Some(self.load(ids))
     }
@@ -271,7 +281,7 @@ impl Core {
         self.loading = false;
         match answer {
             Ok(records) => {
-                self.answered(now);
+                self.answered(false, now);
                 for (id, stored) in ids.iter().zip(&records) {
                     self.hand(*id, now, |link| link.loaded(Ok(stored), now));
                 }
@@ -280,7 +290,7 @@ impl Core {
                 for id in ids {
                     self.hand(*id, now, |link| link.loaded(Err(&error), now));
                 }
-                self.failed(&error, now);
+                self.failed(&error, false, now);
                 if self.health.is_down() {
                     let flushed = self.links.values_mut().flat_map(|link| link.flushed(true));
                     self.flushed.extend(flushed);
@@ -294,11 +304,12 @@ impl Core {
         self.in_flight = self.in_flight.saturating_sub(1);
         match answer {
             Ok(committed) => {
-                self.answered(now);
+                let wrote = !matches!(committed, Committed::Conflict(_) | Committed::Fenced(_));
+                self.answered(wrote, now);
                 self.hand(id, now, |link| link.committed(Ok(committed), now));
             }
             Err(error) => {
-                self.failed(&error, now);
+                self.failed(&error, true, now);
                 self.hand(id, now, |link| link.committed(Err(error), now));
             }
         }
@@ -336,13 +347,15 @@ impl Core {
         }
     }
 
-    fn answered(&mut self, now: Timestamp) {
-        if self.health.answered() == Change::Recovered {
+    fn answered(&mut self, wrote: bool, now: Timestamp) {
+        if let Change::Recovered { is_news } = self.health.answered(wrote, now) {
             let ids: Vec<_> = self.links.keys().copied().collect();
             for id in ids {
                 let at = now + Duration::from_millis(200).mul_f64(self.draw());
                 if let Some(link) = self.links.get_mut(&id) {
-                    link.member.tell(News::StoreRecovered);
+                    if is_news {
+                        link.member.tell(News::StoreRecovered);
+                    }
                     link.reload();
                     self.schedule(id, at);
                 }
@@ -350,12 +363,14 @@ impl Core {
         }
     }
 
-    fn failed(&mut self, error: &StoreError, now: Timestamp) {
+    fn failed(&mut self, error: &StoreError, wrote: bool, now: Timestamp) {
         let draw = self.draw();
-        if self.health.failed(error, now, draw) == Change::Degraded {
+        if let Change::Degraded { is_news } = self.health.failed(error, wrote, now, draw) {
             for link in self.links.values_mut() {
                 link.go_alone(self.health.why());
-                link.member.tell(News::StoreDegraded);
+                if is_news {
+                    link.member.tell(News::StoreDegraded);
+                }
                 let flushed = link.flushed(true);
                 self.flushed.extend(flushed);
             }

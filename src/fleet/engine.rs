@@ -138,7 +138,8 @@ fn run(store: &Arc<dyn Store>, mail: &Mailbox) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return;
     };
-    runtime.block_on(Running::new(store).run(mail));
+    // Within the runtime, where stores begin to listen.
+    runtime.block_on(async { Running::new(store).run(mail).await });
     runtime.shutdown_timeout(PARTING);
 }
 

@@ -11,7 +11,12 @@ use crate::time::Timestamp;
 pub(super) struct Health {
     /// Answers that did not come, since the last one that did.
     silent: u32,
+    has_answered: bool,
     down: Option<Down>,
+    /// Listeners know that something is wrong.
+    is_told: bool,
+    /// When a write was last refused, if none was taken since.
+    refused: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -27,12 +32,15 @@ const FIRST: Duration = Duration::from_millis(100);
 /// How long it takes, at most, until somebody looks whether the store is back.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// What an answer changes.
+/// A store that answers, but refuses writes, is no better until it takes one, or has refused none for so long.
+const SUSPICION: Duration = Duration::from_secs(30);
+
+/// What an answer changes. `is_news`: listeners do not know yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     Nothing,
-    Degraded,
-    Recovered,
+    Degraded { is_news: bool },
+    Recovered { is_news: bool },
 }
 
 impl Health {
@@ -55,34 +63,47 @@ impl Health {
         }
     }
 
-    pub(super) fn answered(&mut self) -> Change {
+    /// `wrote`: it has taken a write.
+    pub(super) fn answered(&mut self, wrote: bool, now: Timestamp) -> Change {
         self.silent = 0;
-        if self.down.take().is_some() { Change::Recovered } else { Change::Nothing }
+        self.has_answered = true;
+        let was_down = self.down.take().is_some();
+        if wrote || self.refused.is_some_and(|refused| now.since(refused) >= SUSPICION) {
+            self.refused = None;
+        }
+        let is_news = self.refused.is_none() && std::mem::take(&mut self.is_told);
+        if was_down || is_news { Change::Recovered { is_news } } else { Change::Nothing }
     }
 
-    /// `draw`: a random number from 0 up to 1, so that the instances of a fleet do not come back together.
-    pub(super) fn failed(&mut self, error: &StoreError, now: Timestamp, draw: f64) -> Change {
+    /// `wrote`: it was asked to take a write. `draw`: a random number from 0 up to 1, so that the instances of a fleet do not
+    /// come back together.
+    pub(super) fn failed(&mut self, error: &StoreError, wrote: bool, now: Timestamp, draw: f64) -> Change {
         let refused = match error {
-            StoreError::Unavailable { maybe: true, .. } => {
+            // Before it has ever answered, it may be that nobody has dialled yet.
+            StoreError::Unavailable { maybe, .. } if *maybe || !self.has_answered => {
                 self.silent += 1;
                 if self.silent < PATIENCE && self.down.is_none() {
                     return Change::Nothing;
                 }
                 false
             }
-            StoreError::Unavailable { maybe: false, .. } => false,
+            StoreError::Unavailable { .. } => false,
             StoreError::Refused(_) => true,
             // About one key, not about the store.
-            StoreError::Foreign { .. } | StoreError::TooLarge { .. } => return self.answered(),
+            StoreError::Foreign { .. } | StoreError::TooLarge { .. } => return self.answered(false, now),
         };
-        let is_news = self.down.is_none();
+        if refused && wrote {
+            self.refused = Some(now);
+        }
+        let was_down = self.down.is_some();
         let tries = self.down.as_ref().map_or(0, |down| down.tries.saturating_add(1));
         // Where it refuses, somebody must mend something first.
         let most = if refused { LONGEST } else { (FIRST * (1 << tries.min(10))).min(LONGEST) };
         let least = if refused { LONGEST / 2 } else { Duration::ZERO };
         let retry_at = now + least.max(most.mul_f64(draw));
         self.down = Some(Down { why: explain(error).into(), tries, retry_at });
-        if is_news { Change::Degraded } else { Change::Nothing }
+        let is_news = !std::mem::replace(&mut self.is_told, true);
+        if was_down && !is_news { Change::Nothing } else { Change::Degraded { is_news } }
     }
 }
 
@@ -106,4 +127,51 @@ pub(super) fn host_and_process() -> String {
     let host = std::env::var("HOSTNAME").ok().filter(|host| !host.is_empty());
     let host = host.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
     format!("{}-{}", host.as_deref().map_or("unknown", str::trim), std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_nanos(1_000_000_000);
+    const TOLD: [Change; 2] = [Change::Degraded { is_news: true }, Change::Recovered { is_news: true }];
+
+    fn after(seconds: u64) -> Timestamp {
+        START + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_store_that_nobody_has_dialled_yet_is_not_down() {
+        let mut health = Health::default();
+        let away = StoreError::unreachable("not connected yet");
+        assert_eq!(health.failed(&away, false, START, 0.5), Change::Nothing);
+        assert_eq!(health.answered(false, START), Change::Nothing);
+        assert_eq!(health.failed(&away, false, START, 0.5), TOLD[0], "it has been there");
+    }
+
+    #[test]
+    fn a_store_that_is_down_at_first_is_found_to_be() {
+        let mut health = Health::default();
+        let away = StoreError::unreachable("refused");
+        let told = (0..3).map(|_| health.failed(&away, false, START, 0.5)).collect::<Vec<_>>();
+        assert_eq!(told, [Change::Nothing, Change::Nothing, TOLD[0].clone()]);
+        assert_eq!(health.answered(false, START), TOLD[1]);
+    }
+
+    #[test]
+    fn a_store_that_answers_and_refuses_writes_is_told_of_once() {
+        let mut health = Health::default();
+        let refusal = StoreError::refused("out of memory");
+        assert_eq!(health.failed(&refusal, true, START, 0.5), TOLD[0]);
+        for seconds in [5, 10, 15] {
+            assert_eq!(health.answered(false, after(seconds)), Change::Recovered { is_news: false });
+            assert_eq!(health.failed(&refusal, true, after(seconds), 0.5), Change::Degraded { is_news: false });
+        }
+        assert_eq!(health.answered(false, after(20)), Change::Recovered { is_news: false });
+        assert_eq!(health.answered(true, after(20)), TOLD[1], "it has taken a write");
+        assert_eq!(health.failed(&refusal, true, after(30), 0.5), TOLD[0]);
+        assert_eq!(health.answered(false, after(40)), Change::Recovered { is_news: false });
+        assert_eq!(health.answered(false, after(59)), Change::Nothing);
+        assert_eq!(health.answered(false, after(60)), TOLD[1], "nothing was to be written for long");
+    }
 }

@@ -48,6 +48,32 @@ fn c42_a_batch_whose_answer_was_lost_counts_once() {
 }
 
 #[test]
+fn c42_requests_and_answers_that_come_late_count_once() {
+    on_both_stores(|store| {
+        let (proxy, _) = store.proxied();
+        let instance = behind(&proxy, store);
+        let mut total = 1;
+        for holds_answers in [true, false] {
+            proxy.set(|rules| (rules.holds_answers, rules.holds_requests) = (holds_answers, !holds_answers));
+            let before = proxy.commits();
+            instance.fail(10);
+            total += 10;
+            until("a commit is on its way", GRACE, || proxy.commits() > before);
+            // Later than anybody waits for an answer, so that it is asked again, perhaps over another connection.
+            std::thread::sleep(Duration::from_millis(2_500));
+            proxy.set(|rules| (rules.holds_answers, rules.holds_requests) = (false, false));
+            until("the batch is settled", Duration::from_secs(15), || {
+                instance.flush();
+                let view = instance.look();
+                view.number("waiting") == 0 && view.get("away").is_empty()
+            });
+            until("it is counted", POLL + GRACE, || recorded(store) >= total);
+            assert_eq!(recorded(store), total);
+        }
+    });
+}
+
+#[test]
 fn c42_without_the_marks_of_batches_the_same_would_count_twice() {
     on_both_stores(|store| {
         let (proxy, _) = store.proxied();
@@ -120,7 +146,7 @@ fn c46_an_instance_that_starts_again_finds_state_and_counts() {
         until("it knows the store", GRACE, || knows_the_store(&again));
         let view = again.look();
         assert!(view.is_fleets("open"), "{view:?}");
-        assert_eq!(view.number("generation"), 2);
+        assert_eq!(view.number("fleet"), 2);
         assert!(view.number("retry_after") <= 60_000, "{view:?}");
         assert!(again.changes().iter().all(|change| !change.is_decided));
         assert_eq!(again.ask("ok 1"), "0", "no call goes through");

@@ -114,7 +114,7 @@ impl Dependency {
         let is_probe = kind == "probe";
         let mut script = self.script();
         script.calls += 1;
-        let unlucky = script.fails_one_of.is_some_and(|of| script.calls % of == 0);
+        let unlucky = script.fails_one_of.is_some_and(|of| script.calls.is_multiple_of(of));
         if is_probe {
             script.probes += 1;
             script.probing.push(number);

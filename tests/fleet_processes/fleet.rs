@@ -1,6 +1,7 @@
 //! Instances as their parent sees them.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -26,14 +27,9 @@ impl Settings {
         Self::default().with("store", url.into())
     }
 
-    fn with(mut self, name: &'static str, value: impl ToString) -> Self {
-        self.0.insert(name, value.to_string());
+    fn with(mut self, name: &'static str, value: impl Display) -> Self {
+        self.0.insert(name, format!("{value}"));
         self
-    }
-
-    /// Another way to the store.
-    pub(crate) fn through(self, url: String) -> Self {
-        self.with("store", url)
     }
 
     pub(crate) fn failures_within(self, failures: u32, seconds: u32) -> Self {
@@ -210,6 +206,9 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("instance {} has told: {:#?}", self.number, self.events());
+        }
         self.process.kill().ok();
         self.process.wait().ok();
     }

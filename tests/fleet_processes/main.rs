@@ -4,7 +4,8 @@
 //! Every instance is a process: this program again, told by its environment to be one. Nothing waits for a time to pass
 //! where something can be awaited, and nothing is awaited for ever.
 #![cfg(all(feature = "redis", feature = "postgres", unix))]
-#![expect(clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "real processes in real time")]
+#![expect(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "helpers of tests")]
+#![expect(clippy::disallowed_methods, reason = "real processes in real time")]
 
 mod counting;
 mod dependency;

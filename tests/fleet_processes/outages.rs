@@ -28,6 +28,11 @@ fn c38_a_store_that_is_down_at_first_and_later_is_told_of_once_each_way_and_call
         until("all have the store", LOOKS + GRACE, || fleet.iter().all(|i| i.told("StoreRecovered") == 1));
         // Five failures within a minute: the store hears of them now.
         until_agreed(&fleet);
+        assert!(fleet.iter().all(|instance| instance.look().is("open")));
+        assert!(
+            fleet.iter().all(|instance| instance.changes().iter().all(|change| change.to == "open")),
+            "not for a moment"
+        );
         assert!(fleet.iter().all(|i| i.told("StoreDegraded") == 1 && i.told("StoreRecovered") == 1));
         assert_eq!(fleet[0].ask("reset"), "Ok(())");
         until_all(&fleet, "closed", POLL + GRACE);
@@ -54,7 +59,7 @@ fn c38_a_store_that_is_down_at_first_and_later_is_told_of_once_each_way_and_call
 fn until_agreed(fleet: &[Instance]) {
     until("they agree", POLL * 2 + GRACE, || {
         let views: Vec<_> = fleet.iter().map(Instance::look).collect();
-        let said = |at: usize| ["state", "scope", "generation"].map(|field| views[at].get(field).to_owned());
+        let said = |at: usize| ["state", "scope", "fleet"].map(|field| views[at].get(field).to_owned());
         views[0].get("scope") == "Fleet" && (1..views.len()).all(|at| said(at) == said(0))
     });
 }
@@ -70,7 +75,7 @@ fn stays_open(store: &Store, lose: impl Fn()) {
         lose();
         let newcomer = Instance::start(9, &settings);
         until("the newcomer hears of it", LOOKS + POLL + GRACE, || newcomer.look().is_fleets("open"));
-        assert_eq!(newcomer.look().number("generation"), 2);
+        assert_eq!(newcomer.look().number("fleet"), 2);
         throughout("it is open everywhere", POLL, || fleet.iter().all(|instance| instance.look().is("open")));
         for instance in &fleet {
             assert_eq!(instance.ask("ok 1"), "0", "no call goes through");

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use crate::dependency::{Answer, Dependency};
 use crate::fleet::{GRACE, Instance, POLL, Settings, deciders, start, throughout, until, until_all};
-use crate::store::{Store, on_both_stores};
+use crate::store::on_both_stores;
 
 const COOLDOWN: Duration = Duration::from_millis(500);
+/// How long the fleet waits for a prober that says nothing.
+const LEASE: Duration = Duration::from_secs(2);
 
 /// An open fleet under traffic, whose dependency does not answer.
 fn probing(count: usize, settings: &Settings) -> (Vec<Instance>, Dependency) {
@@ -48,46 +50,35 @@ fn c35_two_at_a_time_and_three_in_a_row_from_ten_processes() {
     });
 }
 
-/// Has the prober go away; the others recover in time.
-fn recovers_without_its_prober(store: &Store, goes: impl FnOnce(&mut Vec<Instance>, usize)) {
-    let deadline = Duration::from_secs(2);
-    let (mut fleet, dependency) = probing(4, &store.settings().cooldown(COOLDOWN).probes(1, 1, deadline));
-    until("a probe", COOLDOWN + POLL + GRACE, || !dependency.probing().is_empty());
-    let prober = dependency.probing()[0];
-    goes(&mut fleet, prober);
-    dependency.answers(Answer::Ok);
-    // A probe that nobody has heard of again has failed, so there is one more cooldown.
-    let took = until_all(&fleet, "closed", deadline + POLL + COOLDOWN + GRACE);
-    assert!(took >= deadline / 2, "another probed after {took:?}, when the lease was not over");
-    assert_eq!(dependency.most_probing(), 1);
-}
-
 #[test]
 fn c36_a_fleet_recovers_when_its_prober_was_killed() {
     on_both_stores(|store| {
-        recovers_without_its_prober(store, |fleet, prober| fleet.remove(prober).kill());
+        let (mut fleet, dependency) = probing(4, &store.settings().cooldown(COOLDOWN).probes(1, 1, LEASE));
+        until("a probe", COOLDOWN + POLL + GRACE, || !dependency.probing().is_empty());
+        fleet.remove(dependency.probing()[0]).kill();
+        dependency.answers(Answer::Ok);
+        // A probe that nobody has heard of again has failed, so there is one more cooldown.
+        let took = until_all(&fleet, "closed", LEASE + POLL + COOLDOWN + GRACE);
+        assert!(took >= LEASE / 2, "another probed after {took:?}, when the lease was not over");
+        assert_eq!(dependency.most_probing(), 1);
     });
 }
 
 #[test]
 fn c36_a_fleet_recovers_when_its_prober_stands_still_and_what_that_says_later_is_void() {
     on_both_stores(|store| {
-        let mut stopped = None;
-        let stopping = &mut stopped;
-        let deadline = Duration::from_secs(2);
-        let (mut fleet, dependency) = probing(4, &store.settings().cooldown(COOLDOWN).probes(1, 1, deadline));
+        let (mut fleet, dependency) = probing(4, &store.settings().cooldown(COOLDOWN).probes(1, 1, LEASE));
         until("a probe", COOLDOWN + POLL + GRACE, || !dependency.probing().is_empty());
         let prober = fleet.remove(dependency.probing()[0]);
         prober.stop();
         dependency.answers(Answer::Ok);
-        until_all(&fleet, "closed", deadline + POLL + COOLDOWN + GRACE);
-        let generation = fleet[0].look().number("generation");
+        until_all(&fleet, "closed", LEASE + POLL + COOLDOWN + GRACE);
+        let generation = fleet[0].look().number("fleet");
         prober.go_on();
-        *stopping = Some(prober);
-        fleet.extend(stopped);
+        fleet.push(prober);
         until_all(&fleet, "closed", POLL + GRACE);
         throughout("it stays closed", POLL, || {
-            fleet.iter().all(|instance| instance.look().number("generation") == generation)
+            fleet.iter().all(|instance| instance.look().number("fleet") == generation)
         });
         deciders(&fleet);
     });

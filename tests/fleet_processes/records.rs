@@ -18,7 +18,7 @@ fn c47_a_record_of_a_newer_format_is_left_alone_and_each_instance_goes_on_by_its
             assert!(instance.look().get("away").contains("format 2"), "{:?}", instance.look());
             assert_eq!(instance.ask("ok 10"), "10");
         }
-        fleet[0].fail(5);
+        fleet[0].fail(4);
         until("it protects itself", GRACE, || fleet[0].look().is("open"));
         assert_eq!(fleet[0].look().get("scope"), "Instance");
         assert_eq!(fleet[1].ask("trip"), "Ok(())");

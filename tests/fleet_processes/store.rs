@@ -250,14 +250,15 @@ impl Store {
     /// From now on, or not any more, the server refuses every write.
     pub(crate) fn refuse_writes(&self, refuses: bool) {
         match self {
-            Self::Redis(_) if refuses => self.words("CONFIG SET maxmemory 1"),
-            Self::Redis(_) => self.words("CONFIG SET maxmemory 0"),
+            Self::Redis(_) => drop(self.words(&format!("CONFIG SET maxmemory {}", u32::from(refuses)))),
             Self::Postgres { database, .. } => {
                 let name = &database.name;
-                self.sql(&format!("alter database {name} set default_transaction_read_only = {refuses}"));
+                // While it refuses, it would refuse this too.
+                self.sql(&format!(
+                    "begin read write; alter database {name} set default_transaction_read_only = {refuses}; commit"
+                ));
                 self.end_connections();
-                return;
             }
-        };
+        }
     }
 }

@@ -102,8 +102,12 @@ impl Machine {
         let provisional = self.led.as_deref().is_some_and(|led| led.provisional);
         if is_first_look && agrees {
             self.replay_led();
+        } else if is_first_look && provisional && !settled {
+            // The store has yet to hear why it was opened here. To close for that long would let calls through.
         } else if begins || provisional && settled {
-            let origin = if record.decider == writer { Origin::Decided } else { Origin::Adopted };
+            // Whoever comes back to it from a state of its own has said so before.
+            let decided = begins && record.decider == writer;
+            let origin = if decided { Origin::Decided } else { Origin::Adopted };
             self.follow(&local, origin, at, facts);
         } else if !provisional {
             match (record.state, &local.round) {
@@ -136,6 +140,10 @@ impl Machine {
         history.round = local.round.as_ref().map(Round::without_leases);
         if let Some(led) = &mut self.led {
             led.provisional = false;
+        }
+        if local.state == State::Closed {
+            // For a voter too, whose own calls are not the fleet's: what it saw before the recovery is over.
+            self.judge(facts, |detector| detector.reset());
         }
         self.replay_led();
         let reason = local.reason.unwrap_or(TransitionReason::Reset);
