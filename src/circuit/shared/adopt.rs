@@ -103,7 +103,9 @@ impl Machine {
         if is_first_look && agrees {
             self.replay_led();
         } else if begins || provisional && settled {
-            let origin = if record.decider == writer { Origin::Decided } else { Origin::Adopted };
+            // Whoever comes back to it from a state of its own has said so before.
+            let decided = begins && record.decider == writer;
+            let origin = if decided { Origin::Decided } else { Origin::Adopted };
             self.follow(&local, origin, at, facts);
         } else if !provisional {
             match (record.state, &local.round) {
