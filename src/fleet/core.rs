@@ -139,10 +139,15 @@ impl Core {
         if self.links.is_empty() {
             return None;
         }
-        let poll = self.health.retry_at().unwrap_or(self.poll_at);
-        let first = self.agenda.first().map_or(poll, |(at, _)| *at);
-        // While it is down, lines have nothing to do but wait for the one that looks.
-        Some(if self.health.is_down() || self.in_flight >= MOST { poll } else { first.min(poll) })
+        // Where an answer must come first, the answer wakes: whoever looked again before would do so over and over.
+        if self.in_flight >= MOST || self.health.is_down() && self.loading {
+            return None;
+        }
+        if let Some(retry_at) = self.health.retry_at() {
+            // While it is down, lines have nothing to do but wait for the one that looks.
+            return Some(retry_at);
+        }
+        Some(self.agenda.first().map_or(self.poll_at, |(at, _)| self.poll_at.min(*at)))
     }
 
     /// What to ask the store now; `None` when there is nothing more.
