@@ -249,7 +249,12 @@ impl Core {
         }
         self.loading = true;
         self.in_flight += 1;
-        self.to_load.clear();
+        // Lines that were about to ask are asked for now, or ask again later.
+        for id in std::mem::take(&mut self.to_load) {
+            if let Some(link) = self.links.get_mut(&id) {
+                link.load_later();
+            }
+        }
         let ids = self.links.iter().filter(|(_, link)| !link.is_asking()).map(|(id, _)| *id).take(CHUNK).collect();
         Some(self.load(ids))
     }

@@ -163,6 +163,14 @@ impl Link {
         self.asked.is_some()
     }
 
+    /// A load that was wished for has not been sent.
+    pub(super) fn load_later(&mut self) {
+        if matches!(self.asked, Some(Asked::Load)) {
+            self.asked = None;
+            self.load_now = true;
+        }
+    }
+
     /// The version it knows.
     pub(super) fn version(&self) -> Version {
         self.known.as_ref().map_or(Version::NONE, |known| known.version)
