@@ -48,6 +48,12 @@ impl Machine {
             }
             // Evidence is not given again: it might be in batches that are still to come.
             (Ok(None), Some(acked)) => Ok(Met { record: acked.headline(), lost: acked.matters(now) }),
+            // Begun after everything was lost, by some who knew less: a closed state from before is no reason to end it.
+            (Ok(Some(record)), Some(acked))
+                if record.matters(now) && !acked.matters(now) && record.since > acked.since =>
+            {
+                Ok(Met { record: Record { generation: acked.generation.next(), ..record }, lost: true })
+            }
             (Ok(Some(_)) | Err(Unreadable::Corrupt(_)), Some(acked)) => {
                 Ok(Met { record: acked.headline(), lost: true })
             }
