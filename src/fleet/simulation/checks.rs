@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::seat::Seen;
 use super::setup::Setup;
 use super::wire::Network;
-use super::world::{At, MS, S, World, name};
+use super::world::{At, S, World, name};
 use crate::circuit::{Fact, Generation, Origin, Record, State, TransitionReason};
 use crate::store::Version;
 
@@ -20,6 +20,7 @@ pub(super) struct Checks {
     /// Who said that it decided a generation of a key, since the store was last wiped.
     decided: HashMap<(usize, u64), (usize, u32)>,
     wipes: u32,
+    wiped_at: At,
     /// The newest generation each instance was in, by key.
     fleet: Vec<Vec<Option<Generation>>>,
     own: Vec<Vec<Generation>>,
@@ -51,6 +52,7 @@ impl Checks {
             records: HashMap::new(),
             decided: HashMap::new(),
             wipes: 0,
+            wiped_at: 0,
             fleet: vec![vec![None; setup.keys]; setup.instances],
             own: vec![vec![Generation::new(0); setup.keys]; setup.instances],
             lives: vec![0; setup.instances],
@@ -74,7 +76,8 @@ impl Checks {
         self.probes.retain(|_, probe| probe.instance != at || probe.fleet.is_some());
     }
 
-    pub(super) fn wiped(&mut self, _now: At) {
+    pub(super) fn wiped(&mut self, now: At) {
+        self.wiped_at = now;
         self.records.clear();
         self.wipes += 1;
         self.decided.clear();
@@ -82,6 +85,11 @@ impl Checks {
 
     pub(super) fn probe_ended(&mut self, call: u64) {
         self.probes.remove(&call);
+    }
+
+    /// Instances with probes on their way.
+    pub(super) fn probers(&self) -> impl Iterator<Item = usize> {
+        self.probes.values().map(|probe| probe.instance)
     }
 
     pub(super) fn record(&self, key: &str) -> Option<&Record> {
@@ -215,10 +223,15 @@ impl World {
                     | TransitionReason::OverrideExpired
             )
         );
+        // Where the store was wiped, whoever wrote first may have known less than another one.
+        let is_news = self.checks.wipes > 0 && after.began() >= before.began();
         if before.state == State::Open && !is_over && after.state != State::Open {
-            assert!(commanded, "{key} is open and not over, and becomes {:?}: {reason:?}", after.state);
+            assert!(commanded || is_news, "{key} is open and not over, and becomes {:?}: {reason:?}", after.state);
         }
+        // What was there before a wipe, and is written again, was judged then.
+        let is_new = after.began() > Network::store_time(self.checks.wiped_at);
         if let Some(TransitionReason::Voted(votes)) = reason
+            && is_new
             && after.state == State::Open
         {
             self.check_votes(key, votes);
@@ -263,8 +276,15 @@ impl World {
         let books = self.instances.iter().flat_map(|instance| &instance.seats).map(|seat| seat.books());
         let told: u64 = books.map(|books| books.accepted).sum();
         assert!(told <= taken, "{told} failures were said to be taken, {taken} were");
+        if self.setup.troubles.crashes > 0 {
+            return;
+        }
+        for (at, instance) in self.instances.iter().enumerate() {
+            for (seat, failed) in instance.seats.iter().zip(&instance.failed) {
+                let (books, status) = (seat.books(), seat.status());
+                let known = books.accepted + books.unsure + status.waiting;
+                assert_eq!(known, *failed, "{at}: {books:?}, {status:?}");
+            }
+        }
     }
 }
-
-/// Time for a push to arrive.
-pub(super) const PUSH: At = 50 * MS;

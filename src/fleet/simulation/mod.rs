@@ -7,6 +7,7 @@
 mod chance;
 mod checks;
 mod runs;
+mod scenes;
 mod seat;
 mod setup;
 mod wire;

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
-use super::setup::{Health, Setup};
+use super::setup::{Health, Rule, Setup, Troubles, Wire};
 use super::world::{S, Tail, World};
 use crate::circuit::State;
 
@@ -33,6 +34,11 @@ pub(super) fn run<R>(setup: &Setup, script: impl Fn(&mut World) -> R) -> R {
             panic!("{}\n{setup:?}\nseed {}: {said}", lines.join("\n"), setup.seed);
         }
     }
+}
+
+/// Lines of the log that are shown.
+pub(super) fn longest_tail() -> usize {
+    std::env::var("FUSEBOX_SIM_TAIL").ok().and_then(|lines| lines.parse().ok()).unwrap_or(100)
 }
 
 /// How many runs of each kind, and from which seed on.
@@ -71,15 +77,57 @@ fn storm_and_calm(world: &mut World) {
 fn whatever_happens_the_fleet_keeps_its_promises() {
     let (mut steps, mut transitions, mut instances) = (0, 0, 0);
     for seed in seeds(100) {
-        let began = std::time::Instant::now();
         let done = run(&Setup::random(seed), |world| {
             storm_and_calm(world);
             (world.steps, world.checks.transitions, world.instances.len())
         });
-        eprintln!("{seed}: {done:?} {:?}", began.elapsed());
         steps += done.0;
         transitions += done.1;
         instances += done.2;
     }
     println!("{instances} instances, {steps} steps, {transitions} transitions");
+}
+
+/// Everything that can go wrong on the way of a batch.
+fn counting(seed: u64) -> Setup {
+    let troubles = Troubles { cuts: 3, outages: 1, freezes: 2, deafness: 1, ..Troubles::default() };
+    Setup {
+        rule: Rule::Counting,
+        wire: Wire::awful(),
+        troubles,
+        every: Duration::from_millis(100),
+        stormy: Duration::from_secs(60),
+        healths: vec![(Duration::ZERO, Health::Recovering)],
+        ..Setup::quiet(seed, 3 + usize::try_from(seed % 4).unwrap_or(0))
+    }
+}
+
+fn count(world: &mut World) {
+    world.run_for(crate::time::nanos(world.setup.stormy));
+    world.mend();
+    world.run_for(65 * S);
+    world.traffic = false;
+    world.run_for(10 * S);
+    world.check_books();
+}
+
+#[test]
+fn what_the_store_holds_is_what_instances_were_told_it_took() {
+    for seed in seeds(20) {
+        run(&counting(seed), count);
+        let troubles = Troubles { crashes: 3, ..counting(seed).troubles };
+        run(&Setup { troubles, ..counting(seed) }, count);
+    }
+}
+
+#[test]
+fn a_store_that_forgets_which_batches_it_took_is_found_out() {
+    let found = (0..5).filter(|seed| {
+        let setup = Setup { forgetful: true, ..counting(*seed) };
+        let counted = catch_unwind(AssertUnwindSafe(|| count(&mut World::new(setup, None))));
+        counted.is_err_and(|said| {
+            said.downcast_ref::<String>().is_some_and(|said| said.contains("failures the store took"))
+        })
+    });
+    assert_eq!(found.count(), 5);
 }

@@ -175,10 +175,6 @@ impl Seat {
         body.granted.iter().rev().find(|(_, id, _)| *id == lease).map(|(_, _, until)| *until)
     }
 
-    pub(super) fn adopted(&self) -> Option<Record> {
-        self.body().adopted.clone()
-    }
-
     pub(super) fn books(&self) -> Books {
         self.body().books
     }
@@ -238,7 +234,7 @@ impl Member for Seat {
 
     fn meet(&self, stored: &Stored) -> Result<Met, Unreadable> {
         let bytes = (!stored.record.is_empty()).then_some(&stored.record[..]);
-        self.act(|machine, _, _, _| machine.meet(bytes, timestamp(stored.now)))
+        self.act(|machine, _, _, _| machine.meet(bytes, None, timestamp(stored.now)))
     }
 
     fn fold(&self, record: &Record, batches: &[&[u8]], orders: &[Order], writer: u64, now: StoreTime) -> Folded {

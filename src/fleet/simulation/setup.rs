@@ -75,6 +75,16 @@ pub(super) struct Troubles {
     pub(super) commands: u64,
 }
 
+/// The clocks of instances, and that of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Clocks {
+    Equal,
+    /// They differ by up to an hour.
+    Skewed,
+    /// They also run fast or slow, by up to 100 parts of a million.
+    Drifting,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
     pub(super) seed: u64,
@@ -89,8 +99,7 @@ pub(super) struct Setup {
     pub(super) when_down: WhenDown,
     pub(super) wire: Wire,
     pub(super) troubles: Troubles,
-    /// Clocks differ by up to an hour.
-    pub(super) skewed: bool,
+    pub(super) clocks: Clocks,
     /// Mean time between the calls of one instance to one dependency; none where zero.
     pub(super) every: Duration,
     /// How long calls hang, once in a while.
@@ -120,7 +129,7 @@ impl Setup {
             when_down: WhenDown::Local,
             wire: Wire::default(),
             troubles: Troubles::default(),
-            skewed: true,
+            clocks: Clocks::Drifting,
             every: Duration::ZERO,
             hangs: None,
             bad: None,

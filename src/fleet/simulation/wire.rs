@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::world::{Asked, At, Event, MS, ORIGIN, S, Who, World, engine_time};
 use crate::clock::ManualClock;
 use crate::fleet::core::Ask;
-use crate::fleet::member::MemberId;
 use crate::store::{
     BatchId, Commit, Committed, MemoryStore, Notices, Store, StoreError, StoreFuture, Stored,
 };
@@ -270,6 +269,3 @@ fn told(answer: &Answer) -> String {
         Answer::Refused(_) | Answer::None => "nothing".to_owned(),
     }
 }
-
-/// Used by tests that talk of one member only.
-pub(super) const FIRST: MemberId = MemberId(0);

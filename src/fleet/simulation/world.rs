@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::chance::Chance;
 use super::checks::Checks;
 use super::seat::Seat;
-use super::setup::{Health, Setup};
+use super::setup::{Clocks, Health, Setup};
 use super::wire::{Answer, Network, Request};
 use crate::circuit::{Decision, Input, Outcome, Override, State, Ticket};
 use crate::clock::ManualClock;
@@ -172,7 +172,11 @@ impl World {
             let offset = (world.chance.below(7_200_000_001).cast_signed() - 3_600_000_000) * 1_000;
             let drift = world.chance.below(201).cast_signed() - 100;
             assert!(offset.abs() <= hour);
-            let (offset, drift) = if world.setup.skewed { (offset, drift) } else { (0, 0) };
+            let (offset, drift) = match world.setup.clocks {
+                Clocks::Equal => (0, 0),
+                Clocks::Skewed => (offset, 0),
+                Clocks::Drifting => (offset, drift),
+            };
             world.instances.push(Instance {
                 name: format!("instance-{at}"),
                 life: 0,
@@ -199,16 +203,10 @@ impl World {
         world
     }
 
-    /// Steady clocks, or as far apart as the set-up has them, without drift.
-    pub(super) fn without_drift(mut self) -> Self {
-        self.instances.iter_mut().for_each(|instance| instance.drift = 0);
-        self
-    }
-
     pub(super) fn note(&self, line: impl FnOnce() -> String) {
         if let Some(tail) = &self.tail {
             let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
-            if tail.len() >= 400 {
+            if tail.len() >= super::runs::longest_tail() {
                 tail.pop_front();
             }
             tail.push_back(format!("{:>9.3} ms  {}", Duration::from_nanos(self.now).as_secs_f64() * 1e3, line()));
@@ -486,9 +484,6 @@ impl World {
             return;
         };
         assert!(wake_at > now, "the engine of {at} wants to be woken at once, over and over");
-        let (m, l) = (nanos(wake_at.since(now)), self.now);
-        if self.instances[at].woken.1 > 290 { self.note(|| format!("{at} woken, waits {m} {l}  {:?}", self.instances[at].seats[0])); }
-        let instance = &mut self.instances[at];
         // Drift is small, so a little later is late enough.
         let wait = nanos(wake_at.since(now));
         let wake = self.now + wait + wait / 5_000 + 1;
@@ -571,6 +566,12 @@ impl World {
 
     pub(super) fn states(&self, key: usize) -> Vec<State> {
         self.instances.iter().filter(|instance| instance.alive).map(|instance| instance.seats[key].state()).collect()
+    }
+
+    /// The engine of one has its say, as after something that was done to it from outside.
+    pub(super) fn pump_all_of(&mut self, at: usize) {
+        self.set_clock(at);
+        self.pump(at);
     }
 
     /// Everybody's engine has its say, as after something that was done to instances from outside.
