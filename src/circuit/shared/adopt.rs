@@ -82,7 +82,8 @@ impl Machine {
         }
         let led_before = led.leads();
         let local = record.by_clock(clocks.store, clocks.here);
-        let begins = known != Some(record.generation);
+        // After a loss of data there may be two of one number; what the store has counts.
+        let begins = led.acked.as_ref().is_none_or(|acked| !acked.is_same_generation(record));
         led.acked = Some(record.clone());
         if begins && (known.is_some() || record.state != State::Closed) {
             led.forget_calls();
