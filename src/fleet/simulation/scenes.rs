@@ -231,3 +231,22 @@ fn a_fleet_that_is_closed_and_healthy_writes_nothing() {
         assert!(matches!(world.ask(0, 0, 999, 999, MS), Decision::Admitted(_)));
     });
 }
+
+/// Two instances made a second generation of the first: what the store has counts.
+#[test]
+fn of_two_states_of_one_generation_the_one_that_the_store_has_counts() {
+    run(&Setup::quiet(5, 2), |world| {
+        world.run_for(3 * S);
+        cut_push(world);
+        world.command(0, 0, &Command::Trip);
+        world.pump_all();
+        world.run_for(10 * MS);
+        assert_eq!(world.states(0), [State::Open, State::Closed]);
+        world.trouble(Trouble::Wipe);
+        world.command(1, 0, &Command::Reset);
+        world.pump_all();
+        world.run_for(POLLED);
+        assert_eq!(world.states(0), [State::Closed, State::Closed]);
+        world.check_agreement();
+    });
+}
