@@ -145,7 +145,14 @@ impl Machine {
             }
             State::HalfOpen => {}
         }
+        #[cfg(feature = "fleet")]
+        let is_own = self.led.is_some();
         let round = self.history().round.get_or_insert_with(|| Round::new(&rules.probes));
+        #[cfg(feature = "fleet")]
+        if is_own {
+            // Whatever round it is, the fleet has leases of that number as well.
+            round.number_own_leases();
+        }
         match round.admit(&rules.probes, at.now, reserve) {
             Some(lease) => self.admitted(Some(lease)),
             None => Decision::Rejected { reason: RejectReason::ProbesBusy, until: None },

@@ -189,11 +189,17 @@ impl Core {
         self.loading = true;
         self.in_flight += 1;
         let ids: Vec<_> = self.to_load.drain(..CHUNK.min(self.to_load.len())).collect();
-        Some(self.load(ids))
+        Some(self.load(ids, now))
     }
 
-    fn load(&self, ids: Vec<MemberId>) -> Ask {
-        let keys = ids.iter().filter_map(|id| self.links.get(id)).map(|link| link.key.clone()).collect();
+    fn load(&mut self, ids: Vec<MemberId>, now: Timestamp) -> Ask {
+        let mut keys = Vec::with_capacity(ids.len());
+        for id in &ids {
+            if let Some(link) = self.links.get_mut(id) {
+                link.loading(now);
+                keys.push(link.key.clone());
+            }
+        }
         Ask::Load(ids, keys)
     }
 
@@ -272,7 +278,7 @@ impl Core {
             }
         }
         let ids = self.links.iter().filter(|(_, link)| !link.is_asking()).map(|(id, _)| *id).take(CHUNK).collect();
-        Some(self.load(ids))
+        Some(self.load(ids, now))
     }
 
     /// The store has answered a load.

@@ -25,6 +25,8 @@ pub(super) struct Link {
     known: Option<Known>,
     /// What was asked of the store and is not answered yet.
     asked: Option<Asked>,
+    /// When the store was last asked.
+    asked_at: (Timestamp, Timestamp),
     /// Taken from the member, and not accepted by the store yet.
     batch: Option<Batch>,
     round: Option<Combining>,
@@ -105,6 +107,8 @@ const TOO_OLD: Duration = Duration::from_secs(55);
 const PATIENCE: Duration = Duration::from_millis(300);
 /// After so long whoever combines has done so, or is gone.
 const LEASE: Duration = Duration::from_millis(500);
+/// The engine waits for no answer longer than this, if it is there to stop waiting.
+const LATE: Duration = Duration::from_secs(1);
 /// A writer combines so often, or so long, in a row.
 const ROUNDS: u32 = 20;
 const COMBINING: Duration = Duration::from_millis(250);
@@ -136,6 +140,7 @@ impl Link {
             draws: writer,
             known: None,
             asked: None,
+            asked_at: (now, now),
             batch: None,
             round: None,
             flush_at: None,
@@ -183,6 +188,18 @@ impl Link {
 
     pub(super) const fn is_asking(&self) -> bool {
         self.asked.is_some()
+    }
+
+    /// It is asked for now.
+    pub(super) fn loading(&mut self, now: Timestamp) {
+        self.asked_at = (now, self.member.clock(now));
+    }
+
+    /// When an answer came that is here now, by the member's clock. One that takes so long has waited for this process, which stood still: what it
+    /// says about the time was true as long ago, and a lease that comes with it may be over.
+    fn answered_at(&self, now: Timestamp) -> Timestamp {
+        let (asked, by_member) = self.asked_at;
+        if now.since(asked) > LATE { by_member } else { self.member.clock(now) }
     }
 
     /// A load that was wished for has not been sent.
@@ -420,6 +437,7 @@ impl Link {
         }
         let (batch, round) = (commit.batch.is_some(), commit.round.is_some());
         self.look_at = None;
+        self.loading(now);
         self.asked = Some(Asked::Commit { folded: Box::new(folded), batch, orders, round });
         Some(commit)
     }
@@ -447,7 +465,8 @@ impl Link {
                     self.member.tell(News::WouldOpen(tally));
                 }
                 let granted = folded.granted;
-                self.known = Some(Known { version, record: folded.record, lost: None, now: time, at: self.member.clock(now) });
+                let at = self.answered_at(now);
+                self.known = Some(Known { version, record: folded.record, lost: None, now: time, at });
                 self.adopt(&granted, now);
             }
             Committed::Conflict(stored) => {
@@ -458,7 +477,7 @@ impl Link {
                     // It might have been queued, but too many wait already.
                     self.linger_longer();
                 }
-                self.learn(&stored, now);
+                self.learn(&stored, self.answered_at(now), now);
                 if self.batch.is_none() || self.conflicts > 2 {
                     // Nothing but a compare-and-swap will do, and others want the same.
                     let most = Duration::from_millis(5 << self.conflicts.min(6));
@@ -469,7 +488,7 @@ impl Link {
                 self.conflicts = 0;
                 self.accepted(now);
                 self.look_at = Some(now + LEASE + self.jitter(LEASE / 2));
-                self.learn(&stored, now);
+                self.learn(&stored, self.answered_at(now), now);
             }
             Committed::Combine(stored, next) => {
                 if batch {
@@ -479,11 +498,11 @@ impl Link {
                 let (rounds, since) = before.map_or((1, now), |before| (before.rounds + 1, before.since));
                 self.round = Some(Combining { round: next, rounds, since });
                 // What was written in the round before counts.
-                self.learn(&stored, now);
+                self.learn(&stored, self.answered_at(now), now);
             }
             Committed::Fenced(stored) => {
                 self.round = None;
-                self.learn(&stored, now);
+                self.learn(&stored, self.answered_at(now), now);
             }
         }
     }
@@ -510,7 +529,7 @@ impl Link {
                     flush.fetched = true;
                     self.probe_at = None;
                 }
-                self.learn(stored, now);
+                self.learn(stored, self.answered_at(now), now);
             }
             Err(error) if own => self.failed(error, now),
             Err(_) => {}
@@ -570,8 +589,8 @@ impl Link {
         self.member.set_reachable(Some(&why.map_or_else(unknown, Arc::clone)));
     }
 
-    /// Takes in what the store has.
-    fn learn(&mut self, stored: &Stored, now: Timestamp) {
+    /// Takes in what the store had at `at`.
+    fn learn(&mut self, stored: &Stored, at: Timestamp, now: Timestamp) {
         let met = match self.member.meet(stored) {
             Ok(met) => met,
             Err(unreadable @ Unreadable::Newer(_)) => return self.block(now, &unreadable),
@@ -596,7 +615,6 @@ impl Link {
             let known = before.as_ref().and_then(|known| known.lost);
             known.unwrap_or_else(|| now + self.jitter(JITTER))
         });
-        let at = self.member.clock(now);
         self.known = Some(Known { version: stored.version, record: met.record, lost, now: stored.now, at });
         if lost.is_none() {
             self.adopt(&[], now);
@@ -632,7 +650,7 @@ impl Link {
             return;
         }
         let stored = Stored::new(version, record.save().into(), time);
-        self.learn(&stored, now);
+        self.learn(&stored, now, now);
     }
 
     /// Somebody waits until everything is sent and the newest is known.

@@ -43,6 +43,8 @@ mod engine;
 mod health;
 mod link;
 mod member;
+#[cfg(all(test, not(fusebox_loom)))]
+mod simulation;
 
 pub use crate::circuit::{FleetStatus, WhenDown};
 pub use config::Fleet;

@@ -48,6 +48,12 @@ impl Machine {
             }
             // Evidence is not given again: it might be in batches that are still to come.
             (Ok(None), Some(acked)) => Ok(Met { record: acked.headline(), lost: acked.matters(now) }),
+            // Begun after everything was lost, by some who knew less: a closed state from before is no reason to end it.
+            (Ok(Some(record)), Some(acked))
+                if record.matters(now) && !acked.matters(now) && record.since > acked.since =>
+            {
+                Ok(Met { record: Record { generation: acked.generation.next(), ..record }, lost: true })
+            }
             (Ok(Some(_)) | Err(Unreadable::Corrupt(_)), Some(acked)) => {
                 Ok(Met { record: acked.headline(), lost: true })
             }
@@ -76,7 +82,8 @@ impl Machine {
         }
         let led_before = led.leads();
         let local = record.by_clock(clocks.store, clocks.here);
-        let begins = known != Some(record.generation);
+        // After a loss of data there may be two of one number; what the store has counts.
+        let begins = led.acked.as_ref().is_none_or(|acked| !acked.is_same_generation(record));
         led.acked = Some(record.clone());
         if begins && (known.is_some() || record.state != State::Closed) {
             led.forget_calls();

@@ -527,9 +527,6 @@ impl Machine {
         if reachable || !local {
             return;
         }
-        if let Some(round) = self.history.as_mut().and_then(|history| history.round.as_mut()) {
-            round.number_own_leases();
-        }
         if suspected && self.state == State::Closed && self.standing().is_none() {
             let tally = self.judge(facts, |detector| detector.verdict(at.now).then(|| detector.tally(at.now)));
             if let Some(Some(tally)) = tally {

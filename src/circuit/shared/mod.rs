@@ -8,6 +8,8 @@ mod batch;
 mod fold;
 mod held;
 mod led;
+#[cfg(all(test, not(fusebox_loom)))]
+mod peek;
 mod record;
 #[cfg(all(test, not(fusebox_loom)))]
 mod tests;

@@ -129,6 +129,12 @@ impl Record {
         Self { held: Vec::new(), votes: Vec::new(), ..self.clone() }
     }
 
+    /// Tells whether it is the same generation, by more than its number.
+    pub(super) fn is_same_generation(&self, other: &Self) -> bool {
+        let what = |record: &Self| (record.generation, record.decider, record.state, record.since);
+        what(self) == what(other)
+    }
+
     pub(super) fn held(&self, fingerprint: u64) -> Option<&Held> {
         self.held.iter().find(|held| held.fingerprint == fingerprint)
     }

@@ -175,9 +175,9 @@ fn a_lease_in_hand_goes_back_when_nobody_uses_it() {
     one.adopt(&shared.record, &[], at(0));
     shared.commit(&mut one, &[Order::Lease]);
     assert_eq!(leases(&shared.record), 1);
-    let idle = one.machine.needs(shared.now).idle_at.expect("somebody is to look then");
-    shared.now = idle;
-    assert!(one.machine.needs(idle).urgent);
+    let idle = one.machine.needs(shared.now).idle_in.expect("somebody is to look then");
+    shared.now = shared.now + idle;
+    assert!(one.machine.needs(shared.now).urgent);
     shared.commit(&mut one, &[]);
     assert_eq!((leases(&shared.record), shared.record.state), (0, State::HalfOpen));
 }

@@ -1,0 +1,14 @@
+//! A fleet in virtual time.
+//!
+//! Many instances over one store, each with an engine and a clock of its own, and between them a network that loses,
+//! delays, doubles and cuts; all of it in one thread, with the chance of one seed. After every step it is checked what must
+//! hold whatever happens. A run that fails says its seed and what happened last; `FUSEBOX_SIM_SEEDS` makes it more runs.
+
+mod chance;
+mod checks;
+mod runs;
+mod scenes;
+mod seat;
+mod setup;
+mod wire;
+mod world;
