@@ -122,6 +122,8 @@ struct Slot {
     /// Tells an old connection from the one that took its place.
     number: u64,
     is_dialling: bool,
+    /// Nobody has used it yet.
+    is_new: bool,
 }
 
 #[derive(Debug)]
@@ -132,7 +134,7 @@ enum Link {
 
 impl Connection {
     pub(super) fn new(reach: Reach) -> Self {
-        let slot = Slot { link: Link::Down(Failure::away("not connected yet")), number: 0, is_dialling: false };
+        let slot = Slot { link: Link::Down(Failure::away("not connected yet")), number: 0, is_dialling: false, is_new: true };
         Self { shared: Arc::new(Shared { reach, slot: Mutex::new(slot) }) }
     }
 
@@ -152,11 +154,16 @@ impl Connection {
         self.shared.current().is_ok()
     }
 
-    /// Runs an operation over the connection. Where there is none it fails at once, and sees to it that somebody dials.
+    /// Runs an operation over the connection. Where there is none it fails at once, and sees to it that somebody dials; only
+    /// the very first operation connects by itself.
     pub(super) async fn run<T, F>(&self, operation: impl FnOnce(MultiplexedConnection) -> F) -> Result<T, Failure>
     where
         F: Future<Output = RedisResult<T>>,
     {
+        if self.shared.is_first_use() {
+            // Where this fails, the next line sees to it that somebody goes on dialling.
+            self.connect().await.ok();
+        }
         let (connection, number) = self.shared.current()?;
         let limit = self.reach().timeout;
         match timeout(limit, operation(connection)).await {
@@ -184,6 +191,11 @@ impl Connection {
 impl Shared {
     fn slot(&self) -> MutexGuard<'_, Slot> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_first_use(&self) -> bool {
+        let mut slot = self.slot();
+        std::mem::take(&mut slot.is_new) && matches!(slot.link, Link::Down(_)) && !slot.is_dialling
     }
 
     fn current(self: &Arc<Self>) -> Result<(MultiplexedConnection, u64), Failure> {
