@@ -272,6 +272,8 @@ impl Link {
             return Wish::Commit(Weight::Change);
         }
         let flushing = self.flush.is_some();
+        // Before the look, so that whatever comes after the look rings.
+        self.member.heard(self.flush_at.is_some());
         let needs = self.member.needs();
         if needs.orders {
             return Wish::Commit(Weight::Change);

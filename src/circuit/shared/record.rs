@@ -129,9 +129,10 @@ impl Record {
         Self { held: Vec::new(), votes: Vec::new(), ..self.clone() }
     }
 
-    /// Tells whether it is the same generation, by more than its number.
+    /// Tells whether it is the same generation, by more than its number. Not by when it began: of the first, which nobody
+    /// began, everybody has an idea of his own.
     pub(super) fn is_same_generation(&self, other: &Self) -> bool {
-        let what = |record: &Self| (record.generation, record.decider, record.state, record.since);
+        let what = |record: &Self| (record.generation, record.decider, record.state);
         what(self) == what(other)
     }
 

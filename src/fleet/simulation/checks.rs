@@ -230,8 +230,10 @@ impl World {
                     | TransitionReason::OverrideExpired
             )
         );
-        // Where the store was wiped, whoever wrote first may have known less than another one.
-        let is_news = self.checks.wipes > 0 && after.began() >= before.began();
+        // Where the store lost data, whoever wrote first may have known less than another one; but what is newer than its
+        // closed state stays.
+        let was_lost = self.checks.wipes > 0;
+        let is_news = was_lost && (after.began() >= before.began() || after.state == State::HalfOpen);
         if before.state == State::Open && !is_over && after.state != State::Open {
             assert!(commanded || is_news, "{key} is open and not over, and becomes {:?}: {reason:?}", after.state);
         }

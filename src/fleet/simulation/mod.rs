@@ -6,6 +6,7 @@
 
 mod chance;
 mod checks;
+mod found;
 mod runs;
 mod scenes;
 mod seat;

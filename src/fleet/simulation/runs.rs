@@ -71,6 +71,9 @@ fn storm_and_calm(world: &mut World) {
     world.traffic = false;
     world.run_for(70 * S);
     world.check_agreement();
+    for (at, instance) in world.instances.iter().enumerate() {
+        assert!(instance.flushing.is_empty(), "{at} still waits for a flush");
+    }
 }
 
 #[test]

@@ -1,13 +1,18 @@
 //! Between the instances and their store: what is sent may be late, lost, or there twice.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::world::{Asked, At, Event, MS, ORIGIN, S, Who, World, engine_time};
 use crate::clock::ManualClock;
 use crate::fleet::core::Ask;
-use crate::store::{BatchId, Commit, Committed, MemoryStore, Notices, Store, StoreError, StoreFuture, Stored};
+use crate::store::{
+    BatchId, Commit, Committed, MemoryStore, Notices, Store, StoreError, StoreFuture, Stored, Summary, Version,
+};
 use crate::time::{Timestamp, nanos};
 
 #[derive(Clone, Debug)]
@@ -33,6 +38,8 @@ pub(super) struct Network {
     /// The store is away; `true`: and says so at once.
     pub(super) outage: Option<bool>,
     next: u64,
+    /// What the store has had lately, oldest first.
+    had: BTreeMap<String, VecDeque<Bytes>>,
 }
 
 /// An operation that takes longer is given up.
@@ -44,7 +51,7 @@ impl Network {
         let memory = MemoryStore::with_clock(clock.clone());
         let store: Arc<dyn Store> =
             if forgetful { Arc::new(Forgetful::of(memory.clone())) } else { Arc::new(memory.clone()) };
-        let network = Self { clock, notices: store.watch(), store, memory, outage: None, next: 0 };
+        let network = Self { clock, notices: store.watch(), store, memory, outage: None, next: 0, had: BTreeMap::new() };
         network.set_clock(0);
         network
     }
@@ -66,6 +73,29 @@ impl Network {
             }
             Request::Commit(key, commit) => {
                 at_once(self.store.commit(key, (**commit).clone())).map_or(Answer::None, Answer::Committed)
+            }
+        }
+    }
+
+    fn remember(&mut self, key: &str) {
+        let record = self.peek(key).record;
+        let had = self.had.entry(key.to_owned()).or_default();
+        if had.back() != Some(&record) {
+            had.push_back(record);
+        }
+        if had.len() > 20 {
+            had.pop_front();
+        }
+    }
+
+    /// The store loses its newest writes, as where a server without them takes over.
+    pub(super) fn roll_back(&mut self, writes: usize) {
+        self.memory.clear();
+        for (key, had) in &self.had {
+            let old = had.iter().rev().nth(writes).or(had.front()).filter(|record| !record.is_empty());
+            if let Some(record) = old {
+                let commit = Commit::new(Version::NONE, record.clone(), Summary::closed(0), Duration::from_secs(86_400));
+                at_once(self.memory.commit(key, commit)).ok();
             }
         }
     }
@@ -184,6 +214,7 @@ impl World {
             }
             let key = key.clone();
             self.check_store(&key);
+            self.network.remember(&key);
         }
         if wanted {
             let delay = self.delay();

@@ -68,6 +68,7 @@ pub(super) enum Command {
     Reset,
     Override(Override),
     Resume,
+    Flush,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +79,8 @@ pub(super) enum Trouble {
     Outage(bool),
     Back,
     Wipe,
+    /// What was written last is lost.
+    Rollback,
     Crash(usize),
     Start(usize),
     Freeze(usize, At),
@@ -114,6 +117,8 @@ pub(super) struct Instance {
     /// How often it was woken in this second of the virtual time.
     woken: (At, u32),
     pub(super) asked: BTreeMap<u64, Asked>,
+    /// Who waits for a flush.
+    pub(super) flushing: Vec<u64>,
     calls: BTreeMap<u64, Running>,
     pub(super) ops: u64,
     /// Failures that it has seen itself, by key.
@@ -208,6 +213,7 @@ impl World {
                 wake: None,
                 woken: (0, 0),
                 asked: BTreeMap::new(),
+                flushing: Vec::new(),
                 calls: BTreeMap::new(),
                 ops: 0,
                 failed: vec![0; world.setup.keys],
@@ -291,6 +297,10 @@ impl World {
             let at = self.chance.below(stormy);
             self.later(at, Who::WORLD, Event::Trouble(Trouble::Wipe));
         }
+        for _ in 0..troubles.rollbacks {
+            let at = self.chance.below(stormy);
+            self.later(at, Who::WORLD, Event::Trouble(Trouble::Rollback));
+        }
         for _ in 0..troubles.crashes {
             let who = any(self);
             self.pair(Trouble::Crash(who), Trouble::Start(who), 10 * S);
@@ -306,10 +316,11 @@ impl World {
         }
         for _ in 0..troubles.commands {
             let (who, key, at) = (any(self), self.chance.index(self.setup.keys), self.chance.below(stormy));
-            let command = match self.chance.below(4) {
+            let command = match self.chance.below(5) {
                 0 => Command::Trip,
                 1 => Command::Reset,
                 2 => Command::Override(Setup::order(&mut self.chance)),
+                3 => Command::Flush,
                 _ => Command::Resume,
             };
             self.later(at, Who { instance: who, life: 0 }, Event::Command { key, command });
@@ -386,11 +397,18 @@ impl World {
                 self.checks.wiped(self.now);
                 self.network.memory.clear();
             }
+            Trouble::Rollback => {
+                self.checks.wiped(self.now);
+                let back = self.chance.index(20);
+                self.network.roll_back(back);
+                (0..self.setup.keys).for_each(|key| self.check_store(&name(key)));
+            }
             Trouble::Crash(at) => {
                 let instance = &mut self.instances[at];
                 instance.alive = false;
                 instance.life += 1;
                 instance.asked.clear();
+                instance.flushing.clear();
                 instance.calls.clear();
                 self.checks.crashed(at);
             }
@@ -500,6 +518,8 @@ impl World {
         }
         let instance = &mut self.instances[at];
         let now = engine_time(&instance.clock);
+        let flushed = instance.core.flushed();
+        instance.flushing.retain(|waiter| !flushed.contains(waiter));
         let Some(wake_at) = instance.core.wake_at() else {
             return;
         };
@@ -577,6 +597,13 @@ impl World {
             Command::Reset => seat.step(Input::Reset),
             Command::Override(order) => seat.step(Input::Override(order)),
             Command::Resume => seat.step(Input::Resume),
+            Command::Flush => {
+                self.next += 1;
+                let instance = &mut self.instances[at];
+                instance.flushing.push(self.next);
+                instance.core.flush(MemberId(key as u64), self.next, engine_time(&instance.clock));
+                Decision::Done
+            }
         };
         self.note(|| format!("{at}/{key} is told to {command:?}: {decision:?}"));
         if matches!(command, Command::Trip | Command::Reset) {
