@@ -284,7 +284,9 @@ impl Fold<'_> {
             Order::Look => self.step(Input::Poll),
             // A closed fleet has no probes; whoever asks will see that it is closed.
             Order::Lease if self.machine.state == State::Closed => Decision::Done,
-            Order::Lease if self.machine.history().round.as_ref().is_some_and(|round| !round.has_room()) => Decision::Busy,
+            Order::Lease if self.machine.history().round.as_ref().is_some_and(|round| !round.has_room()) => {
+                Decision::Busy
+            }
             Order::Lease => self.step(Input::Acquire { reserve: false }),
         };
         if let Decision::Admitted(Ticket { lease: Some(lease), .. }) = decision {

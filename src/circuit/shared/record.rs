@@ -172,7 +172,7 @@ impl Record {
         }
         // What was taken back must outlive the vote it takes back, or a copy of that would count again.
         self.votes.retain(|vote| vote.until > now || now.since(vote.cast) < Duration::from_secs(60));
-        self.votes.sort_by(|a, b| b.cast.cmp(&a.cast));
+        self.votes.sort_by_key(|vote| std::cmp::Reverse(vote.cast));
         self.votes.truncate(MOST_VOTES);
         self.votes.sort_by(|a, b| a.voter.cmp(&b.voter));
     }
