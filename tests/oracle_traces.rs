@@ -12,7 +12,7 @@
 //!   fetched in the background. Where such a call is rejected the lease is fetched, and the caller comes back once.
 //!
 //! Beside the recorded traces, `data/shared_traces.jsonl` holds some of the same format that were made by hand from the rules.
-#![expect(clippy::expect_used, clippy::panic, reason = "a test harness")]
+#![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test harness")]
 
 use std::fmt;
 use std::future::{Future, ready};

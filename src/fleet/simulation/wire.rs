@@ -51,7 +51,8 @@ impl Network {
         let memory = MemoryStore::with_clock(clock.clone());
         let store: Arc<dyn Store> =
             if forgetful { Arc::new(Forgetful::of(memory.clone())) } else { Arc::new(memory.clone()) };
-        let network = Self { clock, notices: store.watch(), store, memory, outage: None, next: 0, had: BTreeMap::new() };
+        let network =
+            Self { clock, notices: store.watch(), store, memory, outage: None, next: 0, had: BTreeMap::new() };
         network.set_clock(0);
         network
     }
@@ -94,7 +95,8 @@ impl Network {
         for (key, had) in &self.had {
             let old = had.iter().rev().nth(writes).or(had.front()).filter(|record| !record.is_empty());
             if let Some(record) = old {
-                let commit = Commit::new(Version::NONE, record.clone(), Summary::closed(0), Duration::from_secs(86_400));
+                let commit =
+                    Commit::new(Version::NONE, record.clone(), Summary::closed(0), Duration::from_secs(86_400));
                 at_once(self.memory.commit(key, commit)).ok();
             }
         }

@@ -134,7 +134,8 @@ enum Link {
 
 impl Connection {
     pub(super) fn new(reach: Reach) -> Self {
-        let slot = Slot { link: Link::Down(Failure::away("not connected yet")), number: 0, is_dialling: false, is_new: true };
+        let slot =
+            Slot { link: Link::Down(Failure::away("not connected yet")), number: 0, is_dialling: false, is_new: true };
         Self { shared: Arc::new(Shared { reach, slot: Mutex::new(slot) }) }
     }
 

@@ -236,7 +236,7 @@ proptest! {
     ) {
         let (here, there) = (Timestamp::from_nanos(here), at(500_000));
         let elsewhere = record.by_clock(there, here);
-        prop_assert_eq!(elsewhere.by_clock(here, there), record.clone());
+        prop_assert_eq!(&elsewhere.by_clock(here, there), &record);
         prop_assert_eq!(elsewhere.matters(here), record.matters(there));
         prop_assert_eq!(elsewhere.ttl(here), record.ttl(there));
         prop_assert_eq!(elsewhere.live_votes(here), record.live_votes(there));

@@ -96,7 +96,7 @@ proptest! {
         let (mut direct, mut across) = (Shared::at(at(time)), Shared::at(at(time)));
         for (run, foreign) in runs.iter().zip(foreign) {
             let batch = mine.batch(&direct.record, &[*run]);
-            direct.fold(&mut mine, &[batch.clone()], &[]);
+            direct.fold(&mut mine, std::slice::from_ref(&batch), &[]);
             across.fold(if foreign { &mut other } else { &mut mine }, &[batch], &[]);
         }
         direct.fold(&mut mine, &[], &[]);

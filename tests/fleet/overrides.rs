@@ -1,0 +1,83 @@
+//! Operators speak to all instances at once.
+
+use super::*;
+
+#[tokio::test]
+async fn a_command_reaches_every_instance() {
+    let bed = Bed::new();
+    let fleet: [_; 3] = bed.fleet(usual).await;
+    fleet[0].breaker.trip().expect("no override");
+    flush(&fleet).await;
+    assert_eq!(states(&fleet), [State::Open; 3]);
+    assert_eq!(fleet[2].breaker.snapshot().reason, Some(TransitionReason::Tripped));
+    fleet[1].breaker.reset().expect("no override");
+    flush(&fleet).await;
+    assert_eq!(states(&fleet), [State::Closed; 3]);
+    assert_eq!(fleet[0].breaker.snapshot().reason, Some(TransitionReason::Reset));
+}
+
+#[tokio::test]
+async fn an_override_stands_everywhere_with_its_reason_and_who_gave_it() {
+    let bed = Bed::new();
+    let fleet: [_; 2] = bed.fleet(usual).await;
+    fleet[0].breaker.set_override(Override::force_open("deploy 42").actor("ana"));
+    flush(&fleet).await;
+    let order = fleet[1].breaker.snapshot().overridden.expect("an override");
+    assert_eq!((order.reason(), order.by()), ("deploy 42", Some("ana")));
+    assert_eq!(fleet[1].breaker.acquire().expect_err("forced open").reason(), RejectReason::ForcedOpen);
+    assert!(fleet[1].breaker.trip().is_err() && fleet[1].breaker.reset().is_err());
+
+    let late = bed.instance(usual);
+    late.breaker.flush().await;
+    assert_eq!(late.breaker.snapshot().overridden, Some(order), "also for who comes later");
+
+    fleet[1].breaker.resume();
+    flush(fleet.iter().chain([&late])).await;
+    assert_eq!(states(fleet.iter().chain([&late])), [State::Closed; 3]);
+    assert_eq!(fleet[0].breaker.snapshot().overridden, None);
+    assert_eq!(fleet[0].breaker.snapshot().reason, Some(TransitionReason::Resumed));
+}
+
+#[tokio::test]
+async fn an_override_ends_everywhere_at_its_time() {
+    let bed = Bed::new();
+    let fleet: [_; 2] = bed.fleet(usual).await;
+    fail(&fleet[1].breaker, 2);
+    fleet[0].breaker.set_override(Override::force_open("deploy 42").expires_in(secs(60)));
+    flush(&fleet).await;
+    bed.clock.advance(secs(59));
+    assert_eq!(states(&fleet), [State::Open; 2]);
+    bed.clock.advance(secs(1));
+    assert_eq!(states(&fleet), [State::Closed; 2]);
+    flush(&fleet).await;
+    assert_eq!(states(&fleet), [State::Closed; 2]);
+    assert_eq!(fleet[1].breaker.snapshot().reason, Some(TransitionReason::OverrideExpired));
+    assert_eq!(failures(&fleet[1].breaker), 0, "with an empty window");
+}
+
+#[tokio::test]
+async fn a_dry_run_of_the_fleet_lets_calls_through_and_tells_that_it_would_have_opened() {
+    let bed = Bed::new();
+    let fleet: [_; 2] = bed.fleet(usual).await;
+    fleet[0].breaker.set_override(Override::dry_run("new limits"));
+    flush(&fleet).await;
+    fail(&fleet[0].breaker, 2);
+    fleet[0].breaker.flush().await;
+    fail(&fleet[1].breaker, 1);
+    flush(&fleet).await;
+    assert_eq!(states(&fleet), [State::Closed; 2]);
+    let told = |instance: &Instance| kinds(&instance.events.take(), |kind| matches!(kind, EventKind::WouldOpen { .. }));
+    assert_eq!(told(&fleet[0]) + told(&fleet[1]), 1, "by whoever found out");
+}
+
+#[tokio::test]
+async fn disabled_for_all_nothing_is_recorded() {
+    let bed = Bed::new();
+    let fleet: [_; 2] = bed.fleet(usual).await;
+    fleet[0].breaker.set_override(Override::disable("load test"));
+    flush(&fleet).await;
+    fail(&fleet[1].breaker, 50);
+    flush(&fleet).await;
+    assert_eq!(states(&fleet), [State::Closed; 2]);
+    assert_eq!(failures(&fleet[0].breaker), 0);
+}
