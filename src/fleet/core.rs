@@ -152,7 +152,7 @@ impl Core {
             return None;
         }
         // Where an answer must come first, the answer wakes: whoever looked again before would do so over and over.
-        if self.in_flight >= MOST || self.health.is_down() && self.loading {
+        if self.in_flight >= MOST || self.health.is_down() && (self.loading || self.all_are_asking()) {
             return None;
         }
         if let Some(retry_at) = self.health.retry_at() {
@@ -264,9 +264,14 @@ impl Core {
         }
     }
 
+    fn all_are_asking(&self) -> bool {
+        self.links.values().all(Link::is_asking)
+    }
+
     fn look_whether_it_is_back(&mut self, now: Timestamp) -> Option<Ask> {
         let due = self.health.retry_at().is_none_or(|at| at <= now);
-        if !due || self.loading || self.links.is_empty() {
+        // To ask for nothing needs no store: the answer would say nothing of it.
+        if !due || self.loading || self.all_are_asking() {
             return None;
         }
         self.loading = true;

@@ -59,6 +59,14 @@ fn c37_a_hung_store_delays_no_call_and_detection_stays_alive() {
         let closed: Vec<_> = fleet.iter().map(time).collect();
         until("both are on their own", GRACE * 2, || fleet.iter().all(|instance| instance.told("StoreDegraded") == 1));
         let degraded: Vec<_> = fleet.iter().map(time).collect();
+        let used: Vec<_> = fleet.iter().map(Instance::cpu).collect();
+        throughout("it is told once, and not taken back", Duration::from_secs(3), || {
+            fleet.iter().all(|i| i.told("StoreDegraded") == 1 && i.told("StoreRecovered") == 0)
+        });
+        for (instance, used) in fleet.iter().zip(used) {
+            let used = instance.cpu().saturating_sub(used);
+            assert!(used < Duration::from_millis(500), "it waits, and does nothing else: {used:?}");
+        }
         for instance in &fleet {
             instance.fail(5);
             until("it protects itself", GRACE, || instance.look().is("open"));
@@ -91,7 +99,7 @@ fn c37_a_slow_store_delays_no_call_and_the_fleet_is_one_all_the_same() {
         let (proxy, settings) = store.proxied();
         let fleet = start(3, &settings.cooldown(Duration::from_secs(60)));
         let before = fleet[0].numbers("time 20000");
-        proxy.set(|rules| rules.delay = Duration::from_millis(150));
+        proxy.set(|rules| rules.delay = Duration::from_millis(40));
         for (instance, failures) in fleet.iter().zip([2, 2, 1]) {
             instance.fail(failures);
         }
@@ -180,6 +188,31 @@ fn c41_a_recovery_of_the_fleet_is_a_new_beginning_for_every_voter() {
 #[track_caller]
 fn until_all_closed(fleet: &[Instance]) {
     until("all are closed", POLL + GRACE, || fleet.iter().all(|instance| instance.look().is("closed")));
+}
+
+#[test]
+fn c43_a_trip_that_was_made_apart_does_not_outrank_what_the_fleet_decided_meanwhile() {
+    on_both_stores(|store| {
+        let cooldown = Duration::from_secs(60);
+        let (proxy, through) = store.proxied();
+        let mut fleet = start(2, &store.settings().cooldown(cooldown));
+        let apart = Instance::start(2, &through.cooldown(cooldown));
+        until("it knows the store", GRACE, || crate::fleet::knows_the_store(&apart));
+        proxy.set(|rules| rules.refuses = true);
+        proxy.cut();
+        until("it is on its own", GRACE * 2, || apart.told("StoreDegraded") == 1);
+        apart.fail(5);
+        until("it protects itself", GRACE, || apart.look().is("open"));
+        assert_eq!(fleet[0].ask("trip"), "Ok(())");
+        until_all(&fleet, "open", POLL + GRACE);
+        assert_eq!(fleet[1].ask("reset"), "Ok(())");
+        until_all(&fleet, "closed", POLL + GRACE);
+        proxy.set(|rules| rules.refuses = false);
+        fleet.push(apart);
+        until_all(&fleet, "closed", Duration::from_secs(10) + POLL + GRACE);
+        throughout("it stays closed", POLL, || fleet.iter().all(|instance| instance.look().number("fleet") == 3));
+        deciders(&fleet);
+    });
 }
 
 #[test]

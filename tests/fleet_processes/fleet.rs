@@ -52,6 +52,11 @@ impl Settings {
         self.with("votes", votes)
     }
 
+    /// `admit` or `reject`.
+    pub(crate) fn when_down(self, what: &str) -> Self {
+        self.with("when_down", what)
+    }
+
     /// The instance's clock shows so many hours more.
     pub(crate) fn hours(self, hours: u64) -> Self {
         self.with("hours", hours)
@@ -195,6 +200,15 @@ impl Instance {
 
     pub(crate) fn go_on(&self) {
         signal("CONT", self.process.id());
+    }
+
+    /// For how long it has used a processor, where the system tells.
+    pub(crate) fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap_or_default();
+        let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        // User and system time, in hundredths of a second.
+        let ticks = rest.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>();
+        Duration::from_millis(ticks * 10)
     }
 
     /// No goodbye.

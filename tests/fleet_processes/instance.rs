@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fusebox::fleet::Fleet;
+use fusebox::fleet::{Fleet, WhenDown};
 use fusebox::store::{PostgresStore, RedisStore, Store};
 use fusebox::{
     CircuitBreaker, CircuitBreakerConfig, Clock, Cooldown, Event, EventKind, Outcome, Override, Permit, Probes,
@@ -82,6 +82,11 @@ impl Settings {
         if let Some(votes) = self.number("votes") {
             config = config.fleet(Fleet::votes(u32::try_from(votes).expect("small")));
         }
+        config = match self.get("when_down") {
+            Some("admit") => config.fleet(Fleet::pooled().when_down(WhenDown::Admit)),
+            Some("reject") => config.fleet(Fleet::pooled().when_down(WhenDown::Reject)),
+            _ => config,
+        };
         if let Some(hours) = self.number("hours") {
             config = config.clock(Shifted(Duration::from_secs(hours * 3_600)));
         }

@@ -7,6 +7,7 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "helpers of tests")]
 #![expect(clippy::disallowed_methods, reason = "real processes in real time")]
 
+mod chaos;
 mod counting;
 mod dependency;
 mod detection;

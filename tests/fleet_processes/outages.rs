@@ -6,7 +6,7 @@ use crate::fleet::{GRACE, Instance, POLL, deciders, knows_the_store, start, thro
 use crate::store::{Store, on_both_servers, on_both_stores};
 
 /// An instance looks for a store that is away at least this often; one that refuses, half as often.
-const LOOKS: Duration = Duration::from_secs(10);
+pub(crate) const LOOKS: Duration = Duration::from_secs(10);
 
 #[test]
 fn c38_a_store_that_is_down_at_first_and_later_is_told_of_once_each_way_and_calls_go_on() {
@@ -99,6 +99,45 @@ fn c39_a_server_that_comes_back_empty_is_given_the_record_again() {
             // Redis has nothing saved; PostgreSQL must lose what it has by other means.
             store.wipe();
         });
+    });
+}
+
+#[test]
+fn c39_a_failover_that_lost_the_opening_closes_nothing() {
+    on_both_stores(|store| {
+        let settings = store.settings().cooldown(Duration::from_secs(120));
+        let fleet = start(3, &settings);
+        fleet[0].fail(4);
+        fleet.iter().for_each(Instance::flush);
+        let before = (store.version(), store.record());
+        fleet[0].fail(1);
+        until_all(&fleet, "open", POLL + GRACE);
+        fleet.iter().for_each(Instance::flush);
+        store.put(before.0, &before.1);
+        let newcomer = Instance::start(9, &settings);
+        until("the newcomer hears of it", POLL * 2 + GRACE, || newcomer.look().is_fleets("open"));
+        assert_eq!(newcomer.look().number("fleet"), 2);
+        assert!(fleet.iter().all(|instance| instance.look().is("open") && instance.changes().len() == 1));
+    });
+}
+
+#[test]
+fn c38_what_is_done_while_the_store_is_away_is_as_was_chosen() {
+    on_both_stores(|store| {
+        let (proxy, settings) = store.proxied();
+        let fleet = ["admit", "reject"].map(|what| Instance::start(0, &settings.clone().when_down(what)));
+        until("both know the store", GRACE, || fleet.iter().all(knows_the_store));
+        assert!(fleet.iter().all(|instance| instance.ask("ok 10") == "10"));
+        proxy.set(|rules| rules.refuses = true);
+        proxy.cut();
+        until("both are on their own", GRACE * 2, || fleet.iter().all(|i| i.told("StoreDegraded") == 1));
+        assert_eq!(fleet[0].ask("fail 100"), "100", "every call goes through and none is judged");
+        assert_eq!(fleet[1].ask("ok 100"), "0", "none goes through");
+        assert!(fleet[1].ask("hold").contains("store"), "and says why: {}", fleet[1].ask("hold"));
+        proxy.set(|rules| rules.refuses = false);
+        until("both have it back", LOOKS + GRACE, || fleet.iter().all(|i| i.told("StoreRecovered") == 1));
+        until("both go on", GRACE, || fleet.iter().all(|instance| instance.ask("ok 10") == "10"));
+        assert_eq!(fleet[0].look().number("failures"), 0);
     });
 }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::dependency::{Answer, Dependency};
 use crate::fleet::{GRACE, Instance, POLL, Settings, deciders, start, throughout, until, until_all};
-use crate::store::on_both_stores;
+use crate::outages::LOOKS;
+use crate::store::{on_both_servers, on_both_stores};
 
 const COOLDOWN: Duration = Duration::from_millis(500);
 /// How long the fleet waits for a prober that says nothing.
@@ -80,6 +81,26 @@ fn c36_a_fleet_recovers_when_its_prober_stands_still_and_what_that_says_later_is
         throughout("it stays closed", POLL, || {
             fleet.iter().all(|instance| instance.look().number("fleet") == generation)
         });
+        deciders(&fleet);
+    });
+}
+
+#[test]
+fn c36_a_fleet_recovers_though_its_store_stands_still_while_it_probes() {
+    on_both_servers(|store| {
+        let (fleet, dependency) = probing(4, &store.settings().cooldown(COOLDOWN).probes(1, 1, LEASE));
+        until("a probe", COOLDOWN + POLL + GRACE, || dependency.probes() == 1);
+        store.freeze();
+        // Now each probes for itself, one at a time.
+        dependency.answers(Answer::Fail);
+        until("all are on their own", GRACE * 2, || fleet.iter().all(|instance| instance.told("StoreDegraded") == 1));
+        throughout("each probes for itself", POLL, || dependency.most_probing() <= fleet.len());
+        store.thaw();
+        until("all have the store", LOOKS + GRACE, || {
+            fleet.iter().all(|instance| instance.told("StoreRecovered") == 1)
+        });
+        dependency.answers(Answer::Ok);
+        until_all(&fleet, "closed", LEASE + COOLDOWN * 2 + POLL + GRACE);
         deciders(&fleet);
     });
 }

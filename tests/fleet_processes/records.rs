@@ -12,7 +12,7 @@ fn c47_a_record_of_a_newer_format_is_left_alone_and_each_instance_goes_on_by_its
         fleet[0].fail(1);
         fleet.iter().for_each(Instance::flush);
         let newer = Store::of_newer_format(&store.record());
-        store.put_record(&newer);
+        store.put(store.version() + 1, &newer);
         until("all have seen it", POLL + GRACE, || fleet.iter().all(|instance| instance.told("RecordUnreadable") == 1));
         for instance in &fleet {
             assert!(instance.look().get("away").contains("format 2"), "{:?}", instance.look());
@@ -42,7 +42,7 @@ fn c47_a_damaged_record_closes_no_open_fleet_and_is_replaced() {
         fleet.iter().for_each(Instance::flush);
         let mut damaged = store.record();
         damaged[20] ^= 1;
-        store.put_record(&damaged);
+        store.put(store.version() + 1, &damaged);
         until("it is replaced", POLL * 2 + GRACE, || store.record() != damaged);
         throughout("it stays open", POLL, || fleet.iter().all(|instance| instance.look().is("open")));
         let newcomer = Instance::start(2, &settings);
@@ -58,7 +58,7 @@ fn c47_a_damaged_record_that_nobody_knew_is_replaced_after_a_while() {
         fleet[0].fail(1);
         fleet[0].flush();
         fleet.into_iter().for_each(Instance::kill);
-        store.put_record(b"FB\x01 this is no record");
+        store.put(store.version() + 1, b"FB\x01 this is no record");
         let newcomer = Instance::start(1, &store.settings());
         newcomer.fail(5);
         until("it says so", POLL + GRACE, || newcomer.told("RecordUnreadable") == 1);

@@ -175,16 +175,23 @@ impl Store {
         (0..rows[0][0].len()).step_by(2).map(digit).collect()
     }
 
-    /// Puts another record in the place of the one that is there, as a newer version.
-    pub(crate) fn put_record(&self, record: &[u8]) {
+    pub(crate) fn version(&self) -> u64 {
         if self.is_redis() {
             let key = self.record_key();
-            self.command(&[b"HSET", key.as_bytes(), b"r", record]);
-            self.words(&format!("HINCRBY {key} v 1"));
+            return redis::from_redis_value(self.words(&format!("HGET {key} v"))).expect("a number");
+        }
+        self.sql("select version::text from hw_circuit_breakers")[0][0].parse().expect("a number")
+    }
+
+    /// Puts another record in the place of the one that is there.
+    pub(crate) fn put(&self, version: u64, record: &[u8]) {
+        if self.is_redis() {
+            let (key, version) = (self.record_key(), version.to_string());
+            self.command(&[b"HSET", key.as_bytes(), b"v", version.as_bytes(), b"r", record]);
         } else {
             let digits: String = record.iter().map(|byte| format!("{byte:02x}")).collect();
             self.sql(&format!(
-                "update hw_circuit_breakers set record = decode('{digits}', 'hex'), version = version + 1"
+                "update hw_circuit_breakers set record = decode('{digits}', 'hex'), version = {version}"
             ));
         }
     }
@@ -203,9 +210,7 @@ impl Store {
         match self {
             Self::Redis(_) => self.lock().freeze(),
             Self::Postgres { database, stopped } => {
-                let processes = wait(database.server.processes());
-                signal("STOP", &processes);
-                *stopped.lock().unwrap_or_else(PoisonError::into_inner) = processes;
+                *stopped.lock().unwrap_or_else(PoisonError::into_inner) = database.server.freeze();
             }
         }
     }

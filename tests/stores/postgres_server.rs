@@ -123,6 +123,24 @@ impl Server {
         rows.iter().map(|row| (0..row.len()).map(|at| text(row, at).unwrap_or_default()).collect()).collect()
     }
 
+    /// Stops all its processes, those too that are only about to let somebody in. Returns which.
+    pub(crate) fn freeze(&self) -> String {
+        let parent = self.id();
+        // From now on there are no new ones.
+        signal("STOP", &parent);
+        let is_child = |process: &str| {
+            let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+            // The name may have spaces; it ends with the last bracket. Then come the state and the parent.
+            let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+            rest.split_whitespace().nth(1) == Some(&parent)
+        };
+        let names = fs::read_dir("/proc").expect("processes").flatten().map(|entry| entry.file_name());
+        let children = names.filter_map(|name| name.into_string().ok()).filter(|name| is_child(name));
+        let processes = children.fold(parent.clone(), |all, child| format!("{all} {child}"));
+        signal("STOP", &processes);
+        processes
+    }
+
     /// The processes of the server.
     pub(crate) async fn processes(&self) -> String {
         let backends = self.run("postgres", "select pid::text from pg_stat_activity").await;
