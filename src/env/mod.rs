@@ -21,15 +21,16 @@
 //! | `postgres://user:password@host:port/database` or `postgresql://..` | PostgreSQL; what is left out comes from `PGHOST`, `PGPASSWORD` and so on, of the real environment | `postgres` |
 //! | `memory:` | this process's memory, on purpose | |
 //!
-//! What a URL gives another meaning to is written by its number there, in passwords above all: `%40` for `@`, `%2F` for `/`,
-//! `%3F` for `?`, `%23` for `#`, `%25` for `%`.
+//! Characters that mean something in a URL are percent-encoded in its parts, in passwords above all: `%40` for `@`, `%2F` for
+//! `/`, `%3F` for `?`, `%23` for `#`, `%25` for `%`. A URL with an `@` behind its host is refused: a password in front of it
+//! was not encoded, and a piece of it would be taken for a database, and shown as one.
 //!
 //! The others are those of the older library for Python, whose table the store also takes over (feature `postgres`):
 //!
 //! | variable | default |
 //! |---|---|
 //! | `HW_DB_HOST` | none: must be set; a host alone, or the folder of a socket |
-//! | `HW_DB_PASSWORD` | none: must be set; as it is, nothing by number |
+//! | `HW_DB_PASSWORD` | none: must be set; as it is, nothing percent-encoded |
 //! | `HW_DB_PORT` | 5432 |
 //! | `HW_DB_NAME` | `highway_circutbreaker_db` |
 //! | `HW_DB_USER` | `postgres` |

@@ -89,10 +89,8 @@ impl StoreFromEnv {
     fn plan(&self) -> Result<Plan, ConfigError> {
         let file = if self.dotenv { nearest_file()? } else { HashMap::new() };
         let plan = variables::plan(&|name| std::env::var_os(name).or_else(|| file.get(name).map(OsString::from)))?;
-        match plan {
-            Plan::Memory(StoreSource::Unset) if self.required => Err(variables::nothing_set()),
-            plan => Ok(plan),
-        }
+        let names_none = matches!(plan, Plan::Memory(StoreSource::Unset));
+        if names_none && self.required { Err(variables::nothing_set()) } else { Ok(plan) }
     }
 }
 
@@ -165,7 +163,7 @@ pub(super) enum Kind {
 /// ```text
 /// breakers share a store in memory, of this process alone: no variable is set
 /// breakers share a store in Redis, of `FUSEBOX_STORE_URL`
-/// breakers share a store in PostgreSQL, of `HW_DB_HOST`, away for now: the store was not reached: Connection refused
+/// breakers share a store in PostgreSQL, of `HW_DB_HOST`, degraded: the store was not reached: Connection refused
 /// ```
 pub struct EnvStore {
     kind: Kind,
@@ -230,9 +228,9 @@ impl fmt::Display for EnvStore {
         }
         match &self.degraded {
             Some(error @ StoreError::Unavailable { source: Some(source), .. }) => {
-                write!(f, ", away for now: {error}: {source}")
+                write!(f, ", degraded: {error}: {source}")
             }
-            Some(error) => write!(f, ", away for now: {error}"),
+            Some(error) => write!(f, ", degraded: {error}"),
             None => Ok(()),
         }
     }

@@ -39,7 +39,7 @@ pub(super) fn whose(url: &str) -> Result<Whose, ConfigError> {
         "postgres" | "postgresql" => Ok(Whose::Postgres),
         _ => {
             let known = SCHEMES.iter().find(|(known, ..)| *known == scheme);
-            let needs = known.map(|(_, feature, _)| format!(", which needs fusebox's feature `{feature}`"));
+            let needs = known.map(|(_, feature, ..)| format!(", which needs fusebox's feature `{feature}`"));
             Err(wrong(&format!("a `{scheme}://` URL{}", needs.unwrap_or_default())))
         }
     }
@@ -57,26 +57,21 @@ pub(super) fn wrong(given: &str) -> ConfigError {
     ConfigError::new(URL, &given, urls())
 }
 
-/// Each with the feature it needs, and what comes behind it.
-const SCHEMES: [(&str, &str, &str); 5] = [
-    ("redis", "redis", "[user:password@]host[:port][/database]"),
-    ("rediss", "redis-tls", ".."),
-    ("redis+sentinel", "redis", "[user:password@]host[:port][,host..]/name[/database]"),
-    ("postgres", "postgres", "user:password@host:port/database"),
-    ("postgresql", "postgres", ".."),
+/// Each with the feature it needs, whether that is on, and what comes behind it.
+const SCHEMES: [(&str, &str, bool, &str); 5] = [
+    ("redis", "redis", cfg!(feature = "redis"), "[user:password@]host[:port][/database]"),
+    ("rediss", "redis-tls", cfg!(feature = "redis-tls"), ".."),
+    ("redis+sentinel", "redis", cfg!(feature = "redis"), "[user:password@]host[:port][,host..]/name[/database]"),
+    ("postgres", "postgres", cfg!(feature = "postgres"), "user:password@host:port/database"),
+    ("postgresql", "postgres", cfg!(feature = "postgres"), ".."),
 ];
 
 /// What a URL may be.
 fn urls() -> String {
-    let is_on = |feature| match feature {
-        "redis" => cfg!(feature = "redis"),
-        "redis-tls" => cfg!(feature = "redis-tls"),
-        _ => cfg!(feature = "postgres"),
-    };
     let mut urls = "`memory:`".to_owned();
-    for (scheme, feature, rest) in SCHEMES {
+    for (scheme, feature, is_on, rest) in SCHEMES {
         urls.push_str(&format!(", `{scheme}://{rest}`"));
-        if !is_on(feature) {
+        if !is_on {
             urls.push_str(&format!(" (with the feature `{feature}`)"));
         }
     }

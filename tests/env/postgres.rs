@@ -85,7 +85,7 @@ async fn a_start_before_the_table_is_there_is_degraded_and_mends_itself() {
     process.until("degraded");
     PostgresStore::migrate(database.url()).await.expect("migrates");
     let seen = process.end();
-    assert!(seen.line("store").contains(", away for now: the store refused: "), "{}", seen.line("store"));
+    assert!(seen.line("store").contains(", degraded: the store refused: "), "{}", seen.line("store"));
     assert_eq!(seen.line("written"), "well");
     assert_eq!(written(&database).await, "written");
 }
@@ -112,7 +112,7 @@ async fn a_start_without_the_server_is_degraded_or_an_error() {
             .set("HW_DB_PASSWORD", PASSWORD),
     ] {
         let seen = process.end();
-        assert!(seen.line("store").contains(", away for now: the store was not reached: "), "{}", seen.line("store"));
+        assert!(seen.line("store").contains(", degraded: the store was not reached: "), "{}", seen.line("store"));
         seen.has_no(PASSWORD);
     }
     let seen = Process::new().required().set("FUSEBOX_STORE_URL", &url).end();

@@ -1,7 +1,7 @@
 //! This test program once more, with an environment of its own.
 
 use std::future::Future;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -107,6 +107,7 @@ impl Running {
     /// Waits until it says that.
     #[cfg(all(any(feature = "postgres", feature = "redis"), unix))]
     pub(crate) fn until(&mut self, word: &str) {
+        use std::io::BufRead;
         let mut line = String::new();
         while !line.starts_with(&format!("> {word}")) {
             line.clear();

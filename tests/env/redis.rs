@@ -79,7 +79,7 @@ async fn a_start_without_the_server_is_degraded_and_mends_itself() {
     server.start_again().await;
     let seen = process.end();
     let store = seen.line("store");
-    assert!(store.starts_with("a store in Redis, of `FUSEBOX_STORE_URL`, away for now: the store was not"), "{store}");
+    assert!(store.starts_with("a store in Redis, of `FUSEBOX_STORE_URL`, degraded: the store was not"), "{store}");
     assert_eq!(seen.line("written"), "well", "it is back");
     assert_eq!(written(server.url()).await, "written");
 }
