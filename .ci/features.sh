@@ -19,7 +19,7 @@ doc) command=(cargo doc --locked --no-deps) && export RUSTDOCFLAGS="${RUSTDOCFLA
 esac
 
 # Beyond this many features the pairs take longer than they are worth.
-max_features_for_pairs=10
+max_features_for_pairs=11
 
 # The names come from cargo, so that a new feature can't be forgotten here. In
 # its JSON, "features" is an object in one place only: the package itself (a
