@@ -86,6 +86,19 @@ examples! {
         ]);
     }
 
+    "file_store": #[cfg(feature = "fleet")] fn file_store_keeps_the_contract_and_shows_a_conflict(out) {
+        out.has_in_order(&[
+            " checks passed",
+            "queues what loses a race:  no",
+            "tells watchers of changes: no",
+            "lists its keys:            no",
+            "one writes `open` over ``: applied",
+            "two reads `open`",
+            "two writes `half-open` over `open`: applied",
+            "one writes `closed` over `open`: conflict, the newest is `half-open`",
+        ]);
+    }
+
     "fleet": #[cfg(feature = "redis")] fn fleet_opens_probes_and_recovers_as_one(out) {
         out.has_in_order(&[
             "5 processes, one breaker, shared through a private redis-server",

@@ -31,6 +31,7 @@ async fn examine(files: &FileStore) -> Result<(), BoxError> {
     println!("  {} checks passed", passed.checks);
     println!("  queues what loses a race:  {}", yes_no(passed.combines));
     println!("  tells watchers of changes: {}", yes_no(passed.pushes));
+    println!("  lists its keys:            {}", yes_no(passed.lists));
 
     println!("\nTwo handles on the folder, as two processes would have them:");
     let (one, two): (Arc<dyn Store>, Arc<dyn Store>) =
