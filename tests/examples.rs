@@ -116,18 +116,6 @@ examples! {
         out.has_in_order(&["usage: fleet_admin <command>", "list", "trip", "force", "resume", "migrate", "--actor"]);
     }
 
-    "file_store": #[cfg(feature = "fleet")] fn file_store_keeps_the_contract_and_shows_a_conflict(out) {
-        out.has_in_order(&[
-            " checks passed",
-            "queues what loses a race:  no",
-            "tells watchers of changes: no",
-            "one writes `open` over ``: applied",
-            "two reads `open`",
-            "two writes `half-open` over `open`: applied",
-            "one writes `closed` over `open`: conflict, the newest is `half-open`",
-        ]);
-    }
-
     "grpc": #[cfg(feature = "grpc")] fn grpc_breakers_wait_for_trailers_and_reject_with_pushback(out) {
         out.has_in_order(&[
             "Get(7)     107 cents",
