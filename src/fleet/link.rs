@@ -447,7 +447,8 @@ impl Link {
                     self.member.tell(News::WouldOpen(tally));
                 }
                 let granted = folded.granted;
-                self.known = Some(Known { version, record: folded.record, lost: None, now: time, at: self.member.clock(now) });
+                self.known =
+                    Some(Known { version, record: folded.record, lost: None, now: time, at: self.member.clock(now) });
                 self.adopt(&granted, now);
             }
             Committed::Conflict(stored) => {

@@ -3,8 +3,8 @@
 mod bytes;
 mod evidence;
 mod generations;
-mod orders;
 mod ordered;
+mod orders;
 mod probes;
 mod rules;
 mod sizes;
@@ -88,13 +88,7 @@ impl Instance {
 
     fn adopt(&mut self, record: &Record, granted: &[u32], now: Timestamp) {
         let clocks = Clocks { here: now, store: now };
-        self.machine.adopt(
-            record,
-            (self.writer, granted, true),
-            clocks,
-            moment(now),
-            &mut Facts::default(),
-        );
+        self.machine.adopt(record, (self.writer, granted, true), clocks, moment(now), &mut Facts::default());
     }
 
     fn batch(&self, record: &Record, runs: &[Run]) -> Vec<u8> {

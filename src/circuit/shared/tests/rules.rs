@@ -40,7 +40,8 @@ fn of_three_rules_the_one_that_was_touched_last_gives_way() {
 fn each_rule_sees_the_calls_of_its_own_instances() {
     let (mut strict, mut lax) = (of(3), of(5));
     let mut shared = Shared::at(at(10));
-    let batches = [strict.batch(&shared.record, &[failed(at(1)), failed(at(2))]), lax.batch(&shared.record, &[failed(at(3))])];
+    let batches =
+        [strict.batch(&shared.record, &[failed(at(1)), failed(at(2))]), lax.batch(&shared.record, &[failed(at(3))])];
     shared.fold(&mut strict, &batches, &[]);
     assert_eq!(shared.record.state, State::Closed, "two, not three");
     let batch = strict.batch(&shared.record, &[failed(at(9))]);
