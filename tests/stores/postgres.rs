@@ -266,6 +266,22 @@ async fn a_store_that_is_written_to_prunes_by_itself() {
 }
 
 #[tokio::test]
+async fn on_each_runtime_there_are_connections_that_do_not_stall_with_others() {
+    let (database, store) = migrated().await;
+    let store = Arc::new(store);
+    let before = apply(&store, "a", write(Version::NONE, "before")).await;
+    let used = store.clone();
+    // As long as this takes, nothing happens on the runtime of the test.
+    let elsewhere = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(apply(&used, "a", write(before, "elsewhere")))
+    });
+    let after = elsewhere.join().expect("no panic");
+    assert_eq!(apply(&store, "a", write(after, "here")).await, load(&store, "a").await.version);
+    drop(database);
+}
+
+#[tokio::test]
 async fn a_missing_schema_is_refused_with_what_to_do() {
     let database = Database::fresh().await;
     let text = refusal(&PostgresStore::connect(database.url()).await.expect_err("no schema"));

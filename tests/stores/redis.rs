@@ -337,6 +337,43 @@ async fn namespaces_are_apart() {
     assert_eq!(next(&mut heard_b).await, Notice::changed("x".into(), version, Bytes::from_static(b"of b")));
 }
 
+/// How many are connected, whoever asks included.
+async fn clients_of(server: &Redis) -> usize {
+    format!("{:?}", server.command("CLIENT LIST TYPE normal").await).matches(" addr=").count()
+}
+
+#[tokio::test]
+async fn on_each_runtime_there_is_a_connection_that_does_not_stall_with_others() {
+    let server = Redis::start().await;
+    let store = Arc::new(store_of(&server).await);
+    let before = applied(&store, "a", write(Version::NONE, "before")).await;
+    let used_elsewhere = |store: Arc<RedisStore>| {
+        // As long as this takes, nothing happens on the runtime of the test.
+        let elsewhere = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let stored = when_back(&store, "a").await;
+                applied(&store, "a", write(stored.version, "elsewhere")).await
+            })
+        });
+        elsewhere.join().expect("no panic")
+    };
+    let after = used_elsewhere(store.clone());
+    assert!(after > before);
+    assert_eq!(newest(&store, "a").await.expect("still connected here").version, after);
+
+    // Whoever only looked whether it can be reached keeps no connection.
+    drop(store);
+    let looked = Arc::new(store_of(&server).await);
+    let elsewhere = tokio::task::spawn_blocking(move || (used_elsewhere(looked.clone()), looked)).await;
+    let until = Instant::now() + Duration::from_secs(3);
+    while clients_of(&server).await > 1 {
+        assert!(Instant::now() < until, "{} are connected", clients_of(&server).await);
+        sleep(Duration::from_millis(10)).await;
+    }
+    drop(elsewhere);
+}
+
 #[tokio::test]
 async fn a_watch_that_is_dropped_ends_its_connection() {
     let server = Redis::start().await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{ConnectOptions, Connection};
+use tokio::runtime::{Handle, Id};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -25,7 +26,8 @@ const WORK: Duration = Duration::from_secs(60);
 pub(super) struct Connections {
     options: PgConnectOptions,
     timeout: Duration,
-    idle: Mutex<Vec<PgConnection>>,
+    /// Each with the runtime that it was made on, with which it lives and stalls.
+    idle: Mutex<Vec<(Option<Id>, PgConnection)>>,
     turns: Semaphore,
 }
 
@@ -77,12 +79,19 @@ impl Connections {
     }
 
     fn take(&self) -> Option<PgConnection> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        let here = here();
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = idle.iter().rposition(|(runtime, _)| *runtime == here)?;
+        Some(idle.remove(at).1)
     }
 
     fn keep<T>(&self, result: Result<T, sqlx::Error>, connection: PgConnection) -> Result<T, sqlx::Error> {
         if result.as_ref().err().is_none_or(is_usable) {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.push((here(), connection));
+            if idle.len() > MOST {
+                idle.remove(0);
+            }
         } else {
             self.forget();
         }
@@ -93,6 +102,11 @@ impl Connections {
     pub(super) fn forget(&self) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
+}
+
+/// The runtime that this runs on.
+fn here() -> Option<Id> {
+    Handle::try_current().ok().map(|runtime| runtime.id())
 }
 
 /// Works on a connection that is closed afterwards, for longer than an operation may take.

@@ -274,7 +274,6 @@ impl RedisStoreBuilder {
     pub async fn connect(self) -> Result<RedisStore, StoreError> {
         let store = self.build().map_err(StoreError::refused)?;
         store.dial().await?;
-        // A connection lives and stalls with the runtime that it was made on, and those who use the store have their own.
-        Ok(store.anew())
+        Ok(store)
     }
 }

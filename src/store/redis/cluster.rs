@@ -4,7 +4,7 @@
 //! write that it had carried out itself; and while it asks for the owners of slots, one node that stands still keeps
 //! everybody else waiting.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::time::sleep;
 
 use super::all::all;
-use super::connection::{Connection, Finder, Reach};
+use super::connection::{Connection, Finder, Here, Reach};
 use super::failure::Failure;
 use super::layout::SHARDS;
 use super::members::{Address, Members, Range, ranges};
@@ -41,7 +41,8 @@ struct Routes {
     /// Who owns each shard.
     owners: Vec<Option<Address>>,
     connections: HashMap<Address, Connection>,
-    is_asking: bool,
+    /// Where somebody asks who owns what: what stalls one runtime must not keep another from asking.
+    asking: HashSet<Here>,
     /// Why shards have no owner.
     why: Failure,
 }
@@ -52,7 +53,7 @@ impl Cluster {
         let routes = Routes {
             owners: vec![None; usize::from(SHARDS)],
             connections: HashMap::new(),
-            is_asking: false,
+            asking: HashSet::new(),
             why: Failure::away("not connected yet"),
         };
         Self { shared: Arc::new(Shared { reach, members, slots, routes: Mutex::new(routes) }) }
@@ -118,10 +119,9 @@ impl Cluster {
     }
 
     fn see_to_asking(&self) {
-        let mut routes = self.shared.routes();
-        if !routes.is_asking {
-            routes.is_asking = true;
-            tokio::spawn(Asker { shared: Arc::downgrade(&self.shared) }.run());
+        let runtime = Here::find();
+        if self.shared.routes().asking.insert(runtime) {
+            tokio::spawn(Asker { shared: Arc::downgrade(&self.shared), runtime }.run());
         }
     }
 }
@@ -231,6 +231,7 @@ impl Shared {
 /// Asks who owns what until every shard has an owner that answers, or the store is gone.
 struct Asker {
     shared: Weak<Shared>,
+    runtime: Here,
 }
 
 impl Asker {
@@ -253,7 +254,7 @@ impl Asker {
 impl Drop for Asker {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.routes().is_asking = false;
+            shared.routes().asking.remove(&self.runtime);
         }
     }
 }

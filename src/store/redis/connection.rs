@@ -11,6 +11,7 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::sentinel::SentinelClient;
 use redis::{AsyncConnectionConfig, RedisResult};
+use tokio::runtime::{Handle, Id};
 use tokio::time::{sleep, timeout};
 
 use super::failure::{Failure, Secrets};
@@ -104,7 +105,8 @@ impl fmt::Debug for Reach {
     }
 }
 
-/// The connection. Clones are the same one.
+/// The connection, and another one on each runtime that uses it: connections live and stall with the runtime that they were
+/// made on. Clones are the same one.
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
     shared: Arc<Shared>,
@@ -113,17 +115,25 @@ pub(super) struct Connection {
 #[derive(Debug)]
 struct Shared {
     reach: Reach,
-    slot: Mutex<Slot>,
+    slots: Mutex<Slots>,
 }
+
+/// Runtimes that use a store at the same time, at most.
+const RUNTIMES: usize = 4;
+
+/// One for each runtime, that of the newest last.
+#[derive(Debug, Default)]
+struct Slots(Vec<Slot>);
 
 #[derive(Debug)]
 struct Slot {
+    runtime: Here,
     link: Link,
     /// Tells an old connection from the one that took its place.
     number: u64,
     is_dialling: bool,
-    /// Nobody has used it yet.
-    is_new: bool,
+    /// Somebody asked for it, for more than to see whether it can be had.
+    is_used: bool,
 }
 
 #[derive(Debug)]
@@ -132,11 +142,37 @@ enum Link {
     Down(Failure),
 }
 
+/// The runtime that this runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Here(Option<Id>);
+
+impl Here {
+    pub(super) fn find() -> Self {
+        Self(Handle::try_current().ok().map(|runtime| runtime.id()))
+    }
+}
+
+impl Slots {
+    fn of(&mut self, runtime: Here) -> &mut Slot {
+        let at = match self.0.iter().position(|slot| slot.runtime == runtime) {
+            Some(at) => at,
+            None => {
+                if self.0.len() >= RUNTIMES {
+                    // That runtime has mostly ended.
+                    self.0.remove(0);
+                }
+                let link = Link::Down(Failure::away("not connected yet"));
+                self.0.push(Slot { runtime, link, number: 0, is_dialling: false, is_used: false });
+                self.0.len() - 1
+            }
+        };
+        &mut self.0[at]
+    }
+}
+
 impl Connection {
     pub(super) fn new(reach: Reach) -> Self {
-        let slot =
-            Slot { link: Link::Down(Failure::away("not connected yet")), number: 0, is_dialling: false, is_new: true };
-        Self { shared: Arc::new(Shared { reach, slot: Mutex::new(slot) }) }
+        Self { shared: Arc::new(Shared { reach, slots: Mutex::default() }) }
     }
 
     pub(super) fn reach(&self) -> &Reach {
@@ -146,43 +182,39 @@ impl Connection {
     /// Connects now and says how that went.
     pub(super) async fn connect(&self) -> Result<(), Failure> {
         let connection = self.reach().dial().await.map_err(Failure::unsent)?;
-        self.shared.connected(connection);
+        self.shared.connected(Here::find(), connection);
         Ok(())
     }
 
     /// Whether it is up. Where not, sees to it that somebody dials.
     pub(super) fn is_up(&self) -> bool {
-        self.shared.current().is_ok()
+        self.shared.current(Here::find()).is_ok()
     }
 
-    /// Runs an operation over the connection. Where there is none it fails at once, and sees to it that somebody dials; only
-    /// the very first operation connects by itself.
+    /// Runs an operation over the connection. Where there is none it fails at once, and sees to it that somebody dials.
     pub(super) async fn run<T, F>(&self, operation: impl FnOnce(MultiplexedConnection) -> F) -> Result<T, Failure>
     where
         F: Future<Output = RedisResult<T>>,
     {
-        if self.shared.is_first_use() {
-            // Where this fails, the next line sees to it that somebody goes on dialling.
-            self.connect().await.ok();
-        }
-        let (connection, number) = self.shared.current()?;
+        let here = Here::find();
+        let (connection, number) = self.shared.current(here)?;
         let limit = self.reach().timeout;
         match timeout(limit, operation(connection)).await {
             Ok(Ok(answer)) => {
-                self.shared.heard(number);
+                self.shared.heard(here, number);
                 Ok(answer)
             }
             Ok(Err(error)) => {
                 let failure = Failure::of(&error, &self.reach().secrets);
                 if failure.needs_redial() {
-                    self.shared.lost(number, failure.clone());
+                    self.shared.lost(here, number, failure.clone());
                 } else {
-                    self.shared.heard(number);
+                    self.shared.heard(here, number);
                 }
                 Err(failure)
             }
             Err(_) => {
-                self.shared.silent(number);
+                self.shared.silent(here, number);
                 Err(Failure::silent(format!("no answer within {limit:?}")))
             }
         }
@@ -190,35 +222,38 @@ impl Connection {
 }
 
 impl Shared {
-    fn slot(&self) -> MutexGuard<'_, Slot> {
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_first_use(&self) -> bool {
-        let mut slot = self.slot();
-        std::mem::take(&mut slot.is_new) && matches!(slot.link, Link::Down(_)) && !slot.is_dialling
-    }
-
-    fn current(self: &Arc<Self>) -> Result<(MultiplexedConnection, u64), Failure> {
-        let mut slot = self.slot();
+    fn current(self: &Arc<Self>, here: Here) -> Result<(MultiplexedConnection, u64), Failure> {
+        let mut slots = self.slots();
+        let slot = slots.of(here);
+        slot.is_used = true;
         match &slot.link {
             Link::Up { connection, .. } => Ok((connection.clone(), slot.number)),
             Link::Down(failure) => {
                 let failure = failure.clone().unsent();
-                self.see_to_dialling(&mut slot);
+                self.see_to_dialling(slot);
                 Err(failure)
             }
         }
     }
 
-    fn connected(&self, connection: MultiplexedConnection) {
-        let mut slot = self.slot();
+    fn connected(&self, here: Here, connection: MultiplexedConnection) {
+        let mut slots = self.slots();
+        let slot = slots.of(here);
         slot.number += 1;
         slot.link = Link::Up { connection, silent: 0 };
+        if slot.is_used {
+            // Somebody connected on one runtime, and uses the store on another.
+            slots.0.retain(|slot| slot.is_used || slot.is_dialling);
+        }
     }
 
-    fn heard(&self, number: u64) {
-        let mut slot = self.slot();
+    fn heard(&self, here: Here, number: u64) {
+        let mut slots = self.slots();
+        let slot = slots.of(here);
         if slot.number == number
             && let Link::Up { silent, .. } = &mut slot.link
         {
@@ -226,32 +261,34 @@ impl Shared {
         }
     }
 
-    fn silent(self: &Arc<Self>, number: u64) {
-        let mut slot = self.slot();
+    fn silent(self: &Arc<Self>, here: Here, number: u64) {
+        let mut slots = self.slots();
+        let slot = slots.of(here);
         if slot.number == number
             && let Link::Up { silent, .. } = &mut slot.link
         {
             *silent += 1;
             if *silent >= MOST_SILENT {
                 slot.link = Link::Down(Failure::away("the server stopped answering"));
-                self.see_to_dialling(&mut slot);
+                self.see_to_dialling(slot);
             }
         }
     }
 
-    fn lost(self: &Arc<Self>, number: u64, failure: Failure) {
-        let mut slot = self.slot();
+    fn lost(self: &Arc<Self>, here: Here, number: u64, failure: Failure) {
+        let mut slots = self.slots();
+        let slot = slots.of(here);
         if slot.number == number && matches!(slot.link, Link::Up { .. }) {
             slot.link = Link::Down(failure);
-            self.see_to_dialling(&mut slot);
+            self.see_to_dialling(slot);
         }
     }
 
     fn see_to_dialling(self: &Arc<Self>, slot: &mut Slot) {
         if !slot.is_dialling {
             slot.is_dialling = true;
-            let dialler = Dialler { shared: Arc::downgrade(self), is_first: slot.number == 0 };
-            tokio::spawn(dialler.run());
+            let is_first = slot.number == 0;
+            tokio::spawn(Dialler { shared: Arc::downgrade(self), runtime: slot.runtime, is_first }.run());
         }
     }
 }
@@ -259,6 +296,7 @@ impl Shared {
 /// Dials until it gets through, the store is gone, or its runtime ends: then the next operation sends another.
 struct Dialler {
     shared: Weak<Shared>,
+    runtime: Here,
     is_first: bool,
 }
 
@@ -271,10 +309,10 @@ impl Dialler {
         while let Some(shared) = self.shared.upgrade() {
             match shared.reach.dial().await {
                 Ok(connection) => {
-                    shared.connected(connection);
+                    shared.connected(self.runtime, connection);
                     return;
                 }
-                Err(failure) => shared.slot().link = Link::Down(failure),
+                Err(failure) => shared.slots().of(self.runtime).link = Link::Down(failure),
             }
             drop(shared);
             sleep(delays.next().unwrap_or_default()).await;
@@ -285,7 +323,7 @@ impl Dialler {
 impl Drop for Dialler {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.slot().is_dialling = false;
+            shared.slots().of(self.runtime).is_dialling = false;
         }
     }
 }

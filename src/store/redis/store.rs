@@ -22,7 +22,7 @@ const LARGEST: usize = 64 * 1024;
 /// A store in Redis 5 or newer, or Valkey: one server, one that Sentinels replace, or [a cluster](RedisServer::cluster).
 ///
 /// It has two connections of its own, one for commands (in a cluster, one to each node that it needs) and one for notices,
-/// and dials them again by itself. While the server is away, operations fail at once or within
+/// and dials them again by itself. Each runtime that it is used on has its own, so none stalls with another. While the server is away, operations fail at once or within
 /// [`timeout`](RedisStoreBuilder::timeout); none waits for a connection.
 ///
 /// A breaker `payments` of the namespace `fb` has these keys, where `3` depends on its name; all of them expire:
@@ -92,11 +92,6 @@ impl RedisStore {
     pub(super) fn new(reach: Reach, namespace: String) -> Self {
         let layout = Layout::new(namespace);
         Self { servers: Servers::new(reach, &layout), layout }
-    }
-
-    /// The same store, not connected.
-    pub(super) fn anew(&self) -> Self {
-        Self::new(self.servers.reach().clone(), self.layout.namespace().to_owned())
     }
 
     pub(super) async fn dial(&self) -> Result<(), StoreError> {
