@@ -155,3 +155,16 @@ async fn a_vote_that_is_over_counts_no_more() {
     permit.success();
     assert_eq!(fleet[0].breaker.state(), State::Closed);
 }
+
+#[test]
+fn a_quorum_that_no_record_can_hold_is_refused() {
+    let build = |k| {
+        let handle: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        CircuitBreakerConfig::builder("test").store(handle).fleet(Fleet::votes(k)).build()
+    };
+    for k in [0, 257, u32::MAX] {
+        let error = build(k).expect_err("no such quorum");
+        assert_eq!(error.field(), "fleet.votes");
+    }
+    assert!(build(1).is_ok() && build(256).is_ok());
+}

@@ -72,6 +72,8 @@ pub(crate) struct Led {
     wants_probe: Option<Timestamp>,
     /// The detector has tripped, and the fleet has not yet said what it thinks of that.
     pub(super) suspect: bool,
+    /// The same, of what was taken to be sent and the store has not accepted yet.
+    suspect_sent: bool,
     pub(super) drift_told: bool,
     /// What the engine must be woken for.
     ring: Option<Ring>,
@@ -181,6 +183,7 @@ impl Led {
             forgotten: 0,
             wants_probe: None,
             suspect: false,
+            suspect_sent: false,
             drift_told: false,
             ring: None,
             heard: None,
@@ -241,6 +244,7 @@ impl Led {
         self.pending.retry_after = None;
         self.sent = None;
         self.suspect = false;
+        self.suspect_sent = false;
     }
 
     /// Shows the detector what the fleet has seen, and what only this instance has.
@@ -485,7 +489,8 @@ impl Machine {
         led.accepted = false;
         let (fingerprint, retry_after) = (led.fingerprint, pending.retry_after);
         // A rule that has tripped on what others told wants to be judged by the fleet, with nothing new to say.
-        let calls = calls.or_else(|| led.suspect.then(|| Seen::new(led.horizon)));
+        led.suspect_sent = std::mem::take(&mut led.suspect);
+        let calls = calls.or_else(|| led.suspect_sent.then(|| Seen::new(led.horizon)));
         let calls = calls.map(|seen| Calls { fingerprint, seen, retry_after });
         if calls.is_none() && pending.probes.is_empty() && pending.vote.is_none() {
             return None;
@@ -503,7 +508,8 @@ impl Machine {
     /// The store has accepted the batch that was taken last, or never will.
     pub(crate) fn batch_settled(&mut self, accepted: bool) {
         if let Some(led) = &mut self.led {
-            led.suspect = false;
+            // What the detector has tripped on since is still to be told.
+            led.suspect_sent = false;
             led.accepted = accepted;
             if !accepted {
                 led.forgotten += led.sent.take().map_or(0, |sent| sent.calls());
@@ -522,7 +528,7 @@ impl Machine {
             return;
         }
         led.reachable = reachable;
-        let suspected = std::mem::take(&mut led.suspect);
+        let suspected = std::mem::take(&mut led.suspect) | std::mem::take(&mut led.suspect_sent);
         let local = led.when_down == WhenDown::Local;
         if reachable || !local {
             return;

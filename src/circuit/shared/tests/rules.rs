@@ -66,6 +66,36 @@ fn an_instance_that_finds_evidence_nobody_has_judged_has_it_judged() {
     assert!(!strict.machine.needs(shared.now).urgent, "it is done");
 }
 
+#[test]
+fn a_trip_while_a_batch_is_on_its_way_is_as_urgent_as_the_first() {
+    let mut one = of(1);
+    let mut shared = Shared::at(at(10));
+    shared.commit(&mut one, &[]);
+    one.call(Outcome::Failure, at(10));
+    assert!(one.machine.needs(at(10)).urgent);
+    one.machine.take_batch(at(10), at(10)).expect("a failure");
+    assert!(!one.machine.needs(at(10)).urgent, "it is on its way");
+    one.call(Outcome::Failure, at(11));
+    one.machine.batch_settled(true);
+    assert!(one.machine.needs(at(11)).urgent, "the fleet has not heard of this one");
+    one.machine.take_batch(at(11), at(11)).expect("the second");
+    one.machine.batch_settled(true);
+    assert!(!one.machine.needs(at(11)).urgent);
+}
+
+#[test]
+fn a_trip_that_is_on_its_way_when_the_store_goes_away_opens_the_instance() {
+    let mut one = of(1);
+    let mut shared = Shared::at(at(10));
+    shared.commit(&mut one, &[]);
+    one.call(Outcome::Failure, at(10));
+    one.machine.take_batch(at(10), at(10)).expect("a failure");
+    assert_eq!(one.machine.state(), State::Closed);
+    let away = Arc::from("gone");
+    one.machine.set_reachable(&one.rules, Some(&away), moment(at(11)), &mut Facts::default());
+    assert_eq!(one.machine.state(), State::Open);
+}
+
 /// A deploy from pooled evidence to votes, with the same detector.
 #[test]
 fn an_instance_that_votes_leaves_pooled_evidence_to_those_who_pool_it() {
