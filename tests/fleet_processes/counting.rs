@@ -53,15 +53,15 @@ fn c42_requests_and_answers_that_come_late_count_once() {
         let (proxy, _) = store.proxied();
         let instance = behind(&proxy, store);
         let mut total = 1;
-        for holds_answers in [true, false] {
-            proxy.set(|rules| (rules.holds_answers, rules.holds_requests) = (holds_answers, !holds_answers));
+        for answers in [true, false] {
+            proxy.set(|rules| (rules.holds_answers_to_commits, rules.holds_commits) = (answers, !answers));
             let before = proxy.commits();
             instance.fail(10);
             total += 10;
             until("a commit is on its way", GRACE, || proxy.commits() > before);
             // Later than anybody waits for an answer, so that it is asked again, perhaps over another connection.
             std::thread::sleep(Duration::from_millis(2_500));
-            proxy.set(|rules| (rules.holds_answers, rules.holds_requests) = (false, false));
+            proxy.set(|rules| (rules.holds_answers_to_commits, rules.holds_commits) = (false, false));
             until("the batch is settled", Duration::from_secs(15), || {
                 instance.flush();
                 let view = instance.look();

@@ -223,7 +223,7 @@ fn c43_an_instance_that_was_stopped_in_closed_does_not_close_what_others_opened(
         // One is stopped with evidence in its hands, one with a commit on its way.
         let stale = Instance::start(3, &through.cooldown(Duration::from_secs(60)));
         until("it knows the store", GRACE, || crate::fleet::knows_the_store(&stale));
-        proxy.set(|rules| rules.holds_requests = true);
+        proxy.set(|rules| rules.holds_commits = true);
         let before = proxy.commits();
         stale.fail(2);
         fleet[2].fail(2);
@@ -234,7 +234,7 @@ fn c43_an_instance_that_was_stopped_in_closed_does_not_close_what_others_opened(
         until_all(&fleet[..2], "open", POLL + GRACE);
         let generation = fleet[0].look().number("fleet");
         fleet[2].go_on();
-        proxy.set(|rules| rules.holds_requests = false);
+        proxy.set(|rules| rules.holds_commits = false);
         stale.go_on();
         fleet.push(stale);
         until_all(&fleet, "open", POLL * 2 + GRACE);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::fleet::{GRACE, Instance, POLL, deciders, start, until, until_all};
+use crate::fleet::{GRACE, Instance, POLL, deciders, knows_the_store, start, until, until_all};
 use crate::outages::LOOKS;
 use crate::store::on_both_stores;
 
@@ -78,6 +78,7 @@ fn c45_an_override_that_was_ordered_while_the_store_was_away_reaches_all_when_it
         assert!(fleet[0].look().is("open"), "here at once");
         proxy.set(|rules| rules.refuses = false);
         until_all(&fleet, "open", LOOKS + POLL + GRACE);
+        until("all have the store", LOOKS + GRACE, || fleet.iter().all(knows_the_store));
         for instance in &fleet {
             let view = instance.look();
             assert_eq!((view.get("override"), view.get("actor")), ("migration", "ann"), "{view:?}");
@@ -97,11 +98,11 @@ fn what_an_instance_decided_stands_though_it_died_before_it_heard_so() {
             others_proxy.cut_push(!push);
             let fleet = start(3, &others.cooldown(cooldown));
             let decider = Instance::start(3, &through.cooldown(cooldown));
-            until("it knows the store", GRACE, || crate::fleet::knows_the_store(&decider));
+            until("it knows the store", GRACE, || knows_the_store(&decider));
             // One commit, and no more, decides.
             decider.fail(4);
             decider.flush();
-            proxy.set(|rules| rules.holds_answers = true);
+            proxy.set(|rules| rules.holds_answers_to_commits = true);
             let before = proxy.commits();
             decider.fail(1);
             until("it has decided", GRACE, || proxy.commits() > before);

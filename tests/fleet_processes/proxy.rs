@@ -16,6 +16,10 @@ pub(crate) struct Rules {
     pub(crate) holds_requests: bool,
     /// What the server answers is kept, and arrives when this ends.
     pub(crate) holds_answers: bool,
+    /// The same for commits alone, and whatever comes after one over the same connection.
+    pub(crate) holds_commits: bool,
+    /// The same for the answers to commits alone.
+    pub(crate) holds_answers_to_commits: bool,
     /// Every piece of an answer comes so much later.
     pub(crate) delay: Duration,
     /// Connections over which the server tells of changes: none, until this ends.
@@ -44,6 +48,8 @@ struct Shared {
 struct Connection {
     ends: Arc<[TcpStream; 2]>,
     listens: Arc<AtomicBool>,
+    /// It has sent a commit since answers to commits are held.
+    has_committed: Arc<AtomicBool>,
     /// The answer that comes next is lost.
     is_doomed: Arc<AtomicBool>,
     is_over: Arc<AtomicBool>,
@@ -125,6 +131,7 @@ impl Shared {
         let connection = Connection {
             ends: Arc::new([client, server]),
             listens: Arc::default(),
+            has_committed: Arc::default(),
             is_doomed: Arc::default(),
             is_over: Arc::default(),
         };
@@ -149,10 +156,15 @@ impl Shared {
         loop {
             let length = from.read(&mut piece).ok().filter(|length| *length > 0)?;
             let piece = &piece[..length];
-            if upward {
-                self.read(connection, &mut before, piece)?;
-            }
-            let delay = self.wait_until_it_may_pass(connection, upward)?;
+            let commits = if upward { self.read(connection, &mut before, piece)? } else { 0 };
+            let holds = |rules: &Rules| match upward {
+                true => rules.holds_requests || rules.holds_commits && commits > 0,
+                false => {
+                    let is_held = rules.holds_answers_to_commits && connection.has_committed.load(Ordering::SeqCst);
+                    rules.holds_answers || is_held
+                }
+            };
+            let delay = self.wait_until_it_may_pass(connection, holds)?;
             if !upward {
                 if connection.is_doomed.load(Ordering::SeqCst) {
                     return None;
@@ -163,8 +175,8 @@ impl Shared {
         }
     }
 
-    /// Understands as much as it must of what an instance sends.
-    fn read(&self, connection: &Connection, before: &mut Vec<u8>, piece: &[u8]) -> Option<()> {
+    /// Understands as much as it must of what an instance sends; returns the commits in it.
+    fn read(&self, connection: &Connection, before: &mut Vec<u8>, piece: &[u8]) -> Option<usize> {
         let known = before.len();
         before.extend_from_slice(piece);
         let new = |word: &[u8]| {
@@ -181,23 +193,23 @@ impl Shared {
         }
         if commits > 0 {
             self.commits.fetch_add(commits as u64, Ordering::SeqCst);
+            connection.has_committed.store(rules.holds_answers_to_commits, Ordering::SeqCst);
             if rules.loses_answers > 0 {
                 rules.loses_answers -= 1;
                 connection.is_doomed.store(true, Ordering::SeqCst);
             }
         }
-        Some(())
+        Some(commits)
     }
 
     /// Returns how much later it passes then; `None`: never.
-    fn wait_until_it_may_pass(&self, connection: &Connection, upward: bool) -> Option<Duration> {
+    fn wait_until_it_may_pass(&self, connection: &Connection, holds: impl Fn(&Rules) -> bool) -> Option<Duration> {
         let mut rules = self.rules();
         loop {
             if connection.is_over.load(Ordering::SeqCst) {
                 return None;
             }
-            let holds = if upward { rules.holds_requests } else { rules.holds_answers };
-            if !holds {
+            if !holds(&rules) {
                 return Some(rules.delay);
             }
             let waited = self.changed.wait_timeout(rules, Duration::from_millis(20));
