@@ -83,7 +83,9 @@ fn a_generation_is_decided_once_also_by_whoever_left_it_for_a_while() {
         world.trouble(Trouble::Outage(true));
         assert!(world.run_until(10 * S, |world| world.states(0)[0] == State::Closed), "it goes on by itself");
         world.trouble(Trouble::Back);
-        assert!(world.run_until(20 * S, |world| world.checks.record(&name(0)).is_some_and(|r| r.state == State::Closed)));
+        assert!(
+            world.run_until(20 * S, |world| world.checks.record(&name(0)).is_some_and(|r| r.state == State::Closed))
+        );
         world.run_for(5 * S);
         world.check_agreement();
     });

@@ -51,7 +51,8 @@ impl Network {
         let memory = MemoryStore::with_clock(clock.clone());
         let store: Arc<dyn Store> =
             if forgetful { Arc::new(Forgetful::of(memory.clone())) } else { Arc::new(memory.clone()) };
-        let network = Self { clock, notices: store.watch(), store, memory, outage: None, next: 0, had: BTreeMap::new() };
+        let network =
+            Self { clock, notices: store.watch(), store, memory, outage: None, next: 0, had: BTreeMap::new() };
         network.set_clock(0);
         network
     }
@@ -94,7 +95,8 @@ impl Network {
         for (key, had) in &self.had {
             let old = had.iter().rev().nth(writes).or(had.front()).filter(|record| !record.is_empty());
             if let Some(record) = old {
-                let commit = Commit::new(Version::NONE, record.clone(), Summary::closed(0), Duration::from_secs(86_400));
+                let commit =
+                    Commit::new(Version::NONE, record.clone(), Summary::closed(0), Duration::from_secs(86_400));
                 at_once(self.memory.commit(key, commit)).ok();
             }
         }
@@ -196,13 +198,13 @@ impl World {
     }
 
     /// A request is at the store.
-    pub(super) fn arrive(&mut self, who: Who, op: u64, request: Request, wanted: bool) {
+    pub(super) fn arrive(&mut self, who: Who, op: u64, request: &Request, wanted: bool) {
         if self.network.outage.is_some() {
             return;
         }
-        let answer = self.network.ask(&request);
+        let answer = self.network.ask(request);
         self.note(|| format!("the store has {} of {}: {}", op, who.instance, told(&answer)));
-        if let Request::Commit(key, commit) = &request {
+        if let Request::Commit(key, commit) = request {
             let accepted = matches!(
                 &answer,
                 Answer::Committed(Committed::Applied { .. } | Committed::Queued(_) | Committed::Combine(..))
@@ -212,9 +214,8 @@ impl World {
             {
                 self.taken_in.insert(*batch);
             }
-            let key = key.clone();
-            self.check_store(&key);
-            self.network.remember(&key);
+            self.check_store(key);
+            self.network.remember(key);
         }
         if wanted {
             let delay = self.delay();
