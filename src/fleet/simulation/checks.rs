@@ -1,4 +1,5 @@
 //! What must hold after every step.
+#![expect(clippy::panic, reason = "whoever breaks a promise is to be told")]
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,6 +8,7 @@ use super::setup::Setup;
 use super::wire::Network;
 use super::world::{At, S, World, name};
 use crate::circuit::{Fact, Generation, Origin, Record, State, TransitionReason};
+use crate::fleet::member::News;
 use crate::store::Version;
 
 /// Records fit everywhere.
@@ -177,7 +179,8 @@ impl World {
                 }
             }
             Seen::Fact(Fact::DetectorPanicked) => panic!("{at}/{key}: the detector panicked"),
-            Seen::Fact(Fact::WouldOpen(_) | Fact::ConfigDrift) | Seen::News(_) => {}
+            Seen::News(news) => assert!(*news != News::RecordUnreadable, "{at}/{key} cannot read the record"),
+            Seen::Fact(Fact::WouldOpen(_) | Fact::ConfigDrift) => {}
             Seen::StaleClose(open, closed) => {
                 panic!("{at}/{key}: open of generation {open}, not over, is closed by an older closed, {closed}")
             }

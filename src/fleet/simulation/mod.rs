@@ -4,6 +4,7 @@
 //! delays, doubles and cuts; all of it in one thread, with the chance of one seed. After every step it is checked what must
 //! hold whatever happens. A run that fails says its seed and what happened last; `FUSEBOX_SIM_SEEDS` makes it more runs.
 
+mod calls;
 mod chance;
 mod checks;
 mod found;
@@ -11,5 +12,6 @@ mod runs;
 mod scenes;
 mod seat;
 mod setup;
+mod troubles;
 mod wire;
 mod world;

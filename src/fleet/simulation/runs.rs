@@ -1,4 +1,5 @@
 //! The runs.
+#![expect(clippy::panic, reason = "whoever breaks a promise is to be told")]
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};

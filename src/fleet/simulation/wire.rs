@@ -198,13 +198,13 @@ impl World {
     }
 
     /// A request is at the store.
-    pub(super) fn arrive(&mut self, who: Who, op: u64, request: Request, wanted: bool) {
+    pub(super) fn arrive(&mut self, who: Who, op: u64, request: &Request, wanted: bool) {
         if self.network.outage.is_some() {
             return;
         }
-        let answer = self.network.ask(&request);
+        let answer = self.network.ask(request);
         self.note(|| format!("the store has {} of {}: {}", op, who.instance, told(&answer)));
-        if let Request::Commit(key, commit) = &request {
+        if let Request::Commit(key, commit) = request {
             let accepted = matches!(
                 &answer,
                 Answer::Committed(Committed::Applied { .. } | Committed::Queued(_) | Committed::Combine(..))
@@ -214,9 +214,8 @@ impl World {
             {
                 self.taken_in.insert(*batch);
             }
-            let key = key.clone();
-            self.check_store(&key);
-            self.network.remember(&key);
+            self.check_store(key);
+            self.network.remember(key);
         }
         if wanted {
             let delay = self.delay();

@@ -9,7 +9,7 @@ use super::checks::Checks;
 use super::seat::Seat;
 use super::setup::{Clocks, Health, Setup};
 use super::wire::{Answer, Network, Request};
-use crate::circuit::{Decision, Input, Outcome, Override, State, Ticket};
+use crate::circuit::{Outcome, Override, State, Ticket};
 use crate::clock::ManualClock;
 use crate::fleet::core::Core;
 use crate::fleet::member::{Member, MemberId};
@@ -106,7 +106,7 @@ pub(super) struct Instance {
     pub(super) alive: bool,
     pub(super) core: Core,
     pub(super) seats: Vec<Arc<Seat>>,
-    clock: ManualClock,
+    pub(super) clock: ManualClock,
     offset: i64,
     /// Parts of a million by which its clock runs fast or slow.
     drift: i64,
@@ -119,7 +119,7 @@ pub(super) struct Instance {
     pub(super) asked: BTreeMap<u64, Asked>,
     /// Who waits for a flush.
     pub(super) flushing: Vec<u64>,
-    calls: BTreeMap<u64, Running>,
+    pub(super) calls: BTreeMap<u64, Running>,
     pub(super) ops: u64,
     /// Failures that it has seen itself, by key.
     pub(super) failed: Vec<u64>,
@@ -133,17 +133,17 @@ pub(super) enum Asked {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Running {
-    key: usize,
-    ticket: Ticket,
-    outcome: Outcome,
+pub(super) struct Running {
+    pub(super) key: usize,
+    pub(super) ticket: Ticket,
+    pub(super) outcome: Outcome,
 }
 
 pub(super) struct World {
     pub(super) setup: Setup,
     pub(super) now: At,
-    due: BTreeMap<(At, u64), (Who, Event)>,
-    next: u64,
+    pub(super) due: BTreeMap<(At, u64), (Who, Event)>,
+    pub(super) next: u64,
     pub(super) chance: Chance,
     pub(super) instances: Vec<Instance>,
     pub(super) network: Network,
@@ -245,7 +245,7 @@ impl World {
     }
 
     /// An instance starts, knowing nothing.
-    fn start(&mut self, at: usize) {
+    pub(super) fn start(&mut self, at: usize) {
         let seeds: Vec<u64> = (0..=2 * self.setup.keys).map(|_| self.chance.number()).collect();
         self.set_clock(at);
         let setup = &self.setup;
@@ -274,67 +274,6 @@ impl World {
         self.pump(at);
     }
 
-    /// Writes down what will happen.
-    fn plan(&mut self) {
-        for (at, health) in self.setup.healths.clone() {
-            self.later(nanos(at), Who::WORLD, Event::Turn(health));
-        }
-        let stormy = nanos(self.setup.stormy);
-        if stormy == 0 {
-            return;
-        }
-        let troubles = self.setup.troubles;
-        let any = |world: &mut Self| world.chance.index(world.setup.instances);
-        for _ in 0..troubles.cuts {
-            let (who, refused) = (any(self), self.chance.permille(500));
-            self.pair(Trouble::Cut(who, refused), Trouble::Join(who), 30 * S);
-        }
-        for _ in 0..troubles.outages {
-            let refused = self.chance.permille(500);
-            self.pair(Trouble::Outage(refused), Trouble::Back, 30 * S);
-        }
-        for _ in 0..troubles.wipes {
-            let at = self.chance.below(stormy);
-            self.later(at, Who::WORLD, Event::Trouble(Trouble::Wipe));
-        }
-        for _ in 0..troubles.rollbacks {
-            let at = self.chance.below(stormy);
-            self.later(at, Who::WORLD, Event::Trouble(Trouble::Rollback));
-        }
-        for _ in 0..troubles.crashes {
-            let who = any(self);
-            self.pair(Trouble::Crash(who), Trouble::Start(who), 10 * S);
-        }
-        for _ in 0..troubles.freezes {
-            let (who, at) = (any(self), self.chance.below(stormy));
-            let long = self.chance.between(Duration::from_millis(100), Duration::from_secs(60));
-            self.later(at, Who::WORLD, Event::Trouble(Trouble::Freeze(who, nanos(long))));
-        }
-        for _ in 0..troubles.deafness {
-            let who = any(self);
-            self.pair(Trouble::Deaf(who), Trouble::Hears(who), 60 * S);
-        }
-        for _ in 0..troubles.commands {
-            let (who, key, at) = (any(self), self.chance.index(self.setup.keys), self.chance.below(stormy));
-            let command = match self.chance.below(5) {
-                0 => Command::Trip,
-                1 => Command::Reset,
-                2 => Command::Override(Setup::order(&mut self.chance)),
-                3 => Command::Flush,
-                _ => Command::Resume,
-            };
-            self.later(at, Who { instance: who, life: 0 }, Event::Command { key, command });
-        }
-        self.later(stormy, Who::WORLD, Event::Mend);
-    }
-
-    fn pair(&mut self, begin: Trouble, end: Trouble, longest: At) {
-        let begins = self.chance.below(nanos(self.setup.stormy));
-        let long = self.chance.below(longest);
-        self.later(begins, Who::WORLD, Event::Trouble(begin));
-        self.later(begins + long, Who::WORLD, Event::Trouble(end));
-    }
-
     /// Lets the time go on to the next thing that is due, but not past `until`.
     pub(super) fn step(&mut self, until: At) -> bool {
         let Some((&(at, _), _)) = self.due.first_key_value().filter(|((at, _), _)| *at <= until) else {
@@ -348,9 +287,9 @@ impl World {
         self.steps += 1;
         self.network.set_clock(at);
         if who == Who::WORLD {
-            self.happen(event);
+            self.happen(&event);
         } else if let Event::Arrive { op, request, wanted } = event {
-            self.arrive(who, op, request, wanted);
+            self.arrive(who, op, &request, wanted);
         } else {
             self.befall(who, event);
         }
@@ -375,71 +314,6 @@ impl World {
             let next = (self.now + 100 * MS).min(until);
             while self.step(next) {}
         }
-    }
-
-    fn happen(&mut self, event: Event) {
-        self.note(|| format!("{event:?}"));
-        match event {
-            Event::Turn(health) => self.health = health,
-            Event::Trouble(trouble) => self.trouble(trouble),
-            Event::Mend => self.mend(),
-            _ => {}
-        }
-    }
-
-    pub(super) fn trouble(&mut self, trouble: Trouble) {
-        match trouble {
-            Trouble::Cut(at, refused) => self.instances[at].cut = Some(refused),
-            Trouble::Join(at) => self.instances[at].cut = None,
-            Trouble::Outage(refused) => self.network.outage = Some(refused),
-            Trouble::Back => self.network.outage = None,
-            Trouble::Wipe => {
-                self.checks.wiped(self.now);
-                self.network.memory.clear();
-            }
-            Trouble::Rollback => {
-                self.checks.wiped(self.now);
-                let back = self.chance.index(20);
-                self.network.roll_back(back);
-                (0..self.setup.keys).for_each(|key| self.check_store(&name(key)));
-            }
-            Trouble::Crash(at) => {
-                let instance = &mut self.instances[at];
-                instance.alive = false;
-                instance.life += 1;
-                instance.asked.clear();
-                instance.flushing.clear();
-                instance.calls.clear();
-                self.checks.crashed(at);
-            }
-            Trouble::Start(at) if !self.instances[at].alive => self.start(at),
-            Trouble::Start(_) => {}
-            Trouble::Freeze(at, long) => {
-                let until = self.now + long;
-                self.instances[at].frozen_until = self.instances[at].frozen_until.max(until);
-            }
-            Trouble::Deaf(at) => self.instances[at].deaf = true,
-            Trouble::Hears(at) => {
-                self.instances[at].deaf = false;
-                let who = self.who(at);
-                self.later(MS, who, Event::Noticed(Notice::Lagged));
-            }
-        }
-    }
-
-    /// From now on all is well, or the dependency is sick and everything else is well.
-    pub(super) fn mend(&mut self) {
-        self.health = self.setup.at_last;
-        self.setup.bad = None;
-        self.setup.hangs = None;
-        self.setup.wire = super::setup::Wire::default();
-        self.trouble(Trouble::Back);
-        for at in 0..self.instances.len() {
-            self.trouble(Trouble::Join(at));
-            self.trouble(Trouble::Start(at));
-            self.trouble(Trouble::Hears(at));
-        }
-        self.due.retain(|_, (who, event)| *who != Who::WORLD && !matches!(event, Event::Command { .. }));
     }
 
     /// Something happens to an instance.
@@ -531,83 +405,6 @@ impl World {
             instance.wake = Some(wake);
             let who = self.who(at);
             self.later(wake - self.now, who, Event::Wake);
-        }
-    }
-
-    fn call(&mut self, who: Who, key: usize) {
-        let at = who.instance;
-        if !self.traffic {
-            return;
-        }
-        let every = nanos(self.setup.every);
-        let next = every / 2 + self.chance.below(every);
-        self.later(next, who, Event::Call { key });
-        let took = self.chance.below(60 * MS) + MS;
-        let (draw, kind) = (self.chance.below(1_000), self.chance.below(1_000));
-        let hangs = self.setup.hangs.filter(|_| kind < 5).map(nanos);
-        self.ask(at, key, draw, kind, hangs.unwrap_or(took));
-    }
-
-    /// A call asks; if it is let through it takes so long.
-    pub(super) fn ask(&mut self, at: usize, key: usize, draw: u64, kind: u64, took: At) -> Decision {
-        self.set_clock(at);
-        let fails = self.setup.bad == Some(at) || draw < self.health.failing_permille();
-        let outcome = match (kind, fails) {
-            (5..10, _) => Outcome::Cancelled,
-            (10..15, _) => Outcome::Ignored,
-            (_, true) => Outcome::Failure,
-            (_, false) => Outcome::Success,
-        };
-        let decision = self.instances[at].seats[key].ask();
-        if let Decision::Admitted(ticket) = decision {
-            self.instances[at].passed[key] += 1;
-            self.next += 1;
-            let call = self.next;
-            if let Some(lease) = ticket.lease {
-                self.note(|| format!("{at}/{key} probes with lease {lease}"));
-                self.probing(at, key, call, lease);
-            }
-            self.instances[at].calls.insert(call, Running { key, ticket, outcome });
-            let who = self.who(at);
-            self.later(took, who, Event::End { call });
-        }
-        decision
-    }
-
-    fn end(&mut self, at: usize, call: u64) {
-        let Some(Running { key, ticket, outcome }) = self.instances[at].calls.remove(&call) else {
-            return;
-        };
-        self.checks.probe_ended(call);
-        let seat = self.instances[at].seats[key].clone();
-        let is_seen = ticket.lease.is_none() && ticket.generation == seat.generation() && !seat.is_overridden();
-        if outcome == Outcome::Failure && is_seen {
-            self.instances[at].failed[key] += 1;
-        }
-        let decision = seat.report(ticket, outcome);
-        self.note(|| format!("{at}/{key} {outcome:?} {ticket:?}: {decision:?}"));
-    }
-
-    pub(super) fn command(&mut self, at: usize, key: usize, command: &Command) {
-        self.set_clock(at);
-        let seat = self.instances[at].seats[key].clone();
-        let stands = seat.is_overridden();
-        let decision = match command {
-            Command::Trip => seat.step(Input::Trip),
-            Command::Reset => seat.step(Input::Reset),
-            Command::Override(order) => seat.step(Input::Override(order)),
-            Command::Resume => seat.step(Input::Resume),
-            Command::Flush => {
-                self.next += 1;
-                let instance = &mut self.instances[at];
-                instance.flushing.push(self.next);
-                instance.core.flush(MemberId(key as u64), self.next, engine_time(&instance.clock));
-                Decision::Done
-            }
-        };
-        self.note(|| format!("{at}/{key} is told to {command:?}: {decision:?}"));
-        if matches!(command, Command::Trip | Command::Reset) {
-            assert_eq!(decision == Decision::Overridden, stands, "{at}/{key}: {command:?} while an override stands");
         }
     }
 

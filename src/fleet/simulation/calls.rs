@@ -1,0 +1,85 @@
+//! What instances are for: calls, and what operators tell them.
+
+use super::world::{At, Command, Event, MS, Running, Who, World, engine_time};
+use crate::circuit::{Decision, Input, Outcome};
+use crate::fleet::member::MemberId;
+use crate::time::nanos;
+
+impl World {
+    pub(super) fn call(&mut self, who: Who, key: usize) {
+        let at = who.instance;
+        if !self.traffic {
+            return;
+        }
+        let every = nanos(self.setup.every);
+        let next = every / 2 + self.chance.below(every);
+        self.later(next, who, Event::Call { key });
+        let took = self.chance.below(60 * MS) + MS;
+        let (draw, kind) = (self.chance.below(1_000), self.chance.below(1_000));
+        let hangs = self.setup.hangs.filter(|_| kind < 5).map(nanos);
+        self.ask(at, key, draw, kind, hangs.unwrap_or(took));
+    }
+
+    /// A call asks; if it is let through it takes so long.
+    pub(super) fn ask(&mut self, at: usize, key: usize, draw: u64, kind: u64, took: At) -> Decision {
+        self.set_clock(at);
+        let fails = self.setup.bad == Some(at) || draw < self.health.failing_permille();
+        let outcome = match (kind, fails) {
+            (5..10, _) => Outcome::Cancelled,
+            (10..15, _) => Outcome::Ignored,
+            (_, true) => Outcome::Failure,
+            (_, false) => Outcome::Success,
+        };
+        let decision = self.instances[at].seats[key].ask();
+        if let Decision::Admitted(ticket) = decision {
+            self.instances[at].passed[key] += 1;
+            self.next += 1;
+            let call = self.next;
+            if let Some(lease) = ticket.lease {
+                self.note(|| format!("{at}/{key} probes with lease {lease}"));
+                self.probing(at, key, call, lease);
+            }
+            self.instances[at].calls.insert(call, Running { key, ticket, outcome });
+            let who = self.who(at);
+            self.later(took, who, Event::End { call });
+        }
+        decision
+    }
+
+    pub(super) fn end(&mut self, at: usize, call: u64) {
+        let Some(Running { key, ticket, outcome }) = self.instances[at].calls.remove(&call) else {
+            return;
+        };
+        self.checks.probe_ended(call);
+        let seat = self.instances[at].seats[key].clone();
+        let is_seen = ticket.lease.is_none() && ticket.generation == seat.generation() && !seat.is_overridden();
+        if outcome == Outcome::Failure && is_seen {
+            self.instances[at].failed[key] += 1;
+        }
+        let decision = seat.report(ticket, outcome);
+        self.note(|| format!("{at}/{key} {outcome:?} {ticket:?}: {decision:?}"));
+    }
+
+    pub(super) fn command(&mut self, at: usize, key: usize, command: &Command) {
+        self.set_clock(at);
+        let seat = self.instances[at].seats[key].clone();
+        let stands = seat.is_overridden();
+        let decision = match command {
+            Command::Trip => seat.step(Input::Trip),
+            Command::Reset => seat.step(Input::Reset),
+            Command::Override(order) => seat.step(Input::Override(order)),
+            Command::Resume => seat.step(Input::Resume),
+            Command::Flush => {
+                self.next += 1;
+                let instance = &mut self.instances[at];
+                instance.flushing.push(self.next);
+                instance.core.flush(MemberId(key as u64), self.next, engine_time(&instance.clock));
+                Decision::Done
+            }
+        };
+        self.note(|| format!("{at}/{key} is told to {command:?}: {decision:?}"));
+        if matches!(command, Command::Trip | Command::Reset) {
+            assert_eq!(decision == Decision::Overridden, stands, "{at}/{key}: {command:?} while an override stands");
+        }
+    }
+}
