@@ -652,7 +652,7 @@ impl Link {
             return;
         }
         let stored = Stored::new(version, record.save().into(), time);
-        self.learn(&stored, now, now);
+        self.learn(&stored, self.member.clock(now), now);
     }
 
     /// Somebody waits until everything is sent and the newest is known.
