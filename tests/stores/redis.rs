@@ -337,6 +337,13 @@ async fn namespaces_are_apart() {
     assert_eq!(next(&mut heard_b).await, Notice::changed("x".into(), version, Bytes::from_static(b"of b")));
 }
 
+#[tokio::test]
+async fn the_first_operation_connects_by_itself() {
+    let server = Redis::start().await;
+    let store = RedisStore::builder(server.url()).build().expect("a URL");
+    applied(&store, "a", write(Version::NONE, "x")).await;
+}
+
 /// How many are connected, whoever asks included.
 async fn clients_of(server: &Redis) -> usize {
     format!("{:?}", server.command("CLIENT LIST TYPE normal").await).matches(" addr=").count()

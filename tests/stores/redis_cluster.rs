@@ -127,6 +127,16 @@ async fn a_cluster_keeps_the_contract_combines_and_pushes() {
 }
 
 #[tokio::test]
+async fn the_first_operation_asks_for_the_nodes_by_itself() {
+    let cluster = Cluster::start().await;
+    let store = || RedisStore::builder(RedisServer::cluster(cluster.urls())).build().expect("URLs");
+    applied(&store(), ON_FIRST, write(Version::NONE, "x")).await;
+    let store = store();
+    let loaded = store.load(&[ON_SECOND, ON_FIRST]).await.expect("from two nodes at once");
+    assert!(loaded[0].record.is_empty() && loaded[1].record == "x", "{loaded:?}");
+}
+
+#[tokio::test]
 async fn names_are_those_of_a_single_server_and_spread_over_the_nodes() {
     let (cluster, single) = (Cluster::start().await, Redis::start().await);
     let store = store_of(&cluster).await;

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
-use tokio::time::sleep;
+use tokio::sync::OnceCell;
+use tokio::time::{sleep, timeout};
 
 use super::all::all;
 use super::connection::{Connection, Finder, Here, Reach};
@@ -34,6 +35,8 @@ struct Shared {
     /// The slot of each shard.
     slots: Vec<u16>,
     routes: Mutex<Routes>,
+    /// Whether the first operation has asked who owns what.
+    first: OnceCell<()>,
 }
 
 #[derive(Debug)]
@@ -56,7 +59,7 @@ impl Cluster {
             asking: HashSet::new(),
             why: Failure::away("not connected yet"),
         };
-        Self { shared: Arc::new(Shared { reach, members, slots, routes: Mutex::new(routes) }) }
+        Self { shared: Arc::new(Shared { reach, members, slots, routes: Mutex::new(routes), first: OnceCell::new() }) }
     }
 
     pub(super) fn reach(&self) -> &Reach {
@@ -70,7 +73,8 @@ impl Cluster {
         all(owners.into_iter().map(|owner| async move { owner.connect().await })).await.into_iter().collect()
     }
 
-    /// Runs an operation over the connection to the owner of a shard. Where there is none it fails at once.
+    /// Runs an operation over the connection to the owner of a shard. Where there is none it fails at once; only the very
+    /// first operation, and those that come meanwhile, wait until the owners were asked for once.
     pub(super) async fn run<T, F>(
         &self,
         shard: u16,
@@ -79,6 +83,7 @@ impl Cluster {
     where
         F: Future<Output = RedisResult<T>>,
     {
+        self.begin().await;
         let owner = self.or_ask(|routes| routes.owner(shard))?;
         let done = self.run_on(&owner, &operation).await;
         let Some(address) = done.as_ref().err().and_then(Failure::moved) else {
@@ -106,8 +111,20 @@ impl Cluster {
     }
 
     /// Connections to all who own something.
-    pub(super) fn owners(&self) -> Result<Vec<Connection>, Failure> {
+    pub(super) async fn owners(&self) -> Result<Vec<Connection>, Failure> {
+        self.begin().await;
         self.or_ask(Routes::all_owners)
+    }
+
+    async fn begin(&self) {
+        let ask = async || {
+            let is_needed = self.shared.routes().connections.is_empty();
+            if is_needed {
+                // Where this fails, whoever finds no owner sees to it that somebody goes on asking.
+                timeout(self.reach().connect_timeout, self.shared.ask()).await.ok();
+            }
+        };
+        self.shared.first.get_or_init(ask).await;
     }
 
     fn or_ask<T>(&self, look: impl FnOnce(&Routes) -> Result<T, Failure>) -> Result<T, Failure> {

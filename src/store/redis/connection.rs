@@ -12,6 +12,7 @@ use redis::aio::MultiplexedConnection;
 use redis::sentinel::SentinelClient;
 use redis::{AsyncConnectionConfig, RedisResult};
 use tokio::runtime::{Handle, Id};
+use tokio::sync::OnceCell;
 use tokio::time::{sleep, timeout};
 
 use super::failure::{Failure, Secrets};
@@ -134,6 +135,8 @@ struct Slot {
     is_dialling: bool,
     /// Somebody asked for it, for more than to see whether it can be had.
     is_used: bool,
+    /// Whether the first operation has connected, or tried to.
+    first: Arc<OnceCell<()>>,
 }
 
 #[derive(Debug)]
@@ -162,7 +165,8 @@ impl Slots {
                     self.0.remove(0);
                 }
                 let link = Link::Down(Failure::away("not connected yet"));
-                self.0.push(Slot { runtime, link, number: 0, is_dialling: false, is_used: false });
+                let first = Arc::default();
+                self.0.push(Slot { runtime, link, number: 0, is_dialling: false, is_used: false, first });
                 self.0.len() - 1
             }
         };
@@ -186,17 +190,33 @@ impl Connection {
         Ok(())
     }
 
+    async fn connect_first(&self, here: Here) {
+        let is_needed = {
+            let mut slots = self.shared.slots();
+            let slot = slots.of(here);
+            slot.is_used = true;
+            matches!(slot.link, Link::Down(_)) && !slot.is_dialling
+        };
+        if is_needed {
+            self.connect().await.ok();
+        }
+    }
+
     /// Whether it is up. Where not, sees to it that somebody dials.
     pub(super) fn is_up(&self) -> bool {
         self.shared.current(Here::find()).is_ok()
     }
 
-    /// Runs an operation over the connection. Where there is none it fails at once, and sees to it that somebody dials.
+    /// Runs an operation over the connection. Where there is none it fails at once, and sees to it that somebody dials; only
+    /// the very first operation, and those that come meanwhile, wait until that has been tried once.
     pub(super) async fn run<T, F>(&self, operation: impl FnOnce(MultiplexedConnection) -> F) -> Result<T, Failure>
     where
         F: Future<Output = RedisResult<T>>,
     {
         let here = Here::find();
+        let first = self.shared.slots().of(here).first.clone();
+        // Where this fails, the next line sees to it that somebody goes on dialling.
+        first.get_or_init(async || self.connect_first(here).await).await;
         let (connection, number) = self.shared.current(here)?;
         let limit = self.reach().timeout;
         match timeout(limit, operation(connection)).await {

@@ -47,10 +47,10 @@ impl Servers {
     }
 
     /// A connection to each server that has shards.
-    pub(super) fn each(&self) -> Result<Vec<Connection>, StoreError> {
+    pub(super) async fn each(&self) -> Result<Vec<Connection>, StoreError> {
         match self {
             Self::One(connection) => Ok(vec![connection.clone()]),
-            Self::Many(cluster) => Ok(cluster.owners()?),
+            Self::Many(cluster) => Ok(cluster.owners().await?),
         }
     }
 

@@ -22,8 +22,9 @@ const LARGEST: usize = 64 * 1024;
 /// A store in Redis 5 or newer, or Valkey: one server, one that Sentinels replace, or [a cluster](RedisServer::cluster).
 ///
 /// It has two connections of its own, one for commands (in a cluster, one to each node that it needs) and one for notices,
-/// and dials them again by itself. Each runtime that it is used on has its own, so none stalls with another. While the server is away, operations fail at once or within
-/// [`timeout`](RedisStoreBuilder::timeout); none waits for a connection.
+/// and dials them again by itself. Each runtime that it is used on has its own, so none stalls with another. While the server
+/// is away, operations fail at once or within [`timeout`](RedisStoreBuilder::timeout); none but the first waits for a
+/// connection.
 ///
 /// A breaker `payments` of the namespace `fb` has these keys, where `3` depends on its name; all of them expire:
 ///
@@ -147,7 +148,7 @@ impl RedisStore {
         let pattern = self.layout.records();
         // A scan may come upon the same key twice, and slots may move while it runs.
         let mut names = BTreeSet::new();
-        for server in self.servers.each()? {
+        for server in self.servers.each().await? {
             let mut cursor = 0;
             loop {
                 let (next, keys) =
