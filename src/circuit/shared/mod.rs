@@ -7,10 +7,12 @@ mod adopt;
 mod batch;
 mod fold;
 mod held;
+mod leading;
 mod led;
 #[cfg(all(test, not(fusebox_loom)))]
 mod peek;
 mod record;
+mod status;
 #[cfg(all(test, not(fusebox_loom)))]
 mod tests;
 
@@ -18,6 +20,6 @@ pub(crate) use adopt::{Clocks, Met};
 pub(crate) use batch::Order;
 pub(in crate::circuit) use batch::Probed;
 pub(crate) use fold::Folded;
-pub use led::{FleetStatus, WhenDown};
 pub(crate) use led::{Led, Needs, Ring};
 pub(crate) use record::{Record, Unreadable};
+pub use status::{FleetStatus, WhenDown};
