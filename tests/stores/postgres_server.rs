@@ -83,6 +83,7 @@ impl Server {
         self.process.lock().unwrap_or_else(PoisonError::into_inner).id().to_string()
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a real server, in real time")]
     fn wait_until_up(&self) {
         for _ in 0..200 {
             let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
@@ -218,6 +219,7 @@ pub(crate) struct Pooler {
 }
 
 impl Pooler {
+    #[expect(clippy::disallowed_methods, reason = "a real server, in real time")]
     pub(crate) fn before(server: &Server) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
         let folder = std::env::temp_dir().join(format!("fusebox-pooler-{}-{port}", std::process::id()));

@@ -160,6 +160,7 @@ fn spawn(port: u16, folder: &Path, options: &[String]) -> Child {
 }
 
 /// Whether it takes connections soon.
+#[expect(clippy::disallowed_methods, reason = "a real server, in real time")]
 async fn is_ready(process: &mut Child, port: u16) -> bool {
     let until = Instant::now() + Duration::from_secs(10);
     while Instant::now() < until {
