@@ -56,7 +56,7 @@ pub struct Snapshot {
     pub state: State,
     /// Whose state it is: this instance's, or the whole fleet's.
     pub scope: StateScope,
-    /// Its generation, which grows with every transition.
+    /// Its generation, which grows with every transition: this instance's count. The fleet's is in `fleet`.
     pub generation: Generation,
     /// Since when it is in this state, by the wall clock.
     #[cfg_attr(feature = "serde", serde(serialize_with = "rfc_3339"))]

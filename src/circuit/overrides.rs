@@ -212,6 +212,15 @@ impl Standing {
 
 #[cfg(feature = "fleet")]
 impl Override {
+    /// The same order, given so long ago; `None` when it is over.
+    pub(in crate::circuit) fn after(&self, passed: Duration) -> Option<Self> {
+        let left = match self.expires_in {
+            Some(expires_in) => Some(expires_in.checked_sub(passed).filter(|left| !left.is_zero())?),
+            None => None,
+        };
+        Some(Self { expires_in: left, ..self.clone() })
+    }
+
     pub(in crate::circuit) fn save(&self, out: &mut Writer) {
         out.u8(match self.kind {
             OverrideKind::ForcedOpen => 0,

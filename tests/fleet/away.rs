@@ -159,3 +159,20 @@ async fn an_override_given_while_the_store_was_away_reaches_the_others_later() {
     mend(&fleet).await;
     assert_eq!(states(&fleet), [State::Open; 2]);
 }
+
+#[tokio::test]
+async fn an_override_ends_when_it_was_meant_to_however_late_it_reaches_the_store() {
+    let bed = Bed::new();
+    let fleet: [_; 2] = bed.fleet(when_down(WhenDown::Local)).await;
+    cut(&fleet[..1], Fault::Unreachable).await;
+    fleet[0].breaker.set_override(Override::force_open("incident 7").expires_in(secs(60)));
+    fleet[0].breaker.set_override(Override::disable("incident 8").expires_in(secs(10)));
+    fleet[0].breaker.set_override(Override::force_open("incident 9").expires_in(secs(60)));
+    bed.clock.advance(secs(40));
+    mend(&fleet).await;
+    assert_eq!(states(&fleet), [State::Open; 2]);
+    let left = fleet[1].breaker.retry_after().expect("forced open");
+    assert!(left <= secs(20), "{left:?}");
+    bed.clock.advance(secs(20));
+    assert_eq!(states(&fleet), [State::Closed; 2]);
+}

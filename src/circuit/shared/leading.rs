@@ -195,9 +195,14 @@ impl Machine {
         };
         led.orders.retain(|(at, order)| match order {
             Order::Trip | Order::Reset | Order::Lease => now.since(*at) < STALE,
-            Order::Override(_) | Order::Resume | Order::Look => true,
+            Order::Override(order) => order.after(now.since(*at)).is_some(),
+            Order::Resume | Order::Look => true,
         });
-        led.orders.iter().map(|(_, order)| order.clone()).collect()
+        let as_of_now = |(at, order): &(Timestamp, Order)| match order {
+            Order::Override(order) => order.after(now.since(*at)).map(Order::Override),
+            other => Some(other.clone()),
+        };
+        led.orders.iter().filter_map(as_of_now).collect()
     }
 
     /// The first `count` orders are done.

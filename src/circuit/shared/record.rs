@@ -124,6 +124,11 @@ impl Record {
         u32::try_from(self.held.iter().map(failed).max().unwrap_or(0)).unwrap_or(u32::MAX)
     }
 
+    /// Tells whether there is more to it than its headline: evidence that is still judged, votes that still count.
+    pub(crate) fn has_live_evidence(&self) -> bool {
+        self.state == State::Closed && !(self.held.is_empty() && self.votes.is_empty())
+    }
+
     /// What the others must know at once: all but evidence and votes.
     pub(crate) fn headline(&self) -> Self {
         Self { held: Vec::new(), votes: Vec::new(), ..self.clone() }

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_millis(300);
 /// A writer combines so often, or so long, in a row.
 const ROUNDS: u32 = 20;
 const COMBINING: Duration = Duration::from_millis(250);
-/// Larger notices do not fit everywhere; whoever gets an empty one loads.
+/// Larger notices do not fit everywhere. Whoever gets an empty one loads: also where a headline would leave out what counts.
 const NOTICE: usize = 3_000;
 
 impl Link {
@@ -246,7 +246,8 @@ impl Link {
         let mut commit = Commit::new(known.version, record.save().into(), summary, record.ttl(time));
         if folded.began || known.lost.is_some() {
             let headline = record.headline().save();
-            commit.notice = Some(if headline.len() <= NOTICE { headline.into() } else { Bytes::new() });
+            let is_enough = headline.len() <= NOTICE && !record.has_live_evidence();
+            commit.notice = Some(if is_enough { headline.into() } else { Bytes::new() });
         }
         if let Some(combining) = &self.round {
             commit.release = combining.rounds >= ROUNDS || now.since(combining.since) >= COMBINING;
