@@ -96,7 +96,10 @@ impl RedisStore {
     }
 
     pub(super) async fn dial(&self) -> Result<(), StoreError> {
-        self.servers.connect().await
+        // Its type is hidden: the compiler would have to look through all of the driver's for each caller that waits for it,
+        // and deep inside an application's own futures it gives up.
+        let connected: StoreFuture<'_, ()> = Box::pin(self.servers.connect());
+        connected.await
     }
 
     async fn load_all(&self, names: &[&str]) -> Result<Vec<Stored>, StoreError> {
