@@ -1,6 +1,6 @@
 //! What operators run, against real servers.
 #![cfg(all(feature = "env", feature = "redis", feature = "postgres"))]
-#![expect(clippy::expect_used, clippy::disallowed_methods, reason = "helpers of tests, and real servers in real time")]
+#![expect(clippy::expect_used, reason = "helpers of tests")]
 
 use std::env::{consts::EXE_SUFFIX, current_exe};
 use std::process::Command;
