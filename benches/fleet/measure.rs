@@ -13,8 +13,6 @@ use super::Connect;
 use super::counted::{Counted, Counts};
 use super::report::Report;
 
-/// Instances that a server's connections are shared by, so that a thousand of them need no thousand connections.
-const CONNECTIONS: usize = 30;
 /// How often an instance has a failure to tell of.
 const FLUSH: Duration = Duration::from_millis(100);
 
@@ -32,10 +30,9 @@ impl Instances {
         settings: impl Fn(CircuitBreakerConfigBuilder) -> CircuitBreakerConfigBuilder,
     ) -> Self {
         let counts = Arc::<Counts>::default();
-        let connections: Vec<_> = (0..count.min(CONNECTIONS)).map(|_| connect()).collect();
-        let breaker = |number: usize| {
-            let store = Arc::clone(&connections[number % connections.len()]);
-            let store: Arc<dyn Store> = Arc::new(Counted { store, counts: Arc::clone(&counts), pushes });
+        let breaker = |_| {
+            // As in a process: an engine, and a store with connections of its own.
+            let store: Arc<dyn Store> = Arc::new(Counted { store: connect(), counts: Arc::clone(&counts), pushes });
             let config = CircuitBreakerConfig::builder(name).store(store);
             CircuitBreaker::new(settings(config).build().expect("a configuration"))
         };
@@ -70,9 +67,10 @@ const fn ratio(a: u64, b: u64) -> f64 {
 }
 
 /// Everybody fails all the time, and nobody trips: what does it take to keep count of that?
-pub(crate) fn contention(runtime: &Runtime, connect: &Connect, report: &mut Report, least: f64) {
+pub(crate) fn contention(runtime: &Runtime, connect: &Connect, report: &mut Report, most_writers: usize) {
     const RUN: Duration = Duration::from_secs(3);
-    for (writers, most, most_conflicts) in [(1_usize, 1.05, 0.05), (10, 2.4, 1.0), (50, 1.7, 1.0), (200, 1.2, 0.05)] {
+    let cases = [(1_usize, 1.05, 0.05), (10, 2.4, 1.0), (50, 1.7, 1.0), (200, 1.2, 0.05)];
+    for (writers, most, most_conflicts) in cases.into_iter().filter(|(writers, ..)| *writers <= most_writers) {
         let name = format!("contention {writers}");
         let detector = || detect::failures(60_000).within(Duration::from_secs(60));
         // Nothing changes its state here, and two hundred listeners are more than a server for tests has connections for.
@@ -91,7 +89,7 @@ pub(crate) fn contention(runtime: &Runtime, connect: &Connect, report: &mut Repo
         report.most(&format!("conflicts a batch, {writers} writers"), ratio(conflicts, batches), most_conflicts);
         if writers == 200 {
             let wanted = RUN.as_secs_f64() / FLUSH.as_secs_f64() * 200.0;
-            report.least("batches of those that could be, 200 writers", ratio(batches, 1) / wanted, least);
+            report.least("batches of those that could be, 200 writers", ratio(batches, 1) / wanted, 0.9);
         }
     }
 }
@@ -104,7 +102,10 @@ pub(crate) fn storm(runtime: &Runtime, connect: &Connect, report: &mut Report) {
         Instances::start(runtime, connect, ("storm", INSTANCES, true), |config| config.detector(detector()));
     let start = Instant::now();
     for breaker in &instances.breakers {
-        breaker.acquire().expect("closed").failure();
+        // The first hundred may have opened it for the others already.
+        if let Ok(permit) = breaker.acquire() {
+            permit.failure();
+        }
     }
     while instances.breakers.iter().all(|breaker| breaker.state() == State::Closed) {
         assert!(start.elapsed() < Duration::from_secs(30), "nobody opens");
