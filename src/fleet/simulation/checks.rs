@@ -7,6 +7,7 @@ use super::seat::Seen;
 use super::setup::Setup;
 use super::wire::Network;
 use super::world::{At, S, World, name};
+use crate::backoff::mix;
 use crate::circuit::{Fact, Generation, Origin, Record, State, TransitionReason};
 use crate::fleet::member::News;
 use crate::store::Version;
@@ -34,6 +35,15 @@ pub(super) struct Checks {
     pub(super) decisions: u64,
     pub(super) most_bytes: usize,
     pub(super) most_probes: u32,
+    /// What happened when, as two numbers: the transitions of all instances, and the records that the store had.
+    pub(super) digest: Digest,
+}
+
+/// Two runs with the same digest went the same way: what tells a change of shape from a change of behaviour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Digest {
+    pub(super) transitions: u64,
+    pub(super) records: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +74,7 @@ impl Checks {
             decisions: 0,
             most_bytes: 0,
             most_probes: 0,
+            digest: Digest::default(),
         }
     }
 
@@ -97,6 +108,10 @@ impl Checks {
     pub(super) fn record(&self, key: &str) -> Option<&Record> {
         self.records.get(key).map(|(_, record)| record)
     }
+}
+
+fn digest(before: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(before, |hash, byte| mix(hash ^ u64::from(*byte)))
 }
 
 impl World {
@@ -163,6 +178,8 @@ impl World {
         match seen {
             Seen::Fact(Fact::Transition(transition)) => {
                 self.checks.transitions += 1;
+                let what = format!("{} {at}/{key} {transition:?}", self.now);
+                self.checks.digest.transitions = digest(self.checks.digest.transitions, what.as_bytes());
                 if let Some(fleet) = transition.fleet
                     && transition.origin == Origin::Decided
                 {
@@ -195,6 +212,7 @@ impl World {
         }
         assert!(stored.record.len() <= MOST_BYTES, "a record of {} bytes", stored.record.len());
         self.checks.most_bytes = self.checks.most_bytes.max(stored.record.len());
+        self.checks.digest.records = digest(self.checks.digest.records, &stored.record);
         let before = self.checks.records.get(key);
         if before.is_some_and(|(version, _)| *version == stored.version) {
             return;

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use super::checks::Digest;
 use super::setup::{Health, Rule, Setup, Troubles, Wire};
 use super::world::{S, Tail, World};
 use crate::circuit::State;
@@ -77,12 +78,28 @@ fn storm_and_calm(world: &mut World) {
     }
 }
 
+impl World {
+    /// Says how the run went, so that runs of two revisions can be compared: `FUSEBOX_SIM_DIGEST=1`.
+    #[expect(clippy::print_stdout, reason = "asked for by an environment variable")]
+    fn tell_digest(&self, seed: u64) {
+        if std::env::var_os("FUSEBOX_SIM_DIGEST").is_some() {
+            let Digest { transitions, records } = self.checks.digest;
+            let operations: u64 = self.instances.iter().map(|instance| instance.ops).sum();
+            let count = self.checks.transitions;
+            println!(
+                "seed {seed}: {count} transitions {transitions:016x}, {operations} operations, records {records:016x}"
+            );
+        }
+    }
+}
+
 #[test]
 fn whatever_happens_the_fleet_keeps_its_promises() {
     let (mut steps, mut transitions, mut instances) = (0, 0, 0);
     for seed in seeds(100) {
         let done = run(&Setup::random(seed), |world| {
             storm_and_calm(world);
+            world.tell_digest(seed);
             (world.steps, world.checks.transitions, world.instances.len())
         });
         steps += done.0;

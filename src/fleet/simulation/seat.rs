@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::chance::Chance;
 use crate::circuit::{
     Clocks, Decision, Detector, Fact, Facts, FleetStatus, Folded, Gate, Generation, Input, Led, Machine, Met, Moment,
     Needs, Order, Outcome, Record, RejectReason, Ring, Rules, State, Ticket, Unreadable, WhenDown,
@@ -32,7 +31,8 @@ pub(super) struct Body {
     machine: Machine,
     rules: Rules,
     votes: bool,
-    chance: Chance,
+    /// Chance for what the rules draw: each moment has its own, however often the engine looks in it.
+    seed: u64,
     rung: u8,
     /// The engine is to be called.
     bell: bool,
@@ -78,7 +78,7 @@ impl Seat {
             machine,
             rules,
             votes,
-            chance: Chance::new(seed),
+            seed,
             rung: 0,
             bell: false,
             reachable: false,
@@ -96,7 +96,7 @@ impl Seat {
 
     fn act<R>(&self, f: impl FnOnce(&mut Machine, &Rules, Moment, &mut Facts) -> R) -> R {
         let body = &mut *self.body();
-        let at = Moment { now: self.clock.now(), seed: body.chance.number() };
+        let at = Moment { now: self.clock.now(), seed: body.seed };
         let mut facts = Facts::default();
         let result = f(&mut body.machine, &body.rules, at, &mut facts);
         body.seen.extend(facts.iter().map(Seen::Fact));
