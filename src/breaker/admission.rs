@@ -5,7 +5,7 @@ use super::event::{EventKind, Occurrence};
 use super::permit::{AtSight, Permit};
 use super::rejected::Rejected;
 use super::word::Word;
-use crate::circuit::{Decision, Input, RejectReason, Ticket};
+use crate::circuit::{Decision, Input, PermitId, RejectReason};
 use crate::clock::COARSE_LAG_NANOS;
 use crate::sync::Ordering::Relaxed;
 use crate::time::Timestamp;
@@ -38,12 +38,12 @@ impl Core {
     /// hold a lock.
     pub(super) fn acquire_quietly(&'static self) -> Option<Result<Permit, Rejected>> {
         let word = self.word();
-        if word.is_open() {
-            let ticket = Ticket { generation: word.generation(), lease: None };
-            return Some(Ok(Permit::new(self, ticket, self.start(word))));
+        if word.admits_all() {
+            let permit = PermitId { generation: word.generation(), lease: None };
+            return Some(Ok(Permit::new(self, permit, self.start(word))));
         }
         let until = self.until.load(Relaxed);
-        let rejects = word.is_shut() && !word.tells_every_call() && self.is_before(until);
+        let rejects = word.admits_none() && !word.tells_every_call() && self.is_before(until);
         rejects.then(|| Err(self.reject(word, until)))
     }
 
@@ -54,11 +54,11 @@ impl Core {
 
     #[inline(never)]
     fn acquire_slow(&'static self, word: Word, reserve: bool) -> Result<Permit, Rejected> {
-        let at_sight = Ticket { generation: word.generation(), lease: None };
-        if word.is_open() || word.is_held() && self.until.load(Relaxed) == u64::MAX {
+        let at_sight = PermitId { generation: word.generation(), lease: None };
+        if word.admits_all() || word.is_unjudged() && self.until.load(Relaxed) == u64::MAX {
             return Ok(Permit::new(self, at_sight, self.start(word)));
         }
-        if word.is_shut() {
+        if word.admits_none() {
             // Without the lock while the cooldown is surely not over.
             let until = self.until.load(Relaxed);
             if self.is_before(until) {
@@ -67,7 +67,7 @@ impl Core {
         }
         let (decision, now) = self.step(Input::Acquire { reserve });
         match decision {
-            Decision::Admitted(ticket) => Ok(Permit::new(self, ticket, now)),
+            Decision::Admitted(permit) => Ok(Permit::new(self, permit, now)),
             Decision::Rejected { reason, until } => {
                 let word = self.word();
                 self.tell_rejected(word, reason);
@@ -97,11 +97,11 @@ impl Core {
     #[inline]
     pub(crate) fn refusal(&'static self) -> Option<Refusal> {
         let word = self.word();
-        if word.lets_through() { None } else { self.refusal_slow(word) }
+        if word.admits_for_now() { None } else { self.refusal_slow(word) }
     }
 
     fn refusal_slow(&'static self, word: Word) -> Option<Refusal> {
-        if word.is_shut() {
+        if word.admits_none() {
             let until = self.until.load(Relaxed);
             return self.is_before(until).then_some(Refusal { word, until });
         }
@@ -121,7 +121,7 @@ impl Core {
 
     #[inline]
     fn reject(&'static self, word: Word, until: u64) -> Rejected {
-        let reason = if word.must_ask() { RejectReason::ProbesBusy } else { word.shut_reason() };
+        let reason = if word.must_ask() { RejectReason::ProbesBusy } else { word.refusal_reason() };
         self.tell_rejected(word, reason);
         Rejected::new(self, word.generation(), reason, until)
     }
@@ -147,12 +147,12 @@ impl Core {
     }
 
     /// Turns a reservation into a call.
-    pub(super) fn begin(&'static self, ticket: Ticket) -> Option<Timestamp> {
+    pub(super) fn begin(&'static self, permit: PermitId) -> Option<Timestamp> {
         let word = self.word();
-        if ticket.lease.is_none() && ticket.generation == word.generation() && word.is_open() {
+        if permit.lease.is_none() && permit.generation == word.generation() && word.admits_all() {
             return Some(self.start(word));
         }
-        let (decision, now) = self.step(Input::Begin(ticket));
+        let (decision, now) = self.step(Input::Begin(permit));
         matches!(decision, Decision::Admitted(_)).then_some(now)
     }
 

@@ -12,7 +12,7 @@ use super::pending::Pending;
 use super::settings::Settings;
 use super::word::{Watch, Word};
 use crate::circuit::{
-    Decision, Detector, Fact, Facts, Gate, Generation, Input, Machine, Moment, Rules, StateScope, Ticket,
+    Admission, Decision, Detector, Fact, Facts, Generation, Input, Machine, PermitId, Rules, StateScope, StepContext,
 };
 use crate::clock::{ClockSource, seed, system_coarse, system_now};
 use crate::sync::{
@@ -31,7 +31,7 @@ pub(crate) struct Core {
     pub(super) pending: Pending,
     /// The tick that waiting successes belong to, where the detector needs to know.
     pub(super) tick: AtomicU64,
-    /// Until when the gate is shut or held.
+    /// Until when no call is admitted, or every call unjudged.
     pub(super) until: AtomicU64,
     /// From how many nanoseconds on a call is slow.
     pub(super) slow_after: AtomicU64,
@@ -86,7 +86,7 @@ pub(super) struct Body {
 /// The breaker while the lock is held.
 pub(super) struct Visit<'a> {
     pub(super) body: &'a mut Body,
-    pub(super) at: Moment,
+    pub(super) at: StepContext,
     pub(super) born: Generation,
 }
 
@@ -195,7 +195,7 @@ impl Core {
             return;
         }
         if word.generation() == before.generation() {
-            self.publish_until(view.gate);
+            self.publish_until(view.admission);
             self.word.store(word.0, Ordering::Release);
             return;
         }
@@ -205,13 +205,13 @@ impl Core {
         if ticks > 0 {
             self.tick.store(now.as_nanos() >> ticks, Ordering::Release);
         }
-        self.publish_until(view.gate);
+        self.publish_until(view.admission);
         self.word.store(word.0, Ordering::Release);
         self.pending.unblock();
     }
 
-    fn publish_until(&self, gate: Gate) {
-        if let Gate::Shut { until, .. } | Gate::Held { until, .. } = gate {
+    fn publish_until(&self, admission: Admission) {
+        if let Admission::None { until, .. } | Admission::Unjudged { until, .. } = admission {
             self.until.store(until.as_nanos(), Relaxed);
         }
     }
@@ -222,8 +222,8 @@ impl Core {
             .unwrap_or((Decision::Stale, Timestamp::ZERO))
     }
 
-    pub(super) fn step_locked(&self, body: &mut Body, input: Input<'_>, at: Moment) -> Decision {
-        let frees_a_probe = matches!(input, Input::Report { ticket: Ticket { lease: Some(_), .. }, .. });
+    pub(super) fn step_locked(&self, body: &mut Body, input: Input<'_>, at: StepContext) -> Decision {
+        let frees_a_probe = matches!(input, Input::Report { permit: PermitId { lease: Some(_), .. }, .. });
         self.act(body, at, frees_a_probe, |machine, rules, facts| machine.step(rules, input, at, facts))
     }
 
@@ -232,7 +232,7 @@ impl Core {
     pub(super) fn act<R>(
         &self,
         body: &mut Body,
-        at: Moment,
+        at: StepContext,
         frees_a_probe: bool,
         f: impl FnOnce(&mut Machine, &Rules, &mut Facts) -> R,
     ) -> R {
@@ -262,7 +262,7 @@ impl Core {
         let born = slot.born;
         let body = slot.body.as_mut()?;
         let now = body.settings.clock.now();
-        let result = f(Visit { body, at: Moment { now, seed: seed() }, born });
+        let result = f(Visit { body, at: StepContext { now, seed: seed() }, born });
         let hub = body.hub.as_ref().filter(|hub| hub.has_news()).cloned();
         drop(slot);
         if let Some(hub) = hub {

@@ -51,10 +51,10 @@ impl Core {
     /// The state, without the lock unless an override might be over.
     pub(super) fn state(&'static self) -> State {
         let word = self.word();
-        if (word.is_held() || word.is_forced()) && self.until.load(Relaxed) < u64::MAX {
+        if (word.is_unjudged() || word.is_forced_open()) && self.until.load(Relaxed) < u64::MAX {
             return self.look(|body, _| body.machine.state()).unwrap_or(State::Closed);
         }
-        if word.is_shut() {
+        if word.admits_none() {
             State::Open
         } else if word.must_ask() {
             State::HalfOpen

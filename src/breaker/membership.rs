@@ -8,8 +8,8 @@ use super::core::{Body, Core, Visit};
 use super::event::{EventKind, Occurrence};
 use super::settings::Settings;
 use crate::circuit::{
-    Clocks, Detector, Facts, Folded, Generation, Led, Machine, Met, Moment, Needs, Order, Record, Ring, Rules, State,
-    Unreadable,
+    Clocks, Detector, Facts, Folded, Generation, Led, Machine, Met, Needs, Order, Record, Ring, Rules, State,
+    StepContext, Unreadable,
 };
 use crate::clock::fresh_seed;
 use crate::error::ConfigError;
@@ -31,7 +31,7 @@ struct Departed(Mutex<Body>);
 /// Something that an engine may do things to a machine through.
 trait Reach: Send + Sync + 'static {
     /// Has something done to the machine, if it is still there.
-    fn act<R>(&self, f: impl FnOnce(&mut Machine, &Rules, Moment, &mut Facts) -> R) -> Option<R>;
+    fn act<R>(&self, f: impl FnOnce(&mut Machine, &Rules, StepContext, &mut Facts) -> R) -> Option<R>;
 
     /// Has listeners told.
     fn tell(&self, _kind: EventKind) {}
@@ -117,19 +117,19 @@ impl Body {
 }
 
 impl Reach for Departed {
-    fn act<R>(&self, f: impl FnOnce(&mut Machine, &Rules, Moment, &mut Facts) -> R) -> Option<R> {
+    fn act<R>(&self, f: impl FnOnce(&mut Machine, &Rules, StepContext, &mut Facts) -> R) -> Option<R> {
         let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Body { machine, settings, .. } = &mut *body;
-        let at = Moment { now: settings.clock.now(), seed: fresh_seed() };
+        let at = StepContext { now: settings.clock.now(), seed: fresh_seed() };
         Some(f(machine, &settings.rules, at, &mut Facts::default()))
     }
 }
 
 impl Reach for Seat {
-    fn act<R>(&self, f: impl FnOnce(&mut Machine, &Rules, Moment, &mut Facts) -> R) -> Option<R> {
+    fn act<R>(&self, f: impl FnOnce(&mut Machine, &Rules, StepContext, &mut Facts) -> R) -> Option<R> {
         self.core.visit(|visit| {
             let Visit { body, at, born } = visit;
-            let at = Moment { seed: fresh_seed(), ..at };
+            let at = StepContext { seed: fresh_seed(), ..at };
             (born == self.born)
                 .then(|| self.core.act(body, at, true, |machine, rules, facts| f(machine, rules, at, facts)))
         })?
@@ -194,8 +194,9 @@ impl<T: Reach> Member for T {
 
     fn fold(&self, record: &Record, batches: &[&[u8]], orders: &[Order], writer: u64, now: StoreTime) -> Folded {
         let now = timestamp(now);
-        let folded = self
-            .act(|machine, rules, at, _| machine.fold(rules, record, batches, orders, writer, Moment { now, ..at }));
+        let folded = self.act(|machine, rules, at, _| {
+            machine.fold(rules, record, batches, orders, writer, StepContext { now, ..at })
+        });
         folded.unwrap_or_else(|| Folded::unchanged(record.clone()))
     }
 

@@ -5,7 +5,7 @@ use std::mem::ManuallyDrop;
 use super::core::Core;
 #[cfg(feature = "http")]
 use crate::circuit::Input;
-use crate::circuit::{Generation, Outcome, Ticket};
+use crate::circuit::{Generation, Outcome, PermitId};
 use crate::time::Timestamp;
 
 /// Leave to make one call, and the duty to say how it ended.
@@ -44,8 +44,8 @@ const NO_LEASE: u32 = u32::MAX;
 
 impl Permit {
     #[inline]
-    pub(super) fn new(core: &'static Core, ticket: Ticket, started: Timestamp) -> Self {
-        Self { core, generation: ticket.generation, lease: ticket.lease.unwrap_or(NO_LEASE), started }
+    pub(super) fn new(core: &'static Core, id: PermitId, started: Timestamp) -> Self {
+        Self { core, generation: id.generation, lease: id.lease.unwrap_or(NO_LEASE), started }
     }
 
     /// Marks a permit whose call has not begun.
@@ -55,8 +55,8 @@ impl Permit {
     }
 
     #[inline]
-    fn ticket(&self) -> Ticket {
-        Ticket { generation: self.generation, lease: Some(self.lease).filter(|lease| *lease != NO_LEASE) }
+    fn id(&self) -> PermitId {
+        PermitId { generation: self.generation, lease: Some(self.lease).filter(|lease| *lease != NO_LEASE) }
     }
 
     /// Reports that the dependency did its job.
@@ -92,7 +92,7 @@ impl Permit {
         {
             return;
         }
-        this.core.report(this.ticket(), outcome, this.started);
+        this.core.report(this.id(), outcome, this.started);
     }
 
     /// Tells whether the call is a probe of a half-open circuit.
@@ -134,12 +134,12 @@ impl Permit {
     #[cfg(feature = "http")]
     pub(crate) fn accept(&self) {
         if self.is_probe() {
-            self.core.step(Input::Accept(self.ticket()));
+            self.core.step(Input::Accept(self.id()));
         }
     }
 
     pub(crate) fn begin(self) -> Option<Self> {
-        let started = self.core.begin(self.ticket())?;
+        let started = self.core.begin(self.id())?;
         let mut this = self;
         this.started = started;
         Some(this)
@@ -170,8 +170,8 @@ impl AtSight {
 impl Drop for AtSight {
     #[cold]
     fn drop(&mut self) {
-        let ticket = Ticket { generation: self.generation, lease: None };
-        self.core.report(ticket, Outcome::Failure, Timestamp::ZERO);
+        let id = PermitId { generation: self.generation, lease: None };
+        self.core.report(id, Outcome::Failure, Timestamp::ZERO);
     }
 }
 
@@ -188,6 +188,6 @@ impl Permit {
         // A call that has not begun cannot have panicked.
         let panicked = self.started != RESERVED && std::thread::panicking();
         let outcome = if panicked { Outcome::Failure } else { Outcome::Cancelled };
-        self.core.report(self.ticket(), outcome, self.started);
+        self.core.report(self.id(), outcome, self.started);
     }
 }

@@ -6,7 +6,7 @@ use super::core::{Body, Core, Visit};
 use super::event::{EventKind, Occurrence};
 use super::pending::Added;
 use super::permit::RESERVED;
-use crate::circuit::{Facts, Generation, Input, Outcome, Ticket};
+use crate::circuit::{Facts, Generation, Input, Outcome, PermitId};
 use crate::sync::{
     Ordering::{self, Relaxed},
     try_lock,
@@ -22,33 +22,33 @@ impl Core {
 
     /// Takes in how a call ended, unless it was a success that [`count_success`](Self::count_success) took in.
     #[inline(never)]
-    pub(super) fn report(&'static self, ticket: Ticket, outcome: Outcome, started: Timestamp) {
+    pub(super) fn report(&'static self, permit: PermitId, outcome: Outcome, started: Timestamp) {
         let word = self.word();
         if !word.tells_every_call() {
-            let stale = word.generation() != ticket.generation || !word.records();
+            let stale = word.generation() != permit.generation || !word.records();
             // Whether a cancelled call is a failure depends on how long it took.
             let says_nothing = outcome == Outcome::Ignored || outcome == Outcome::Cancelled && !word.is_timed();
-            if stale || says_nothing && ticket.lease.is_none() {
+            if stale || says_nothing && permit.lease.is_none() {
                 return;
             }
         }
         self.visit(|Visit { body, at, born }| {
             // A place that was given to another breaker meanwhile has no use for it.
-            if ticket.generation < born {
+            if permit.generation < born {
                 return;
             }
             let took = body.settings.rules.needs_duration().then(|| at.now.since(started));
             if let Some(hub) = &body.hub
                 && started != RESERVED
                 && (body.settings.every_call
-                    || ticket.lease.is_some()
+                    || permit.lease.is_some()
                     || body.settings.rules.judge(outcome, took) == Some(true))
                 && hub.tells_calls()
             {
-                let kind = EventKind::Ended { outcome, took, probe: ticket.lease.is_some() };
-                hub.push(Occurrence::new(kind, ticket.generation, at.now));
+                let kind = EventKind::Ended { outcome, took, probe: permit.lease.is_some() };
+                hub.push(Occurrence::new(kind, permit.generation, at.now));
             }
-            self.step_locked(body, Input::Report { ticket, outcome, took }, at);
+            self.step_locked(body, Input::Report { permit, outcome, took }, at);
         });
     }
 

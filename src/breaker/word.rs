@@ -1,6 +1,6 @@
 //! The atomic face of a breaker: one word that tells how calls go through.
 
-use crate::circuit::{Gate, Generation, RejectReason, ShutBy, View};
+use crate::circuit::{Admission, Generation, RefusedBy, RejectReason, View};
 
 /// `generation << 6 | flags`. A transition every nanosecond would use up the 58 bits in nine years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,17 +15,18 @@ pub(super) struct Watch {
     pub(super) every_call: bool,
 }
 
-const GATE: u64 = 0b11;
-/// The lowest bit is set where not every call goes through.
-const SHUT: u64 = 1;
-const HELD: u64 = 2;
+/// The bits of [`Admission`]; zero for `All`.
+const ADMISSION: u64 = 0b11;
+/// The lowest bit is set where not every call is admitted.
+const NONE: u64 = 1;
+const UNJUDGED: u64 = 2;
 const ASK: u64 = 3;
-/// While open: one more success changes nothing.
+/// With `All`: one more success changes nothing.
 const CLEAN: u64 = 1 << 2;
-/// While shut: by a store that is away.
+/// With `NONE`: by a store that is away.
 #[cfg(feature = "fleet")]
 const AWAY: u64 = CLEAN;
-/// While shut: by an operator. While held: outcomes are recorded.
+/// With `NONE`: by an operator. With `UNJUDGED`: outcomes are recorded.
 const MARK: u64 = 1 << 3;
 const TIMED: u64 = 1 << 4;
 const EVERY_CALL: u64 = 1 << 5;
@@ -35,18 +36,18 @@ impl Word {
     #[inline]
     pub(super) fn new(view: View, watch: Watch) -> Self {
         let flag = |on: bool, bit: u64| if on { bit } else { 0 };
-        let gate = match view.gate {
-            Gate::Open => 0,
-            Gate::Shut { by: ShutBy::Circuit, .. } => SHUT,
-            Gate::Shut { by: ShutBy::Operator, .. } => SHUT | MARK,
+        let admission = match view.admission {
+            Admission::All => 0,
+            Admission::None { by: RefusedBy::Circuit, .. } => NONE,
+            Admission::None { by: RefusedBy::Operator, .. } => NONE | MARK,
             #[cfg(feature = "fleet")]
-            Gate::Shut { by: ShutBy::Store, .. } => SHUT | AWAY,
-            Gate::Ask => ASK,
-            Gate::Held { recorded, .. } => HELD | flag(recorded, MARK),
+            Admission::None { by: RefusedBy::Store, .. } => NONE | AWAY,
+            Admission::Ask => ASK,
+            Admission::Unjudged { recorded, .. } => UNJUDGED | flag(recorded, MARK),
         };
         Self(
             view.generation.get() << FLAGS
-                | gate
+                | admission
                 | flag(view.clean, CLEAN)
                 | flag(watch.timed, TIMED)
                 | flag(watch.every_call, EVERY_CALL),
@@ -56,7 +57,7 @@ impl Word {
     /// A slot without a breaker: nothing that reports here is of this generation.
     #[inline]
     pub(super) const fn vacant(generation: Generation) -> Self {
-        Self(generation.get() << FLAGS | HELD)
+        Self(generation.get() << FLAGS | UNJUDGED)
     }
 
     #[inline]
@@ -64,10 +65,10 @@ impl Word {
         Generation::new(self.0 >> FLAGS)
     }
 
-    /// The circuit is closed and nobody asks for the time: admission is this one look.
+    /// The circuit is closed and calls are not timed: admission is this one look.
     #[inline]
     pub(super) const fn admits_at_sight(self) -> bool {
-        self.0 & (GATE | TIMED) == 0
+        self.0 & (ADMISSION | TIMED) == 0
     }
 
     /// A success of this generation would change nothing, and nobody wants to hear of it or to know how long it took.
@@ -84,48 +85,48 @@ impl Word {
 
     /// Every call goes through, at least for now.
     #[inline]
-    pub(super) const fn lets_through(self) -> bool {
+    pub(super) const fn admits_for_now(self) -> bool {
         self.0 & 1 == 0
     }
 
     #[inline]
-    pub(super) const fn is_open(self) -> bool {
-        self.0 & GATE == 0
+    pub(super) const fn admits_all(self) -> bool {
+        self.0 & ADMISSION == 0
     }
 
     #[inline]
-    pub(super) const fn is_shut(self) -> bool {
-        self.0 & GATE == SHUT
+    pub(super) const fn admits_none(self) -> bool {
+        self.0 & ADMISSION == NONE
     }
 
-    /// Why a call is rejected while shut.
+    /// Why a call is rejected while none is admitted.
     #[inline]
-    pub(super) const fn shut_reason(self) -> RejectReason {
+    pub(super) const fn refusal_reason(self) -> RejectReason {
         #[cfg(feature = "fleet")]
         if self.0 & AWAY != 0 {
             return RejectReason::StoreDown;
         }
-        if self.is_forced() { RejectReason::ForcedOpen } else { RejectReason::Open }
+        if self.is_forced_open() { RejectReason::ForcedOpen } else { RejectReason::Open }
     }
 
     #[inline]
     pub(super) const fn must_ask(self) -> bool {
-        self.0 & GATE == ASK
+        self.0 & ADMISSION == ASK
     }
 
     #[inline]
-    pub(super) const fn is_held(self) -> bool {
-        self.0 & GATE == HELD
+    pub(super) const fn is_unjudged(self) -> bool {
+        self.0 & ADMISSION == UNJUDGED
     }
 
     #[inline]
-    pub(super) const fn is_forced(self) -> bool {
-        self.is_shut() && self.0 & MARK != 0
+    pub(super) const fn is_forced_open(self) -> bool {
+        self.admits_none() && self.0 & MARK != 0
     }
 
     #[inline]
     pub(super) const fn records(self) -> bool {
-        !self.is_held() || self.0 & MARK != 0
+        !self.is_unjudged() || self.0 & MARK != 0
     }
 
     #[inline]

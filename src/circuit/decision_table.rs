@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use super::detector::{Detector, failures, slow_call_rate};
 use super::{
-    Decision, Fact, Facts, Generation, Input, Machine, Moment, Outcome, Override, RejectReason, Rules, State, Ticket,
+    Decision, Fact, Facts, Generation, Input, Machine, Outcome, Override, PermitId, RejectReason, Rules, State,
+    StepContext,
 };
 use crate::time::Timestamp;
 
 const S: Duration = Duration::from_secs(1);
 
-/// A machine in a state, and the ticket of a call that this generation admitted, if it admits any.
+/// A machine in a state, and the permit of a call that this generation admitted, if it admits any.
 struct Case {
     machine: Machine,
     rules: Rules,
-    ticket: Option<Ticket>,
+    permit: Option<PermitId>,
     now: Timestamp,
 }
 
@@ -25,7 +26,7 @@ impl Case {
         let detector = failures(2).of_last(4).or(slow_call_rate(0.5).slower_than(S).of_last(4).min_calls(2));
         let rules = Rules { abandoned_after: Some(10 * S), slow_after: detector.slow_after(), ..Rules::default() };
         let machine = Machine::new(Box::new(detector), &rules, Generation::new(1), Timestamp::ZERO);
-        let mut case = Self { machine, rules, ticket: None, now: Timestamp::ZERO };
+        let mut case = Self { machine, rules, permit: None, now: Timestamp::ZERO };
         case.ask();
         case.report(Outcome::Failure, None);
         case
@@ -34,7 +35,7 @@ impl Case {
     fn open() -> Self {
         let mut case = Self::closed();
         case.step(Input::Trip);
-        case.ticket = None;
+        case.permit = None;
         case
     }
 
@@ -59,7 +60,7 @@ impl Case {
     fn held(order: &Override) -> Self {
         let mut case = Self::closed();
         case.step(Input::Override(order));
-        case.ticket = None;
+        case.permit = None;
         case.ask();
         case.report(Outcome::Failure, None);
         case
@@ -67,21 +68,21 @@ impl Case {
 
     fn step(&mut self, input: Input<'_>) -> (Decision, Vec<Fact>) {
         let mut facts = Facts::default();
-        let decision = self.machine.step(&self.rules, input, Moment { now: self.now, seed: 0 }, &mut facts);
+        let decision = self.machine.step(&self.rules, input, StepContext { now: self.now, seed: 0 }, &mut facts);
         (decision, facts.iter().collect())
     }
 
     fn ask(&mut self) -> (Decision, Vec<Fact>) {
         let answer = self.step(Input::Acquire { reserve: false });
-        if let Decision::Admitted(ticket) = answer.0 {
-            self.ticket = Some(ticket);
+        if let Decision::Admitted(permit) = answer.0 {
+            self.permit = Some(permit);
         }
         answer
     }
 
     fn report(&mut self, outcome: Outcome, took: Option<Duration>) -> Option<(Decision, Vec<Fact>)> {
-        let ticket = self.ticket?;
-        Some(self.step(Input::Report { ticket, outcome, took }))
+        let permit = self.permit?;
+        Some(self.step(Input::Report { permit, outcome, took }))
     }
 }
 
@@ -108,8 +109,8 @@ const INPUTS: [(&str, Act); 15] = [
     ("its call is cancelled", |case| case.report(Outcome::Cancelled, Some(S / 2))),
     ("its call is cancelled after `abandoned_after`", |case| case.report(Outcome::Cancelled, Some(10 * S))),
     ("a call of an earlier generation fails", |case| {
-        let ticket = Ticket { generation: Generation::new(0), lease: None };
-        Some(case.step(Input::Report { ticket, outcome: Outcome::Failure, took: None }))
+        let permit = PermitId { generation: Generation::new(0), lease: None };
+        Some(case.step(Input::Report { permit, outcome: Outcome::Failure, took: None }))
     }),
     ("the probe's deadline passes, a call asks", |case| {
         case.now = case.now + 30 * S;
@@ -127,18 +128,18 @@ fn cell(make: Make, act: Act) -> String {
     let mut case = make();
     let before = case.machine.generation();
     // An outcome needs a call that this generation admitted and that has not reported.
-    case.ticket = case.ticket.filter(|ticket| ticket.generation == before);
-    if let (State::HalfOpen, Some(ticket)) = (case.machine.state(), case.ticket)
+    case.permit = case.permit.filter(|permit| permit.generation == before);
+    if let (State::HalfOpen, Some(permit)) = (case.machine.state(), case.permit)
         && case.machine.free_probes(&case.rules) > 0
-        && ticket.lease.is_some()
+        && permit.lease.is_some()
     {
-        case.ticket = None;
+        case.permit = None;
     }
     let counts = |case: &Case| (case.machine.tallies(case.now), case.machine.free_probes(&case.rules));
     let (tallies, free) = counts(&case);
     let Some((decision, facts)) = act(&mut case) else { return "–".into() };
     let mut text = match decision {
-        Decision::Admitted(Ticket { lease: Some(_), .. }) => "probe".to_owned(),
+        Decision::Admitted(PermitId { lease: Some(_), .. }) => "probe".to_owned(),
         Decision::Admitted(_) => "admit".to_owned(),
         Decision::Rejected { reason, until } => {
             let why = match reason {

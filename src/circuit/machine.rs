@@ -10,7 +10,7 @@ use super::overrides::Standing;
 use super::probes::{Round, Verdict};
 #[cfg(feature = "fleet")]
 use super::shared::{Order, Probed, WhenDown};
-use super::step::{Decision, Fact, Facts, Input, Moment, Origin, Ticket, Transition};
+use super::step::{Decision, Fact, Facts, Input, Origin, PermitId, StepContext, Transition};
 use super::window::CountWindow;
 use super::{Call, Generation, Outcome, Override, OverrideKind, RejectReason, Rules, State, TransitionReason};
 use crate::backoff::draw;
@@ -61,12 +61,12 @@ impl Machine {
     }
 
     /// Decides about one input; what happens is added to `facts`.
-    pub(crate) fn step(&mut self, rules: &Rules, input: Input<'_>, at: Moment, facts: &mut Facts) -> Decision {
+    pub(crate) fn step(&mut self, rules: &Rules, input: Input<'_>, at: StepContext, facts: &mut Facts) -> Decision {
         match input {
             Input::Acquire { reserve } => self.acquire(rules, reserve, at, facts),
-            Input::Begin(ticket) => self.begin(rules, ticket, at, facts),
-            Input::Accept(ticket) => self.accept(rules, ticket, at, facts),
-            Input::Report { ticket, outcome, took } => self.report(rules, ticket, (outcome, took), at, facts),
+            Input::Begin(permit) => self.begin(rules, permit, at, facts),
+            Input::Accept(permit) => self.accept(rules, permit, at, facts),
+            Input::Report { permit, outcome, took } => self.report(rules, permit, (outcome, took), at, facts),
             Input::Trip => self.command(at, facts, |machine, facts| {
                 #[cfg(feature = "fleet")]
                 machine.order(Order::Trip, at.now);
@@ -115,7 +115,7 @@ impl Machine {
         }
     }
 
-    fn acquire(&mut self, rules: &Rules, reserve: bool, at: Moment, facts: &mut Facts) -> Decision {
+    fn acquire(&mut self, rules: &Rules, reserve: bool, at: StepContext, facts: &mut Facts) -> Decision {
         self.expire_override(at.now, facts);
         if let Some(standing) = self.standing() {
             return match standing.order.kind() {
@@ -160,25 +160,25 @@ impl Machine {
     }
 
     const fn admitted(&self, lease: Option<u32>) -> Decision {
-        Decision::Admitted(Ticket { generation: self.generation, lease })
+        Decision::Admitted(PermitId { generation: self.generation, lease })
     }
 
-    fn begin(&mut self, rules: &Rules, ticket: Ticket, at: Moment, facts: &mut Facts) -> Decision {
+    fn begin(&mut self, rules: &Rules, permit: PermitId, at: StepContext, facts: &mut Facts) -> Decision {
         self.expire_override(at.now, facts);
-        if ticket.generation != self.generation {
+        if permit.generation != self.generation {
             return Decision::Stale;
         }
-        let Some(lease) = ticket.lease else {
-            return Decision::Admitted(ticket);
+        let Some(lease) = permit.lease else {
+            return Decision::Admitted(permit);
         };
         self.end_hopeless_round(rules, at, facts);
         #[cfg(feature = "fleet")]
         if self.asks_fleet() {
             let held = self.history().round.as_mut().is_some_and(|round| round.begin_in_hand(lease));
-            return if held { Decision::Admitted(ticket) } else { Decision::Stale };
+            return if held { Decision::Admitted(permit) } else { Decision::Stale };
         }
         let held = self.history().round.as_mut().is_some_and(|round| round.begin(&rules.probes, lease, at.now));
-        if held && ticket.generation == self.generation { Decision::Admitted(ticket) } else { Decision::Stale }
+        if held && permit.generation == self.generation { Decision::Admitted(permit) } else { Decision::Stale }
     }
 
     /// Open with its cooldown over, or half-open.
@@ -192,9 +192,9 @@ impl Machine {
     }
 
     /// The dependency has answered a probe, and the response is on its way.
-    fn accept(&mut self, rules: &Rules, ticket: Ticket, at: Moment, facts: &mut Facts) -> Decision {
+    fn accept(&mut self, rules: &Rules, permit: PermitId, at: StepContext, facts: &mut Facts) -> Decision {
         self.end_hopeless_round(rules, at, facts);
-        let (Some(lease), true) = (ticket.lease, ticket.generation == self.generation) else {
+        let (Some(lease), true) = (permit.lease, permit.generation == self.generation) else {
             return Decision::Stale;
         };
         let held = self.history().round.as_mut().is_some_and(|round| round.accept(lease));
@@ -208,21 +208,21 @@ impl Machine {
     fn report(
         &mut self,
         rules: &Rules,
-        ticket: Ticket,
+        permit: PermitId,
         (outcome, took): (Outcome, Option<Duration>),
-        at: Moment,
+        at: StepContext,
         facts: &mut Facts,
     ) -> Decision {
-        if ticket.generation != self.generation {
+        if permit.generation != self.generation {
             return Decision::Stale;
         }
         let failed = rules.judge(outcome, took);
         let slow = failed.is_some() && rules.is_slow(took);
-        match ticket.lease {
+        match permit.lease {
             Some(lease) => {
                 // A probe that comes back after its deadline has failed, whether or not somebody asked meanwhile.
                 self.end_hopeless_round(rules, at, facts);
-                if ticket.generation != self.generation {
+                if permit.generation != self.generation {
                     return Decision::Stale;
                 }
                 self.report_probe(rules, lease, failed.map(|failed| failed || slow), outcome, at, facts)
@@ -260,7 +260,7 @@ impl Machine {
         lease: u32,
         failed: Option<bool>,
         outcome: Outcome,
-        at: Moment,
+        at: StepContext,
         facts: &mut Facts,
     ) -> Decision {
         let Some(round) = self.history.as_mut().and_then(|history| history.round.as_mut()) else {
@@ -295,7 +295,7 @@ impl Machine {
 
     /// The detector has tripped.
     #[cold]
-    pub(super) fn trip(&mut self, rules: &Rules, tally: Tally, outcome: Outcome, at: Moment, facts: &mut Facts) {
+    pub(super) fn trip(&mut self, rules: &Rules, tally: Tally, outcome: Outcome, at: StepContext, facts: &mut Facts) {
         if self.standing().is_some() {
             // A dry run: the next "would have opened" needs evidence of its own.
             facts.push(Fact::WouldOpen(tally));
@@ -306,7 +306,7 @@ impl Machine {
     }
 
     /// Reopens when a probe outlived its deadline or probes have gone out in vain for too long.
-    fn end_hopeless_round(&mut self, rules: &Rules, at: Moment, facts: &mut Facts) {
+    fn end_hopeless_round(&mut self, rules: &Rules, at: StepContext, facts: &mut Facts) {
         if self.state != State::HalfOpen {
             return;
         }
@@ -348,7 +348,7 @@ impl Machine {
     }
 
     /// A command, unless an override stands.
-    fn command(&mut self, at: Moment, facts: &mut Facts, f: impl FnOnce(&mut Self, &mut Facts)) -> Decision {
+    fn command(&mut self, at: StepContext, facts: &mut Facts, f: impl FnOnce(&mut Self, &mut Facts)) -> Decision {
         self.expire_override(at.now, facts);
         if self.standing().is_some() {
             return Decision::Overridden;
@@ -398,7 +398,7 @@ impl Machine {
         rules: &Rules,
         reason: TransitionReason,
         retry_after: Option<Duration>,
-        at: Moment,
+        at: StepContext,
         facts: &mut Facts,
     ) {
         let by_round = self.state == State::HalfOpen;

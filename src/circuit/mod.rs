@@ -37,5 +37,5 @@ pub(crate) use machine::Machine;
 pub(crate) use rules::Rules;
 #[cfg(feature = "fleet")]
 pub(crate) use shared::{Clocks, Folded, Led, Met, Needs, Order, Record, Ring, Unreadable};
-pub(crate) use step::{Decision, Fact, Facts, Input, Moment, Ticket};
-pub(crate) use view::{Gate, ShutBy, View};
+pub(crate) use step::{Decision, Fact, Facts, Input, PermitId, StepContext};
+pub(crate) use view::{Admission, RefusedBy, View};

@@ -6,9 +6,9 @@ use super::detector::Tally;
 use super::{Generation, Outcome, Override, RejectReason, State, TransitionReason};
 use crate::time::Timestamp;
 
-/// When something happens, with a seed for whatever needs chance.
+/// What a step takes besides its input: the time, and a seed for what depends on chance.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
+pub(crate) struct StepContext {
     pub(crate) now: Timestamp,
     pub(crate) seed: u64,
 }
@@ -19,15 +19,15 @@ pub(crate) enum Input<'a> {
     /// A call asks to go through. `reserve`: it will go through later, or not at all.
     Acquire { reserve: bool },
     /// A reserved call goes through now.
-    Begin(Ticket),
+    Begin(PermitId),
     /// The dependency has answered a call, and the response is on its way.
     #[cfg_attr(
         not(any(feature = "http", feature = "fleet")),
         expect(dead_code, reason = "only responses with bodies are accepted before they end")
     )]
-    Accept(Ticket),
+    Accept(PermitId),
     /// A call ended.
-    Report { ticket: Ticket, outcome: Outcome, took: Option<Duration> },
+    Report { permit: PermitId, outcome: Outcome, took: Option<Duration> },
     /// Open, by command.
     Trip,
     /// Close and forget, by command.
@@ -44,7 +44,7 @@ pub(crate) enum Input<'a> {
 
 /// What an admitted call carries until it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ticket {
+pub(crate) struct PermitId {
     pub(crate) generation: Generation,
     /// The probe's lease, when the call is a probe.
     pub(crate) lease: Option<u32>,
@@ -56,7 +56,7 @@ pub(crate) enum Decision {
     /// Done, or nothing to do.
     Done,
     /// The call may go through.
-    Admitted(Ticket),
+    Admitted(PermitId),
     /// The call may not; `until` says when to come back, where that is known.
     Rejected { reason: RejectReason, until: Option<Timestamp> },
     /// All probes are on their way.

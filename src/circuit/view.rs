@@ -9,22 +9,22 @@ use super::shared::WhenDown;
 use super::{Generation, Override, OverrideKind, ProbeTally, Rules, State, TransitionReason};
 use crate::time::Timestamp;
 
-/// How calls are let through, for whoever must know it without asking the machine.
+/// Which calls are admitted, for callers that must know it without asking the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gate {
+pub(crate) enum Admission {
     /// Every call.
-    Open,
+    All,
     /// No call before `until`.
-    Shut { until: Timestamp, by: ShutBy },
+    None { until: Timestamp, by: RefusedBy },
     /// The machine must be asked.
     Ask,
-    /// Every call before `until`, by an operator's order; recorded or not.
-    Held { until: Timestamp, recorded: bool },
+    /// Every call before `until`, by an operator's order and whatever comes of it; outcomes are recorded or not.
+    Unjudged { until: Timestamp, recorded: bool },
 }
 
 /// What keeps calls out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ShutBy {
+pub(crate) enum RefusedBy {
     /// An open circuit.
     Circuit,
     /// An operator.
@@ -38,7 +38,7 @@ pub(crate) enum ShutBy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct View {
     pub(crate) generation: Generation,
-    pub(crate) gate: Gate,
+    pub(crate) admission: Admission,
     /// One more success would change nothing.
     pub(crate) clean: bool,
 }
@@ -49,29 +49,29 @@ impl Machine {
         #[cfg(feature = "fleet")]
         if let (Some(when_down), None) = (self.stand_in(), self.standing()) {
             let until = Timestamp::MAX;
-            let gate = match when_down {
-                WhenDown::Admit => Gate::Held { until, recorded: false },
-                WhenDown::Local | WhenDown::Reject => Gate::Shut { until, by: ShutBy::Store },
+            let admission = match when_down {
+                WhenDown::Admit => Admission::Unjudged { until, recorded: false },
+                WhenDown::Local | WhenDown::Reject => Admission::None { until, by: RefusedBy::Store },
             };
-            return View { generation: self.generation, gate, clean: false };
+            return View { generation: self.generation, admission, clean: false };
         }
-        let gate = match (self.standing(), self.state) {
+        let admission = match (self.standing(), self.state) {
             (Some(standing), _) => match standing.order.kind() {
-                OverrideKind::ForcedOpen => Gate::Shut { until: standing.until, by: ShutBy::Operator },
-                OverrideKind::Disabled => Gate::Held { until: standing.until, recorded: false },
-                OverrideKind::DryRun => Gate::Held { until: standing.until, recorded: true },
+                OverrideKind::ForcedOpen => Admission::None { until: standing.until, by: RefusedBy::Operator },
+                OverrideKind::Disabled => Admission::Unjudged { until: standing.until, recorded: false },
+                OverrideKind::DryRun => Admission::Unjudged { until: standing.until, recorded: true },
             },
-            (None, State::Closed) => Gate::Open,
+            (None, State::Closed) => Admission::All,
             (None, State::Open) => {
                 let until = self.history.as_ref().map_or(Timestamp::ZERO, |history| history.open_until);
-                Gate::Shut { until, by: ShutBy::Circuit }
+                Admission::None { until, by: RefusedBy::Circuit }
             }
-            (None, State::HalfOpen) => Gate::Ask,
+            (None, State::HalfOpen) => Admission::Ask,
         };
         let logged = self.history.as_ref().is_some_and(|history| history.log.is_some());
         let absorbs = || catch_unwind(AssertUnwindSafe(|| self.detector.absorbs_success())).unwrap_or(false);
         let clean = self.state == State::Closed && !logged && !self.shares_successes() && absorbs();
-        View { generation: self.generation, gate, clean }
+        View { generation: self.generation, admission, clean }
     }
 
     /// Tells whether a success is news for others.
@@ -100,9 +100,11 @@ impl Machine {
 
     /// When an open circuit, or an override, ends by itself.
     pub(crate) fn until(&self) -> Option<Timestamp> {
-        match self.view().gate {
-            Gate::Shut { until, .. } | Gate::Held { until, .. } => Some(until).filter(|until| *until < Timestamp::MAX),
-            Gate::Open | Gate::Ask => None,
+        match self.view().admission {
+            Admission::None { until, .. } | Admission::Unjudged { until, .. } => {
+                Some(until).filter(|until| *until < Timestamp::MAX)
+            }
+            Admission::All | Admission::Ask => None,
         }
     }
 

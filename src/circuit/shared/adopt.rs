@@ -3,7 +3,7 @@
 use super::record::{Record, Unreadable};
 use crate::circuit::machine::Machine;
 use crate::circuit::probes::Round;
-use crate::circuit::step::{Fact, Facts, Moment, Origin};
+use crate::circuit::step::{Fact, Facts, Origin, StepContext};
 use crate::circuit::{Generation, State, TransitionReason};
 use crate::time::Timestamp;
 
@@ -69,7 +69,7 @@ impl Machine {
         record: &Record,
         (writer, granted, settled): (u64, &[u32], bool),
         clocks: Clocks,
-        at: Moment,
+        at: StepContext,
         facts: &mut Facts,
     ) {
         self.heard(clocks);
@@ -136,7 +136,7 @@ impl Machine {
     }
 
     /// Takes over the fleet's state.
-    fn follow(&mut self, local: &Record, origin: Origin, at: Moment, facts: &mut Facts) {
+    fn follow(&mut self, local: &Record, origin: Origin, at: StepContext, facts: &mut Facts) {
         let history = self.history();
         history.standing.clone_from(&local.standing);
         // Whatever the store's clock does, nobody waits longer than one cooldown from the time he heard of it.

@@ -7,8 +7,8 @@ use super::held::Seen;
 use super::record::Record;
 use crate::circuit::machine::{History, Machine};
 use crate::circuit::{
-    Call, Decision, Detector, Fact, Facts, Horizon, Input, LoadError, Moment, Outcome, Rules, Run, State, Tally,
-    Ticket, TransitionReason,
+    Call, Decision, Detector, Fact, Facts, Horizon, Input, LoadError, Outcome, PermitId, Rules, Run, State,
+    StepContext, Tally, TransitionReason,
 };
 use crate::time::{Timestamp, nanos};
 
@@ -42,7 +42,7 @@ impl Machine {
         batches: &[&[u8]],
         orders: &[Order],
         writer: u64,
-        at: Moment,
+        at: StepContext,
     ) -> Folded {
         let Some(led) = self.led.as_deref() else {
             return Folded::unchanged(record.clone());
@@ -118,7 +118,7 @@ struct Fold<'a> {
     machine: Machine,
     record: Record,
     rules: &'a Rules,
-    at: Moment,
+    at: StepContext,
     /// The rule that judges here; `None` where no evidence is judged, because the fleet votes.
     rule: Option<u64>,
     /// The oldest of the calls that are new to this instance's rule.
@@ -211,8 +211,8 @@ impl Fold<'_> {
             (Some(true), None) => Outcome::Failure,
             (Some(true), Some(wait)) => Outcome::FailureAfter(wait),
         };
-        let ticket = Ticket { generation: batch.generation, lease: Some(probe.lease) };
-        self.step(if probe.accepted { Input::Accept(ticket) } else { Input::Report { ticket, outcome, took: None } });
+        let permit = PermitId { generation: batch.generation, lease: Some(probe.lease) };
+        self.step(if probe.accepted { Input::Accept(permit) } else { Input::Report { permit, outcome, took: None } });
     }
 
     /// Asks the detector about what is new to it.
@@ -299,7 +299,7 @@ impl Fold<'_> {
             }
             Order::Lease => self.step(Input::Acquire { reserve: false }),
         };
-        if let Decision::Admitted(Ticket { lease: Some(lease), .. }) = decision {
+        if let Decision::Admitted(PermitId { lease: Some(lease), .. }) = decision {
             self.granted.push(lease);
         }
     }

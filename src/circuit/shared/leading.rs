@@ -11,7 +11,7 @@ use super::record::{Record, Vote, translate};
 use super::status::{FleetStatus, WhenDown};
 use crate::circuit::machine::Machine;
 use crate::circuit::probes::Round;
-use crate::circuit::{Decision, Facts, Moment, Outcome, RejectReason, Rules, Run, State, StateScope, Ticket};
+use crate::circuit::{Decision, Facts, Outcome, PermitId, RejectReason, Rules, Run, State, StateScope, StepContext};
 use crate::time::Timestamp;
 
 /// A call that found no probe to be is told to come back after this, where nothing better is known.
@@ -71,7 +71,7 @@ impl Machine {
     pub(in crate::circuit) fn acquire_led(&mut self, now: Timestamp, reserve: bool) -> Decision {
         let round = self.history().round.as_mut();
         if let Some(lease) = round.and_then(|round| round.use_hand(now, reserve)) {
-            return Decision::Admitted(Ticket { generation: self.generation, lease: Some(lease) });
+            return Decision::Admitted(PermitId { generation: self.generation, lease: Some(lease) });
         }
         if let Some(led) = &mut self.led {
             led.want_probe(now);
@@ -253,7 +253,7 @@ impl Machine {
     }
 
     /// Says whether the store answers. Where it does not, and the user wants that, this instance goes on by itself.
-    pub(crate) fn set_reachable(&mut self, rules: &Rules, away: Option<&Arc<str>>, at: Moment, facts: &mut Facts) {
+    pub(crate) fn set_reachable(&mut self, rules: &Rules, away: Option<&Arc<str>>, at: StepContext, facts: &mut Facts) {
         let Some(led) = &mut self.led else {
             return;
         };

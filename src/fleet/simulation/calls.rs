@@ -31,15 +31,15 @@ impl World {
             (_, false) => Outcome::Success,
         };
         let decision = self.instances[at].seats[key].ask();
-        if let Decision::Admitted(ticket) = decision {
+        if let Decision::Admitted(permit) = decision {
             self.instances[at].passed[key] += 1;
             self.next += 1;
             let call = self.next;
-            if let Some(lease) = ticket.lease {
+            if let Some(lease) = permit.lease {
                 self.note(|| format!("{at}/{key} probes with lease {lease}"));
                 self.probing(at, key, call, lease);
             }
-            self.instances[at].calls.insert(call, Running { key, ticket, outcome });
+            self.instances[at].calls.insert(call, Running { key, permit, outcome });
             let who = self.who(at);
             self.later(took, who, Event::End { call });
         }
@@ -47,17 +47,17 @@ impl World {
     }
 
     pub(super) fn end(&mut self, at: usize, call: u64) {
-        let Some(Running { key, ticket, outcome }) = self.instances[at].calls.remove(&call) else {
+        let Some(Running { key, permit, outcome }) = self.instances[at].calls.remove(&call) else {
             return;
         };
         self.checks.probe_ended(call);
         let seat = self.instances[at].seats[key].clone();
-        let is_seen = ticket.lease.is_none() && ticket.generation == seat.generation() && !seat.is_overridden();
+        let is_seen = permit.lease.is_none() && permit.generation == seat.generation() && !seat.is_overridden();
         if outcome == Outcome::Failure && is_seen {
             self.instances[at].failed[key] += 1;
         }
-        let decision = seat.report(ticket, outcome);
-        self.note(|| format!("{at}/{key} {outcome:?} {ticket:?}: {decision:?}"));
+        let decision = seat.report(permit, outcome);
+        self.note(|| format!("{at}/{key} {outcome:?} {permit:?}: {decision:?}"));
     }
 
     pub(super) fn command(&mut self, at: usize, key: usize, command: &Command) {

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::circuit::{
-    Clocks, Decision, Detector, Fact, Facts, FleetStatus, Folded, Gate, Generation, Input, Led, Machine, Met, Moment,
-    Needs, Order, Outcome, Record, RejectReason, Ring, Rules, State, Ticket, Unreadable, WhenDown,
+    Admission, Clocks, Decision, Detector, Fact, Facts, FleetStatus, Folded, Generation, Input, Led, Machine, Met,
+    Needs, Order, Outcome, PermitId, Record, RejectReason, Ring, Rules, State, StepContext, Unreadable, WhenDown,
 };
 use crate::clock::{Clock, ManualClock};
 use crate::fleet::member::{Member, News};
@@ -94,9 +94,9 @@ impl Seat {
         self.body.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn act<R>(&self, f: impl FnOnce(&mut Machine, &Rules, Moment, &mut Facts) -> R) -> R {
+    fn act<R>(&self, f: impl FnOnce(&mut Machine, &Rules, StepContext, &mut Facts) -> R) -> R {
         let body = &mut *self.body();
-        let at = Moment { now: self.clock.now(), seed: body.seed };
+        let at = StepContext { now: self.clock.now(), seed: body.seed };
         let mut facts = Facts::default();
         let result = f(&mut body.machine, &body.rules, at, &mut facts);
         body.seen.extend(facts.iter().map(Seen::Fact));
@@ -109,22 +109,24 @@ impl Seat {
         result
     }
 
-    /// A call asks, as the shell lets it: without the machine where the gate tells.
+    /// A call asks, as the shell lets it: without the machine where the view tells.
     pub(super) fn ask(&self) -> Decision {
         let now = self.clock.now();
         let view = self.body().machine.view();
-        let ticket = Ticket { generation: view.generation, lease: None };
-        match view.gate {
-            Gate::Open | Gate::Held { until: Timestamp::MAX, .. } => Decision::Admitted(ticket),
-            Gate::Shut { until, .. } if now < until => {
+        let permit = PermitId { generation: view.generation, lease: None };
+        match view.admission {
+            Admission::All | Admission::Unjudged { until: Timestamp::MAX, .. } => Decision::Admitted(permit),
+            Admission::None { until, .. } if now < until => {
                 Decision::Rejected { reason: RejectReason::Open, until: Some(until) }
             }
-            Gate::Shut { .. } | Gate::Held { .. } | Gate::Ask => self.step(Input::Acquire { reserve: false }),
+            Admission::None { .. } | Admission::Unjudged { .. } | Admission::Ask => {
+                self.step(Input::Acquire { reserve: false })
+            }
         }
     }
 
-    pub(super) fn report(&self, ticket: Ticket, outcome: Outcome) -> Decision {
-        self.step(Input::Report { ticket, outcome, took: None })
+    pub(super) fn report(&self, permit: PermitId, outcome: Outcome) -> Decision {
+        self.step(Input::Report { permit, outcome, took: None })
     }
 
     pub(super) fn step(&self, input: Input<'_>) -> Decision {
@@ -243,7 +245,9 @@ impl Member for Seat {
 
     fn fold(&self, record: &Record, batches: &[&[u8]], orders: &[Order], writer: u64, now: StoreTime) -> Folded {
         let now = timestamp(now);
-        self.act(|machine, rules, at, _| machine.fold(rules, record, batches, orders, writer, Moment { now, ..at }))
+        self.act(|machine, rules, at, _| {
+            machine.fold(rules, record, batches, orders, writer, StepContext { now, ..at })
+        })
     }
 
     fn adopt(&self, record: &Record, writer: u64, granted: &[u32], settled: bool, now: StoreTime) {

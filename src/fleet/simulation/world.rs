@@ -9,7 +9,7 @@ use super::checks::Checks;
 use super::seat::Seat;
 use super::setup::{Clocks, Health, Setup};
 use super::wire::{Answer, Network, Request};
-use crate::circuit::{Outcome, Override, State, Ticket};
+use crate::circuit::{Outcome, Override, PermitId, State};
 use crate::clock::ManualClock;
 use crate::fleet::core::Core;
 use crate::fleet::member::{Member, MemberId};
@@ -135,7 +135,7 @@ pub(super) enum Asked {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Running {
     pub(super) key: usize,
-    pub(super) ticket: Ticket,
+    pub(super) permit: PermitId,
     pub(super) outcome: Outcome,
 }
 

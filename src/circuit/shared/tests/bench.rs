@@ -54,10 +54,10 @@ impl Instance {
 
     /// A call that ends so, where one is let through.
     pub(super) fn call(&mut self, outcome: Outcome, now: Timestamp) -> bool {
-        let Decision::Admitted(ticket) = self.step(Input::Acquire { reserve: false }, now) else {
+        let Decision::Admitted(permit) = self.step(Input::Acquire { reserve: false }, now) else {
             return false;
         };
-        self.step(Input::Report { ticket, outcome, took: None }, now);
+        self.step(Input::Report { permit, outcome, took: None }, now);
         true
     }
 
@@ -125,8 +125,8 @@ impl Shared {
     }
 }
 
-pub(super) const fn moment(now: Timestamp) -> Moment {
-    Moment { now, seed: 0 }
+pub(super) const fn moment(now: Timestamp) -> StepContext {
+    StepContext { now, seed: 0 }
 }
 
 pub(super) fn run(ended: Timestamp, failed: bool) -> Run {

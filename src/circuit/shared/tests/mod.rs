@@ -24,7 +24,7 @@ use super::record::Vote;
 use super::{Clocks, Folded, Led, Record, WhenDown};
 use crate::circuit::detector::failures;
 use crate::circuit::{
-    Call, Decision, Detector, Facts, Generation, Horizon, Input, LoadError, Machine, Moment, Outcome, Probes, Rules,
-    Run, State, Tally,
+    Call, Decision, Detector, Facts, Generation, Horizon, Input, LoadError, Machine, Outcome, Probes, Rules, Run,
+    State, StepContext, Tally,
 };
 use crate::time::Timestamp;
