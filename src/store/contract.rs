@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::{Future, ready};
 use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -44,7 +45,7 @@ pub type Notices = Pin<Box<dyn Stream<Item = Notice> + Send>>;
 /// let store = MemoryStore::new();
 /// let first = Commit::new(Version::NONE, Bytes::from("one"), Summary::closed(1), Duration::from_secs(60));
 /// let Committed::Applied { version, .. } = store.commit("payments", first.clone()).await? else {
-///     panic!("nobody else writes");
+///     panic!("there is no other writer");
 /// };
 /// assert_eq!(store.load(&["payments"]).await?[0].version, version);
 /// assert!(matches!(store.commit("payments", first).await?, Committed::Conflict(newest) if newest.record == "one"));
@@ -57,9 +58,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Writes a record. The only write there is.
     fn commit<'a>(&'a self, key: &'a str, commit: Commit) -> StoreFuture<'a, Committed>;
 
-    /// Tells of changes as they happen, so that nobody has to wait for the next poll. By default it never says anything.
+    /// Tells of changes as they happen, ahead of the next poll. By default it never says anything.
     fn watch(&self) -> Notices {
-        Box::pin(super::silence::Silence)
+        never_notices()
     }
 
     /// Lists the keys that have a record, each once and in any order: for people who look after a fleet. It may be slow. By
@@ -83,6 +84,21 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 }
 
 /// The version of a record: microseconds of the store's clock at the write, or one more than the version before where that
+/// Notices that never come: the stream stays pending and does not end.
+pub(super) fn never_notices() -> Notices {
+    struct Never;
+
+    impl Stream for Never {
+        type Item = Notice;
+
+        fn poll_next(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Notice>> {
+            Poll::Pending
+        }
+    }
+
+    Box::pin(Never)
+}
+
 /// is more. Never used twice, also when data was lost.
 ///
 /// ```
@@ -239,14 +255,14 @@ pub struct Commit {
     pub record: Bytes,
     /// The same for people.
     pub summary: Summary,
-    /// How long to keep the record when nobody writes it again.
+    /// How long to keep the record when no write follows.
     pub ttl: Duration,
     /// To be handed to every watcher in the same atomic step; on transitions only.
     pub notice: Option<Bytes>,
     /// The batch that the record takes in: its number, and what it adds. Without one, the write is a plain
     /// compare-and-swap.
     pub batch: Option<(BatchId, Bytes)>,
-    /// Where the write loses, the store may keep the batch for whoever combines.
+    /// Where the write loses, the store may keep the batch for the writer that combines.
     pub may_queue: bool,
     /// The round of combining that the record takes in.
     pub round: Option<Round>,
@@ -323,15 +339,15 @@ pub enum Committed {
         /// The time on the store's clock.
         now: StoreTime,
     },
-    /// Somebody else was faster; nothing was kept.
+    /// Another writer was faster; nothing was kept.
     Conflict(Stored),
     /// The batch was accepted by an earlier try.
     Duplicate(Stored),
-    /// The batch was accepted; somebody else combines.
+    /// The batch was accepted; another writer combines.
     Queued(Stored),
     /// The batch, if there was one, was accepted; it is the caller's turn to take in all of the round and commit that.
     Combine(Stored, Round),
-    /// The round is somebody else's by now; nothing was written.
+    /// The round is another writer's by now; nothing was written.
     Fenced(Stored),
 }
 

@@ -13,7 +13,6 @@ mod memory;
 mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
-mod silence;
 mod watchers;
 
 pub use cas::{Cas, CasStore};

@@ -13,7 +13,7 @@ use super::contract::{Notice, Notices};
 /// Notices that wait for one watcher, at most.
 const MOST: usize = 1024;
 
-/// Everybody who watches.
+/// The watchers of a store.
 #[derive(Debug, Default)]
 pub(super) struct Watchers(Mutex<Vec<(mpsc::Sender<Notice>, Arc<AtomicBool>)>>);
 

@@ -13,8 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::statements::{hex, unhex};
 use crate::backoff::{self, Backoff};
 use crate::clock::fresh_seed;
-use crate::store::contract::{Notice, Notices, Version};
-use crate::store::silence::Silence;
+use crate::store::contract::{Notice, Notices, Version, never_notices};
 use crate::store::watchers::Watchers;
 
 /// The most of a payload that is ours; PostgreSQL takes less than 8000 bytes, and the version comes in front.
@@ -44,7 +43,7 @@ impl Channel {
         let mut head = format!("{} ", self.namespace);
         hex(key.as_bytes(), &mut head);
         if head.len() > LARGEST {
-            // Nobody will know the key, but everybody will look.
+            // Without the key every listener reloads all that it uses.
             return self.namespace.clone();
         }
         head.push(' ');
@@ -73,7 +72,7 @@ impl Channel {
 /// Listens in a task, until what is returned is dropped.
 pub(super) fn watch(options: PgConnectOptions, channel: Channel) -> Notices {
     let Ok(runtime) = Handle::try_current() else {
-        return Box::pin(Silence);
+        return never_notices();
     };
     let watchers = Watchers::default();
     let notices = watchers.watch();
