@@ -220,6 +220,12 @@ pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 
+/// The wall clock's time since 1970, for stores that have no clock of their own.
+#[cfg(feature = "fleet")]
+pub(crate) fn wall_time() -> Timestamp {
+    Timestamp::from_nanos(nanos(wall_clock().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()))
+}
+
 /// A number that differs from process to process, for whatever needs chance.
 pub(crate) fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};

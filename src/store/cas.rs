@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::contract::{BatchId, Commit, Committed, Store, StoreError, StoreFuture, StoreTime, Stored, Version};
-use super::memory::wall_time;
+use crate::clock::wall_time;
 
 /// The least that a store must be able to do: DynamoDB, etcd, Consul, NATS KV, a table in any database, a file with a lock.
 ///
@@ -60,7 +60,7 @@ pub trait Cas: fmt::Debug + Send + Sync + 'static {
 
     /// Tells the time: the store's if it can be asked, else this machine's.
     fn now(&self) -> StoreTime {
-        wall_time()
+        wall_time().into()
     }
 }
 

@@ -12,6 +12,7 @@ use futures_core::Stream;
 
 use crate::circuit::State;
 use crate::error::BoxError;
+use crate::time::Timestamp;
 
 /// What a store's methods return.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -83,7 +84,6 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// The version of a record: microseconds of the store's clock at the write, or one more than the version before where that
 /// Notices that never come: the stream stays pending and does not end.
 pub(super) fn never_notices() -> Notices {
     struct Never;
@@ -99,6 +99,7 @@ pub(super) fn never_notices() -> Notices {
     Box::pin(Never)
 }
 
+/// The version of a record: microseconds of the store's clock at the write, or one more than the version before where that
 /// is more. Never used twice, also when data was lost.
 ///
 /// ```
@@ -137,6 +138,25 @@ impl Version {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(clippy::exhaustive_structs, reason = "a number and nothing else")]
 pub struct StoreTime(pub u64);
+
+impl StoreTime {
+    /// The same time in the unit of the rules. Times beyond the rules' calendar become its end.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the fleet still converts by itself"))]
+    pub(crate) const fn timestamp(self) -> Timestamp {
+        Timestamp::from_nanos(self.0.saturating_mul(1_000))
+    }
+
+    pub(super) fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// Nanoseconds become whole microseconds; the rest is dropped.
+impl From<Timestamp> for StoreTime {
+    fn from(time: Timestamp) -> Self {
+        Self(time.as_nanos() / 1_000)
+    }
+}
 
 /// A batch of outcomes: which writer's, and which of its batches for the key.
 ///
@@ -482,5 +502,19 @@ impl Error for StoreError {
             Self::Unavailable { source: Some(source), .. } | Self::Refused(source) => Some(&**source),
             Self::Unavailable { source: None, .. } | Self::Foreign { .. } | Self::TooLarge { .. } => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn store_times_are_timestamps_in_microseconds() {
+        assert_eq!(StoreTime(7).timestamp(), Timestamp::from_nanos(7_000));
+        assert_eq!(StoreTime::from(Timestamp::from_nanos(7_999)), StoreTime(7));
+        assert_eq!(StoreTime(u64::MAX).timestamp(), Timestamp::MAX);
+        assert_eq!(StoreTime(7).after(Duration::from_millis(1)), StoreTime(1_007));
+        assert_eq!(StoreTime(7).after(Duration::MAX), StoreTime(u64::MAX));
     }
 }

@@ -12,7 +12,7 @@ use super::contract::{
     BatchId, Commit, Committed, Notice, Notices, Round, Store, StoreFuture, StoreTime, Stored, Version,
 };
 use super::watchers::Watchers;
-use crate::clock::{Clock, wall_clock};
+use crate::clock::{Clock, wall_time};
 
 /// A store in this process's memory: for tests, simulations, and breakers of one process that are to share state by name.
 ///
@@ -59,12 +59,6 @@ const ROUND: usize = 1_000;
 /// Batches that may wait.
 const OUTBOX: usize = 4_096;
 
-impl StoreTime {
-    fn after(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)))
-    }
-}
-
 impl MemoryStore {
     /// An empty store with the time of this machine.
     #[must_use]
@@ -94,8 +88,8 @@ impl MemoryStore {
     fn now(&self) -> StoreTime {
         match &self.shared.clock {
             // One second in, so that the origin of a clock is no "never".
-            Some(clock) => StoreTime(clock.now().as_nanos() / 1_000).after(Duration::from_secs(1)),
-            None => wall_time(),
+            Some(clock) => StoreTime::from(clock.now()).after(Duration::from_secs(1)),
+            None => wall_time().into(),
         }
     }
 
@@ -166,7 +160,7 @@ impl Entry {
             let is_abandoned = is_free && !self.outbox.is_empty();
             return if is_abandoned { self.combine(now) } else { Committed::Conflict(self.stored(now)) };
         };
-        // Merely late, with nobody combining: cheaper to try again than to queue.
+        // Merely late, with no writer combining: cheaper to try again than to queue.
         let is_late = !may_queue && is_free && self.outbox.is_empty();
         if is_late || self.outbox.len() >= OUTBOX {
             return Committed::Conflict(self.stored(now));
@@ -239,10 +233,4 @@ impl fmt::Debug for MemoryStore {
         let keys = self.shared.entries.lock().unwrap_or_else(PoisonError::into_inner).len();
         f.debug_struct("MemoryStore").field("keys", &keys).finish_non_exhaustive()
     }
-}
-
-/// The time of this machine.
-pub(super) fn wall_time() -> StoreTime {
-    let since = wall_clock().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    StoreTime(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }
