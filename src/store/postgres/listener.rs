@@ -10,11 +10,11 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::statements::{hex, unhex};
 use crate::backoff::{self, Backoff};
 use crate::clock::fresh_seed;
 use crate::store::contract::{Notice, Notices, Version, never_notices};
 use crate::store::watchers::Watchers;
+use crate::text::{hex, unhex};
 
 /// The most of a payload that is ours; PostgreSQL takes less than 8000 bytes, and the version comes in front.
 const LARGEST: usize = 7_900;

@@ -11,6 +11,7 @@ use super::prune::{AT_A_TIME, Keep};
 use super::schema::{ADOPTED, Table};
 use crate::circuit::State;
 use crate::store::contract::{Commit, Round};
+use crate::text::hex;
 
 /// The last microsecond of the year 9999: later times are as good as that.
 const LATEST: u64 = 253_402_300_799_999_999;
@@ -114,25 +115,6 @@ fn bytes_literal(bytes: &[u8], out: &mut String) {
     out.push_str("decode('");
     hex(bytes, out);
     out.push_str("', 'hex')");
-}
-
-/// Writes bytes as hexadecimal digits.
-pub(super) fn hex(bytes: &[u8], out: &mut String) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.reserve(bytes.len() * 2);
-    for byte in bytes {
-        out.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        out.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
-}
-
-/// Reads hexadecimal digits.
-pub(super) fn unhex(digits: &str) -> Option<Vec<u8>> {
-    let nibble = |digit: u8| char::from(digit).to_digit(16).and_then(|nibble| u8::try_from(nibble).ok());
-    let (pairs, []) = digits.as_bytes().as_chunks::<2>() else {
-        return None;
-    };
-    pairs.iter().map(|[high, low]| Some(nibble(*high)? << 4 | nibble(*low)?)).collect()
 }
 
 /// Numbers of the contract have a bit more than PostgreSQL's; nothing real is that large.
@@ -254,10 +236,10 @@ pub(super) fn commit(
     statement(prepared, &before, values, ")")
 }
 
-/// A round's token and batches as numbers; a token that is none of ours is nobody's.
+/// A round's token and batches as numbers; a token that is none of ours becomes -1, which no row has.
 fn whose(round: &Round) -> (i64, Vec<i64>) {
     let number = |bytes: &Bytes| bytes[..].try_into().ok().map(i64::from_le_bytes);
-    // Zero is a row's token while nobody combines.
+    // Zero is a row's token while no writer combines.
     let token = number(&round.token).filter(|token| *token > 0).unwrap_or(-1);
     (token, round.batches.iter().filter_map(|(id, _)| number(id)).collect())
 }
@@ -271,15 +253,5 @@ mod tests {
         let keys = vec!["a'; drop table b; --\\".to_owned(), "ä".to_owned()];
         let statement = load(&Table::new("t").unwrap(), false, keys).unwrap();
         assert!(!statement.sql.contains("drop") && !statement.sql.contains('\\'), "{}", statement.sql);
-    }
-
-    #[test]
-    fn bytes_come_back_from_their_digits() {
-        let every: Vec<u8> = (0..=255).collect();
-        let mut digits = String::new();
-        hex(&every, &mut digits);
-        assert_eq!(unhex(&digits), Some(every));
-        assert_eq!(unhex("0"), None);
-        assert_eq!(unhex("0g"), None);
     }
 }

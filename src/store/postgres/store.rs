@@ -12,12 +12,13 @@ use super::connections::Connections;
 use super::failure::{schema_missing, store_error, unavailable};
 use super::prune::{Pruned, Pruner};
 use super::schema::{self, Table};
-use super::statements::{self, Statement, unhex};
+use super::statements::{self, Statement};
 use super::{listener, listener::Channel};
 use crate::circuit::State;
 use crate::store::contract::{
     Commit, Committed, Notices, Round, Store, StoreError, StoreFuture, StoreTime, Stored, Summary, Version,
 };
+use crate::text::unhex;
 
 /// A store in PostgreSQL 12 or later, in one row for each breaker that people can query as well.
 ///
