@@ -1,4 +1,4 @@
-//! Taking away what nobody needs any more.
+//! Taking away what is no longer needed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,12 +10,12 @@ use tokio::runtime::Handle;
 
 use super::connections::on_one_connection;
 use super::schema::Table;
-use super::statements;
+use super::statements::{Statement, micros};
 use crate::clock::fresh_seed;
 use crate::store::contract::{StoreError, StoreTime};
 
 /// Rows that one statement takes away, at most, so that none locks much for long.
-pub(super) const AT_A_TIME: u64 = 1_000;
+const AT_A_TIME: u64 = 1_000;
 
 /// What [`PostgresStore::prune`](super::PostgresStore::prune) took away.
 ///
@@ -81,7 +81,7 @@ impl Pruner {
 
     /// On a connection of its own: with a large table it takes longer than an operation may.
     pub(super) async fn prune(&self) -> Result<Pruned, StoreError> {
-        let statement = statements::prune(&self.table, self.keep);
+        let statement = statement(&self.table, self.keep);
         let mut all = Pruned::default();
         on_one_connection(self.options.clone(), async |connection| {
             loop {
@@ -101,4 +101,28 @@ impl Pruner {
         .await?;
         Ok(all)
     }
+}
+
+/// Takes away what is no longer kept, unless another store does so just now, and counts rows, events, and marks of writers.
+fn statement(table: &Table, keep: Keep) -> Statement {
+    let table = table.as_str();
+    let ago = |time: Duration| format!("clock_timestamp() - {} * interval '1 microsecond'", micros(time));
+    let (closed, events) = (ago(keep.closed), ago(keep.events));
+    Statement::plain(format!(
+        "with turn as materialized (select pg_try_advisory_xact_lock(hashtext('fusebox prune'), hashtext('{table}')) as ours), \
+         old as materialized (select c.resource_key from \"{table}\" c where (select ours from turn) \
+            and c.updated_at < {closed} and c.lease_until < clock_timestamp() \
+            and case when c.record is null then c.state = 'CLOSED' else c.expires_at < clock_timestamp() end \
+            limit {AT_A_TIME} for update skip locked), \
+         gone as (delete from \"{table}\" c using old where c.resource_key = old.resource_key returning 1), \
+         batches as (delete from \"{table}_outbox\" o using old \
+            where o.resource_key = old.resource_key and o.queued_at < {closed}), \
+         writers as (delete from \"{table}_writers\" m where (m.resource_key, m.writer) in ( \
+            select d.resource_key, d.writer from \"{table}_writers\" d where (select ours from turn) \
+            and d.seen_at < clock_timestamp() - interval '10 minutes' limit {AT_A_TIME} for update skip locked) returning 1), \
+         events as (delete from \"{table}_events\" e where (e.resource_key, e.version) in ( \
+            select d.resource_key, d.version from \"{table}_events\" d where (select ours from turn) \
+            and d.at < {events} limit {AT_A_TIME}) returning 1) \
+         select (select count(*) from gone), (select count(*) from events), (select count(*) from writers)"
+    ))
 }

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::{Arguments as _, AssertSqlSafe};
 
-use super::prune::{AT_A_TIME, Keep};
 use super::schema::{ADOPTED, Table};
 use crate::circuit::State;
 use crate::store::contract::{Commit, Round};
@@ -15,7 +14,7 @@ use crate::text::hex;
 
 /// The last microsecond of the year 9999: later times are as good as that.
 const LATEST: u64 = 253_402_300_799_999_999;
-/// A hundred years in microseconds.
+/// A hundred years in microseconds: longer intervals are as good as that.
 const LONGEST: u64 = 3_155_760_000_000_000;
 
 /// A statement that is ready to be sent.
@@ -117,6 +116,11 @@ fn bytes_literal(bytes: &[u8], out: &mut String) {
     out.push_str("', 'hex')");
 }
 
+/// An interval in microseconds that the server can add to any time.
+pub(super) fn micros(interval: Duration) -> u64 {
+    u64::try_from(interval.as_micros()).unwrap_or(LONGEST).min(LONGEST)
+}
+
 /// Numbers of the contract have a bit more than PostgreSQL's; nothing real is that large.
 fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
@@ -168,33 +172,6 @@ pub(super) fn keys(table: &Table, prepared: bool, prefix: &str) -> Result<Statem
     statement(prepared, &before, vec![Value::Text(prefix.to_owned())], after)
 }
 
-/// Takes away what is no longer kept, if nobody else does so just now, and counts rows, events, and marks of writers.
-pub(super) fn prune(table: &Table, keep: Keep) -> Statement {
-    let table = table.as_str();
-    let ago = |time: Duration| {
-        let micros = u64::try_from(time.as_micros()).unwrap_or(LONGEST).min(LONGEST);
-        format!("clock_timestamp() - {micros} * interval '1 microsecond'")
-    };
-    let (closed, events) = (ago(keep.closed), ago(keep.events));
-    Statement::plain(format!(
-        "with turn as materialized (select pg_try_advisory_xact_lock(hashtext('fusebox prune'), hashtext('{table}')) as ours), \
-         old as materialized (select c.resource_key from \"{table}\" c where (select ours from turn) \
-            and c.updated_at < {closed} and c.lease_until < clock_timestamp() \
-            and case when c.record is null then c.state = 'CLOSED' else c.expires_at < clock_timestamp() end \
-            limit {AT_A_TIME} for update skip locked), \
-         gone as (delete from \"{table}\" c using old where c.resource_key = old.resource_key returning 1), \
-         batches as (delete from \"{table}_outbox\" o using old \
-            where o.resource_key = old.resource_key and o.queued_at < {closed}), \
-         writers as (delete from \"{table}_writers\" m where (m.resource_key, m.writer) in ( \
-            select d.resource_key, d.writer from \"{table}_writers\" d where (select ours from turn) \
-            and d.seen_at < clock_timestamp() - interval '10 minutes' limit {AT_A_TIME} for update skip locked) returning 1), \
-         events as (delete from \"{table}_events\" e where (e.resource_key, e.version) in ( \
-            select d.resource_key, d.version from \"{table}_events\" d where (select ours from turn) \
-            and d.at < {events} limit {AT_A_TIME}) returning 1) \
-         select (select count(*) from gone), (select count(*) from events), (select count(*) from writers)"
-    ))
-}
-
 /// Writes a record; `told` is the notice as [`super::listener`] will read it.
 pub(super) fn commit(
     table: &Table,
@@ -209,14 +186,13 @@ pub(super) fn commit(
         State::Open => "OPEN",
         State::HalfOpen => "HALF_OPEN",
     };
-    let ttl = u64::try_from(ttl.as_micros()).unwrap_or(LONGEST).min(LONGEST);
     let (id, delta) = batch.unzip();
     let (token, taken) = round.as_ref().map(whose).unzip();
     let values = vec![
         Value::Text(key),
         Value::Number(Some(number(expected.0))),
         Value::Bytes(Some(record)),
-        Value::Number(Some(number(ttl))),
+        Value::Number(Some(number(micros(ttl)))),
         Value::Text(state.to_owned()),
         Value::Number(Some(i64::from(summary.failures))),
         Value::Number(summary.open_until.map(|until| number(until.0.min(LATEST)))),
