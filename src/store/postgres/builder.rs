@@ -48,8 +48,68 @@ pub struct PostgresStoreBuilder {
     keep: Keep,
 }
 
+impl PostgresStore {
+    /// Begins with every setting at its default.
+    ///
+    /// ```
+    /// use fusebox::store::PostgresStore;
+    ///
+    /// let store = PostgresStore::builder().url("postgres://app@localhost/breakers").namespace("shop").build()?;
+    /// # let _ = store;
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    pub fn builder() -> PostgresStoreBuilder {
+        PostgresStoreBuilder::new()
+    }
+
+    /// Connects and looks whether the schema is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresStoreBuilder::connect`].
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), fusebox::store::StoreError> {
+    /// let store = fusebox::store::PostgresStore::connect("postgres://app:secret@db.internal/breakers").await?;
+    /// # let _ = store; Ok(()) }
+    /// ```
+    pub async fn connect(url: impl Into<String>) -> Result<Self, StoreError> {
+        Self::builder().url(url).connect().await
+    }
+
+    /// Creates what the store needs in the default table; see [`PostgresStoreBuilder::migrate`].
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresStoreBuilder::migrate`].
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), fusebox::store::StoreError> {
+    /// fusebox::store::PostgresStore::migrate("postgres://owner:secret@db.internal/breakers").await
+    /// # }
+    /// ```
+    pub async fn migrate(url: impl Into<String>) -> Result<(), StoreError> {
+        Self::builder().url(url).migrate().await
+    }
+
+    /// Creates the database that the URL names; see [`PostgresStoreBuilder::create_database`].
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresStoreBuilder::create_database`].
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), fusebox::store::StoreError> {
+    /// fusebox::store::PostgresStore::create_database("postgres://owner:secret@db.internal/breakers").await
+    /// # }
+    /// ```
+    pub async fn create_database(url: impl Into<String>) -> Result<(), StoreError> {
+        Self::builder().url(url).create_database().await
+    }
+}
+
 impl PostgresStoreBuilder {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self {
             url: None,
             options: None,
@@ -129,7 +189,7 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// How long the rows of breakers are kept that nobody writes any more; 7 days by default. Taken away are those whose
+    /// How long the rows of breakers are kept that are no longer written; 7 days by default. Taken away are those whose
     /// record ran out, and closed ones without a record.
     pub fn keep_closed(mut self, time: Duration) -> Self {
         self.keep.closed = time;
@@ -162,7 +222,7 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Builds the store without connecting, so that a server that is away holds nobody up.
+    /// Builds the store without connecting, so that a server that is away holds up no start.
     ///
     /// # Errors
     ///

@@ -22,7 +22,7 @@ const MOST: usize = 2;
 const WORK: Duration = Duration::from_secs(60);
 
 /// Connections that are closed as soon as anything about them is in doubt: sqlx's pool would wait for a frozen server to
-/// answer a statement that nobody wants any more.
+/// answer a statement that is no longer wanted.
 pub(super) struct Connections {
     options: PgConnectOptions,
     timeout: Duration,

@@ -35,7 +35,7 @@ pub(super) fn unavailable(maybe: bool, source: impl Into<BoxError>) -> StoreErro
     if maybe { StoreError::no_answer(source) } else { StoreError::unreachable(source) }
 }
 
-/// Says what to do, since this is the first thing that everybody sees.
+/// Says what to do, since a new user sees this first.
 pub(super) fn schema_missing(what: &str) -> StoreError {
     StoreError::refused(format!("{what}; run `PostgresStore::migrate`, or the builder's `migrate`, once"))
 }

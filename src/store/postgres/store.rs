@@ -7,7 +7,6 @@ use bytes::Bytes;
 use sqlx::Row;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 
-use super::builder::PostgresStoreBuilder;
 use super::connections::Connections;
 use super::failure::{schema_missing, store_error, unavailable};
 use super::prune::{Pruned, Pruner};
@@ -25,7 +24,7 @@ use crate::text::unhex;
 /// It has two connections of its own, one more for each [`watch`](Store::watch), and for a moment each hour one to
 /// [prune](Self::prune): your application's pool is never used.
 /// Each operation is one statement in one round trip and leaves nothing in the session, so a pooler in transaction mode may
-/// stand between (give the direct address as [`listen_url`](PostgresStoreBuilder::listen_url) then). Nothing is created at
+/// stand between (give the direct address as [`listen_url`](super::PostgresStoreBuilder::listen_url) then). Nothing is created at
 /// run time: call [`migrate`](Self::migrate) once, with a role that may.
 ///
 /// Counts are written without waiting for the disk; a transition waits.
@@ -50,7 +49,7 @@ use crate::text::unhex;
 /// ```
 ///
 /// Every transition is also a row of a log, written by the same statement and kept for
-/// [30 days](PostgresStoreBuilder::keep_events):
+/// [30 days](super::PostgresStoreBuilder::keep_events):
 ///
 /// ```sql
 /// select at, state from hw_circuit_breakers_events where resource_key = 'payments' order by version;
@@ -74,7 +73,7 @@ const LARGEST: usize = 64 * 1024;
 /// The longest `resource_key` that the table takes, in bytes.
 const LONGEST_KEY: usize = 255;
 
-/// What [`PostgresStoreBuilder::build`] found to be right.
+/// What [`PostgresStoreBuilder::build`](super::PostgresStoreBuilder::build) found to be right.
 pub(super) struct Settings {
     pub(super) connections: Connections,
     pub(super) listening: PgConnectOptions,
@@ -85,64 +84,6 @@ pub(super) struct Settings {
 }
 
 impl PostgresStore {
-    /// Begins with every setting at its default.
-    ///
-    /// ```
-    /// use fusebox::store::PostgresStore;
-    ///
-    /// let store = PostgresStore::builder().url("postgres://app@localhost/breakers").namespace("shop").build()?;
-    /// # let _ = store;
-    /// # Ok::<(), fusebox::ConfigError>(())
-    /// ```
-    pub fn builder() -> PostgresStoreBuilder {
-        PostgresStoreBuilder::new()
-    }
-
-    /// Connects and looks whether the schema is there.
-    ///
-    /// # Errors
-    ///
-    /// As [`PostgresStoreBuilder::connect`].
-    ///
-    /// ```no_run
-    /// # async fn example() -> Result<(), fusebox::store::StoreError> {
-    /// let store = fusebox::store::PostgresStore::connect("postgres://app:secret@db.internal/breakers").await?;
-    /// # let _ = store; Ok(()) }
-    /// ```
-    pub async fn connect(url: impl Into<String>) -> Result<Self, StoreError> {
-        Self::builder().url(url).connect().await
-    }
-
-    /// Creates what the store needs in the default table; see [`PostgresStoreBuilder::migrate`].
-    ///
-    /// # Errors
-    ///
-    /// As [`PostgresStoreBuilder::migrate`].
-    ///
-    /// ```no_run
-    /// # async fn example() -> Result<(), fusebox::store::StoreError> {
-    /// fusebox::store::PostgresStore::migrate("postgres://owner:secret@db.internal/breakers").await
-    /// # }
-    /// ```
-    pub async fn migrate(url: impl Into<String>) -> Result<(), StoreError> {
-        Self::builder().url(url).migrate().await
-    }
-
-    /// Creates the database that the URL names; see [`PostgresStoreBuilder::create_database`].
-    ///
-    /// # Errors
-    ///
-    /// As [`PostgresStoreBuilder::create_database`].
-    ///
-    /// ```no_run
-    /// # async fn example() -> Result<(), fusebox::store::StoreError> {
-    /// fusebox::store::PostgresStore::create_database("postgres://owner:secret@db.internal/breakers").await
-    /// # }
-    /// ```
-    pub async fn create_database(url: impl Into<String>) -> Result<(), StoreError> {
-        Self::builder().url(url).create_database().await
-    }
-
     /// Closes its connections, to be made anew: they live and stall with the runtime that they were made on, and those who
     /// use the store have their own.
     pub(super) fn hang_up(&self) {
@@ -182,8 +123,9 @@ impl PostgresStore {
         }
     }
 
-    /// Takes away what nobody needs any more: rows that nobody writes, and the log's oldest. Whoever writes does so by itself
-    /// [from time to time](PostgresStoreBuilder::prune_every). While somebody else prunes, nothing happens.
+    /// Takes away what is no longer needed: rows that are no longer written, and the log's oldest. A store that is written to
+    /// does so by itself [from time to time](super::PostgresStoreBuilder::prune_every). While another store prunes, nothing
+    /// happens.
     ///
     /// # Errors
     ///
@@ -192,7 +134,7 @@ impl PostgresStore {
     /// ```no_run
     /// # async fn example(store: fusebox::store::PostgresStore) -> Result<(), fusebox::store::StoreError> {
     /// let pruned = store.prune().await?;
-    /// println!("{} breakers that nobody uses, {} old transitions", pruned.rows, pruned.events);
+    /// println!("{} unused breakers, {} old transitions", pruned.rows, pruned.events);
     /// # Ok(()) }
     /// ```
     pub async fn prune(&self) -> Result<Pruned, StoreError> {
