@@ -174,8 +174,46 @@ pub struct RedisStoreBuilder {
     connect_timeout: Duration,
 }
 
+impl RedisStore {
+    /// Connects to a server, with every default.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the address cannot be one, and when the server is not reached or refuses. To start without the server, use
+    /// [`build`](RedisStoreBuilder::build).
+    ///
+    /// ```no_run
+    /// use fusebox::store::{RedisStore, StoreError};
+    ///
+    /// # async fn example() -> Result<(), StoreError> {
+    /// let store = RedisStore::connect("redis://127.0.0.1").await?;
+    /// # let _ = store;
+    /// # Ok(()) }
+    /// ```
+    pub async fn connect(server: impl Into<RedisServer>) -> Result<Self, StoreError> {
+        Self::builder(server).connect().await
+    }
+
+    /// Begins a store for a server, which is a URL, a [`redis::Client`], or what Sentinels watch over.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::store::RedisStore;
+    ///
+    /// let store = RedisStore::builder("redis://127.0.0.1")
+    ///     .namespace("orders")
+    ///     .timeout(Duration::from_millis(200))
+    ///     .build()?; // connects when it is first asked for something
+    /// # let _ = store;
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    pub fn builder(server: impl Into<RedisServer>) -> RedisStoreBuilder {
+        RedisStoreBuilder::new(server.into())
+    }
+}
+
 impl RedisStoreBuilder {
-    pub(super) fn new(server: RedisServer) -> Self {
+    fn new(server: RedisServer) -> Self {
         Self {
             server,
             namespace: "fb".to_owned(),

@@ -8,7 +8,6 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{RedisResult, Value, from_redis_value};
 
 use super::all::all;
-use super::builder::{RedisServer, RedisStoreBuilder};
 use super::connection::Reach;
 use super::layout::{Layout, shard_of};
 use super::script::{self, number, senseless};
@@ -19,11 +18,11 @@ use crate::store::contract::{Commit, Committed, Notices, Store, StoreError, Stor
 /// The largest record, and the largest batch.
 const LARGEST: usize = 64 * 1024;
 
-/// A store in Redis 5 or newer, or Valkey: one server, one that Sentinels replace, or [a cluster](RedisServer::cluster).
+/// A store in Redis 5 or newer, or Valkey: one server, one that Sentinels replace, or [a cluster](super::RedisServer::cluster).
 ///
 /// It has two connections of its own, one for commands (in a cluster, one to each node that it needs) and one for notices,
 /// and dials them again by itself. Each runtime that it is used on has its own, so none stalls with another. While the server
-/// is away, operations fail at once or within [`timeout`](RedisStoreBuilder::timeout); none but the first waits for a
+/// is away, operations fail at once or within [`timeout`](super::RedisStoreBuilder::timeout); none but the first waits for a
 /// connection.
 ///
 /// A breaker `payments` of the namespace `fb` has these keys, where `3` depends on its name; all of them expire:
@@ -54,42 +53,6 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    /// Connects to a server, with every default.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the address cannot be one, and when the server is not reached or refuses. To start without the server, use
-    /// [`build`](RedisStoreBuilder::build).
-    ///
-    /// ```no_run
-    /// use fusebox::store::{RedisStore, StoreError};
-    ///
-    /// # async fn example() -> Result<(), StoreError> {
-    /// let store = RedisStore::connect("redis://127.0.0.1").await?;
-    /// # let _ = store;
-    /// # Ok(()) }
-    /// ```
-    pub async fn connect(server: impl Into<RedisServer>) -> Result<Self, StoreError> {
-        Self::builder(server).connect().await
-    }
-
-    /// Begins a store for a server, which is a URL, a [`redis::Client`], or what Sentinels watch over.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use fusebox::store::RedisStore;
-    ///
-    /// let store = RedisStore::builder("redis://127.0.0.1")
-    ///     .namespace("orders")
-    ///     .timeout(Duration::from_millis(200))
-    ///     .build()?; // connects when it is first asked for something
-    /// # let _ = store;
-    /// # Ok::<(), fusebox::ConfigError>(())
-    /// ```
-    pub fn builder(server: impl Into<RedisServer>) -> RedisStoreBuilder {
-        RedisStoreBuilder::new(server.into())
-    }
-
     pub(super) fn new(reach: Reach, namespace: String) -> Self {
         let layout = Layout::new(namespace);
         Self { servers: Servers::new(reach, &layout), layout }
@@ -125,7 +88,7 @@ impl RedisStore {
 
     async fn load_group(&self, shard: u16, names: &[&str]) -> Result<Vec<Stored>, StoreError> {
         let keys: Vec<_> = names.iter().map(|name| self.layout.record(name)).collect();
-        // Twice where one looks foreign: somebody may have written it between the two looks.
+        // Twice where one looks foreign: another client may have written it between the two looks.
         let mut is_second = false;
         loop {
             let (now, looks) = self.servers.run(shard, |connection| look(connection, &keys)).await?;
@@ -144,9 +107,7 @@ impl RedisStore {
             }
         }
     }
-}
 
-impl RedisStore {
     async fn keys_now(&self) -> Result<Vec<String>, StoreError> {
         let pattern = self.layout.records();
         // A scan may come upon the same key twice, and slots may move while it runs.
@@ -190,7 +151,7 @@ impl Store for RedisStore {
         watch(self.servers.reach().clone(), self.layout.channels())
     }
 
-    /// Looks through all keys of each server that has some of the records, as many at a time as hold up nobody else.
+    /// Looks through all keys of each server that has some of the records, as many at a time as hold up no other client.
     fn keys(&self) -> StoreFuture<'_, Vec<String>> {
         Box::pin(self.keys_now())
     }
