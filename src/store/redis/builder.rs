@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use super::connection::{Finder, Reach};
 use super::failure::Secrets;
-use super::members::Members;
+use super::nodes::Nodes;
 use super::store::RedisStore;
 use crate::error::ConfigError;
 use crate::store::contract::StoreError;
@@ -152,8 +152,8 @@ impl RedisServer {
             Server::Cluster(nodes) => {
                 let nodes = nodes.into_iter().map(Self::client).collect::<Result<Vec<_>, _>>()?;
                 let secrets = Secrets::of(&nodes);
-                let members = Members::new(nodes).ok_or_else(|| ConfigError::new("url", &"something else", NODES))?;
-                Ok((Finder::Cluster(Arc::new(members)), secrets))
+                let nodes = Nodes::new(nodes).ok_or_else(|| ConfigError::new("url", &"something else", NODES))?;
+                Ok((Finder::Cluster(Arc::new(nodes)), secrets))
             }
             Server::Url(_) | Server::Client(_) => {
                 let client = self.client()?;

@@ -2,7 +2,7 @@
 //!
 //! Not redis' own cluster connection. It sends a command again whose connection broke under it, and then says "conflict" of a
 //! write that it had carried out itself; and while it asks for the owners of slots, one node that stands still keeps
-//! everybody else waiting.
+//! all other operations waiting.
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -14,11 +14,11 @@ use redis::aio::MultiplexedConnection;
 use tokio::sync::OnceCell;
 use tokio::time::{sleep, timeout};
 
-use super::all::all;
 use super::connection::{Connection, Finder, Here, Reach};
 use super::failure::Failure;
+use super::join_all::join_all;
 use super::layout::SHARDS;
-use super::members::{Address, Members, Range, ranges};
+use super::nodes::{Address, Nodes, Range, ranges};
 use crate::backoff::{self, Backoff};
 use crate::clock::fresh_seed;
 
@@ -31,7 +31,7 @@ pub(super) struct Cluster {
 #[derive(Debug)]
 struct Shared {
     reach: Reach,
-    members: Arc<Members>,
+    nodes: Arc<Nodes>,
     /// The slot of each shard.
     slots: Vec<u16>,
     routes: Mutex<Routes>,
@@ -44,7 +44,7 @@ struct Routes {
     /// Who owns each shard.
     owners: Vec<Option<Address>>,
     connections: HashMap<Address, Connection>,
-    /// Where somebody asks who owns what: what stalls one runtime must not keep another from asking.
+    /// Runtimes on which a task asks who owns what: what stalls one runtime must not keep another from asking.
     asking: HashSet<Here>,
     /// Why shards have no owner.
     why: Failure,
@@ -52,14 +52,14 @@ struct Routes {
 
 impl Cluster {
     /// `slots`: that of each shard.
-    pub(super) fn new(reach: Reach, members: Arc<Members>, slots: Vec<u16>) -> Self {
+    pub(super) fn new(reach: Reach, nodes: Arc<Nodes>, slots: Vec<u16>) -> Self {
         let routes = Routes {
             owners: vec![None; usize::from(SHARDS)],
             connections: HashMap::new(),
             asking: HashSet::new(),
             why: Failure::away("not connected yet"),
         };
-        Self { shared: Arc::new(Shared { reach, members, slots, routes: Mutex::new(routes), first: OnceCell::new() }) }
+        Self { shared: Arc::new(Shared { reach, nodes, slots, routes: Mutex::new(routes), first: OnceCell::new() }) }
     }
 
     pub(super) fn reach(&self) -> &Reach {
@@ -70,7 +70,7 @@ impl Cluster {
     pub(super) async fn connect(&self) -> Result<(), Failure> {
         self.shared.ask().await?;
         let owners = self.shared.routes().all_owners()?;
-        all(owners.into_iter().map(|owner| async move { owner.connect().await })).await.into_iter().collect()
+        join_all(owners.into_iter().map(|owner| async move { owner.connect().await })).await.into_iter().collect()
     }
 
     /// Runs an operation over the connection to the owner of a shard. Where there is none it fails at once; only the very
@@ -120,7 +120,7 @@ impl Cluster {
         let ask = async || {
             let is_needed = self.shared.routes().connections.is_empty();
             if is_needed {
-                // Where this fails, whoever finds no owner sees to it that somebody goes on asking.
+                // Where this fails, an operation that finds no owner makes sure that a task goes on asking.
                 timeout(self.reach().connect_timeout, self.shared.ask()).await.ok();
             }
         };
@@ -166,7 +166,7 @@ impl Shared {
     /// Asks one node after another who owns what, until one answers.
     async fn ask(&self) -> Result<(), Failure> {
         let mut why = Failure::away("nobody to ask");
-        for client in self.members.all() {
+        for client in self.nodes.all() {
             let reach = self.reach.to(client.clone());
             let asked = async {
                 let mut connection = reach.dial().await?;
@@ -200,7 +200,7 @@ impl Shared {
                 known.push(node.clone());
             }
         }
-        self.members.learn(known);
+        self.nodes.learn(known);
         let mut routes = self.routes();
         routes.why = Failure::away("no node of the cluster owns the slot");
         // Those of nodes that own nothing any more end.
@@ -211,7 +211,7 @@ impl Shared {
         routes.owners = owners;
     }
 
-    /// Takes the word of a node that somebody else owns the shard.
+    /// Takes the word of a node that another one owns the shard.
     fn moved(&self, shard: u16, address: Address, said_by: &Connection) -> Result<Connection, Failure> {
         let address = match &said_by.reach().finder {
             Finder::Fixed(client) => address.or_at(client),
@@ -229,13 +229,13 @@ impl Shared {
         if let Some(connection) = routes.connections.get(address) {
             return Ok(connection.clone());
         }
-        let client = self.members.client(address).map_err(|error| Failure::of(&error, &self.reach.secrets))?;
+        let client = self.nodes.client(address).map_err(|error| Failure::of(&error, &self.reach.secrets))?;
         let connection = Connection::new(self.reach.to(client));
         routes.connections.insert(address.clone(), connection.clone());
         Ok(connection)
     }
 
-    /// Whether every shard has an owner and every owner a connection. Where not, sees to it that somebody dials.
+    /// Whether every shard has an owner and every owner a connection. Where not, makes sure that a task dials.
     fn is_settled(&self) -> bool {
         match self.routes().all_owners() {
             // All of them, also after the first that is not.

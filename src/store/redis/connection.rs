@@ -1,4 +1,4 @@
-//! One connection that everybody shares, and whoever dials it again.
+//! One connection that all operations share, and the task that dials it again.
 //!
 //! Not redis' own `ConnectionManager`: while a server is gone its calls wait for seconds, and one that is frozen it never
 //! dials again.
@@ -16,7 +16,7 @@ use tokio::sync::OnceCell;
 use tokio::time::{sleep, timeout};
 
 use super::failure::{Failure, Secrets};
-use super::members::Members;
+use super::nodes::Nodes;
 use crate::backoff::{self, Backoff, Delays};
 use crate::clock::fresh_seed;
 
@@ -36,7 +36,7 @@ pub(super) enum Finder {
     /// Sentinels know which of them it is just now.
     Sentinel(Arc<tokio::sync::Mutex<SentinelClient>>),
     /// Any of a cluster's nodes will do, and another one the next time.
-    Cluster(Arc<Members>),
+    Cluster(Arc<Nodes>),
 }
 
 impl Finder {
@@ -44,7 +44,7 @@ impl Finder {
         match self {
             Self::Fixed(client) => Ok((**client).clone()),
             Self::Sentinel(sentinel) => sentinel.lock().await.async_get_client().await,
-            Self::Cluster(members) => Ok(members.next()),
+            Self::Cluster(nodes) => Ok(nodes.next()),
         }
     }
 }
@@ -54,7 +54,7 @@ impl fmt::Display for Finder {
         match self {
             Self::Fixed(client) => client.get_connection_info().addr().fmt(f),
             Self::Sentinel(_) => f.write_str("whom the sentinels name"),
-            Self::Cluster(members) => members.fmt(f),
+            Self::Cluster(nodes) => nodes.fmt(f),
         }
     }
 }
@@ -133,7 +133,7 @@ struct Slot {
     /// Tells an old connection from the one that took its place.
     number: u64,
     is_dialling: bool,
-    /// Somebody asked for it, for more than to see whether it can be had.
+    /// An operation asked for it, not only a test whether it can be had.
     is_used: bool,
     /// Whether the first operation has connected, or tried to.
     first: Arc<OnceCell<()>>,
@@ -202,20 +202,20 @@ impl Connection {
         }
     }
 
-    /// Whether it is up. Where not, sees to it that somebody dials.
+    /// Whether it is up. Where not, makes sure that a task dials.
     pub(super) fn is_up(&self) -> bool {
         self.shared.current(Here::find()).is_ok()
     }
 
-    /// Runs an operation over the connection. Where there is none it fails at once, and sees to it that somebody dials; only
-    /// the very first operation, and those that come meanwhile, wait until that has been tried once.
+    /// Runs an operation over the connection. Where there is none it fails at once, and makes sure that a task dials; only the
+    /// very first operation, and those that come meanwhile, wait until that has been tried once.
     pub(super) async fn run<T, F>(&self, operation: impl FnOnce(MultiplexedConnection) -> F) -> Result<T, Failure>
     where
         F: Future<Output = RedisResult<T>>,
     {
         let here = Here::find();
         let first = self.shared.slots().of(here).first.clone();
-        // Where this fails, the next line sees to it that somebody goes on dialling.
+        // Where this fails, the next line makes sure that a task goes on dialling.
         first.get_or_init(async || self.connect_first(here).await).await;
         let (connection, number) = self.shared.current(here)?;
         let limit = self.reach().timeout;
@@ -266,7 +266,7 @@ impl Shared {
         slot.number += 1;
         slot.link = Link::Up { connection, silent: 0 };
         if slot.is_used {
-            // Somebody connected on one runtime, and uses the store on another.
+            // The store was connected on one runtime, and is used on another.
             slots.0.retain(|slot| slot.is_used || slot.is_dialling);
         }
     }

@@ -2,7 +2,7 @@
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use super::members::Address;
+use super::nodes::Address;
 use crate::store::contract::StoreError;
 
 /// Why an operation failed.
@@ -14,9 +14,9 @@ pub(super) struct Failure {
 
 #[derive(Clone, Debug, PartialEq)]
 enum Kind {
-    /// The connection broke: nobody knows what became of the operation.
+    /// The connection broke: what became of the operation is unknown.
     Broken,
-    /// The server does not answer anybody now; nothing took place.
+    /// The server answers no client now; nothing took place.
     Away,
     /// The server refuses, and would on any connection.
     Refused,

@@ -1,12 +1,12 @@
 //! A store in Redis or Valkey.
 
-mod all;
 mod builder;
 mod cluster;
 mod connection;
 mod failure;
+mod join_all;
 mod layout;
-mod members;
+mod nodes;
 mod script;
 mod servers;
 mod store;

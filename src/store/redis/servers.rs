@@ -23,9 +23,9 @@ pub(super) enum Servers {
 impl Servers {
     pub(super) fn new(reach: Reach, layout: &Layout) -> Self {
         match &reach.finder {
-            Finder::Cluster(members) => {
-                let members = members.clone();
-                Self::Many(Cluster::new(reach, members, layout.slots()))
+            Finder::Cluster(nodes) => {
+                let nodes = nodes.clone();
+                Self::Many(Cluster::new(reach, nodes, layout.slots()))
             }
             Finder::Fixed(_) | Finder::Sentinel(_) => Self::One(Connection::new(reach)),
         }

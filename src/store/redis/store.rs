@@ -7,8 +7,8 @@ use bytes::Bytes;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{RedisResult, Value, from_redis_value};
 
-use super::all::all;
 use super::connection::Reach;
+use super::join_all::join_all;
 use super::layout::{Layout, shard_of};
 use super::script::{self, number, senseless};
 use super::servers::Servers;
@@ -78,7 +78,7 @@ impl RedisStore {
                 (places, (shard, names))
             })
             .unzip();
-        let groups = all(names.iter().map(|(shard, names)| self.load_group(*shard, names))).await;
+        let groups = join_all(names.iter().map(|(shard, names)| self.load_group(*shard, names))).await;
         let mut loaded = vec![Stored::default(); places.iter().map(Vec::len).sum()];
         for (places, group) in places.into_iter().zip(groups) {
             places.into_iter().zip(group?).for_each(|(at, stored)| loaded[at] = stored);

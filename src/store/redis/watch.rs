@@ -21,8 +21,8 @@ use super::script::number;
 use crate::store::contract::{Notice, Notices, Version};
 use crate::store::watchers::Watchers;
 
-/// After so long without a notice the server is asked whether it is still there: of a connection that was cut off
-/// somewhere on the way nobody would ever hear.
+/// After so long without a notice the server is asked whether it is still there: a connection that was cut off
+/// somewhere on the way says nothing about it.
 const QUIET: Duration = Duration::from_secs(15);
 
 /// Tells of what is said on the channels, until it is dropped.
@@ -30,7 +30,7 @@ pub(super) fn watch(reach: Reach, channels: Vec<String>) -> Notices {
     let watchers = Arc::new(Watchers::default());
     let notices = watchers.watch();
     let mut watch = Watch { notices, listener: Some(Listener { reach, channels, watchers }), task: None };
-    // Without a runtime here, there is one when somebody listens.
+    // Without a runtime here, there may be one when the stream is polled.
     watch.start();
     Box::pin(watch)
 }
@@ -85,7 +85,7 @@ impl Listener {
         let mut waits = delays();
         loop {
             if let Ok((sink, messages)) = self.subscribe().await {
-                // Also the first time: nobody knows what was said before.
+                // Also the first time: what was said before is unknown.
                 self.watchers.tell(&Notice::Lagged);
                 self.listen(sink, messages).await;
                 waits = delays();

@@ -32,7 +32,7 @@ impl Address {
         }
     }
 
-    /// The address with a host, where it is that of whoever said it.
+    /// The address with a host, where it is that of the node that said it.
     pub(super) fn or_at(mut self, asked: &Client) -> Self {
         if self.host.is_empty()
             && let Some(asked) = Self::of(asked)
@@ -50,13 +50,13 @@ impl fmt::Display for Address {
 }
 
 /// The addresses of a cluster's nodes. Never empty.
-pub(super) struct Members {
+pub(super) struct Nodes {
     seeds: Vec<Client>,
     known: Mutex<Vec<Address>>,
     turn: AtomicUsize,
 }
 
-impl Members {
+impl Nodes {
     /// `None` where one of them cannot be a cluster's node, or there is none.
     pub(super) fn new(seeds: Vec<Client>) -> Option<Self> {
         let is_node =
@@ -105,13 +105,13 @@ impl Members {
     }
 }
 
-impl fmt::Debug for Members {
+impl fmt::Debug for Nodes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl fmt::Display for Members {
+impl fmt::Display for Nodes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a cluster with")?;
         self.seeds.iter().try_for_each(|seed| write!(f, " {}", seed.get_connection_info().addr()))
@@ -171,18 +171,18 @@ mod tests {
 
     #[test]
     fn every_node_has_its_turn_once() {
-        let members = Members::new(vec![client("redis://:pw@a:1"), client("redis://b:2")]).unwrap();
-        members.learn(vec![Address::parse("b:2").unwrap(), Address::parse("::1:3").unwrap()]);
-        let mut asked: Vec<String> = (0..3).map(|_| members.next().get_connection_info().addr().to_string()).collect();
+        let nodes = Nodes::new(vec![client("redis://:pw@a:1"), client("redis://b:2")]).unwrap();
+        nodes.learn(vec![Address::parse("b:2").unwrap(), Address::parse("::1:3").unwrap()]);
+        let mut asked: Vec<String> = (0..3).map(|_| nodes.next().get_connection_info().addr().to_string()).collect();
         asked.sort();
         assert_eq!(asked, ["::1:3", "a:1", "b:2"]);
-        let learnt = members.client(&Address::parse("::1:3").unwrap()).unwrap();
+        let learnt = nodes.client(&Address::parse("::1:3").unwrap()).unwrap();
         assert_eq!(learnt.get_connection_info().redis_settings().password(), Some("pw"));
     }
 
     #[test]
     fn what_cannot_be_a_node_is_refused() {
-        assert!(Members::new(vec![]).is_none());
-        assert!(Members::new(vec![client("redis://a/1")]).is_none(), "a cluster has one database");
+        assert!(Nodes::new(vec![]).is_none());
+        assert!(Nodes::new(vec![client("redis://a/1")]).is_none(), "a cluster has one database");
     }
 }
