@@ -57,8 +57,9 @@
 //! in which there may be one.
 
 mod dotenv;
+mod env_store;
 mod error;
-mod highway;
+mod legacy_env;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redis")]
@@ -68,6 +69,7 @@ mod store;
 mod url;
 mod variables;
 
+pub use env_store::EnvStore;
 pub use error::EnvError;
 pub use source::StoreSource;
-pub use store::{EnvStore, StoreFromEnv, store};
+pub use store::{StoreFromEnv, store};

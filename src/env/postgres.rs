@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use sqlx::postgres::PgConnectOptions;
 
-use super::highway::Highway;
+use super::env_store::{EnvStore, Kind};
+use super::legacy_env::LegacyEnv;
 use super::source::StoreSource;
-use super::store::{EnvStore, Kind};
 use super::url;
 use crate::error::ConfigError;
 use crate::store::PostgresStore;
@@ -16,8 +16,8 @@ pub(super) async fn open_url(url: String) -> Result<EnvStore, ConfigError> {
     Ok(looked_at(store, StoreSource::StoreUrl).await)
 }
 
-pub(super) async fn open(highway: Highway) -> Result<EnvStore, ConfigError> {
-    let Highway { host, port, name, user, password } = highway;
+pub(super) async fn open(legacy: LegacyEnv) -> Result<EnvStore, ConfigError> {
+    let LegacyEnv { host, port, name, user, password } = legacy;
     let options = PgConnectOptions::new_without_pgpass()
         .host(&host)
         .port(port)

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
 
+use super::env_store::{EnvStore, Kind};
 use super::source::StoreSource;
-use super::store::{EnvStore, Kind};
 use super::url::unreadable;
 use crate::error::ConfigError;
 use crate::store::{RedisStore, RedisStoreBuilder};
@@ -15,7 +15,7 @@ use crate::store::{RedisStore, RedisStoreBuilder};
 const SENTINEL: &str = "26379";
 
 pub(super) async fn open(url: &str) -> Result<EnvStore, ConfigError> {
-    // Two of a kind: whoever fails to connect leaves nothing behind.
+    // Two of a kind: a store that fails to connect is gone.
     let unconnected = builder(url)?.build().map_err(|_| unreadable(url))?;
     let (store, degraded) = match builder(url)?.connect().await {
         Ok(store) => (store, None),

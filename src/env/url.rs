@@ -15,7 +15,7 @@ pub(super) enum Whose {
     Postgres,
 }
 
-/// Looks at the beginning of a URL. The rest is for whoever opens it.
+/// Looks at the beginning of a URL. The rest is read when it is opened.
 pub(super) fn whose(url: &str) -> Result<Whose, ConfigError> {
     if url == "memory:" {
         return Ok(Whose::Memory);

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::highway;
+use super::legacy_env;
 use super::source::StoreSource;
 use super::url::{self, Whose, whose};
 use crate::error::ConfigError;
@@ -15,7 +15,7 @@ pub(super) enum Plan {
     #[cfg(feature = "postgres")]
     PostgresUrl(String),
     #[cfg(feature = "postgres")]
-    Highway(highway::Highway),
+    LegacyEnv(legacy_env::LegacyEnv),
 }
 
 /// Where the values come from.
@@ -31,21 +31,21 @@ pub(super) fn plan(lookup: Lookup<'_>) -> Result<Plan, ConfigError> {
             Whose::Postgres => Plan::PostgresUrl(url),
         });
     }
-    match highway::read(|name| text(lookup, name))? {
+    match legacy_env::read(|name| text(lookup, name))? {
         None => Ok(Plan::Memory(StoreSource::Unset)),
         #[cfg(feature = "postgres")]
-        Some(highway) => Ok(Plan::Highway(highway)),
+        Some(legacy) => Ok(Plan::LegacyEnv(legacy)),
         #[cfg(not(feature = "postgres"))]
         Some(_) => {
             let given = "set, which needs fusebox's feature `postgres`";
-            Err(ConfigError::new(highway::HOST, &given, "nothing without it"))
+            Err(ConfigError::new(legacy_env::HOST, &given, "nothing without it"))
         }
     }
 }
 
-/// For an environment that names no store to whoever insists on one.
+/// For an environment that names no store where one is required.
 pub(super) fn nothing_set() -> ConfigError {
-    url::wrong(&format!("not set, nor is `{}`, and a store is required", highway::HOST))
+    url::wrong(&format!("not set, nor is `{}`, and a store is required", legacy_env::HOST))
 }
 
 /// One that is empty is not set: that is how compose files and shells pass on what they do not have.
@@ -61,7 +61,7 @@ fn text(lookup: Lookup<'_>, name: &'static str) -> Result<Option<String>, Config
 mod tests {
     use proptest::prelude::*;
 
-    use super::highway::{HOST, NAME, PASSWORD, PORT, USER};
+    use super::legacy_env::{HOST, NAME, PASSWORD, PORT, USER};
     use super::url::URL;
     use super::*;
 
@@ -80,8 +80,8 @@ mod tests {
             #[cfg(feature = "postgres")]
             Plan::PostgresUrl(url) => format!("postgres, {url}"),
             #[cfg(feature = "postgres")]
-            Plan::Highway(highway::Highway { host, port, name, user, password }) => {
-                format!("highway, {user}:{password}@{host}:{port}/{name}")
+            Plan::LegacyEnv(legacy_env::LegacyEnv { host, port, name, user, password }) => {
+                format!("legacy, {user}:{password}@{host}:{port}/{name}")
             }
         }
     }
@@ -111,12 +111,12 @@ mod tests {
     #[cfg(feature = "postgres")]
     fn the_older_librarys_variables_have_its_defaults() {
         let both = [(HOST, "h"), (PASSWORD, "p/@:%")];
-        becomes(&both, "highway, postgres:p/@:%@h:5432/highway_circutbreaker_db");
+        becomes(&both, "legacy, postgres:p/@:%@h:5432/highway_circutbreaker_db");
         let all = [both[0], both[1], (PORT, "65535"), (NAME, "d"), (USER, "u")];
-        becomes(&all, "highway, u:p/@:%@h:65535/d");
+        becomes(&all, "legacy, u:p/@:%@h:65535/d");
         becomes(&[all[0], all[1], (PORT, ""), (NAME, ""), (USER, "")], &planned(&both).map(words).unwrap());
         for host in ["/run/postgresql", "10.0.0.1", "::1", "fe80::1%eth0", "db_1.example-2.org"] {
-            becomes(&[(HOST, host), both[1]], &format!("highway, postgres:p/@:%@{host}:5432/highway_circutbreaker_db"));
+            becomes(&[(HOST, host), both[1]], &format!("legacy, postgres:p/@:%@{host}:5432/highway_circutbreaker_db"));
         }
     }
 

@@ -10,7 +10,7 @@ pub(super) const USER: &str = "HW_DB_USER";
 
 /// A PostgreSQL server in its words. Not to be printed: there is a password in it.
 #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "read to be checked, whatever is on"))]
-pub(super) struct Highway {
+pub(super) struct LegacyEnv {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) name: String,
@@ -21,7 +21,7 @@ pub(super) struct Highway {
 /// Reads them all; `None` where none is set.
 pub(super) fn read(
     text: impl Fn(&'static str) -> Result<Option<String>, ConfigError>,
-) -> Result<Option<Highway>, ConfigError> {
+) -> Result<Option<LegacyEnv>, ConfigError> {
     let (host, password, port) = (text(HOST)?, text(PASSWORD)?, text(PORT)?);
     let (name, user) = (text(NAME)?, text(USER)?);
     let values = [(HOST, &host), (PASSWORD, &password), (PORT, &port), (NAME, &name), (USER, &user)];
@@ -30,7 +30,7 @@ pub(super) fn read(
         let given = format!("not set, while `{set}` is");
         ConfigError::new(name, &given, "a value, or no variable `HW_DB_..` at all")
     };
-    Ok(Some(Highway {
+    Ok(Some(LegacyEnv {
         host: checked_host(host.ok_or_else(|| missing(HOST))?)?,
         password: password.ok_or_else(|| missing(PASSWORD))?,
         port: port.map_or(Ok(5432), |port| checked_port(&port))?,
@@ -39,7 +39,7 @@ pub(super) fn read(
     }))
 }
 
-/// A name nobody can resolve would only look like a server that is away.
+/// A name that cannot be resolved would only look like a server that is away.
 fn checked_host(host: String) -> Result<String, ConfigError> {
     let wrong = |given: &str| {
         let allowed = format!("a host's name or address, or the folder of a socket; its port goes into `{PORT}`");
