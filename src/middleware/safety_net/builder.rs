@@ -40,8 +40,15 @@ pub struct No;
 #[non_exhaustive]
 pub struct Yes;
 
+impl SafetyNet<Identity> {
+    /// Starts with nothing.
+    pub fn builder() -> SafetyNetBuilder {
+        SafetyNetBuilder::new()
+    }
+}
+
 impl SafetyNetBuilder {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self { layers: Identity::new(), steps: Vec::new(), breaker: None, taken: PhantomData }
     }
 }

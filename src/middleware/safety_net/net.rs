@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use tower_layer::{Identity, Layer};
+use tower_layer::Layer;
 
-use super::builder::SafetyNetBuilder;
 use crate::breaker::CircuitBreaker;
 
 /// Several policies as one layer, the first given outermost; no policy twice.
@@ -66,13 +65,6 @@ impl<L> SafetyNet<L> {
     #[must_use]
     pub const fn breaker(&self) -> Option<&CircuitBreaker> {
         self.breaker.as_ref()
-    }
-}
-
-impl SafetyNet<Identity> {
-    /// Starts with nothing.
-    pub fn builder() -> SafetyNetBuilder {
-        SafetyNetBuilder::new()
     }
 }
 
