@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::contract::{BatchId, Commit, Committed, Store, StoreError, StoreFuture, StoreTime, Stored, Version};
+use super::protocol::DEDUP_WINDOW;
 use crate::clock::wall_time;
 
 /// The least that a store must be able to do: DynamoDB, etcd, Consul, NATS KV, a table in any database, a file with a lock.
@@ -143,8 +144,6 @@ struct Envelope {
 }
 
 const MAGIC: &[u8; 4] = b"FBC1";
-/// Microseconds for which a mark is kept.
-const DEDUP: u64 = 60_000_000;
 /// Marks in a value, at most.
 const WRITERS: usize = 1_024;
 /// Bytes of a mark.
@@ -160,7 +159,7 @@ impl Envelope {
     }
 
     fn accept(&mut self, id: BatchId, now: StoreTime) {
-        self.accepted.retain(|(known, at)| known.writer != id.writer && at.0.saturating_add(DEDUP) > now.0);
+        self.accepted.retain(|(known, at)| known.writer != id.writer && at.after(DEDUP_WINDOW) > now);
         if self.accepted.len() >= WRITERS {
             self.accepted.remove(0);
         }

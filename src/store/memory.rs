@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::contract::{
     BatchId, Commit, Committed, Notice, Notices, Round, Store, StoreFuture, StoreTime, Stored, Version,
 };
+use super::protocol::{DEDUP_WINDOW, MAX_ROUND_BATCHES, OUTBOX_CAPACITY, ROUND_LEASE};
 use super::watchers::Watchers;
 use crate::clock::{Clock, wall_time};
 
@@ -49,15 +50,6 @@ struct Entry {
     /// The newest batch of each writer, and when it came.
     accepted: HashMap<u64, (u64, StoreTime)>,
 }
-
-/// How long a round belongs to its writer.
-const LEASE: Duration = Duration::from_millis(500);
-/// How long the number of a writer's last batch is known, at least.
-const DEDUP: Duration = Duration::from_secs(60);
-/// Batches in one round.
-const ROUND: usize = 1_000;
-/// Batches that may wait.
-const OUTBOX: usize = 4_096;
 
 impl MemoryStore {
     /// An empty store with the time of this machine.
@@ -162,7 +154,7 @@ impl Entry {
         };
         // Merely late, with no writer combining: cheaper to try again than to queue.
         let is_late = !may_queue && is_free && self.outbox.is_empty();
-        if is_late || self.outbox.len() >= OUTBOX {
+        if is_late || self.outbox.len() >= OUTBOX_CAPACITY {
             return Committed::Conflict(self.stored(now));
         }
         self.accept(id, now);
@@ -177,9 +169,10 @@ impl Entry {
     fn combine(&mut self, now: StoreTime) -> Committed {
         self.next_batch += 1;
         let token = self.next_batch;
-        self.lease = Some((token, now.after(LEASE)));
+        self.lease = Some((token, now.after(ROUND_LEASE)));
         let bytes = |number: u64| Bytes::copy_from_slice(&number.to_le_bytes());
-        let batches = self.outbox.iter().take(ROUND).map(|(number, delta)| (bytes(*number), delta.clone())).collect();
+        let batches =
+            self.outbox.iter().take(MAX_ROUND_BATCHES).map(|(number, delta)| (bytes(*number), delta.clone())).collect();
         Committed::Combine(self.stored(now), Round::new(bytes(token), batches))
     }
 
@@ -188,7 +181,7 @@ impl Entry {
     }
 
     fn accept(&mut self, id: BatchId, now: StoreTime) {
-        self.accepted.retain(|_, (_, at)| at.after(DEDUP) > now);
+        self.accepted.retain(|_, (_, at)| at.after(DEDUP_WINDOW) > now);
         self.accepted.insert(id.writer, (id.seq, now));
     }
 }

@@ -11,6 +11,7 @@ mod key;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod protocol;
 #[cfg(feature = "redis")]
 mod redis;
 mod watchers;
