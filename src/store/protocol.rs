@@ -1,5 +1,6 @@
 //! The numbers that all stores and the engine agree on.
 //!
+//! SQL and Lua have placeholders where they need one of these; `postgres/schema.rs` and `redis/script.rs` fill them in.
 //! Instances of different releases share a store, so a number that changes here must suit the older ones as well.
 
 use std::time::Duration;
@@ -15,3 +16,12 @@ pub(crate) const OUTBOX_CAPACITY: usize = 4_096;
 
 /// The deduplication window: how long a store knows the number of a writer's last batch, at least.
 pub(crate) const DEDUP_WINDOW: Duration = Duration::from_secs(60);
+
+/// The numbers that a template writes out itself, for tests: they are none of the above.
+#[cfg(all(test, any(feature = "postgres", feature = "redis")))]
+pub(super) fn written_numbers(template: &str) -> impl Iterator<Item = &str> {
+    let is_number = |word: &&str| {
+        word.starts_with(|c: char| c.is_ascii_digit()) && word.bytes().all(|b| b.is_ascii_digit() || b == b'e')
+    };
+    template.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(is_number)
+}

@@ -9,13 +9,10 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::runtime::Handle;
 
 use super::connections::on_one_connection;
-use super::schema::Table;
+use super::schema::{PRUNE_LIMIT, Table, mark_retention};
 use super::statements::{Statement, micros};
 use crate::clock::fresh_seed;
 use crate::store::contract::{StoreError, StoreTime};
-
-/// Rows that one statement takes away, at most, so that none locks much for long.
-const AT_A_TIME: u64 = 1_000;
 
 /// What [`PostgresStore::prune`](super::PostgresStore::prune) took away.
 ///
@@ -93,7 +90,7 @@ impl Pruner {
                 let [rows, events, writers] = [count(0)?, count(1)?, count(2)?];
                 all.rows += rows;
                 all.events += events;
-                if rows.max(events).max(writers) < AT_A_TIME {
+                if rows.max(events).max(writers) < PRUNE_LIMIT {
                     return Ok(());
                 }
             }
@@ -107,22 +104,22 @@ impl Pruner {
 fn statement(table: &Table, keep: Keep) -> Statement {
     let table = table.as_str();
     let ago = |time: Duration| format!("clock_timestamp() - {} * interval '1 microsecond'", micros(time));
-    let (closed, events) = (ago(keep.closed), ago(keep.events));
+    let (closed, events, retention) = (ago(keep.closed), ago(keep.events), mark_retention());
     Statement::plain(format!(
         "with turn as materialized (select pg_try_advisory_xact_lock(hashtext('fusebox prune'), hashtext('{table}')) as ours), \
          old as materialized (select c.resource_key from \"{table}\" c where (select ours from turn) \
             and c.updated_at < {closed} and c.lease_until < clock_timestamp() \
             and case when c.record is null then c.state = 'CLOSED' else c.expires_at < clock_timestamp() end \
-            limit {AT_A_TIME} for update skip locked), \
+            limit {PRUNE_LIMIT} for update skip locked), \
          gone as (delete from \"{table}\" c using old where c.resource_key = old.resource_key returning 1), \
          batches as (delete from \"{table}_outbox\" o using old \
             where o.resource_key = old.resource_key and o.queued_at < {closed}), \
          writers as (delete from \"{table}_writers\" m where (m.resource_key, m.writer) in ( \
             select d.resource_key, d.writer from \"{table}_writers\" d where (select ours from turn) \
-            and d.seen_at < clock_timestamp() - interval '10 minutes' limit {AT_A_TIME} for update skip locked) returning 1), \
+            and d.seen_at < clock_timestamp() - interval '{retention}' limit {PRUNE_LIMIT} for update skip locked) returning 1), \
          events as (delete from \"{table}_events\" e where (e.resource_key, e.version) in ( \
             select d.resource_key, d.version from \"{table}_events\" d where (select ours from turn) \
-            and d.at < {events} limit {AT_A_TIME}) returning 1) \
+            and d.at < {events} limit {PRUNE_LIMIT}) returning 1) \
          select (select count(*) from gone), (select count(*) from events), (select count(*) from writers)"
     ))
 }

@@ -1,13 +1,16 @@
 //! What the store needs in its database, and how to look whether it is there.
 
-use crate::error::ConfigError;
+use std::time::Duration;
 
-/// Batches in one round.
-const ROUND: &str = "1000";
-/// Batches that may wait.
-const OUTBOX: &str = "4096";
-/// How long a round belongs to its writer.
-const LEASE: &str = "500 milliseconds";
+use crate::error::ConfigError;
+use crate::store::protocol::{DEDUP_WINDOW, MAX_ROUND_BATCHES, OUTBOX_CAPACITY, ROUND_LEASE};
+
+const TEMPLATE: &str = include_str!("schema.sql");
+/// How long the mark of a writer's last batch is kept: much longer than it must be known, so that a step of the server's
+/// clock takes away none too early.
+const MARK_RETENTION: Duration = Duration::from_secs(10 * DEDUP_WINDOW.as_secs());
+/// Rows that one statement prunes, at most, so that none locks much for long.
+pub(super) const PRUNE_LIMIT: u64 = 1_000;
 /// The longest suffix that is added to a table's name, or prefix and suffix, is that much shorter than PostgreSQL's 63.
 const LONGEST_TABLE: usize = 40;
 
@@ -51,18 +54,25 @@ pub(super) fn check_zone(zone: &str) -> Result<(), ConfigError> {
 /// The migration as one transaction.
 pub(super) fn migration(table: &Table, widen_from: Option<&str>) -> String {
     let table = table.as_str();
-    let schema = include_str!("schema.sql")
+    let schema = TEMPLATE
         .replace("{table}", table)
         .replace("{adopted}", ADOPTED)
-        .replace("{round}", ROUND)
-        .replace("{outbox}", OUTBOX)
-        .replace("{lease}", LEASE);
+        .replace("{max_round_batches}", &MAX_ROUND_BATCHES.to_string())
+        .replace("{outbox_capacity}", &OUTBOX_CAPACITY.to_string())
+        .replace("{round_lease}", &format!("{} milliseconds", ROUND_LEASE.as_millis()))
+        .replace("{mark_retention}", &mark_retention())
+        .replace("{prune_limit}", &PRUNE_LIMIT.to_string());
     let widening = widen_from.map(|zone| widening(table, zone)).unwrap_or_default();
     // Two that migrate at once would trip over each other's half-made tables.
     format!(
         "begin;\nset local lock_timeout = '10s';\nset local client_min_messages = warning;\n\
          select pg_advisory_xact_lock(hashtext('fusebox'), hashtext('{table}'));\n{schema}{widening}commit;\n"
     )
+}
+
+/// [`MARK_RETENTION`] as an interval of the server.
+pub(super) fn mark_retention() -> String {
+    format!("{} minutes", MARK_RETENTION.as_secs() / 60)
 }
 
 fn widening(table: &str, zone: &str) -> String {
@@ -101,6 +111,7 @@ pub(super) fn check(table: &Table) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::protocol::written_numbers;
 
     #[test]
     fn only_plain_names_are_tables() {
@@ -116,5 +127,31 @@ mod tests {
     fn nothing_is_left_to_fill_in() {
         let sql = migration(&Table::new("breakers").unwrap(), Some("UTC"));
         assert!(!sql.contains('{') && !sql.contains("hw_"), "{sql}");
+    }
+
+    #[test]
+    fn the_schema_takes_its_numbers_from_the_protocol() {
+        let sql = migration(&Table::new("t").unwrap(), None);
+        let lease = ROUND_LEASE.as_millis();
+        let retention = MARK_RETENTION.as_secs() / 60;
+        for (part, times) in [
+            (format!("t_now + interval '{lease} milliseconds'"), 2),
+            (format!("order by o.id limit {MAX_ROUND_BATCHES}\n"), 2),
+            (format!("offset {OUTBOX_CAPACITY} - 1)"), 1),
+            (format!("interval '{retention} minutes' limit {PRUNE_LIMIT} for update"), 1),
+        ] {
+            assert_eq!(sql.matches(&part).count(), times, "{part}");
+        }
+        assert_eq!(Duration::from_secs(60 * retention), MARK_RETENTION, "whole minutes");
+        assert!(MARK_RETENTION >= DEDUP_WINDOW);
+    }
+
+    #[test]
+    fn the_schema_writes_out_no_number_of_the_protocol() {
+        // Answers; sizes of columns and pages; a limit of waiting for locks; the largest integer; microseconds of a second.
+        let own = ["0", "1", "2", "3", "4", "5", "01", "50", "255", "250", "5000", "2147483647", "1000000"];
+        for number in written_numbers(TEMPLATE) {
+            assert!(own.contains(&number), "{number}");
+        }
     }
 }

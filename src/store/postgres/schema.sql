@@ -1,5 +1,5 @@
 -- Adds to a table of breakers what shared records need. Running it again changes nothing, and neither rows nor columns
--- that are there are taken away. `{table}` is a checked identifier.
+-- that are there are taken away. `schema.rs` fills in what is in braces; `{table}` is a checked identifier.
 
 create table if not exists "{table}" (
     resource_key  varchar(255) primary key,
@@ -24,7 +24,7 @@ alter table "{table}" set (fillfactor = 50);
 create index if not exists "idx_{table}_state" on "{table}" (state);
 create index if not exists "idx_{table}_open_until" on "{table}" (open_until) where open_until is not null;
 
--- Batches that lost the race for their record and wait for whoever combines.
+-- Batches that lost the race for their record and wait for the writer that combines.
 create table if not exists "{table}_outbox" (
     id           bigint generated always as identity primary key,
     resource_key varchar(255) not null,
@@ -72,7 +72,7 @@ declare
     is_free boolean;
     t_id bigint;
 begin
-    -- A row that somebody else locks must not keep one of the few connections for long.
+    -- A row that another session locks must not keep one of the few connections for long.
     perform set_config('lock_timeout', '250', true);
     if p_notice is null then
         -- A crash may lose the counts of the last moment, never a transition.
@@ -136,7 +136,7 @@ begin
                 end if;
                 if not p_release then
                     select string_agg(w.id || ':' || encode(w.delta, 'hex'), ',' order by w.id) into batches from (
-                        select o.id, o.delta from "{table}_outbox" o where o.resource_key = p_key order by o.id limit {round}
+                        select o.id, o.delta from "{table}_outbox" o where o.resource_key = p_key order by o.id limit {max_round_batches}
                     ) w;
                 end if;
                 newest := greatest(c.version + 1, now_us);
@@ -145,7 +145,7 @@ begin
                     state = p_state, failure_count = least(p_failures, 2147483647)::integer,
                     open_until = timestamptz 'epoch' + p_open_until_us * interval '1 microsecond', updated_at = t_now,
                     expires_at = t_now + p_ttl_us * interval '1 microsecond', lease_token = token,
-                    lease_until = case when batches is null then '-infinity' else t_now + interval '{lease}' end
+                    lease_until = case when batches is null then '-infinity' else t_now + interval '{round_lease}' end
                 where r.resource_key = p_key;
                 if p_notice is not null then
                     insert into "{table}_events" (resource_key, version, at, state, payload)
@@ -155,7 +155,7 @@ begin
                 if p_seq is not null and random() < 0.01 then
                     delete from "{table}_writers" m where (m.resource_key, m.writer) in (
                         select d.resource_key, d.writer from "{table}_writers" d
-                        where d.seen_at < t_now - interval '10 minutes' limit 1000 for update skip locked
+                        where d.seen_at < t_now - interval '{mark_retention}' limit {prune_limit} for update skip locked
                     );
                 end if;
                 if batches is null then
@@ -182,9 +182,9 @@ begin
             return;
         end if;
     else
-        -- Merely late, with nobody combining: cheaper to try again than to queue.
+        -- Merely late, with no writer combining: cheaper to try again than to queue.
         if (not p_may_queue and is_free and not exists (select from "{table}_outbox" o where o.resource_key = p_key))
-            or exists (select from "{table}_outbox" o where o.resource_key = p_key offset {outbox} - 1)
+            or exists (select from "{table}_outbox" o where o.resource_key = p_key offset {outbox_capacity} - 1)
         then
             answer := 0;
             return;
@@ -204,7 +204,7 @@ begin
         answer := 3;
     end if;
 
-    -- Something waits: it is the caller's turn to take it in unless it is somebody else's.
+    -- Something waits: it is the caller's turn to take it in unless it is another writer's.
     select * into c from "{table}" r where r.resource_key = p_key for no key update skip locked;
     if not found then
         return;
@@ -221,13 +221,13 @@ begin
         where o.resource_key = p_key and o.queued_at < c.expires_at and o.id is distinct from t_id;
     end if;
     select string_agg(w.id || ':' || encode(w.delta, 'hex'), ',' order by w.id) into batches from (
-        select o.id, o.delta from "{table}_outbox" o where o.resource_key = p_key order by o.id limit {round}
+        select o.id, o.delta from "{table}_outbox" o where o.resource_key = p_key order by o.id limit {max_round_batches}
     ) w;
     if batches is null then
         return;
     end if;
     token := greatest(c.version + 1, c.lease_token + 1, now_us);
-    update "{table}" r set lease_until = t_now + interval '{lease}', lease_token = token where r.resource_key = p_key;
+    update "{table}" r set lease_until = t_now + interval '{round_lease}', lease_token = token where r.resource_key = p_key;
     answer := 2;
 end
 $fusebox$;

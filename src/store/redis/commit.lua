@@ -10,8 +10,10 @@
 -- Answers: code, version, time, record, token, batches
 
 local RECORD, OUTBOX = KEYS[1], KEYS[2]
-local LEASE, ROUND, MOST_WAITING = 500, 1000, 4096
-local GENERATION, KEPT = 60000000, 180000
+-- Numbers of the protocol, which `script.rs` fills in.
+local LEASE_MS, MAX_ROUND, CAPACITY = {round_lease_ms}, {max_round_batches}, {outbox_capacity}
+-- A mark is known for the rest of its generation and all of the next: one whole generation at least.
+local GENERATION_US, MARKS_TTL_MS = {dedup_window_us}, {marks_ttl_ms}
 local CONFLICT, APPLIED, COMBINE, QUEUED, DUPLICATE, FENCED, FOREIGN = 0, 1, 2, 3, 4, 5, 6
 
 -- Numbers turn into text with 14 digits, which is fewer than microseconds have.
@@ -29,8 +31,8 @@ local function read(...)
 end
 
 local time = redis.call('TIME')
-local us = time[1] * 1000000 + time[2]
-local now = math.floor(us / 1000)
+local us = time[1] * 1e6 + time[2]
+local now = math.floor(us / 1e3)
 local held = read('HMGET', RECORD, 'v', 'r', 'l', 'c') or {}
 local waiting = read('LLEN', OUTBOX) or 0
 local v, lease, current = tonumber(held[1] or '0'), tonumber(held[3] or '0'), held[4] or ''
@@ -39,7 +41,7 @@ local writer, seq, may_queue = ARGV[10], ARGV[11], ARGV[13] == '1'
 local token, release = ARGV[14], ARGV[17] == '1'
 
 -- By the version where the clock was set back, so that marks neither come back to life nor die early.
-local generation = math.floor(math.max(us, v or 0) / GENERATION)
+local generation = math.floor(math.max(us, v or 0) / GENERATION_US)
 local marks, older = KEYS[3 + generation % 2], KEYS[4 - generation % 2]
 local of_marks, of_older = false, false
 if seq ~= '' then
@@ -68,20 +70,20 @@ local function accept()
   if seq == '' then return end
   if not is_current then redis.call('DEL', marks) end
   redis.call('HSET', marks, '#', text(generation), writer, seq)
-  redis.call('PEXPIRE', marks, KEPT)
+  redis.call('PEXPIRE', marks, MARKS_TTL_MS)
 end
 
 local function next_token() return text(math.max(us, (tonumber(current) or 0) + 1)) end
 
 local function take_turn()
   local mine = next_token()
-  redis.call('HSET', RECORD, 'v', text(v), 'l', text(now + LEASE), 'c', mine)
+  redis.call('HSET', RECORD, 'v', text(v), 'l', text(now + LEASE_MS), 'c', mine)
   if not held[1] then redis.call('PEXPIRE', RECORD, ttl) end
-  return answer(COMBINE, mine, redis.call('LRANGE', OUTBOX, 0, ROUND - 1))
+  return answer(COMBINE, mine, redis.call('LRANGE', OUTBOX, 0, MAX_ROUND - 1))
 end
 
 -- A lease that ends later than any can was given before the clock was set back.
-local is_free = lease <= now or lease > now + LEASE
+local is_free = lease <= now or lease > now + LEASE_MS
 local may_write = is_free
 if token ~= '' then may_write = lease ~= 0 and token == current end
 
@@ -94,11 +96,11 @@ if expected == text(v) and may_write then
   end
   local batches = {}
   if not release and waiting > taken then
-    batches = redis.call('LRANGE', OUTBOX, taken, taken + ROUND - 1)
+    batches = redis.call('LRANGE', OUTBOX, taken, taken + MAX_ROUND - 1)
   end
   v = math.max(v + 1, us)
   local until_ms, mine = 0, current
-  if #batches > 0 then until_ms, mine = now + LEASE, next_token() end
+  if #batches > 0 then until_ms, mine = now + LEASE_MS, next_token() end
   -- First what needs memory: a server that has none refuses here, before anything has changed.
   redis.call('HSET', RECORD, 'v', text(v), 'r', ARGV[4], 'l', text(until_ms), 'c', mine,
     's', ARGV[5], 'f', ARGV[6], 'u', ARGV[7], 'e', ARGV[8])
@@ -118,9 +120,9 @@ if seq == '' then
   if is_free and waiting > 0 then return take_turn() end
   return answer(CONFLICT)
 end
--- Merely late, with nobody combining: cheaper to try again than to queue.
+-- Merely late, with no writer combining: cheaper to try again than to queue.
 local is_late = not may_queue and is_free and waiting == 0
-if is_late or waiting >= MOST_WAITING then return answer(CONFLICT) end
+if is_late or waiting >= CAPACITY then return answer(CONFLICT) end
 redis.call('RPUSH', OUTBOX, writer .. ':' .. seq .. ':' .. ARGV[12])
 if redis.call('PTTL', OUTBOX) < ttl then redis.call('PEXPIRE', OUTBOX, ttl) end
 accept()

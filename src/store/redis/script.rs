@@ -9,14 +9,31 @@ use redis::{ErrorKind, RedisResult, Script};
 
 use super::layout::Keys;
 use crate::store::contract::{Commit, Committed, Round, StoreError, StoreTime, Stored, Version};
+use crate::store::protocol::{DEDUP_WINDOW, MAX_ROUND_BATCHES, OUTBOX_CAPACITY, ROUND_LEASE};
 
-static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("commit.lua")));
+static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(&source()));
+
+const TEMPLATE: &str = include_str!("commit.lua");
+
+/// How long the server keeps a generation of marks after the last of them: they are asked for until the next generation
+/// ends, and one more is to spare.
+const MARKS_TTL: Duration = DEDUP_WINDOW.saturating_mul(3);
 
 /// The longest that a record is kept: a server refuses times that end beyond its calendar.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// What the script answers: code, version, time, record, token, batches.
 pub(super) type Answer = (u8, u64, u64, Bytes, Bytes, Vec<Bytes>);
+
+/// The script's text. It depends on nothing but the release, so that a server holds one script for a whole fleet.
+fn source() -> String {
+    TEMPLATE
+        .replace("{round_lease_ms}", &ROUND_LEASE.as_millis().to_string())
+        .replace("{max_round_batches}", &MAX_ROUND_BATCHES.to_string())
+        .replace("{outbox_capacity}", &OUTBOX_CAPACITY.to_string())
+        .replace("{dedup_window_us}", &DEDUP_WINDOW.as_micros().to_string())
+        .replace("{marks_ttl_ms}", &MARKS_TTL.as_millis().to_string())
+}
 
 /// Runs it.
 pub(super) async fn commit(
@@ -83,4 +100,36 @@ pub(super) fn number(value: &[u8]) -> Option<u64> {
 /// An answer that makes no sense.
 pub(super) fn senseless() -> redis::RedisError {
     (ErrorKind::UnexpectedReturnType, "the server answered something else than was asked").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::protocol::written_numbers;
+
+    #[test]
+    fn the_script_takes_its_numbers_from_the_protocol() {
+        let script = source();
+        let (lease, window, ttl) = (ROUND_LEASE.as_millis(), DEDUP_WINDOW.as_micros(), MARKS_TTL.as_millis());
+        for line in [
+            format!("local LEASE_MS, MAX_ROUND, CAPACITY = {lease}, {MAX_ROUND_BATCHES}, {OUTBOX_CAPACITY}"),
+            format!("local GENERATION_US, MARKS_TTL_MS = {window}, {ttl}"),
+        ] {
+            assert!(script.lines().any(|known| known == line), "{line}");
+        }
+        let names = script.split('{').skip(1).map(|rest| rest.split('}').next().unwrap_or_default());
+        let is_placeholder =
+            |name: &&str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        assert_eq!(names.clone().find(is_placeholder), None, "nothing is left to fill in");
+        assert!(MARKS_TTL >= 2 * DEDUP_WINDOW, "marks are there for as long as they are asked for");
+    }
+
+    #[test]
+    fn the_script_writes_out_no_number_of_the_protocol() {
+        for number in written_numbers(TEMPLATE) {
+            // Positions, answers, and parts of a second.
+            let is_own = ["1e3", "1e6"].contains(&number) || number.parse::<u32>().is_ok_and(|number| number < 20);
+            assert!(is_own, "{number}");
+        }
+    }
 }
