@@ -17,6 +17,10 @@ pub(crate) const OUTBOX_CAPACITY: usize = 4_096;
 /// The deduplication window: how long a store knows the number of a writer's last batch, at least.
 pub(crate) const DEDUP_WINDOW: Duration = Duration::from_secs(60);
 
+/// The age at which the engine gives up a batch whose fate is unknown: a store might take an older one twice. Derived: five
+/// seconds less than the [`DEDUP_WINDOW`], for clocks that differ and a commit that is still on its way.
+pub(crate) const MAX_BATCH_AGE: Duration = DEDUP_WINDOW.saturating_sub(Duration::from_secs(5));
+
 /// The numbers that a template writes out itself, for tests: they are none of the above.
 #[cfg(all(test, any(feature = "postgres", feature = "redis")))]
 pub(super) fn written_numbers(template: &str) -> impl Iterator<Item = &str> {
@@ -24,4 +28,14 @@ pub(super) fn written_numbers(template: &str) -> impl Iterator<Item = &str> {
         word.starts_with(|c: char| c.is_ascii_digit()) && word.bytes().all(|b| b.is_ascii_digit() || b == b'e')
     };
     template.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(is_number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_given_up_while_stores_still_know_it() {
+        assert_eq!(MAX_BATCH_AGE + Duration::from_secs(5), DEDUP_WINDOW);
+    }
 }

@@ -6,12 +6,10 @@ use std::time::Duration;
 use super::line::{Asked, Combining, JITTER, Known, LINGER, Link};
 use crate::circuit::{Generation, Met, Record, Unreadable};
 use crate::fleet::member::News;
-use crate::store::{Committed, StoreError, StoreTime, Stored, Version};
+use crate::store::{Committed, ROUND_LEASE, StoreError, StoreTime, Stored, Version};
 use crate::time::Timestamp;
 
 const LINGER_MOST: Duration = Duration::from_secs(5);
-/// After so long whoever combines has done so, or is gone.
-const LEASE: Duration = Duration::from_millis(500);
 /// A record that cannot be read is looked at again.
 const BLOCKED: Duration = Duration::from_secs(60);
 /// Whoever knows what a damaged record said gets this long to write it again.
@@ -63,7 +61,7 @@ impl Link {
             Committed::Duplicate(stored) | Committed::Queued(stored) => {
                 self.conflicts = 0;
                 self.accepted(now);
-                self.look_at = Some(now + LEASE + self.jitter(LEASE / 2));
+                self.look_at = Some(now + ROUND_LEASE + self.jitter(ROUND_LEASE / 2));
                 self.learn(&stored, self.answered_at(now), now);
             }
             Committed::Combine(stored, next) => {

@@ -8,7 +8,7 @@ use super::line::{Asked, Batch, JITTER, LINGER, Link, Plan};
 use crate::circuit::{Folded, Order, State};
 use crate::fleet::bucket::Weight;
 use crate::fleet::core::POLL;
-use crate::store::{BatchId, Commit, StoreTime, Summary};
+use crate::store::{BatchId, Commit, MAX_BATCH_AGE, StoreTime, Summary};
 use crate::time::Timestamp;
 
 enum Wish {
@@ -18,8 +18,6 @@ enum Wish {
     Probe,
 }
 
-/// A store remembers batches for 60 s; one that is older might be taken twice.
-const TOO_OLD: Duration = Duration::from_secs(55);
 /// A trip to be waits this long for the fleet; then this instance protects itself.
 const PATIENCE: Duration = Duration::from_millis(300);
 /// A writer combines so often, or so long, in a row.
@@ -79,7 +77,7 @@ impl Link {
         if self.blocked_until.is_some() || self.load_now {
             return Wish::Load;
         }
-        if self.round.is_some() || self.batch.as_ref().is_some_and(|batch| now.since(batch.taken) < TOO_OLD) {
+        if self.round.is_some() || self.batch.as_ref().is_some_and(|batch| now.since(batch.taken) < MAX_BATCH_AGE) {
             return Wish::Commit(Weight::Change);
         }
         if self.batch.take().is_some() {
