@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+mod arrows;
+
 /// The modules by rank: each uses those of its own rank and below.
 const RANKS: [(&str, u32); 18] = [
     ("time", 0),
