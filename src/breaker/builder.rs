@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::CircuitBreakerConfig;
-use super::event::Event;
+use super::events::{Event, Listener, Subject};
 use super::handle::CircuitBreaker;
-use super::settings::{Listener, Settings};
+use super::settings::Settings;
 use crate::circuit::{Cooldown, Detector, Probes, State, detector as detect};
 use crate::clock::{Clock, ClockSource};
 use crate::error::ConfigError;
@@ -237,6 +237,11 @@ impl CircuitBreakerConfigBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_state_change(mut self, f: impl Fn(&CircuitBreaker, State, State) + Send + Sync + 'static) -> Self {
+        let f = move |subject: Subject<'_>, from, to| {
+            if let Some(breaker) = CircuitBreaker::of(subject) {
+                f(&breaker, from, to);
+            }
+        };
         self.settings.listeners.push(Listener::State(Arc::new(f)));
         self
     }
@@ -297,7 +302,7 @@ impl CircuitBreakerConfigBuilder {
     }
 
     /// Shares the breaker's state, through this store, with every breaker of the same name over the same store: in this
-    /// process, and in every other one. Default: with nobody. See [`fleet`](crate::fleet) for what that means, and
+    /// process, and in every other one. Default: with none. See [`fleet`](crate::fleet) for what that means, and
     /// [`fleet(..)`](Self::fleet) for how.
     ///
     /// ```

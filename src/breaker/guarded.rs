@@ -53,8 +53,8 @@ where
     }
 }
 
-/// Reports a failure when code of others panics: whoever catches the panic may keep the future, and with it the
-/// permit, for as long as they like.
+/// Reports a failure when code of others panics: the code that catches the panic may keep the future, and with it
+/// the permit, for as long as it likes.
 #[derive(Debug)]
 struct OnPanic<'a>(&'a mut Option<Permit>);
 

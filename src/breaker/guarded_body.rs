@@ -35,7 +35,7 @@ pin_project! {
     /// }));
     /// let body: GuardedBody<_, _> = service.oneshot(Request::new(())).await.unwrap().into_body();
     /// let failures = || layer.breaker().snapshot().detectors[0].tally.count();
-    /// assert_eq!(failures(), 0, "nobody knows yet");
+    /// assert_eq!(failures(), 0, "not known yet");
     /// body.collect().await.unwrap();
     /// assert_eq!(failures(), 1);
     /// # })
@@ -76,7 +76,7 @@ where
             Some(Err(_)) => Self::report(this.watch, |_| Outcome::Failure),
             Some(Ok(frame)) => {
                 let trailers: Option<&HeaderMap> = frame.trailers_ref();
-                // Whoever reads need not ask again after the last frame.
+                // A reader need not ask again after the last frame.
                 if trailers.is_some() || this.inner.is_end_stream() {
                     Self::report(this.watch, |classify| classify.at_end(trailers));
                 }
@@ -94,8 +94,8 @@ where
     }
 }
 
-/// Reports a failure when code of others panics: whoever catches the panic may keep the body, and with it the permit, for
-/// as long as they like. Not one with that of `guarded`: made generic, that one is no longer taken into its caller, and a
+/// Reports a failure when code of others panics: the code that catches the panic may keep the body, and with it the
+/// permit, for as long as it likes. Not one with that of `guarded`: made generic, that one is no longer taken into its caller, and a
 /// healthy call costs a fifth more.
 struct OnPanic<'a, C>(&'a mut Option<(Permit, C)>);
 
@@ -145,7 +145,7 @@ where
                 permit.report(outcome);
                 None
             }
-            // Nobody reads on where there is nothing to read.
+            // An empty body is not read on.
             None if response.body().is_end_stream() => {
                 permit.report(classify.at_end(None));
                 None

@@ -3,15 +3,14 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::cell::{BreakerCell, CellRef, Contents, Refusal};
 use super::config::CircuitBreakerConfig;
-use super::core::{Contents, Core};
+use super::events::{Events, Subject};
 use super::permit::{AtSight, Permit};
 use super::rejected::Rejected;
 use super::settings::Settings;
-use super::slots;
 use crate::circuit::{Decision, Detector, Input, Override, State};
 use crate::text::OneLine;
 
@@ -29,8 +28,9 @@ use crate::text::OneLine;
 /// }
 /// # })
 /// ```
+#[derive(Clone)]
 pub struct CircuitBreaker {
-    core: &'static Core,
+    cell: CellRef,
 }
 
 impl CircuitBreaker {
@@ -42,30 +42,35 @@ impl CircuitBreaker {
     }
 
     pub(super) fn with_settings(name: Arc<str>, detector: Box<dyn Detector>, settings: Arc<Settings>) -> Self {
-        let core = slots::occupy(Contents { name, detector, settings });
-        core.handles.store(1, Ordering::Relaxed);
-        Self { core }
+        let cell = BreakerCell::alloc(Contents {
+            name,
+            detector,
+            settings,
+            #[cfg(feature = "fleet")]
+            join: Settings::join,
+        });
+        Self { cell }
     }
 
-    /// A handle to the breaker that lives in `core`, unless its last user is gone.
-    pub(super) fn upgrade(core: &'static Core) -> Option<Self> {
-        let more = |handles| (handles > 0).then(|| handles + 1);
-        core.handles.fetch_update(Ordering::Acquire, Ordering::Relaxed, more).ok().map(|_| Self { core })
+    /// A handle to the breaker that an event is about.
+    pub(super) fn of(subject: Subject<'_>) -> Option<Self> {
+        subject.downcast_ref().map(|cell: &CellRef| Self { cell: cell.clone() })
     }
 
-    pub(crate) const fn core(&self) -> &'static Core {
-        self.core
+    #[inline]
+    pub(super) const fn cell(&self) -> &'static BreakerCell {
+        self.cell.get()
     }
 
-    /// Tells whether nobody else holds a handle.
+    /// Tells whether there is no other handle.
     pub(super) fn is_only_handle(&self) -> bool {
-        self.core.handles.load(Ordering::Acquire) == 1
+        self.cell.is_only()
     }
 
     /// Returns the name.
     #[must_use]
     pub fn name(&self) -> Arc<str> {
-        self.core.name()
+        self.cell().name()
     }
 
     /// Returns the state. A look changes nothing: an open circuit whose cooldown is over stays open until a call asks.
@@ -83,7 +88,7 @@ impl CircuitBreaker {
     /// ```
     #[must_use]
     pub fn state(&self) -> State {
-        self.core.state()
+        self.cell().state()
     }
 
     /// Tells whether the circuit is open.
@@ -113,13 +118,25 @@ impl CircuitBreaker {
     /// ```
     #[inline]
     pub fn acquire(&self) -> Result<Permit, Rejected> {
-        self.core.acquire()
+        self.cell().acquire()
     }
 
-    /// Leave to call a closed breaker that nobody times, for the price of a look.
+    /// Permission to call a closed breaker whose calls are not timed, for the price of a look.
     #[inline]
     pub(crate) fn acquire_at_sight(&self) -> Option<AtSight> {
-        self.core.acquire_at_sight()
+        self.cell().acquire_at_sight()
+    }
+
+    /// Tells, without asking for one, whether a call would surely be rejected now, and how.
+    #[inline]
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        self.cell().refusal()
+    }
+
+    /// The rejection of a call that was promised one when the service was asked whether it is ready.
+    #[inline]
+    pub(crate) fn reject_as_promised(&self, promise: Refusal) -> Rejected {
+        self.cell().reject_as_promised(promise)
     }
 
     /// Opens the circuit, as if its detector had tripped; recovery goes on by itself. While open it changes nothing.
@@ -161,9 +178,9 @@ impl CircuitBreaker {
     }
 
     fn command(&self, input: Input<'_>) -> Result<(), Overridden> {
-        match self.core.step(input).0 {
+        match self.cell().step(input).0 {
             Decision::Overridden => {
-                let order = self.core.look(|body, _| body.machine.overridden().map(ToString::to_string)).flatten();
+                let order = self.cell().look(|body, _| body.machine.overridden().map(ToString::to_string)).flatten();
                 Err(Overridden { breaker: self.name(), order: order.unwrap_or_default() })
             }
             _ => Ok(()),
@@ -171,7 +188,7 @@ impl CircuitBreaker {
     }
 
     /// Takes hold of the breaker, in place of an override that may stand already.
-    #[expect(clippy::needless_pass_by_value, reason = "an order is made for the breaker that it is given to")]
+    ///
     /// ```
     /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Override};
     ///
@@ -182,19 +199,38 @@ impl CircuitBreaker {
     /// breaker.resume();
     /// assert!(breaker.acquire().is_ok());
     /// ```
+    #[expect(clippy::needless_pass_by_value, reason = "an order is made for the breaker that it is given to")]
     pub fn set_override(&self, order: Override) {
-        self.core.step(Input::Override(&order));
+        self.cell().step(Input::Override(&order));
     }
 
     /// Ends the override, if one stands; the circuit is then closed with an empty window.
     pub fn resume(&self) {
-        self.core.step(Input::Resume);
+        self.cell().step(Input::Resume);
+    }
+
+    /// Returns the events from now on, as a stream.
+    ///
+    /// ```
+    /// use futures::{StreamExt, executor::block_on};
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig};
+    ///
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+    /// breaker.trip()?; // before the stream
+    /// let mut events = breaker.events();
+    /// breaker.reset()?;
+    /// let event = block_on(events.next()).unwrap();
+    /// assert_eq!(event.to_string(), "payments: open -> closed (reset by command)");
+    /// # Ok::<(), fusebox::Overridden>(())
+    /// ```
+    pub fn events(&self) -> Events {
+        Events::new(self.cell().notifier())
     }
 
     /// Sends what the store of a shared breaker does not know yet, and fetches what it knows: call it before a process ends,
     /// and in tests. Returns as well when the store is away. Without a store there is nothing to do.
     ///
-    /// A lease for a probe that nobody has used goes back; one that a call asked for within the last second is fetched.
+    /// A lease for a probe that no call has used goes back; one that a call asked for within the last second is fetched.
     ///
     /// # Cancel safety
     ///
@@ -211,7 +247,7 @@ impl CircuitBreaker {
     /// ```
     #[cfg(feature = "fleet")]
     pub async fn flush(&self) {
-        if let Some(flushed) = self.core.flush() {
+        if let Some(flushed) = self.cell().flush() {
             flushed.await;
         }
     }
@@ -233,27 +269,10 @@ impl CircuitBreaker {
     /// ```
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        self.core
+        self.cell()
             .look(|body, now| body.machine.until().map(|until| until.since(now)))
             .flatten()
             .filter(|_| self.is_open())
-    }
-}
-
-impl Clone for CircuitBreaker {
-    #[inline]
-    fn clone(&self) -> Self {
-        self.core.handles.fetch_add(1, Ordering::Relaxed);
-        Self { core: self.core }
-    }
-}
-
-impl Drop for CircuitBreaker {
-    #[inline]
-    fn drop(&mut self) {
-        if self.core.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
-            slots::vacate(self.core);
-        }
     }
 }
 

@@ -1,11 +1,10 @@
 //! A breaker's place in its fleet: what the engine sees of it.
 
-use std::future::Future;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use super::core::{Body, Core, Visit};
-use super::event::{EventKind, Occurrence};
+use super::cell::{Body, BreakerCell, Flush, InFleet, Visit};
+use super::events::{EventKind, Occurrence};
 use super::settings::Settings;
 use crate::circuit::{
     Clocks, Detector, Facts, Folded, Generation, Led, Machine, Met, Needs, Order, Record, Ring, Rules, State,
@@ -15,9 +14,10 @@ use crate::clock::fresh_seed;
 use crate::error::ConfigError;
 use crate::fleet::{Engine, Member, MemberId, News};
 use crate::store::{Key, StoreTime, Stored};
+use crate::sync::unpoisoned;
 use crate::time::Timestamp;
 
-/// A breaker's membership; it ends with [`Body::depart`].
+/// A breaker's membership.
 #[derive(Debug)]
 pub(super) struct Membership {
     engine: Arc<Engine>,
@@ -43,7 +43,7 @@ trait Reach: Send + Sync + 'static {
 /// The engine's way to a breaker, for as long as the breaker is where it was.
 #[derive(Debug)]
 struct Seat {
-    core: &'static Core,
+    cell: &'static BreakerCell,
     born: Generation,
     /// How loudly the engine was called since it last heard.
     rung: AtomicU8,
@@ -71,54 +71,47 @@ impl Settings {
         &self,
         name: &str,
         detector: &dyn Detector,
-        core: &'static Core,
+        cell: &'static BreakerCell,
         born: Generation,
-    ) -> Option<(Led, Membership)> {
+    ) -> Option<(Led, Box<dyn InFleet>)> {
         let store = self.store.as_ref()?;
         let fleet = self.fleet.clone().unwrap_or_default();
         let engine = Engine::of(store);
-        let seat = Arc::new(Seat { core, born, rung: AtomicU8::new(0) });
+        let seat = Arc::new(Seat { cell, born, rung: AtomicU8::new(0) });
         let id = engine.next_id();
         let key = Key::new(name).as_str().to_owned();
         engine.join(id, Arc::<Seat>::clone(&seat), key, fleet.flush_interval);
-        Some((Led::new(detector, fleet.voter(), fleet.when_down), Membership { engine, id, seat }))
+        Some((Led::new(detector, fleet.voter(), fleet.when_down), Box::new(Membership { engine, id, seat })))
     }
 }
 
-impl Membership {
+impl InFleet for Membership {
     /// Calls the engine, unless it has been called as loudly since it last heard.
     #[cold]
-    pub(super) fn ring(&self, ring: Ring) {
+    fn ring(&self, ring: Ring) {
         if self.seat.rung.fetch_max(ring as u8, Ordering::AcqRel) < ring as u8 {
             self.engine.ring(self.id);
         }
     }
 
-    pub(super) fn flush(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.engine.flush(self.id)
+    fn flush(&self) -> Flush {
+        Box::pin(self.engine.flush(self.id))
+    }
+
+    fn depart(self: Box<Self>, body: Body) {
+        self.engine.depart(self.id, Arc::new(Departed(Mutex::new(body))));
     }
 }
 
-impl Core {
-    pub(super) fn flush(&'static self) -> Option<impl Future<Output = ()> + Send + use<>> {
-        self.visit(|Visit { body, .. }| body.fleet.as_ref().map(Membership::flush)).flatten()
-    }
-}
-
-impl Body {
-    /// Leaves the fleet, if the breaker is in one: the engine gets the contents, to send what they have left to say.
-    pub(super) fn depart(mut self) -> Option<Self> {
-        let Some(Membership { engine, id, .. }) = self.fleet.take() else {
-            return Some(self);
-        };
-        engine.depart(id, Arc::new(Departed(Mutex::new(self))));
-        None
+impl BreakerCell {
+    pub(super) fn flush(&'static self) -> Option<Flush> {
+        self.visit(|Visit { body, .. }| body.fleet.as_ref().map(|fleet| fleet.flush())).flatten()
     }
 }
 
 impl Reach for Departed {
     fn act<R>(&self, f: impl FnOnce(&mut Machine, &Rules, StepContext, &mut Facts) -> R) -> Option<R> {
-        let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut body = unpoisoned(self.0.lock());
         let Body { machine, settings, .. } = &mut *body;
         let at = StepContext { now: settings.clock.now(), seed: fresh_seed() };
         Some(f(machine, &settings.rules, at, &mut Facts::default()))
@@ -127,20 +120,20 @@ impl Reach for Departed {
 
 impl Reach for Seat {
     fn act<R>(&self, f: impl FnOnce(&mut Machine, &Rules, StepContext, &mut Facts) -> R) -> Option<R> {
-        self.core.visit(|visit| {
-            let Visit { body, at, born } = visit;
+        self.cell.visit(|visit| {
+            let Visit { body, at, first_generation } = visit;
             let at = StepContext { seed: fresh_seed(), ..at };
-            (born == self.born)
-                .then(|| self.core.act(body, at, true, |machine, rules, facts| f(machine, rules, at, facts)))
+            (first_generation == self.born)
+                .then(|| self.cell.act(body, at, true, |machine, rules, facts| f(machine, rules, at, facts)))
         })?
     }
 
     fn tell(&self, kind: EventKind) {
-        self.core.visit(|Visit { body, at, born }| {
-            if born == self.born
-                && let Some(hub) = &body.hub
+        self.cell.visit(|Visit { body, at, first_generation }| {
+            if first_generation == self.born
+                && let Some(notifier) = &body.notifier
             {
-                hub.push(Occurrence::new(kind, body.machine.generation(), at.now));
+                notifier.push(Occurrence::new(kind, body.machine.generation(), at.now));
             }
         });
     }

@@ -1,14 +1,14 @@
-//! Leave to make one call.
+//! Permission to make one call.
 
 use std::mem::ManuallyDrop;
 
-use super::core::Core;
+use super::cell::BreakerCell;
 #[cfg(feature = "http")]
 use crate::circuit::Input;
 use crate::circuit::{Generation, Outcome, PermitId};
 use crate::time::Timestamp;
 
-/// Leave to make one call, and the duty to say how it ended.
+/// Permission to make one call, and the duty to say how it ended.
 ///
 /// It reports exactly once: by [`success`](Self::success), [`failure`](Self::failure) or [`report`](Self::report), or
 /// when it is dropped. A drop is [`Cancelled`](Outcome::Cancelled), evidence of nothing, unless the call had run for
@@ -30,7 +30,7 @@ use crate::time::Timestamp;
 #[derive(Debug)]
 #[must_use = "a permit that is dropped at once reports a cancelled call"]
 pub struct Permit {
-    core: &'static Core,
+    cell: &'static BreakerCell,
     generation: Generation,
     /// The probe's lease; [`NO_LEASE`] for other calls.
     lease: u32,
@@ -44,8 +44,8 @@ const NO_LEASE: u32 = u32::MAX;
 
 impl Permit {
     #[inline]
-    pub(super) fn new(core: &'static Core, id: PermitId, started: Timestamp) -> Self {
-        Self { core, generation: id.generation, lease: id.lease.unwrap_or(NO_LEASE), started }
+    pub(super) fn new(cell: &'static BreakerCell, id: PermitId, started: Timestamp) -> Self {
+        Self { cell, generation: id.generation, lease: id.lease.unwrap_or(NO_LEASE), started }
     }
 
     /// Marks a permit whose call has not begun.
@@ -87,12 +87,12 @@ impl Permit {
     pub fn report(self, outcome: Outcome) {
         let this = ManuallyDrop::new(self);
         if matches!(outcome, Outcome::Success)
-            && (this.core.absorbs_success_of(this.generation)
-                || !this.is_probe() && this.core.count_success(this.generation, this.started))
+            && (this.cell.absorbs_success_of(this.generation)
+                || !this.is_probe() && this.cell.count_success(this.generation, this.started))
         {
             return;
         }
-        this.core.report(this.id(), outcome, this.started);
+        this.cell.report(this.id(), outcome, this.started);
     }
 
     /// Tells whether the call is a probe of a half-open circuit.
@@ -125,21 +125,21 @@ impl Permit {
 
     /// Tells whether the breaker still is in the generation that admitted the call.
     pub(crate) fn is_current(&self) -> bool {
-        self.core.word().generation() == self.generation
+        self.cell.generation() == self.generation
     }
 
-    /// Begins the call of a reserved permit; `None` when the reservation is no longer good.
     /// The dependency has answered, the rest of the response is on its way: where the call is a probe that outlives its
     /// deadline, it has not failed.
     #[cfg(feature = "http")]
     pub(crate) fn accept(&self) {
         if self.is_probe() {
-            self.core.step(Input::Accept(self.id()));
+            self.cell.step(Input::Accept(self.id()));
         }
     }
 
+    /// Begins the call of a reserved permit; `None` when the reservation is no longer good.
     pub(crate) fn begin(self) -> Option<Self> {
-        let started = self.core.begin(self.id())?;
+        let started = self.cell.begin(self.id())?;
         let mut this = self;
         this.started = started;
         Some(this)
@@ -150,20 +150,20 @@ impl Permit {
 /// registers, where a permit would be copied through memory. It is dropped only when the call panics: a failure.
 #[derive(Debug)]
 pub(crate) struct AtSight {
-    core: &'static Core,
+    cell: &'static BreakerCell,
     generation: Generation,
 }
 
 impl AtSight {
     #[inline]
-    pub(super) const fn new(core: &'static Core, generation: Generation) -> Self {
-        Self { core, generation }
+    pub(super) const fn new(cell: &'static BreakerCell, generation: Generation) -> Self {
+        Self { cell, generation }
     }
 
     #[inline]
     pub(crate) fn into_permit(self) -> Permit {
         let this = ManuallyDrop::new(self);
-        Permit { core: this.core, generation: this.generation, lease: NO_LEASE, started: Timestamp::ZERO }
+        Permit { cell: this.cell, generation: this.generation, lease: NO_LEASE, started: Timestamp::ZERO }
     }
 }
 
@@ -171,7 +171,7 @@ impl Drop for AtSight {
     #[cold]
     fn drop(&mut self) {
         let id = PermitId { generation: self.generation, lease: None };
-        self.core.report(id, Outcome::Failure, Timestamp::ZERO);
+        self.cell.report(id, Outcome::Failure, Timestamp::ZERO);
     }
 }
 
@@ -188,6 +188,6 @@ impl Permit {
         // A call that has not begun cannot have panicked.
         let panicked = self.started != RESERVED && std::thread::panicking();
         let outcome = if panicked { Outcome::Failure } else { Outcome::Cancelled };
-        self.core.report(self.id(), outcome, self.started);
+        self.cell.report(self.id(), outcome, self.started);
     }
 }

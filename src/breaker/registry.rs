@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use super::config::CircuitBreakerConfig;
@@ -15,13 +15,14 @@ use super::rejected::Rejected;
 use super::settings::Settings;
 use crate::clock::system_coarse;
 use crate::error::ConfigError;
+use crate::sync::unpoisoned;
 use crate::text::OneLine;
 use crate::time::nanos;
 
 /// Breakers by name, made from a template when they are first asked for.
 ///
 /// It is bounded: beyond [`max`](Self::max) it forgets breakers that were not used for [`idle`](Self::idle), never one
-/// that protects (open, half-open, overridden, with failures in its window, or held by somebody else). Where nothing can
+/// that protects (open, half-open, overridden, with failures in its window, or with a handle elsewhere). Where nothing can
 /// be forgotten, further names share one overflow breaker, so that names made from requests can neither fill the
 /// memory nor fail a call. Clones are the same registry.
 ///
@@ -184,7 +185,7 @@ impl Registry {
     /// overflow breaker.
     pub(crate) fn acquire(&self, name: &str) -> Option<Result<Permit, Rejected>> {
         // Listeners run in what cannot be answered at once, and they may call the registry: not under its lock.
-        let answer = self.inner.find(name, |breaker| breaker.core().acquire_quietly().ok_or_else(|| breaker.clone()));
+        let answer = self.inner.find(name, |breaker| breaker.cell().acquire_quietly().ok_or_else(|| breaker.clone()));
         let breaker = match answer {
             Some(Ok(answer)) => return Some(answer),
             Some(Err(breaker)) => breaker,
@@ -216,7 +217,7 @@ impl Registry {
     /// assert!(!registry.breaker("tenant-7")?.is_open(), "a new one");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[must_use = "a breaker that nobody holds is gone"]
+    #[must_use = "a breaker without a handle is gone"]
     pub fn remove(&self, name: &str) -> Option<CircuitBreaker> {
         let removed = write(self.inner.shard(name)).breakers.remove(name)?;
         self.inner.len.fetch_sub(1, Ordering::Relaxed);
@@ -273,7 +274,7 @@ impl Inner {
     fn find<R>(&self, name: &str, f: impl FnOnce(&CircuitBreaker) -> R) -> Option<R> {
         let shard = read(self.shard(name));
         let breaker = shard.breakers.get(name)?;
-        breaker.core().touch(seconds());
+        breaker.cell().touch(seconds());
         Some(f(breaker))
     }
 
@@ -300,7 +301,7 @@ impl Inner {
         }
         let name: Arc<str> = Arc::from(name);
         let breaker = CircuitBreaker::with_settings(name.clone(), config.detector, self.shared(config.settings));
-        breaker.core().touch(seconds());
+        breaker.cell().touch(seconds());
         shard.breakers.insert(name, breaker.clone());
         drop(shard);
         // Dropped outside the lock: what a breaker holds may be a user's.
@@ -324,8 +325,8 @@ impl Inner {
         let idle = Duration::from_nanos(self.idle.load(Ordering::Relaxed)).as_secs();
         let before = shard.breakers.len();
         shard.breakers.retain(|_, breaker| {
-            let unused = u64::from(breaker.core().unused_for(now)) >= idle;
-            let keep = !(unused && breaker.is_only_handle() && breaker.core().is_idle());
+            let unused = u64::from(breaker.cell().unused_for(now)) >= idle;
+            let keep = !(unused && breaker.is_only_handle() && breaker.cell().is_idle());
             if !keep {
                 forgotten.push(breaker.clone());
             }
@@ -340,7 +341,7 @@ impl Inner {
     }
 
     fn shared(&self, settings: Arc<Settings>) -> Arc<Settings> {
-        let mut last = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = unpoisoned(self.settings.lock());
         match &*last {
             Some(last) if last.is_same(&settings) => last.clone(),
             _ => last.insert(settings).clone(),
@@ -357,11 +358,11 @@ fn seconds() -> u32 {
 }
 
 fn read(shard: &RwLock<Shard>) -> RwLockReadGuard<'_, Shard> {
-    shard.read().unwrap_or_else(PoisonError::into_inner)
+    unpoisoned(shard.read())
 }
 
 fn write(shard: &RwLock<Shard>) -> RwLockWriteGuard<'_, Shard> {
-    shard.write().unwrap_or_else(PoisonError::into_inner)
+    unpoisoned(shard.write())
 }
 
 impl fmt::Debug for Inner {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::core::Core;
+use super::cell::BreakerCell;
 use crate::circuit::{Generation, RejectReason, State};
 #[cfg(feature = "grpc")]
 use crate::classify::PUSHBACK;
@@ -36,11 +36,11 @@ use crate::time::Timestamp;
 /// ```
 #[derive(Clone)]
 pub struct Rejected {
-    core: &'static Core,
+    cell: &'static BreakerCell,
     generation: Generation,
     reason: RejectReason,
     /// The end of the wait, in nanoseconds of the breaker's clock; `u64::MAX` for none. The time left is found when
-    /// somebody asks, which spares rejections a look at the clock.
+    /// it is asked for, which spares rejections a look at the clock.
     until: u64,
     /// Made when a gRPC client looks for it.
     #[cfg(feature = "grpc")]
@@ -49,9 +49,14 @@ pub struct Rejected {
 
 impl Rejected {
     #[inline]
-    pub(super) const fn new(core: &'static Core, generation: Generation, reason: RejectReason, until: u64) -> Self {
+    pub(super) const fn new(
+        cell: &'static BreakerCell,
+        generation: Generation,
+        reason: RejectReason,
+        until: u64,
+    ) -> Self {
         Self {
-            core,
+            cell,
             generation,
             reason,
             until,
@@ -77,7 +82,7 @@ impl Rejected {
     /// another's.
     #[must_use]
     pub fn name(&self) -> Arc<str> {
-        self.core.name_at(self.generation).unwrap_or_else(|| Arc::from("(dropped)"))
+        self.cell.name_at(self.generation).unwrap_or_else(|| Arc::from("(dropped)"))
     }
 
     /// Returns the state that rejected the call.
@@ -103,7 +108,7 @@ impl Rejected {
         if self.until == u64::MAX {
             return None;
         }
-        let now = self.core.now_in(self.generation)?;
+        let now = self.cell.now_in(self.generation)?;
         Some(Timestamp::from_nanos(self.until).since(now))
     }
 }
@@ -118,12 +123,12 @@ impl fmt::Display for Rejected {
             RejectReason::StoreDown => f.write_str("rejects every call while its store is away")?,
             RejectReason::NotReady => f.write_str("was open when the service was asked whether it is ready")?,
         }
-        if let Some(why) = self.core.explain(self.generation) {
+        if let Some(why) = self.cell.explain(self.generation) {
             write!(f, " ({why})")?;
         }
         match self.retry_after() {
             Some(Duration::ZERO) => f.write_str(", retry now"),
-            // Nobody waits for a fraction of a millisecond.
+            // A fraction of a millisecond is no time to wait.
             Some(wait) => {
                 write!(f, ", retry in {:?}", Duration::from_millis(wait.as_millis().try_into().unwrap_or(u64::MAX)))
             }

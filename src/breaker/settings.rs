@@ -1,11 +1,10 @@
 //! What breakers of one configuration have in common.
 
-use std::fmt;
+#[cfg(feature = "fleet")]
 use std::sync::Arc;
 
-use super::event::Event;
-use super::handle::CircuitBreaker;
-use crate::circuit::{Detector, Rules, State};
+use super::events::Listener;
+use crate::circuit::{Detector, Rules};
 use crate::clock::{COARSE_LAG, ClockSource};
 #[cfg(feature = "fleet")]
 use crate::fleet::Fleet;
@@ -23,12 +22,6 @@ pub(super) struct Settings {
     pub(super) store: Option<Arc<dyn Store>>,
     #[cfg(feature = "fleet")]
     pub(super) fleet: Option<Fleet>,
-}
-
-#[derive(Clone)]
-pub(super) enum Listener {
-    State(Arc<dyn Fn(&CircuitBreaker, State, State) + Send + Sync>),
-    Event(Arc<dyn Fn(&Event) + Send + Sync>),
 }
 
 impl Settings {
@@ -73,19 +66,6 @@ impl Settings {
             && self.clock.is_same(&other.clock)
             && self.every_call == other.every_call
             && self.listeners.len() == other.listeners.len()
-            && self.listeners.iter().zip(&other.listeners).all(|pair| match pair {
-                (Listener::State(a), Listener::State(b)) => Arc::ptr_eq(a, b),
-                (Listener::Event(a), Listener::Event(b)) => Arc::ptr_eq(a, b),
-                _ => false,
-            })
-    }
-}
-
-impl fmt::Debug for Listener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::State(_) => "on_state_change(..)",
-            Self::Event(_) => "on_event(..)",
-        })
+            && self.listeners.iter().zip(&other.listeners).all(|(a, b)| a.is_same(b))
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::core::{Body, Core};
+use super::cell::{Body, BreakerCell};
 use super::handle::CircuitBreaker;
 #[cfg(feature = "fleet")]
 use crate::circuit::FleetStatus;
@@ -79,7 +79,7 @@ pub struct Snapshot {
     pub openings: u32,
     /// The override that stands, if one does.
     pub overridden: Option<Override>,
-    /// How this instance stands with its fleet; `None` where the breaker shares its state with nobody.
+    /// How this instance stands with its fleet; `None` where the breaker shares its state with no other.
     #[cfg(feature = "fleet")]
     pub fleet: Option<FleetStatus>,
 }
@@ -88,14 +88,14 @@ impl CircuitBreaker {
     /// Returns everything there is to see.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::of(self.core())
+        Snapshot::of(self.cell())
     }
 }
 
 impl Snapshot {
-    pub(super) fn of(core: &'static Core) -> Self {
-        let name = core.name();
-        core.look(|body, now| Self::of_body(name.clone(), body, now)).unwrap_or_else(|| Self::of_nothing(name))
+    pub(super) fn of(cell: &'static BreakerCell) -> Self {
+        let name = cell.name();
+        cell.look(|body, now| Self::of_body(name.clone(), body, now)).unwrap_or_else(|| Self::of_nothing(name))
     }
 
     fn of_body(name: Arc<str>, body: &Body, now: Timestamp) -> Self {

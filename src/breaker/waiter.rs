@@ -7,23 +7,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::events::WaitQueue;
 use super::handle::CircuitBreaker;
-use super::hub::Hub;
 use super::permit::Permit;
 
 /// Waits until a breaker lets a call through: woken by changes of state, by places that probes give back, and by a timer
 /// at the end of the cooldown.
 pub(crate) struct Waiter {
     breaker: CircuitBreaker,
-    hub: Arc<Hub>,
+    queue: Arc<WaitQueue>,
     place: Option<u64>,
     timer: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl Waiter {
     pub(crate) fn new(breaker: CircuitBreaker) -> Self {
-        let hub = breaker.core().hub();
-        Self { breaker, hub, place: None, timer: None }
+        let queue = breaker.cell().wait_queue();
+        Self { breaker, queue, place: None, timer: None }
     }
 
     pub(crate) const fn breaker(&self) -> &CircuitBreaker {
@@ -33,13 +33,13 @@ impl Waiter {
     /// Polls for a permit that is reserved for a call to come.
     pub(crate) fn poll_reserve(&mut self, cx: &mut Context<'_>) -> Poll<Permit> {
         loop {
-            if let Ok(permit) = self.breaker.core().reserve() {
+            if let Ok(permit) = self.breaker.cell().reserve() {
                 self.leave();
                 return Poll::Ready(permit);
             }
             // In the queue before the last question, so that no change between the two is missed.
-            self.place = Some(self.hub.wait(self.place, cx.waker()));
-            let rejected = match self.breaker.core().reserve() {
+            self.place = Some(self.queue.wait(self.place, cx.waker()));
+            let rejected = match self.breaker.cell().reserve() {
                 Ok(permit) => {
                     self.leave();
                     return Poll::Ready(permit);
@@ -47,7 +47,7 @@ impl Waiter {
                 Err(rejected) => rejected,
             };
             // With all probes on their way: if no place is given back, the first deadline frees one.
-            let Some(wait) = rejected.retry_after().or_else(|| self.breaker.core().next_expiry()) else {
+            let Some(wait) = rejected.retry_after().or_else(|| self.breaker.cell().next_expiry()) else {
                 self.timer = None;
                 return Poll::Pending;
             };
@@ -64,7 +64,7 @@ impl Waiter {
     fn leave(&mut self) {
         self.timer = None;
         if let Some(place) = self.place.take() {
-            self.hub.leave(place);
+            self.queue.leave(place);
         }
     }
 }
@@ -72,10 +72,10 @@ impl Waiter {
 impl Drop for Waiter {
     fn drop(&mut self) {
         if let Some(place) = self.place.take()
-            && !self.hub.leave(place)
+            && !self.queue.leave(place)
         {
-            // Somebody woke this caller for a place it will not take: the next one may.
-            self.hub.wake(1);
+            // This caller was woken for a place that it will not take: the next one may.
+            self.queue.wake(1);
         }
     }
 }

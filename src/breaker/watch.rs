@@ -38,7 +38,7 @@ pub trait Watch<T, E>: Classify<T, E> {
     #[doc(hidden)]
     fn finish(&self, permit: Permit, result: Result<T, E>) -> Result<Self::Response, E>;
 
-    /// The response of a call that nobody watches.
+    /// The response of a call that is not watched.
     #[doc(hidden)]
     fn unwatched(response: T) -> Self::Response;
 }

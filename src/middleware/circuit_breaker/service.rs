@@ -49,8 +49,8 @@ enum Readiness {
     Reject(Refusal),
 }
 
-/// Whether the inner service's failure to become ready has been counted. It may go on failing for as long as somebody
-/// polls; that is one failure.
+/// Whether the inner service's failure to become ready has been counted. It may go on failing for as long as it
+/// is polled; that is one failure.
 #[derive(Debug, Default)]
 pub(super) struct Unready {
     counted: bool,
@@ -119,7 +119,7 @@ where
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         if let Some(breaker) = self.select.one()
-            && let Some(refusal) = breaker.core().refusal()
+            && let Some(refusal) = breaker.refusal()
         {
             self.readiness = Readiness::Reject(refusal);
             return Poll::Ready(Ok(()));
@@ -141,7 +141,7 @@ where
             && let Some(breaker) = one
         {
             self.readiness = Readiness::Inner;
-            return ResponseFuture::rejected(self.mode.reject(request, breaker.core().reject_as_promised(refusal)));
+            return ResponseFuture::rejected(self.mode.reject(request, breaker.reject_as_promised(refusal)));
         }
         if let Some(admitted) = one.and_then(CircuitBreaker::acquire_at_sight) {
             let response = self.inner.call(request);

@@ -4,13 +4,13 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// `tag << 25 | blocked << 24 | count`: how many successes wait, under a tag that is never used twice.
 ///
-/// Whoever counts has looked, between reading the tag and adding, that its generation is still the present one and that
-/// its tick is the present one. Whoever changes generation or tick holds the breaker's lock and does so between
+/// A thread that counts has looked, between reading the tag and adding, that its generation is still the present one and
+/// that its tick is the present one. A thread that changes generation or tick holds the breaker's lock and does so between
 /// [`block`](Self::block) and [`unblock`](Self::unblock): the first makes every count that began before fail or be
 /// part of what is drained, the second lets counts begin that see the change. So no success is lost, none is counted
 /// in a generation that is not its own, and none needs the lock.
 #[derive(Debug)]
-pub(super) struct Pending(AtomicU64);
+pub(super) struct SuccessCounter(AtomicU64);
 
 const COUNT: u64 = (1 << 24) - 1;
 const BLOCKED: u64 = 1 << 24;
@@ -33,7 +33,7 @@ pub(super) enum Added {
     Again,
 }
 
-impl Pending {
+impl SuccessCounter {
     pub(super) fn new() -> Self {
         Self(AtomicU64::new(0))
     }

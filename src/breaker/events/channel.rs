@@ -1,10 +1,11 @@
 //! The way of events from a breaker to one reader: bounded, the oldest give way.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use super::event::Event;
+use crate::sync::unpoisoned;
 
 #[derive(Debug, Default)]
 pub(super) struct Channel {
@@ -18,17 +19,17 @@ struct Queue {
     reader: Option<Waker>,
 }
 
-const MOST: usize = 1024;
+const MAX_EVENTS: usize = 1024;
 
 impl Channel {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.queue.lock())
     }
 
     pub(super) fn send(&self, event: Event) {
         let reader = {
             let mut queue = self.lock();
-            if queue.events.len() == MOST {
+            if queue.events.len() == MAX_EVENTS {
                 queue.events.pop_front();
                 queue.dropped += 1;
             }
@@ -47,7 +48,7 @@ impl Channel {
         }
         let before = queue.reader.replace(cx.waker().clone());
         drop(queue);
-        // Dropping a waker may run code of others.
+        // Dropping a waker may run a user's code.
         drop(before);
         Poll::Pending
     }

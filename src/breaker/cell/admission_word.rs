@@ -4,14 +4,14 @@ use crate::circuit::{Admission, Generation, RefusedBy, RejectReason, View};
 
 /// `generation << 6 | flags`. A transition every nanosecond would use up the 58 bits in nine years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Word(pub(super) u64);
+pub(super) struct AdmissionWord(pub(super) u64);
 
 /// What never changes while a breaker lives and is asked on every call.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Watch {
-    /// Somebody wants to know how long calls take.
+pub(super) struct CallNeeds {
+    /// A rule asks how long calls take.
     pub(super) timed: bool,
-    /// Somebody wants to hear of every call.
+    /// Listeners hear of every call.
     pub(super) every_call: bool,
 }
 
@@ -32,9 +32,9 @@ const TIMED: u64 = 1 << 4;
 const EVERY_CALL: u64 = 1 << 5;
 const FLAGS: u32 = 6;
 
-impl Word {
+impl AdmissionWord {
     #[inline]
-    pub(super) fn new(view: View, watch: Watch) -> Self {
+    pub(super) fn new(view: View, needs: CallNeeds) -> Self {
         let flag = |on: bool, bit: u64| if on { bit } else { 0 };
         let admission = match view.admission {
             Admission::All => 0,
@@ -49,12 +49,12 @@ impl Word {
             view.generation.get() << FLAGS
                 | admission
                 | flag(view.clean, CLEAN)
-                | flag(watch.timed, TIMED)
-                | flag(watch.every_call, EVERY_CALL),
+                | flag(needs.timed, TIMED)
+                | flag(needs.every_call, EVERY_CALL),
         )
     }
 
-    /// A slot without a breaker: nothing that reports here is of this generation.
+    /// A cell without a breaker: nothing that reports here is of this generation.
     #[inline]
     pub(super) const fn vacant(generation: Generation) -> Self {
         Self(generation.get() << FLAGS | UNJUDGED)
@@ -71,7 +71,7 @@ impl Word {
         self.0 & (ADMISSION | TIMED) == 0
     }
 
-    /// A success of this generation would change nothing, and nobody wants to hear of it or to know how long it took.
+    /// A success of this generation would change nothing, no listener hears of it, and no rule asks how long it took.
     #[inline]
     pub(super) const fn absorbs_success_of(self, generation: Generation) -> bool {
         self.0 == generation.get() << FLAGS | CLEAN

@@ -1,10 +1,11 @@
-//! Asking for calls: who is let through, who is rejected, and how that is found out without the lock.
+//! Asking for calls: which are admitted, which are rejected, and how that is found out without the lock.
 
-use super::core::{Core, Info, Visit};
-use super::event::{EventKind, Occurrence};
-use super::permit::{AtSight, Permit};
-use super::rejected::Rejected;
-use super::word::Word;
+use super::admission_word::AdmissionWord;
+use super::breaker_cell::{BreakerCell, Visit};
+use super::info::Info;
+use crate::breaker::events::{EventKind, Occurrence};
+use crate::breaker::permit::{AtSight, Permit};
+use crate::breaker::rejected::Rejected;
 use crate::circuit::{Decision, Input, PermitId, RejectReason};
 use crate::clock::COARSE_LAG_NANOS;
 use crate::sync::Ordering::Relaxed;
@@ -13,15 +14,15 @@ use crate::time::Timestamp;
 /// How a call would be rejected.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refusal {
-    word: Word,
+    word: AdmissionWord,
     /// Until when; `u64::MAX` where that is not known.
     until: u64,
 }
 
-impl Core {
+impl BreakerCell {
     /// Asks for one call.
     #[inline]
-    pub(super) fn acquire(&'static self) -> Result<Permit, Rejected> {
+    pub(in crate::breaker) fn acquire(&'static self) -> Result<Permit, Rejected> {
         match self.acquire_at_sight() {
             Some(admitted) => Ok(admitted.into_permit()),
             None => self.acquire_slow(self.word(), false),
@@ -29,14 +30,14 @@ impl Core {
     }
 
     #[inline]
-    pub(super) fn acquire_at_sight(&'static self) -> Option<AtSight> {
+    pub(in crate::breaker) fn acquire_at_sight(&'static self) -> Option<AtSight> {
         let word = self.word();
         if word.admits_at_sight() { Some(AtSight::new(self, word.generation())) } else { None }
     }
 
     /// Asks for one call where that can be answered without the machine and without a listener, so that the caller may
     /// hold a lock.
-    pub(super) fn acquire_quietly(&'static self) -> Option<Result<Permit, Rejected>> {
+    pub(in crate::breaker) fn acquire_quietly(&'static self) -> Option<Result<Permit, Rejected>> {
         let word = self.word();
         if word.admits_all() {
             let permit = PermitId { generation: word.generation(), lease: None };
@@ -48,12 +49,12 @@ impl Core {
     }
 
     /// Asks for a call that will be made later, or not at all: until then the permit is [`RESERVED`].
-    pub(super) fn reserve(&'static self) -> Result<Permit, Rejected> {
+    pub(in crate::breaker) fn reserve(&'static self) -> Result<Permit, Rejected> {
         self.acquire_slow(self.word(), true).map(Permit::reserved)
     }
 
     #[inline(never)]
-    fn acquire_slow(&'static self, word: Word, reserve: bool) -> Result<Permit, Rejected> {
+    fn acquire_slow(&'static self, word: AdmissionWord, reserve: bool) -> Result<Permit, Rejected> {
         let at_sight = PermitId { generation: word.generation(), lease: None };
         if word.admits_all() || word.is_unjudged() && self.until.load(Relaxed) == u64::MAX {
             return Ok(Permit::new(self, at_sight, self.start(word)));
@@ -73,7 +74,7 @@ impl Core {
                 self.tell_rejected(word, reason);
                 Err(Rejected::new(self, word.generation(), reason, until.map_or(u64::MAX, Timestamp::as_nanos)))
             }
-            // Only a place without a breaker answers otherwise, and nobody holds a handle to one.
+            // Only a cell without a breaker answers otherwise, and there is no handle to one.
             Decision::Done | Decision::Stale | Decision::Busy | Decision::Overridden => {
                 Ok(Permit::new(self, at_sight, now))
             }
@@ -95,12 +96,12 @@ impl Core {
 
     /// Tells, without asking for one, whether a call would surely be rejected now, and how.
     #[inline]
-    pub(crate) fn refusal(&'static self) -> Option<Refusal> {
+    pub(in crate::breaker) fn refusal(&'static self) -> Option<Refusal> {
         let word = self.word();
         if word.admits_for_now() { None } else { self.refusal_slow(word) }
     }
 
-    fn refusal_slow(&'static self, word: Word) -> Option<Refusal> {
+    fn refusal_slow(&'static self, word: AdmissionWord) -> Option<Refusal> {
         if word.admits_none() {
             let until = self.until.load(Relaxed);
             return self.is_before(until).then_some(Refusal { word, until });
@@ -111,7 +112,7 @@ impl Core {
 
     /// The rejection of a call that was promised one when the service was asked whether it is ready.
     #[inline]
-    pub(crate) fn reject_as_promised(&'static self, promise: Refusal) -> Rejected {
+    pub(in crate::breaker) fn reject_as_promised(&'static self, promise: Refusal) -> Rejected {
         let word = self.word();
         if word.generation() != promise.word.generation() {
             return self.reject_after_change(word);
@@ -120,14 +121,14 @@ impl Core {
     }
 
     #[inline]
-    fn reject(&'static self, word: Word, until: u64) -> Rejected {
+    fn reject(&'static self, word: AdmissionWord, until: u64) -> Rejected {
         let reason = if word.must_ask() { RejectReason::ProbesBusy } else { word.refusal_reason() };
         self.tell_rejected(word, reason);
         Rejected::new(self, word.generation(), reason, until)
     }
 
     #[cold]
-    fn reject_after_change(&'static self, word: Word) -> Rejected {
+    fn reject_after_change(&'static self, word: AdmissionWord) -> Rejected {
         if let Some(refusal) = self.refusal_slow(word) {
             return self.reject(refusal.word, refusal.until);
         }
@@ -136,18 +137,18 @@ impl Core {
     }
 
     #[inline]
-    fn tell_rejected(&'static self, word: Word, reason: RejectReason) {
+    fn tell_rejected(&'static self, word: AdmissionWord, reason: RejectReason) {
         if word.tells_every_call() {
             self.tell(EventKind::Rejected { reason });
         }
     }
 
-    fn start(&self, word: Word) -> Timestamp {
+    fn start(&self, word: AdmissionWord) -> Timestamp {
         if word.is_timed() { self.now() } else { Timestamp::ZERO }
     }
 
     /// Turns a reservation into a call.
-    pub(super) fn begin(&'static self, permit: PermitId) -> Option<Timestamp> {
+    pub(in crate::breaker) fn begin(&'static self, permit: PermitId) -> Option<Timestamp> {
         let word = self.word();
         if permit.lease.is_none() && permit.generation == word.generation() && word.admits_all() {
             return Some(self.start(word));
@@ -158,10 +159,10 @@ impl Core {
 
     fn tell(&'static self, what: EventKind) {
         self.visit(|Visit { body, at, .. }| {
-            if let Some(hub) = &body.hub
-                && hub.tells_calls()
+            if let Some(notifier) = &body.notifier
+                && notifier.tells_calls()
             {
-                hub.push(Occurrence::new(what, body.machine.generation(), at.now));
+                notifier.push(Occurrence::new(what, body.machine.generation(), at.now));
             }
         });
     }

@@ -50,17 +50,17 @@ pub struct Event {
 
 /// What happened, on its way to the listeners.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Occurrence {
-    pub(super) kind: EventKind,
-    pub(super) generation: Generation,
-    pub(super) origin: Origin,
-    pub(super) scope: StateScope,
-    pub(super) at: Timestamp,
+pub(in crate::breaker) struct Occurrence {
+    pub(in crate::breaker) kind: EventKind,
+    pub(in crate::breaker) generation: Generation,
+    pub(in crate::breaker) origin: Origin,
+    pub(in crate::breaker) scope: StateScope,
+    pub(in crate::breaker) at: Timestamp,
 }
 
 impl Occurrence {
     /// Something that this instance saw, or did, by itself.
-    pub(super) const fn new(kind: EventKind, generation: Generation, at: Timestamp) -> Self {
+    pub(in crate::breaker) const fn new(kind: EventKind, generation: Generation, at: Timestamp) -> Self {
         Self { kind, generation, origin: Origin::Decided, scope: StateScope::Instance, at }
     }
 }
@@ -135,7 +135,7 @@ pub enum EventKind {
     /// The store answers again.
     StoreRecovered,
     /// The store holds a record that this release cannot use: newer, not ours, or damaged. A newer or foreign one is left
-    /// alone, and this breaker is on its own; a damaged one is replaced by whoever knows what it said.
+    /// alone, and this breaker is on its own; a damaged one is replaced by an instance that knows what it said.
     RecordUnreadable,
     /// Other instances of the fleet judge by another rule, as they do while a deploy rolls.
     ConfigDrift,

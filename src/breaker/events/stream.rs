@@ -8,8 +8,7 @@ use futures_core::Stream;
 
 use super::channel::Channel;
 use super::event::Event;
-use super::handle::CircuitBreaker;
-use super::hub::Hub;
+use super::notifier::Notifier;
 
 /// The events of a breaker from now on; made by [`CircuitBreaker::events`](crate::CircuitBreaker::events).
 ///
@@ -33,37 +32,17 @@ use super::hub::Hub;
 #[must_use = "streams do nothing unless polled"]
 pub struct Events {
     channel: Arc<Channel>,
-    hub: Arc<Hub>,
-}
-
-impl CircuitBreaker {
-    /// Returns the events from now on, as a stream.
-    ///
-    /// ```
-    /// use futures::{StreamExt, executor::block_on};
-    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig};
-    ///
-    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
-    /// breaker.trip()?; // nobody listens yet
-    /// let mut events = breaker.events();
-    /// breaker.reset()?;
-    /// let event = block_on(events.next()).unwrap();
-    /// assert_eq!(event.to_string(), "payments: open -> closed (reset by command)");
-    /// # Ok::<(), fusebox::Overridden>(())
-    /// ```
-    pub fn events(&self) -> Events {
-        Events::new(self.core().hub())
-    }
+    notifier: Arc<Notifier>,
 }
 
 impl Events {
-    pub(super) fn new(hub: Arc<Hub>) -> Self {
+    pub(in crate::breaker) fn new(notifier: Arc<Notifier>) -> Self {
         let channel = Arc::<Channel>::default();
-        hub.subscribe(&channel);
-        Self { channel, hub }
+        notifier.subscribe(&channel);
+        Self { channel, notifier }
     }
 
-    /// Returns how many events were lost because nobody read them in time.
+    /// Returns how many events were lost because they were not read in time.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.channel.dropped()
@@ -72,7 +51,7 @@ impl Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        self.hub.unsubscribe(&self.channel);
+        self.notifier.unsubscribe(&self.channel);
     }
 }
 

@@ -3,27 +3,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::core::{Body, Core, Info};
+use super::breaker_cell::{Body, BreakerCell};
+use super::info::Info;
 use crate::circuit::{Generation, State};
-use crate::clock::ClockSource;
+use crate::clock::{ClockSource, system_coarse, system_now};
 use crate::sync::{Ordering::Relaxed, lock};
 use crate::time::Timestamp;
 
-impl Core {
+impl BreakerCell {
     /// The name, if the breaker of that generation still is here or was the last one here.
-    pub(super) fn name_at(&self, generation: Generation) -> Option<Arc<str>> {
+    pub(in crate::breaker) fn name_at(&self, generation: Generation) -> Option<Arc<str>> {
         let slot = lock(&self.slot);
-        (slot.born <= generation).then(|| slot.name.clone())
+        (slot.first_generation <= generation).then(|| slot.name.clone())
     }
 
-    pub(super) fn name(&self) -> Arc<str> {
+    pub(in crate::breaker) fn name(&self) -> Arc<str> {
         lock(&self.slot).name.clone()
     }
 
     /// The time by the clock of the breaker of that generation, while that can be told.
-    pub(super) fn now_in(&self, generation: Generation) -> Option<Timestamp> {
+    pub(in crate::breaker) fn now_in(&self, generation: Generation) -> Option<Timestamp> {
         let slot = lock(&self.slot);
-        if slot.born > generation {
+        if slot.first_generation > generation {
             return None;
         }
         let clock = match &slot.body {
@@ -36,7 +37,7 @@ impl Core {
     }
 
     /// Why the circuit is open, if it still is in that generation.
-    pub(super) fn explain(&self, generation: Generation) -> Option<String> {
+    pub(in crate::breaker) fn explain(&self, generation: Generation) -> Option<String> {
         let slot = lock(&self.slot);
         let machine = &slot.body.as_ref()?.machine;
         if machine.generation() != generation || machine.state() != State::Open {
@@ -49,7 +50,7 @@ impl Core {
     }
 
     /// The state, without the lock unless an override might be over.
-    pub(super) fn state(&'static self) -> State {
+    pub(in crate::breaker) fn state(&'static self) -> State {
         let word = self.word();
         if (word.is_unjudged() || word.is_forced_open()) && self.until.load(Relaxed) < u64::MAX {
             return self.look(|body, _| body.machine.state()).unwrap_or(State::Closed);
@@ -64,8 +65,8 @@ impl Core {
     }
 
     /// Tells whether nothing would be lost with the breaker: closed, not overridden, no failure in its window. Tells no
-    /// listener anything, since whoever asks may hold locks.
-    pub(super) fn is_idle(&self) -> bool {
+    /// listener anything, since the caller may hold locks.
+    pub(in crate::breaker) fn is_idle(&self) -> bool {
         let slot = lock(&self.slot);
         let Some(Body { machine, settings, .. }) = &slot.body else {
             return true;
@@ -76,9 +77,32 @@ impl Core {
     }
 
     /// How long until the next place of a probe is free by its deadline.
-    pub(super) fn next_expiry(&self) -> Option<Duration> {
+    pub(in crate::breaker) fn next_expiry(&self) -> Option<Duration> {
         let slot = lock(&self.slot);
         let body = slot.body.as_ref()?;
         body.machine.next_expiry().map(|at| at.since(body.settings.clock.now()))
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        let info = self.info();
+        if info.has(Info::OWN_CLOCK) {
+            self.own_now()
+        } else if info.has(Info::COARSE) {
+            system_coarse()
+        } else {
+            system_now()
+        }
+    }
+
+    pub(super) fn coarse(&self) -> Timestamp {
+        if self.info().has(Info::OWN_CLOCK) { self.own_now() } else { system_coarse() }
+    }
+
+    #[cold]
+    fn own_now(&self) -> Timestamp {
+        let slot = lock(&self.slot);
+        let clock = slot.body.as_ref().map(|body| body.settings.clock.clone());
+        drop(slot);
+        clock.unwrap_or_default().now()
     }
 }

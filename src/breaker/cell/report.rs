@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::core::{Body, Core, Visit};
-use super::event::{EventKind, Occurrence};
-use super::pending::Added;
-use super::permit::RESERVED;
+use super::breaker_cell::{Body, BreakerCell, Visit};
+use super::success_counter::Added;
+use crate::breaker::events::{EventKind, Occurrence};
+use crate::breaker::permit::RESERVED;
 use crate::circuit::{Facts, Generation, Input, Outcome, PermitId};
 use crate::sync::{
     Ordering::{self, Relaxed},
@@ -13,16 +13,16 @@ use crate::sync::{
 };
 use crate::time::Timestamp;
 
-impl Core {
-    /// Tells whether a success of this generation would change nothing, and nobody wants to hear of it.
+impl BreakerCell {
+    /// Tells whether a success of this generation would change nothing, and no listener hears of it.
     #[inline]
-    pub(super) fn absorbs_success_of(&self, generation: Generation) -> bool {
+    pub(in crate::breaker) fn absorbs_success_of(&self, generation: Generation) -> bool {
         self.word().absorbs_success_of(generation)
     }
 
     /// Takes in how a call ended, unless it was a success that [`count_success`](Self::count_success) took in.
     #[inline(never)]
-    pub(super) fn report(&'static self, permit: PermitId, outcome: Outcome, started: Timestamp) {
+    pub(in crate::breaker) fn report(&'static self, permit: PermitId, outcome: Outcome, started: Timestamp) {
         let word = self.word();
         if !word.tells_every_call() {
             let stale = word.generation() != permit.generation || !word.records();
@@ -32,21 +32,21 @@ impl Core {
                 return;
             }
         }
-        self.visit(|Visit { body, at, born }| {
-            // A place that was given to another breaker meanwhile has no use for it.
-            if permit.generation < born {
+        self.visit(|Visit { body, at, first_generation }| {
+            // A cell that was given to another breaker meanwhile has no use for it.
+            if permit.generation < first_generation {
                 return;
             }
             let took = body.settings.rules.needs_duration().then(|| at.now.since(started));
-            if let Some(hub) = &body.hub
+            if let Some(notifier) = &body.notifier
                 && started != RESERVED
                 && (body.settings.every_call
                     || permit.lease.is_some()
                     || body.settings.rules.judge(outcome, took) == Some(true))
-                && hub.tells_calls()
+                && notifier.tells_calls()
             {
                 let kind = EventKind::Ended { outcome, took, probe: permit.lease.is_some() };
-                hub.push(Occurrence::new(kind, permit.generation, at.now));
+                notifier.push(Occurrence::new(kind, permit.generation, at.now));
             }
             self.step_locked(body, Input::Report { permit, outcome, took }, at);
         });
@@ -54,7 +54,7 @@ impl Core {
 
     /// Counts a success, not of a probe, without the lock; `false` when it must be reported.
     #[inline(never)]
-    pub(super) fn count_success(&self, generation: Generation, started: Timestamp) -> bool {
+    pub(in crate::breaker) fn count_success(&self, generation: Generation, started: Timestamp) -> bool {
         let word = self.word();
         if word.only_counts(generation) && self.info().tick_bits() == 0 {
             return self.add_success(generation, 0);
@@ -81,11 +81,11 @@ impl Core {
         word.is_clean() || self.add_success(generation, tick)
     }
 
-    /// Adds a success to those that wait; `false` when somebody is changing the breaker just now.
+    /// Adds a success to those that wait; `false` while another thread changes the breaker.
     #[inline]
     fn add_success(&self, generation: Generation, tick: u64) -> bool {
         loop {
-            let Some(mark) = self.pending.mark() else {
+            let Some(mark) = self.successes.mark() else {
                 return false;
             };
             if self.word().generation() != generation {
@@ -94,7 +94,7 @@ impl Core {
             if tick > 0 && tick > self.tick.load(Ordering::Acquire) && self.move_on(tick) {
                 continue;
             }
-            match self.pending.add(mark) {
+            match self.successes.add(mark) {
                 Added::Again => {}
                 Added::Yes => return true,
                 Added::Batch => {
@@ -136,16 +136,16 @@ impl Core {
     pub(super) fn settle(&self, body: &mut Body, now: Timestamp, facts: &mut Facts) {
         let ticks = self.info().tick_bits();
         if ticks == 0 {
-            body.machine.record_successes(self.pending.drain(), now, now, facts);
+            body.machine.record_successes(self.successes.drain(), now, now, facts);
             return;
         }
         let (then, tick) = (self.tick.load(Relaxed), now.as_nanos() >> ticks);
         let waited = if tick == then {
-            self.pending.drain()
+            self.successes.drain()
         } else {
-            let waited = self.pending.block();
+            let waited = self.successes.block();
             self.tick.store(tick, Ordering::Release);
-            self.pending.unblock();
+            self.successes.unblock();
             waited
         };
         // Where the clock has stepped back, the tick that they were counted in lies in a future that is gone.

@@ -1,0 +1,415 @@
+//! One breaker's cell.
+
+#[cfg(feature = "fleet")]
+use std::fmt;
+#[cfg(feature = "fleet")]
+use std::future::Future;
+#[cfg(feature = "fleet")]
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use super::admission_word::{AdmissionWord, CallNeeds};
+use super::arena::Arena;
+use super::info::Info;
+use super::success_counter::SuccessCounter;
+use crate::breaker::events::{EventKind, Notifier, Occurrence, WaitQueue};
+use crate::breaker::settings::Settings;
+use crate::circuit::{
+    Admission, Decision, Detector, Fact, Facts, Generation, Input, Machine, PermitId, Rules, StateScope, StepContext,
+};
+#[cfg(feature = "fleet")]
+use crate::circuit::{Led, Ring};
+use crate::clock::{ClockSource, seed};
+use crate::sync::{
+    AtomicU64, Mutex,
+    Ordering::{self, Relaxed},
+    lock,
+};
+use crate::time::Timestamp;
+
+static ARENA: Arena<BreakerCell> = Arena::new();
+
+/// A breaker's place in memory. Cells are never freed, only used again (see `arena`), so permits and futures hold a
+/// plain reference; what tells them that the breaker they belong to is gone is the generation, which goes on counting
+/// over all the breakers that a cell has held.
+#[derive(Debug)]
+pub(in crate::breaker) struct BreakerCell {
+    word: AtomicU64,
+    pub(super) successes: SuccessCounter,
+    /// The tick that waiting successes belong to, where the detector needs to know.
+    pub(super) tick: AtomicU64,
+    /// Until when no call is admitted, or every call unjudged.
+    pub(super) until: AtomicU64,
+    /// From how many nanoseconds on a call is slow.
+    pub(super) slow_after: AtomicU64,
+    /// An [`Info`].
+    info: AtomicU32,
+    /// How many [`CellRef`]s there are.
+    handles: AtomicU32,
+    pub(super) slot: Mutex<Slot>,
+}
+
+/// A share of a breaker: its contents go with the last.
+pub(in crate::breaker) struct CellRef(&'static BreakerCell);
+
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// Stays when the breaker goes, so that a rejection can be told by name for a while.
+    pub(super) name: Arc<str>,
+    /// Of the breaker that is, or last was, here.
+    pub(super) first_generation: Generation,
+    pub(super) body: Option<Body>,
+}
+
+#[derive(Debug)]
+pub(in crate::breaker) struct Body {
+    pub(in crate::breaker) machine: Machine,
+    pub(in crate::breaker) settings: Arc<Settings>,
+    /// Made for the first listener or reader.
+    pub(in crate::breaker) notifier: Option<Arc<Notifier>>,
+    /// Made for the first caller that waits.
+    wait_queue: Option<Arc<WaitQueue>>,
+    #[cfg(feature = "fleet")]
+    pub(in crate::breaker) fleet: Option<Box<dyn InFleet>>,
+}
+
+/// The breaker while the lock is held.
+pub(in crate::breaker) struct Visit<'a> {
+    pub(in crate::breaker) body: &'a mut Body,
+    pub(in crate::breaker) at: StepContext,
+    pub(in crate::breaker) first_generation: Generation,
+}
+
+/// What a new breaker brings along.
+pub(in crate::breaker) struct Contents {
+    pub(in crate::breaker) name: Arc<str>,
+    pub(in crate::breaker) detector: Box<dyn Detector>,
+    pub(in crate::breaker) settings: Arc<Settings>,
+    #[cfg(feature = "fleet")]
+    pub(in crate::breaker) join: Join,
+}
+
+/// Has a breaker join the fleet that its settings name, if they name one.
+#[cfg(feature = "fleet")]
+pub(in crate::breaker) type Join =
+    fn(&Settings, &str, &dyn Detector, &'static BreakerCell, Generation) -> Option<(Led, Box<dyn InFleet>)>;
+
+/// A breaker's membership in a fleet, as its cell needs it: the cell does not know the engine.
+#[cfg(feature = "fleet")]
+pub(in crate::breaker) trait InFleet: fmt::Debug + Send + Sync {
+    /// Calls the engine.
+    fn ring(&self, ring: Ring);
+
+    fn flush(&self) -> Flush;
+
+    /// Leaves; the engine gets the contents, to send what they have left to say.
+    fn depart(self: Box<Self>, body: Body);
+}
+
+#[cfg(feature = "fleet")]
+pub(in crate::breaker) type Flush = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+#[cold]
+fn tell(notifier: &Notifier, machine: &Machine, facts: &Facts, now: Timestamp) {
+    for fact in facts.iter() {
+        let kind = EventKind::from(fact);
+        notifier.push(match fact {
+            // A step may make two transitions, each into a generation of its own.
+            Fact::Transition(transition) => Occurrence {
+                generation: transition.fleet.unwrap_or(transition.generation),
+                origin: transition.origin,
+                scope: if transition.fleet.is_some() { StateScope::Fleet } else { StateScope::Instance },
+                ..Occurrence::new(kind, transition.generation, now)
+            },
+            Fact::WouldOpen(_) | Fact::DetectorPanicked | Fact::ConfigDrift => {
+                Occurrence::new(kind, machine.generation(), now)
+            }
+        });
+    }
+}
+
+impl BreakerCell {
+    fn vacant() -> Self {
+        Self {
+            word: AtomicU64::new(AdmissionWord::vacant(Generation::new(0)).0),
+            successes: SuccessCounter::new(),
+            tick: AtomicU64::new(0),
+            until: AtomicU64::new(0),
+            slow_after: AtomicU64::new(0),
+            info: AtomicU32::new(0),
+            handles: AtomicU32::new(0),
+            slot: Mutex::new(Slot { name: Arc::from(""), first_generation: Generation::new(0), body: None }),
+        }
+    }
+
+    /// Makes a breaker.
+    pub(in crate::breaker) fn alloc(contents: Contents) -> CellRef {
+        let cell = ARENA.alloc(Self::vacant);
+        cell.fill(contents);
+        cell.handles.store(1, Relaxed);
+        CellRef(cell)
+    }
+
+    fn fill(&'static self, contents: Contents) {
+        #[cfg(feature = "fleet")]
+        let join = contents.join;
+        let Contents { name, detector, settings, .. } = contents;
+        let mut slot = lock(&self.slot);
+        let first_generation = self.word().generation().next();
+        let tick_bits = settings.time_resolution(&*detector).map_or(0, |d| crate::time::nanos(d).max(2).ilog2());
+        let clock = match settings.clock {
+            ClockSource::System => 0,
+            ClockSource::Coarse => Info::COARSE,
+            ClockSource::Other(_) => Info::OWN_CLOCK,
+        };
+        self.info.store(tick_bits | clock, Relaxed);
+        let slow_after = settings.rules.slow_after.map_or(u64::MAX, crate::time::nanos);
+        self.slow_after.store(slow_after, Relaxed);
+        let now = settings.clock.now();
+        #[cfg(feature = "fleet")]
+        let (led, fleet) = join(&settings, &name, &*detector, self, first_generation).unzip();
+        let machine = Machine::new(detector, &settings.rules, first_generation, now);
+        #[cfg(feature = "fleet")]
+        let machine = match led {
+            Some(led) => machine.led_by(led),
+            None => machine,
+        };
+        let notifier = settings.has_listeners().then(|| Notifier::new(settings.clone()));
+        slot.name = name;
+        slot.first_generation = first_generation;
+        let body = slot.body.insert(Body {
+            machine,
+            settings,
+            notifier,
+            wait_queue: None,
+            #[cfg(feature = "fleet")]
+            fleet,
+        });
+        self.publish(body, now);
+    }
+
+    /// Ends the breaker; permits that are still on their way find a foreign generation.
+    #[cold]
+    #[inline(never)]
+    fn release(&'static self) {
+        let mut slot = lock(&self.slot);
+        let body = slot.body.take();
+        self.successes.block();
+        self.word.store(AdmissionWord::vacant(self.word().generation().next()).0, Ordering::Release);
+        self.successes.unblock();
+        drop(slot);
+        #[cfg(feature = "fleet")]
+        let body = body.and_then(Body::depart);
+        // Listeners and detectors are users' code: dropped outside the lock.
+        drop(body);
+        ARENA.release(self);
+    }
+
+    #[inline]
+    pub(super) fn word(&self) -> AdmissionWord {
+        AdmissionWord(self.word.load(Ordering::Acquire))
+    }
+
+    pub(in crate::breaker) fn generation(&self) -> Generation {
+        self.word().generation()
+    }
+
+    /// Makes the machine's view the one that calls see.
+    pub(super) fn publish(&self, body: &Body, now: Timestamp) {
+        let view = body.machine.view();
+        let needs = CallNeeds { timed: body.settings.rules.needs_duration(), every_call: body.settings.every_call };
+        let (word, before) = (AdmissionWord::new(view, needs), self.word());
+        if word == before {
+            return;
+        }
+        if word.generation() == before.generation() {
+            self.publish_until(view.admission);
+            self.word.store(word.0, Ordering::Release);
+            return;
+        }
+        // What still waits is of a generation that is over.
+        self.successes.block();
+        let ticks = self.info().tick_bits();
+        if ticks > 0 {
+            self.tick.store(now.as_nanos() >> ticks, Ordering::Release);
+        }
+        self.publish_until(view.admission);
+        self.word.store(word.0, Ordering::Release);
+        self.successes.unblock();
+    }
+
+    fn publish_until(&self, admission: Admission) {
+        if let Admission::None { until, .. } | Admission::Unjudged { until, .. } = admission {
+            self.until.store(until.as_nanos(), Relaxed);
+        }
+    }
+
+    /// One step of the machine, with everything that belongs to it.
+    pub(in crate::breaker) fn step(&'static self, input: Input<'_>) -> (Decision, Timestamp) {
+        self.visit(|Visit { body, at, .. }| (self.step_locked(body, input, at), at.now))
+            .unwrap_or((Decision::Stale, Timestamp::ZERO))
+    }
+
+    pub(super) fn step_locked(&self, body: &mut Body, input: Input<'_>, at: StepContext) -> Decision {
+        let frees_a_probe = matches!(input, Input::Report { permit: PermitId { lease: Some(_), .. }, .. });
+        self.act(body, at, frees_a_probe, |machine, rules, facts| machine.step(rules, input, at, facts))
+    }
+
+    /// Has something done to the machine, with everything that belongs to it.
+    #[inline]
+    pub(in crate::breaker) fn act<R>(
+        &self,
+        body: &mut Body,
+        at: StepContext,
+        frees_a_probe: bool,
+        f: impl FnOnce(&mut Machine, &Rules, &mut Facts) -> R,
+    ) -> R {
+        let mut facts = Facts::default();
+        self.settle(body, at.now, &mut facts);
+        let result = f(&mut body.machine, &body.settings.rules, &mut facts);
+        self.publish(body, at.now);
+        if !facts.is_empty() {
+            if let Some(notifier) = &body.notifier {
+                tell(notifier, &body.machine, &facts, at.now);
+            }
+            if let Some(queue) = &body.wait_queue {
+                queue.wake_later(usize::MAX);
+            }
+        } else if frees_a_probe && let Some(queue) = &body.wait_queue {
+            queue.wake_later(body.machine.free_probes(&body.settings.rules) as usize);
+        }
+        #[cfg(feature = "fleet")]
+        if let Some(fleet) = &body.fleet
+            && let Some(ring) = body.machine.take_ring()
+        {
+            fleet.ring(ring);
+        }
+        result
+    }
+
+    /// Runs `f` under the lock, then tells listeners, outside it, what happened.
+    pub(in crate::breaker) fn visit<R>(&'static self, f: impl FnOnce(Visit<'_>) -> R) -> Option<R> {
+        let mut slot = lock(&self.slot);
+        let first_generation = slot.first_generation;
+        let body = slot.body.as_mut()?;
+        let now = body.settings.clock.now();
+        let result = f(Visit { body, at: StepContext { now, seed: seed() }, first_generation });
+        let queue = body.wait_queue.as_ref().filter(|queue| queue.has_due()).cloned();
+        let notifier = body.notifier.as_ref().filter(|notifier| notifier.has_pending()).cloned();
+        drop(slot);
+        if let Some(queue) = queue {
+            queue.wake_due();
+        }
+        if let Some(notifier) = notifier {
+            self.deliver(&notifier);
+        }
+        Some(result)
+    }
+
+    /// Takes a look: waiting successes are in, and an override that is over has ended.
+    pub(in crate::breaker) fn look<R>(&'static self, f: impl FnOnce(&Body, Timestamp) -> R) -> Option<R> {
+        self.visit(|Visit { body, at, .. }| {
+            self.step_locked(body, Input::Look, at);
+            f(body, at.now)
+        })
+    }
+
+    #[cold]
+    fn deliver(&'static self, notifier: &Arc<Notifier>) {
+        // Listeners get a handle, and it must be of the breaker that the news is about.
+        let Some(breaker) = CellRef::upgrade(self) else {
+            return;
+        };
+        let slot = lock(&self.slot);
+        let is_here = |body: &Body| body.notifier.as_ref().is_some_and(|here| Arc::ptr_eq(here, notifier));
+        let name = slot.body.as_ref().is_some_and(is_here).then(|| slot.name.clone());
+        drop(slot);
+        if let Some(name) = name {
+            notifier.deliver(&name, &breaker);
+        }
+    }
+
+    pub(in crate::breaker) fn notifier(&self) -> Arc<Notifier> {
+        match &mut lock(&self.slot).body {
+            Some(Body { notifier, settings, .. }) => {
+                Arc::clone(notifier.get_or_insert_with(|| Notifier::new(settings.clone())))
+            }
+            None => Notifier::new(Arc::default()),
+        }
+    }
+
+    pub(in crate::breaker) fn wait_queue(&self) -> Arc<WaitQueue> {
+        match &mut lock(&self.slot).body {
+            Some(Body { wait_queue, .. }) => Arc::clone(wait_queue.get_or_insert_default()),
+            None => Arc::default(),
+        }
+    }
+
+    pub(super) fn info(&self) -> Info {
+        Info(self.info.load(Relaxed))
+    }
+
+    /// Notes that the breaker was used at this second; writes only when that is new.
+    pub(in crate::breaker) fn touch(&self, second: u32) {
+        let info = self.info();
+        let new = info.used_at(second);
+        if new.0 != info.0 {
+            self.info.store(new.0, Relaxed);
+        }
+    }
+
+    /// For how many seconds the breaker has not been used.
+    pub(in crate::breaker) fn unused_for(&self, second: u32) -> u32 {
+        self.info().unused_for(second)
+    }
+}
+
+#[cfg(feature = "fleet")]
+impl Body {
+    /// Leaves the fleet, if the breaker is in one, and with it the contents.
+    fn depart(mut self) -> Option<Self> {
+        match self.fleet.take() {
+            Some(fleet) => {
+                fleet.depart(self);
+                None
+            }
+            None => Some(self),
+        }
+    }
+}
+
+impl CellRef {
+    /// Another share of the breaker that lives in a cell, unless the last one is gone.
+    fn upgrade(cell: &'static BreakerCell) -> Option<Self> {
+        let more = |handles| (handles > 0).then(|| handles + 1);
+        cell.handles.fetch_update(Ordering::Acquire, Relaxed, more).ok().map(|_| Self(cell))
+    }
+
+    #[inline]
+    pub(in crate::breaker) const fn get(&self) -> &'static BreakerCell {
+        self.0
+    }
+
+    /// Tells whether there is no other.
+    pub(in crate::breaker) fn is_only(&self) -> bool {
+        self.0.handles.load(Ordering::Acquire) == 1
+    }
+}
+
+impl Clone for CellRef {
+    #[inline]
+    fn clone(&self) -> Self {
+        self.0.handles.fetch_add(1, Relaxed);
+        Self(self.0)
+    }
+}
+
+impl Drop for CellRef {
+    #[inline]
+    fn drop(&mut self) {
+        if self.0.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.release();
+        }
+    }
+}

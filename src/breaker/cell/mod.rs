@@ -1,0 +1,16 @@
+//! A breaker's place in memory: what calls look at without a lock, and the machine behind the lock.
+
+mod acquire;
+mod admission_word;
+mod arena;
+mod breaker_cell;
+mod info;
+mod inspect;
+mod report;
+mod success_counter;
+
+pub(crate) use acquire::Refusal;
+
+pub(super) use breaker_cell::{Body, BreakerCell, CellRef, Contents};
+#[cfg(feature = "fleet")]
+pub(super) use breaker_cell::{Flush, InFleet, Visit};

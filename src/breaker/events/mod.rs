@@ -1,0 +1,16 @@
+//! Events, and how they come to listeners, to readers of streams and to callers that wait for the circuit.
+
+mod channel;
+mod event;
+mod listener;
+mod notifier;
+mod stream;
+mod wait_queue;
+
+pub use event::{Event, EventKind};
+pub use stream::Events;
+
+pub(super) use event::Occurrence;
+pub(super) use listener::{Listener, Subject};
+pub(super) use notifier::Notifier;
+pub(super) use wait_queue::WaitQueue;

@@ -1,0 +1,118 @@
+//! Where a breaker's events wait until listeners and readers are told.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use super::channel::Channel;
+use super::event::{Event, EventKind, Occurrence};
+use super::listener::{Listener, Subject};
+use crate::breaker::settings::Settings;
+use crate::sync::unpoisoned;
+
+/// Events go in under the breaker's lock and come out, in order, outside every lock.
+pub(in crate::breaker) struct Notifier {
+    settings: Arc<Settings>,
+    pending: Mutex<Pending>,
+    has_pending: AtomicBool,
+    /// A listener or a reader wants more than changes of state.
+    tells_calls: AtomicBool,
+    streams: Mutex<Vec<Weak<Channel>>>,
+}
+
+#[derive(Default)]
+struct Pending {
+    queue: VecDeque<Occurrence>,
+    /// A thread is telling; other threads leave their events to it, so that the order is kept.
+    telling: bool,
+}
+
+/// A listener that blocks while the breaker flaps must not fill the memory.
+const MAX_PENDING: usize = 4096;
+
+impl Notifier {
+    pub(in crate::breaker) fn new(settings: Arc<Settings>) -> Arc<Self> {
+        let tells_calls = settings.listens_to_events();
+        Arc::new(Self {
+            settings,
+            pending: Mutex::default(),
+            has_pending: AtomicBool::new(false),
+            tells_calls: AtomicBool::new(tells_calls),
+            streams: Mutex::default(),
+        })
+    }
+
+    pub(in crate::breaker) fn tells_calls(&self) -> bool {
+        self.tells_calls.load(Ordering::Relaxed)
+    }
+
+    /// Tells whether there is something to tell. Asked under the breaker's lock, so that what was put in under it is seen,
+    /// also while another thread tells older events.
+    pub(in crate::breaker) fn has_pending(&self) -> bool {
+        self.has_pending.load(Ordering::Acquire)
+    }
+
+    pub(in crate::breaker) fn push(&self, what: Occurrence) {
+        let mut pending = unpoisoned(self.pending.lock());
+        if pending.queue.len() < MAX_PENDING {
+            pending.queue.push_back(what);
+        }
+        self.has_pending.store(true, Ordering::Release);
+    }
+
+    /// Tells everything there is to tell, unless another thread is at it.
+    pub(in crate::breaker) fn deliver(&self, breaker: &Arc<str>, subject: Subject<'_>) {
+        loop {
+            let what = {
+                let mut pending = unpoisoned(self.pending.lock());
+                if pending.telling {
+                    return;
+                }
+                let Some(next) = pending.queue.pop_front() else {
+                    self.has_pending.store(false, Ordering::Release);
+                    return;
+                };
+                pending.telling = true;
+                next
+            };
+            self.tell(subject, &Event { breaker: breaker.clone(), what });
+            unpoisoned(self.pending.lock()).telling = false;
+        }
+    }
+
+    fn tell(&self, subject: Subject<'_>, event: &Event) {
+        for listener in &self.settings.listeners {
+            // A listener that panics has said so on standard error; the others still hear of the event.
+            catch_unwind(AssertUnwindSafe(|| match (listener, event.what.kind) {
+                (Listener::Event(f), _) => f(event),
+                (Listener::State(f), EventKind::StateChanged { from, to, .. }) if from != to => f(subject, from, to),
+                (Listener::State(_), _) => {}
+            }))
+            .ok();
+        }
+        // Sending wakes readers, who may do anything, so not under the lock.
+        let streams: Vec<_> = unpoisoned(self.streams.lock()).iter().filter_map(Weak::upgrade).collect();
+        streams.iter().for_each(|channel| channel.send(event.clone()));
+    }
+
+    pub(super) fn subscribe(&self, channel: &Arc<Channel>) {
+        unpoisoned(self.streams.lock()).push(Arc::downgrade(channel));
+        self.tells_calls.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn unsubscribe(&self, channel: &Arc<Channel>) {
+        let mut streams = unpoisoned(self.streams.lock());
+        streams.retain(|stream| stream.as_ptr() != Arc::as_ptr(channel));
+        if streams.is_empty() {
+            self.tells_calls.store(self.settings.listens_to_events(), Ordering::Relaxed);
+        }
+    }
+}
+
+impl fmt::Debug for Notifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notifier").finish_non_exhaustive()
+    }
+}
