@@ -80,6 +80,7 @@ mod error;
 pub mod fleet;
 #[cfg(feature = "grpc")]
 pub mod grpc;
+mod guard;
 pub mod guide;
 #[cfg(feature = "http")]
 pub mod http;

@@ -1,5 +1,11 @@
 //! Panics in code of others.
 
+use std::panic::panic_any;
+use std::task::{Context, Poll, Wake, Waker};
+
+use fusebox::CircuitBreakerLayer;
+use tower::{Layer, Service, service_fn};
+
 use super::*;
 
 // Panics
@@ -28,6 +34,70 @@ fn a_panicking_listener_stops_neither_the_breaker_nor_the_other_listeners() {
     assert_eq!(breaker.state(), State::Closed);
     assert_eq!(heard.take(), ["event", "state"].repeat(9));
     assert_eq!(waiting(&mut events).len(), 9 + 6);
+}
+
+/// Panics again when what it was thrown with is dropped.
+struct PanicsInDrop;
+
+impl Drop for PanicsInDrop {
+    fn drop(&mut self) {
+        panic!("payload");
+    }
+}
+
+struct PanickingWaker;
+
+impl Wake for PanickingWaker {
+    fn wake(self: Arc<Self>) {
+        panic!("waker");
+    }
+}
+
+// Up to 0.1.0 the second panic left a flag behind that kept every later event from being told.
+#[test]
+fn a_listener_whose_panic_panics_when_dropped_silences_no_later_event() {
+    let heard = Record::default();
+    let list = heard.clone();
+    let (breaker, _clock) = breaker(|b| {
+        b.on_event(|_| panic_any(PanicsInDrop))
+            .on_state_change(|_, _, _| panic_any(PanicsInDrop))
+            .on_state_change(move |_, _, to| list.add(to))
+    });
+    let mut events = breaker.events();
+    breaker.trip().expect("no override stands");
+    breaker.reset().expect("no override stands");
+    assert_eq!(heard.take(), [State::Open, State::Closed]);
+    assert_eq!(waiting(&mut events).len(), 2);
+}
+
+// Up to 0.1.0 likewise.
+#[test]
+fn a_reader_whose_waker_panics_silences_no_later_event() {
+    let (breaker, _clock, heard) = recorded(|b| b);
+    let (mut reader, mut other) = (breaker.events(), breaker.events());
+    let waker = Waker::from(Arc::new(PanickingWaker));
+    assert!(reader.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
+    breaker.trip().expect("no override stands");
+    breaker.reset().expect("no override stands");
+    assert_eq!(heard.take().len(), 2);
+    assert_eq!(waiting(&mut other).len(), 2);
+    assert_eq!(waiting(&mut reader).len(), 2, "its events wait for it all the same");
+}
+
+// Up to 0.1.0 the panic came out of `resume()`, and later callers in the queue slept on.
+#[test]
+fn a_caller_whose_waker_panics_keeps_no_other_caller_asleep() {
+    let layer = CircuitBreakerLayer::new(config(|b| b)).wait_when_open();
+    let service = || layer.layer(service_fn(|n: u32| async move { Ok::<_, fusebox::BoxError>(n) }));
+    layer.breaker().set_override(Override::force_open("x"));
+    let (mut first, mut second) = (service(), service());
+    let waker = Waker::from(Arc::new(PanickingWaker));
+    assert!(first.poll_ready(&mut Context::from_waker(&waker)).is_pending());
+    let mut second = tokio_test::task::spawn(std::future::poll_fn(move |cx| second.poll_ready(cx)));
+    assert!(second.poll().is_pending());
+    layer.breaker().resume();
+    assert!(second.is_woken());
+    assert!(matches!(second.poll(), Poll::Ready(Ok(()))));
 }
 
 #[test]

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 mod arrows;
 
 /// The modules by rank: each uses those of its own rank and below.
-const RANKS: [(&str, u32); 18] = [
+const RANKS: [(&str, u32); 19] = [
     ("time", 0),
     ("error", 0),
     ("sync", 0),
     ("text", 0),
+    ("guard", 0),
     ("backoff", 1),
     ("circuit", 2),
     ("clock", 3),

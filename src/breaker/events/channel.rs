@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use super::event::Event;
+use crate::guard::guarded;
 use crate::sync::unpoisoned;
 
 #[derive(Debug, Default)]
@@ -37,7 +38,7 @@ impl Channel {
             queue.reader.take()
         };
         if let Some(reader) = reader {
-            reader.wake();
+            guarded(|| reader.wake());
         }
     }
 

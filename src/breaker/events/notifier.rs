@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -10,6 +9,7 @@ use super::channel::Channel;
 use super::event::{Event, EventKind, Occurrence};
 use super::listener::{Listener, Subject};
 use crate::breaker::settings::Settings;
+use crate::guard::guarded;
 use crate::sync::unpoisoned;
 
 /// Events go in under the breaker's lock and come out, in order, outside every lock.
@@ -28,6 +28,9 @@ struct Pending {
     /// A thread is telling; other threads leave their events to it, so that the order is kept.
     telling: bool,
 }
+
+/// Ends the telling of an event, however it went: a flag that stays would silence the breaker.
+struct Telling<'a>(&'a Mutex<Pending>);
 
 /// A listener that blocks while the breaker flaps must not fill the memory.
 const MAX_PENDING: usize = 4096;
@@ -77,20 +80,19 @@ impl Notifier {
                 pending.telling = true;
                 next
             };
+            let _telling = Telling(&self.pending);
             self.tell(subject, &Event { breaker: breaker.clone(), what });
-            unpoisoned(self.pending.lock()).telling = false;
         }
     }
 
     fn tell(&self, subject: Subject<'_>, event: &Event) {
         for listener in &self.settings.listeners {
             // A listener that panics has said so on standard error; the others still hear of the event.
-            catch_unwind(AssertUnwindSafe(|| match (listener, event.what.kind) {
+            guarded(|| match (listener, event.what.kind) {
                 (Listener::Event(f), _) => f(event),
                 (Listener::State(f), EventKind::StateChanged { from, to, .. }) if from != to => f(subject, from, to),
                 (Listener::State(_), _) => {}
-            }))
-            .ok();
+            });
         }
         // Sending wakes readers, who may do anything, so not under the lock.
         let streams: Vec<_> = unpoisoned(self.streams.lock()).iter().filter_map(Weak::upgrade).collect();
@@ -108,6 +110,12 @@ impl Notifier {
         if streams.is_empty() {
             self.tells_calls.store(self.settings.listens_to_events(), Ordering::Relaxed);
         }
+    }
+}
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        unpoisoned(self.0.lock()).telling = false;
     }
 }
 

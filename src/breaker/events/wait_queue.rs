@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 
+use crate::guard::guarded;
 use crate::sync::unpoisoned;
 
 /// Callers in the order in which they came.
@@ -73,8 +74,9 @@ impl WaitQueue {
             let count = count.min(waiting.wakers.len());
             waiting.wakers.drain(..count).collect()
         };
+        // A waker that panics takes its place from no other.
         for (_, waker) in woken {
-            waker.wake();
+            guarded(|| waker.wake());
         }
     }
 }
