@@ -251,8 +251,11 @@ fn read_module(at: &[String], module: &mut Module, known: &BTreeSet<ModulePath>)
     let mut offset = 0;
     for line in module.code.split_inclusive('\n') {
         let item = line.trim_start();
-        let visible = item.strip_prefix("pub").map_or(item, |rest| rest.trim_start_matches(|c| c != ' ').trim_start());
-        if let Some(tree) = visible.strip_prefix("use ") {
+        let import = item.strip_prefix("pub").map_or(item, |rest| {
+            let within = rest.strip_prefix('(').and_then(|rest| rest.split_once(')'));
+            within.map_or(rest, |(_, rest)| rest).trim_start()
+        });
+        if let Some(tree) = import.strip_prefix("use ") {
             let start = offset + line.len() - tree.len();
             let mut found = Vec::new();
             read_tree(&module.code[start..], &[], &mut found);
@@ -329,7 +332,7 @@ fn a_circle_through_a_facade_is_found() {
         ("lib.rs", "mod low;\nmod high;\npub use high::Handle;\n"),
         (
             "low/mod.rs",
-            "mod cell;\nmod word;\n\npub(crate) use cell::{Cell, Info as Known};\npub(crate) use word::*;\n",
+            "mod cell;\nmod word;\n\npub(crate) use cell::{Cell, Info as Known};\npub(in crate::low) use word::*;\n",
         ),
         ("low/cell.rs", "use super::word::Word;\npub(crate) struct Cell;\npub(crate) struct Info;\n"),
         ("low/word.rs", "pub(crate) struct Word;\nfn f() {\n    crate::high::upgrade();\n}\n"),
