@@ -13,11 +13,9 @@ use super::admission_word::{AdmissionWord, CallNeeds};
 use super::arena::Arena;
 use super::info::Info;
 use super::success_counter::SuccessCounter;
-use crate::breaker::events::{EventKind, Notifier, Occurrence, WaitQueue};
+use crate::breaker::events::{Notifier, WaitQueue};
 use crate::breaker::settings::Settings;
-use crate::circuit::{
-    Admission, Decision, Detector, Fact, Facts, Generation, Input, Machine, PermitId, Rules, StateScope, StepContext,
-};
+use crate::circuit::{Admission, Decision, Detector, Facts, Generation, Input, Machine, PermitId, Rules, StepContext};
 #[cfg(feature = "fleet")]
 use crate::circuit::{Led, Ring};
 use crate::clock::{ClockSource, seed};
@@ -109,25 +107,6 @@ pub(in crate::breaker) trait InFleet: fmt::Debug + Send + Sync {
 
 #[cfg(feature = "fleet")]
 pub(in crate::breaker) type Flush = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-#[cold]
-fn tell(notifier: &Notifier, machine: &Machine, facts: &Facts, now: Timestamp) {
-    for fact in facts.iter() {
-        let kind = EventKind::from(fact);
-        notifier.push(match fact {
-            // A step may make two transitions, each into a generation of its own.
-            Fact::Transition(transition) => Occurrence {
-                generation: transition.fleet.unwrap_or(transition.generation),
-                origin: transition.origin,
-                scope: if transition.fleet.is_some() { StateScope::Fleet } else { StateScope::Instance },
-                ..Occurrence::new(kind, transition.generation, now)
-            },
-            Fact::WouldOpen(_) | Fact::DetectorPanicked | Fact::ConfigDrift => {
-                Occurrence::new(kind, machine.generation(), now)
-            }
-        });
-    }
-}
 
 impl BreakerCell {
     fn vacant() -> Self {
@@ -271,7 +250,7 @@ impl BreakerCell {
         self.publish(body, at.now);
         if !facts.is_empty() {
             if let Some(notifier) = &body.notifier {
-                tell(notifier, &body.machine, &facts, at.now);
+                notifier.push_facts(&facts, body.machine.generation(), at.now);
             }
             if let Some(queue) = &body.wait_queue {
                 queue.wake_later(usize::MAX);

@@ -9,8 +9,10 @@ use super::channel::Channel;
 use super::event::{Event, EventKind, Occurrence};
 use super::listener::{Listener, Subject};
 use crate::breaker::settings::Settings;
+use crate::circuit::{Fact, Facts, Generation, StateScope};
 use crate::guard::guarded;
 use crate::sync::unpoisoned;
+use crate::time::Timestamp;
 
 /// Events go in under the breaker's lock and come out, in order, outside every lock.
 pub(in crate::breaker) struct Notifier {
@@ -63,6 +65,25 @@ impl Notifier {
             pending.queue.push_back(what);
         }
         self.has_pending.store(true, Ordering::Release);
+    }
+
+    #[cold]
+    pub(in crate::breaker) fn push_facts(&self, facts: &Facts, generation: Generation, now: Timestamp) {
+        for fact in facts.iter() {
+            let kind = EventKind::from(fact);
+            self.push(match fact {
+                // A step may make two transitions, each into a generation of its own.
+                Fact::Transition(transition) => Occurrence {
+                    generation: transition.fleet.unwrap_or(transition.generation),
+                    origin: transition.origin,
+                    scope: if transition.fleet.is_some() { StateScope::Fleet } else { StateScope::Instance },
+                    ..Occurrence::new(kind, transition.generation, now)
+                },
+                Fact::WouldOpen(_) | Fact::DetectorPanicked | Fact::ConfigDrift => {
+                    Occurrence::new(kind, generation, now)
+                }
+            });
+        }
     }
 
     /// Tells everything there is to tell, unless another thread is at it.
