@@ -52,6 +52,8 @@ async fn calls_rejected_while_open_or_half_open_write_nothing() {
 
     bed.clock.advance(secs(30));
     let permit = probe(&fleet[0]).await;
+    // One that has not heard that the place is taken would ask for it, and meet a conflict.
+    flush(&fleet[1..]).await;
     let before = fleet[1].wire.commits();
     for _ in 0..20 {
         for _ in 0..50 {
