@@ -86,6 +86,8 @@ pub mod guide;
 pub mod http;
 mod middleware;
 #[cfg(feature = "fleet")]
+mod replica;
+#[cfg(feature = "fleet")]
 pub mod store;
 mod sync;
 mod text;

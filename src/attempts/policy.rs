@@ -1,7 +1,6 @@
 //! What a call carries of its configuration.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use super::event::{RetryEvent, RetryEventKind};
 use super::stats::RetryStats;
 use crate::backoff::{Backoff, Curve, mix};
 use crate::clock::fresh_seed;
+use crate::guard::guarded;
 
 /// What to do when a circuit breaker further in rejects an attempt. The dependency was not asked, so a rejection never
 /// spends budget.
@@ -123,12 +123,11 @@ impl Shared {
         let is_retry = matches!(event.kind, RetryEventKind::Retrying { .. });
         for listener in &self.listeners {
             // A listener that panics has said so on standard error; the call and the other listeners go on.
-            catch_unwind(AssertUnwindSafe(|| match listener {
+            guarded(|| match listener {
                 Listener::Retry(f) if is_retry => f(event),
                 Listener::Event(f) => f(event),
                 Listener::Retry(_) => {}
-            }))
-            .ok();
+            });
         }
     }
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::cell::{BreakerCell, CellRef, Contents, Refusal};
 use super::config::CircuitBreakerConfig;
+#[cfg(not(feature = "fleet"))]
+use super::control::Control;
 use super::events::{Events, Subject};
 use super::permit::{AtSight, Permit};
 use super::rejected::Rejected;
@@ -47,7 +49,9 @@ impl CircuitBreaker {
             detector,
             settings,
             #[cfg(feature = "fleet")]
-            join: Settings::join,
+            take_control: super::fleet::join,
+            #[cfg(not(feature = "fleet"))]
+            take_control: |_, _, machine, _| Control::Solo(machine),
         });
         Self { cell }
     }
@@ -180,7 +184,8 @@ impl CircuitBreaker {
     fn command(&self, input: Input<'_>) -> Result<(), Overridden> {
         match self.cell().step(input).0 {
             Decision::Overridden => {
-                let order = self.cell().look(|body, _| body.machine.overridden().map(ToString::to_string)).flatten();
+                let order =
+                    self.cell().look(|body, _| body.control.machine().overridden().map(ToString::to_string)).flatten();
                 Err(Overridden { breaker: self.name(), order: order.unwrap_or_default() })
             }
             _ => Ok(()),
@@ -270,7 +275,7 @@ impl CircuitBreaker {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.cell()
-            .look(|body, now| body.machine.until().map(|until| until.since(now)))
+            .look(|body, now| body.control.view().until().map(|until| until.since(now)))
             .flatten()
             .filter(|_| self.is_open())
     }

@@ -6,19 +6,22 @@ mod cell;
 mod config;
 #[cfg(feature = "serde")]
 mod config_file;
+mod control;
 mod events;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod guarded;
 #[cfg(feature = "http")]
 mod guarded_body;
 mod handle;
 #[cfg(all(test, fusebox_loom))]
 mod loom_tests;
-#[cfg(feature = "fleet")]
-mod membership;
 mod permit;
 mod registry;
 mod rejected;
 mod settings;
+#[cfg(feature = "fleet")]
+mod shared;
 mod snapshot;
 mod waiter;
 mod watch;

@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use super::cell::{Body, BreakerCell};
 use super::handle::CircuitBreaker;
-#[cfg(feature = "fleet")]
-use crate::circuit::FleetStatus;
 use crate::circuit::{Generation, Outcome, Override, PartTally, ProbeTally, State, StateScope, TransitionReason};
 use crate::clock::wall_clock;
+#[cfg(feature = "fleet")]
+use crate::fleet::FleetStatus;
 use crate::text::OneLine;
 use crate::time::Timestamp;
 
@@ -99,27 +99,29 @@ impl Snapshot {
     }
 
     fn of_body(name: Arc<str>, body: &Body, now: Timestamp) -> Self {
-        let Body { machine, settings, .. } = body;
+        let Body { control, settings, .. } = body;
+        let machine = control.machine();
         let in_state_for = now.since(machine.since());
         Self {
             name,
             state: machine.state(),
-            #[cfg(feature = "fleet")]
-            scope: machine.scope(),
-            #[cfg(not(feature = "fleet"))]
-            scope: StateScope::Instance,
+            scope: control.scope(),
             generation: machine.generation(),
             since: wall_clock().checked_sub(in_state_for).unwrap_or(SystemTime::UNIX_EPOCH),
             in_state_for,
             reason: machine.reason(),
-            retry_after: machine.until().filter(|_| machine.state() == State::Open).map(|until| until.since(now)),
+            retry_after: control
+                .view()
+                .until()
+                .filter(|_| machine.state() == State::Open)
+                .map(|until| until.since(now)),
             detectors: machine.tallies(now),
             recent: Recent(machine.recent()),
             probes: machine.probes(&settings.rules),
             openings: machine.openings(),
             overridden: machine.overridden().cloned(),
             #[cfg(feature = "fleet")]
-            fleet: machine.fleet_status(now),
+            fleet: control.shared().map(|shared| shared.replica.status(now)),
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::backoff::{Exponential, Jitter, exponential};
 use crate::error::ConfigError;
+use crate::guard::guarded;
 
 /// How long an open circuit rejects before it lets a probe through.
 ///
@@ -233,8 +234,7 @@ impl Cooldown {
             Curve::Exponential(delays) => delays.delay(reopenings, draw),
             Curve::With(f) => {
                 let context = CooldownContext { reopenings, retry_after, draw };
-                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| f(&context)))
-                    .unwrap_or(Duration::from_secs(30))
+                guarded(|| f(&context)).unwrap_or(Duration::from_secs(30))
             }
         }
     }

@@ -161,7 +161,9 @@ fn cell(make: Make, act: Act) -> String {
             Fact::Transition(t) if t.from == t.to => format!("{} ({})", t.to, t.reason),
             Fact::Transition(t) => format!("→ {} ({})", t.to, t.reason),
             Fact::WouldOpen(tally) => format!("would have opened ({tally})"),
-            Fact::ConfigDrift | Fact::DetectorPanicked => "detector panicked".to_owned(),
+            Fact::DetectorPanicked => "detector panicked".to_owned(),
+            #[cfg(feature = "fleet")]
+            Fact::Fleet(fact) => format!("{fact:?}"),
         };
         write!(text, "{separator}{happened}").expect("a string");
     }

@@ -3,102 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Call;
-use super::detector::bytes::{Kind, Reader, Writer};
-use super::detector::{Detector, LoadError};
-use crate::time::Timestamp;
-
-/// How far back a detector looks: a call counts while it is among the newest [`calls`](Self::calls) or younger than
-/// [`age`](Self::age).
-///
-/// ```
-/// use std::time::Duration;
-/// use fusebox::{detect, Detector, Horizon};
-///
-/// let minute = Duration::from_secs(60);
-/// let detector = detect::failures(5).within(minute).or(detect::failure_rate(0.5).of_last(100));
-/// assert_eq!(detector.horizon(), Horizon::age(minute).widest(Horizon::calls(100)));
-/// assert_eq!(detector.horizon().widest(Horizon::everything()), Horizon::everything());
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Horizon {
-    calls: u64,
-    age: Duration,
-    failures_only: bool,
-}
-
-impl Horizon {
-    /// The newest `n` calls, however old.
-    #[must_use]
-    pub const fn calls(n: u32) -> Self {
-        Self { calls: n as u64, age: Duration::ZERO, failures_only: false }
-    }
-
-    /// The calls younger than `age`, however many.
-    #[must_use]
-    pub const fn age(age: Duration) -> Self {
-        Self { calls: 0, age, failures_only: false }
-    }
-
-    /// Of these, only failures and slow calls: successes are nothing to the detector. A fleet whose detector says so
-    /// writes nothing while all is well.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use fusebox::{detect, Detector, Horizon};
-    ///
-    /// let minute = Duration::from_secs(60);
-    /// assert_eq!(detect::failures(5).within(minute).horizon(), Horizon::age(minute).failures_only());
-    /// ```
-    #[must_use]
-    pub const fn failures_only(mut self) -> Self {
-        self.failures_only = true;
-        self
-    }
-
-    /// Every call there ever was.
-    #[must_use]
-    pub const fn everything() -> Self {
-        Self { calls: u64::MAX, age: Duration::MAX, failures_only: false }
-    }
-
-    /// What satisfies both.
-    #[must_use]
-    pub fn widest(self, other: Self) -> Self {
-        Self {
-            calls: self.calls.max(other.calls),
-            age: self.age.max(other.age),
-            failures_only: self.failures_only && other.failures_only,
-        }
-    }
-}
-
-#[cfg(feature = "fleet")]
-impl Horizon {
-    /// Tells whether there is one: what looks back for ever is no evidence that could be kept.
-    pub(in crate::circuit) fn is_bounded(self) -> bool {
-        self.calls < u64::MAX && self.age < Duration::MAX
-    }
-
-    pub(crate) const fn wants_successes(self) -> bool {
-        !self.failures_only
-    }
-
-    pub(in crate::circuit) fn save(self, out: &mut Writer) {
-        out.u64(self.calls);
-        out.u64(crate::time::nanos(self.age));
-        out.u8(u8::from(self.failures_only));
-    }
-
-    pub(in crate::circuit) fn load(from: &mut Reader<'_>) -> Result<Self, LoadError> {
-        let calls = from.u64()?;
-        let age = match from.u64()? {
-            u64::MAX => Duration::MAX,
-            nanos => Duration::from_nanos(nanos),
-        };
-        Ok(Self { calls, age, failures_only: from.u8()? != 0 })
-    }
-}
+use super::codec::{Kind, LoadError, Reader, Writer};
+use super::detector::Detector;
+use super::{Call, Horizon};
+use crate::time::{Timestamp, nanos};
 
 /// Calls that ended at the same time in the same way.
 ///
@@ -118,7 +26,7 @@ pub struct Run {
     pub ended: Timestamp,
     /// Whether they failed.
     pub failed: bool,
-    /// How long they took, where somebody asked for it.
+    /// How long they took, where a detector asks for it.
     pub took: Option<Duration>,
     /// How many they are.
     pub count: u64,
@@ -131,13 +39,35 @@ impl Run {
         Self { ended: call.ended(), failed: call.failed(), took: call.duration(), count }
     }
 
+    /// How many bytes a saved run takes.
+    pub(crate) const BYTES: usize = 25;
+
+    pub(crate) fn save(self, out: &mut Writer) {
+        out.u64(self.ended.as_nanos());
+        out.u8(u8::from(self.failed));
+        out.u64(self.took.map_or(u64::MAX, nanos));
+        out.u64(self.count);
+    }
+
+    pub(crate) fn load(from: &mut Reader<'_>) -> Result<Self, LoadError> {
+        let (ended, failed) = (Timestamp::from_nanos(from.u64()?), from.u8()? != 0);
+        let took = Some(from.u64()?).filter(|n| *n < u64::MAX).map(Duration::from_nanos);
+        Ok(Self { ended, failed, took, count: from.u64()? })
+    }
+
+    /// Tells whether the calls failed or were slow: a detector gives a verdict only after such calls.
+    #[cfg(feature = "fleet")]
+    pub(crate) const fn is_bad(&self) -> bool {
+        self.failed || self.took.is_some()
+    }
+
     /// Shows a detector its calls. Bytes may claim any number of them: beyond a million that end in one moment, a few more
     /// change no verdict.
-    pub(in crate::circuit) fn show(self, detector: &mut dyn Detector) {
-        const MOST: u64 = 1 << 20;
+    pub(crate) fn show(self, detector: &mut dyn Detector) {
+        const MAX_SHOWN: u64 = 1 << 20;
         if self.failed || self.took.is_some() {
             let call = if self.failed { Call::failure(self.ended) } else { Call::success(self.ended) };
-            (0..self.count.min(MOST)).for_each(|_| detector.record(&call.took(self.took)));
+            (0..self.count.min(MAX_SHOWN)).for_each(|_| detector.record(&call.took(self.took)));
         } else {
             detector.record_successes(self.count, self.ended);
         }
@@ -147,8 +77,8 @@ impl Run {
 /// Outcomes with their times: what several observers of one dependency put together to judge it as one.
 ///
 /// It is a multiset ordered by time, so merging is commutative and associative: batches of any writers, in any order
-/// and any partition, give the same evidence and, replayed into a detector, the same verdict. What nobody looks at any
-/// more is trimmed. Merging the same batch twice counts it twice; whoever moves batches sees to that.
+/// and any partition, give the same evidence and, replayed into a detector, the same verdict. What no detector looks at any
+/// more is trimmed. Merging the same batch twice counts it twice; the code that moves batches sees to that.
 ///
 /// ```
 /// use fusebox::{detect, Call, Detector, Evidence, Run, Timestamp};
@@ -214,26 +144,26 @@ impl Evidence {
 
     /// Tells whether it holds nothing.
     #[cfg(feature = "fleet")]
-    pub(in crate::circuit) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
 
     /// How many runs it holds.
     #[cfg(feature = "fleet")]
-    pub(in crate::circuit) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.runs.len()
     }
 
     /// How many calls it holds.
     #[cfg(feature = "fleet")]
-    pub(in crate::circuit) fn calls(&self) -> u64 {
+    pub(crate) fn calls(&self) -> u64 {
         self.runs.values().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// Puts times on a coarser grid until it holds at most `most` runs; a call may become older by that, never younger.
     /// The grids are nested, so it does not matter how often, and between which merges, this is done.
     #[cfg(feature = "fleet")]
-    pub(in crate::circuit) fn coarsen(&mut self, most: usize) {
+    pub(crate) fn coarsen(&mut self, most: usize) {
         for bits in 20.. {
             if self.runs.len() <= most {
                 return;
@@ -254,7 +184,7 @@ impl Evidence {
 
     /// The same calls by another clock.
     #[cfg(feature = "fleet")]
-    pub(in crate::circuit) fn at_times(&self, f: impl Fn(Timestamp) -> Timestamp) -> Self {
+    pub(crate) fn at_times(&self, f: impl Fn(Timestamp) -> Timestamp) -> Self {
         let mut moved = Self::default();
         self.runs().for_each(|run| moved.add(Run { ended: f(run.ended), ..run }));
         moved
@@ -287,12 +217,7 @@ impl Evidence {
     pub fn save(&self) -> Vec<u8> {
         let mut out = Writer::new(Kind::Evidence);
         out.u32(u32::try_from(self.runs.len()).unwrap_or(u32::MAX));
-        for run in self.runs() {
-            out.u64(run.ended.as_nanos());
-            out.u8(u8::from(run.failed));
-            out.u64(run.took.map_or(u64::MAX, crate::time::nanos));
-            out.u64(run.count);
-        }
+        self.runs().for_each(|run| run.save(&mut out));
         out.finish()
     }
 
@@ -315,10 +240,8 @@ impl Evidence {
     pub fn load(bytes: &[u8]) -> Result<Self, LoadError> {
         let mut from = Reader::new(Kind::Evidence, bytes)?;
         let mut evidence = Self::default();
-        for _ in 0..from.count(25)? {
-            let (ended, failed) = (Timestamp::from_nanos(from.u64()?), from.u8()? != 0);
-            let took = Some(from.u64()?).filter(|n| *n < u64::MAX).map(Duration::from_nanos);
-            evidence.add(Run { ended, failed, took, count: from.u64()? });
+        for _ in 0..from.count(Run::BYTES)? {
+            evidence.add(Run::load(&mut from)?);
         }
         from.end()?;
         Ok(evidence)

@@ -1,63 +1,35 @@
 //! All transitions of the breaker, in one place.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-#[cfg(feature = "fleet")]
-use super::Run;
 use super::detector::{Detector, Tally};
+use super::machine_state::MachineState;
 use super::overrides::Standing;
-use super::probes::{Round, Verdict};
-#[cfg(feature = "fleet")]
-use super::shared::{Order, Probed, WhenDown};
-use super::step::{Decision, Fact, Facts, Input, Origin, PermitId, StepContext, Transition};
+use super::probe_round::{ProbeRound, RoundVerdict};
+use super::step::{Decision, Fact, Facts, Input, PermitId, StepContext, Transition};
 use super::window::CountWindow;
-use super::{Call, Generation, Outcome, Override, OverrideKind, RejectReason, Rules, State, TransitionReason};
+use super::{Call, Generation, Origin, Outcome, Override, OverrideKind, RejectReason, Rules, State, TransitionReason};
 use crate::backoff::draw;
+use crate::guard::guarded;
 use crate::time::Timestamp;
 
 /// A breaker's state and rules of change: deterministic, without clock, lock or I/O.
 #[derive(Debug)]
 pub(crate) struct Machine {
-    pub(super) detector: Box<dyn Detector>,
-    pub(super) generation: Generation,
-    pub(super) since: Timestamp,
-    pub(super) state: State,
-    /// What a breaker that was always healthy does not have; made at the first trouble.
-    pub(super) history: Option<Box<History>>,
-    /// What is known of the fleet that shares the breaker.
-    #[cfg(feature = "fleet")]
-    pub(super) led: Option<Box<super::shared::Led>>,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct History {
-    pub(super) open_until: Timestamp,
-    pub(super) cooldown: Duration,
-    /// Openings since it was last healthy.
-    pub(super) openings: u32,
-    pub(super) reason: Option<TransitionReason>,
-    pub(super) round: Option<Round>,
-    /// The circuit was opened by the round, so its log tells why.
-    pub(super) opened_by_round: bool,
-    pub(super) standing: Option<Standing>,
-    pub(super) log: Option<CountWindow>,
+    pub(crate) detector: Box<dyn Detector>,
+    pub(crate) state: MachineState,
 }
 
 impl Machine {
     /// A closed breaker. `generation` must be above every one that permits of an earlier owner may carry.
     pub(crate) fn new(detector: Box<dyn Detector>, rules: &Rules, generation: Generation, now: Timestamp) -> Self {
-        let log = (rules.log > 0).then(|| CountWindow::new(rules.log));
-        let history = log.map(|log| Box::new(History { log: Some(log), ..History::default() }));
-        Self {
-            detector,
-            generation,
-            since: now,
-            state: State::Closed,
-            history,
-            #[cfg(feature = "fleet")]
-            led: None,
-        }
+        let state = MachineState::closed(generation, now);
+        Self::resume(if rules.log > 0 { state.with_log(rules.log) } else { state }, detector)
+    }
+
+    /// A breaker that goes on from a state.
+    pub(crate) const fn resume(state: MachineState, detector: Box<dyn Detector>) -> Self {
+        Self { detector, state }
     }
 
     /// Decides about one input; what happens is added to `facts`.
@@ -68,23 +40,19 @@ impl Machine {
             Input::Accept(permit) => self.accept(rules, permit, at, facts),
             Input::Report { permit, outcome, took } => self.report(rules, permit, (outcome, took), at, facts),
             Input::Trip => self.command(at, facts, |machine, facts| {
-                #[cfg(feature = "fleet")]
-                machine.order(Order::Trip, at.now);
-                if machine.state != State::Open {
+                if machine.state.state != State::Open {
                     machine.open(rules, TransitionReason::Tripped, None, at, facts);
                 }
             }),
             Input::Reset => self.command(at, facts, |machine, facts| {
-                #[cfg(feature = "fleet")]
-                machine.order(Order::Reset, at.now);
-                if let Some(history) = &mut machine.history {
+                if let Some(history) = machine.state.past_mut() {
                     history.openings = 0;
-                    history.log.iter_mut().for_each(CountWindow::clear);
                 }
+                machine.log(CountWindow::clear);
                 machine.close(TransitionReason::Reset, at.now, facts);
             }),
             Input::Override(order) => self.hold(order, at.now, facts),
-            Input::Resume => self.resume(at.now, facts),
+            Input::Resume => self.end_override(at.now, facts),
             Input::Look => {
                 self.expire_override(at.now, facts);
                 Decision::Done
@@ -92,32 +60,24 @@ impl Machine {
             Input::Poll => {
                 self.expire_override(at.now, facts);
                 self.end_hopeless_round(rules, at, facts);
-                #[cfg(feature = "fleet")]
-                if self.asks_fleet() && self.is_ready_for_probes(at.now) {
-                    return self.poll_led(at.now);
-                }
-                let busy = self.state == State::HalfOpen && self.free_probes(rules) == 0;
+                let busy = self.state.state == State::HalfOpen && self.free_probes(rules) == 0;
                 if busy { Decision::Busy } else { Decision::Done }
             }
         }
     }
 
-    /// Takes in successes of this generation that were not slow, in order before the next input: they ended between `at` and
-    /// `latest`.
-    #[cfg_attr(not(feature = "fleet"), expect(unused_variables, reason = "only a fleet sorts them among other calls"))]
-    pub(crate) fn record_successes(&mut self, count: u64, at: Timestamp, latest: Timestamp, facts: &mut Facts) {
-        if count > 0 && self.state == State::Closed && self.records() {
+    /// Takes in successes of this generation that were not slow, in order before the next input: the oldest of them ended at
+    /// `at`.
+    pub(crate) fn record_successes(&mut self, count: u64, at: Timestamp, facts: &mut Facts) {
+        if count > 0 && self.state.state == State::Closed && self.records() {
             self.log(|log| log.push_good(count));
             self.judge(facts, |detector| detector.record_successes(count, at));
-            // Behind the failures that this instance saw before them.
-            #[cfg(feature = "fleet")]
-            self.tell_fleet(Run::new(&Call::success(latest), count), None);
         }
     }
 
     fn acquire(&mut self, rules: &Rules, reserve: bool, at: StepContext, facts: &mut Facts) -> Decision {
         self.expire_override(at.now, facts);
-        if let Some(standing) = self.standing() {
+        if let Some(standing) = self.state.standing() {
             return match standing.order.kind() {
                 OverrideKind::ForcedOpen => {
                     let until = Some(standing.until).filter(|until| *until < Timestamp::MAX);
@@ -127,17 +87,10 @@ impl Machine {
             };
         }
         self.end_hopeless_round(rules, at, facts);
-        #[cfg(feature = "fleet")]
-        match self.stand_in() {
-            Some(WhenDown::Admit) => return self.admitted(None),
-            Some(_) => return Decision::Rejected { reason: RejectReason::StoreDown, until: None },
-            None if self.asks_fleet() && self.is_ready_for_probes(at.now) => return self.acquire_led(at.now, reserve),
-            None => {}
-        }
-        match self.state {
+        match self.state.state {
             State::Closed => return self.admitted(None),
             State::Open => {
-                let until = self.history().open_until;
+                let until = self.state.history().open_until;
                 if at.now < until {
                     return Decision::Rejected { reason: RejectReason::Open, until: Some(until) };
                 }
@@ -145,63 +98,38 @@ impl Machine {
             }
             State::HalfOpen => {}
         }
-        #[cfg(feature = "fleet")]
-        let is_own = self.led.is_some();
-        let round = self.history().round.get_or_insert_with(|| Round::new(&rules.probes));
-        #[cfg(feature = "fleet")]
-        if is_own {
-            // Whatever round it is, the fleet has leases of that number as well.
-            round.number_own_leases();
-        }
+        let round = self.state.history_mut().round.get_or_insert_with(|| ProbeRound::new(&rules.probes));
         match round.admit(&rules.probes, at.now, reserve) {
             Some(lease) => self.admitted(Some(lease)),
             None => Decision::Rejected { reason: RejectReason::ProbesBusy, until: None },
         }
     }
 
-    const fn admitted(&self, lease: Option<u32>) -> Decision {
-        Decision::Admitted(PermitId { generation: self.generation, lease })
+    /// The call may go through in the present generation, as a probe where it has a lease.
+    pub(crate) const fn admitted(&self, lease: Option<u32>) -> Decision {
+        Decision::Admitted(PermitId { generation: self.state.generation, lease })
     }
 
     fn begin(&mut self, rules: &Rules, permit: PermitId, at: StepContext, facts: &mut Facts) -> Decision {
         self.expire_override(at.now, facts);
-        if permit.generation != self.generation {
+        if permit.generation != self.state.generation {
             return Decision::Stale;
         }
         let Some(lease) = permit.lease else {
             return Decision::Admitted(permit);
         };
         self.end_hopeless_round(rules, at, facts);
-        #[cfg(feature = "fleet")]
-        if self.asks_fleet() {
-            let held = self.history().round.as_mut().is_some_and(|round| round.begin_in_hand(lease));
-            return if held { Decision::Admitted(permit) } else { Decision::Stale };
-        }
-        let held = self.history().round.as_mut().is_some_and(|round| round.begin(&rules.probes, lease, at.now));
-        if held && permit.generation == self.generation { Decision::Admitted(permit) } else { Decision::Stale }
-    }
-
-    /// Open with its cooldown over, or half-open.
-    #[cfg(feature = "fleet")]
-    fn is_ready_for_probes(&self, now: Timestamp) -> bool {
-        match self.state {
-            State::Closed => false,
-            State::Open => self.history.as_ref().is_some_and(|history| history.open_until <= now),
-            State::HalfOpen => true,
-        }
+        let held = self.round_mut().is_some_and(|round| round.begin(&rules.probes, lease, at.now));
+        if held && permit.generation == self.state.generation { Decision::Admitted(permit) } else { Decision::Stale }
     }
 
     /// The dependency has answered a probe, and the response is on its way.
     fn accept(&mut self, rules: &Rules, permit: PermitId, at: StepContext, facts: &mut Facts) -> Decision {
         self.end_hopeless_round(rules, at, facts);
-        let (Some(lease), true) = (permit.lease, permit.generation == self.generation) else {
+        let (Some(lease), true) = (permit.lease, permit.generation == self.state.generation) else {
             return Decision::Stale;
         };
-        let held = self.history().round.as_mut().is_some_and(|round| round.accept(lease));
-        #[cfg(feature = "fleet")]
-        if held && self.asks_fleet() {
-            self.tell_probe(Probed::accepted(lease));
-        }
+        let held = self.round_mut().is_some_and(|round| round.accept(lease));
         if held { Decision::Done } else { Decision::Stale }
     }
 
@@ -213,80 +141,72 @@ impl Machine {
         at: StepContext,
         facts: &mut Facts,
     ) -> Decision {
-        if permit.generation != self.generation {
+        if permit.generation != self.state.generation {
             return Decision::Stale;
         }
-        let failed = rules.judge(outcome, took);
-        let slow = failed.is_some() && rules.is_slow(took);
-        match permit.lease {
-            Some(lease) => {
-                // A probe that comes back after its deadline has failed, whether or not somebody asked meanwhile.
-                self.end_hopeless_round(rules, at, facts);
-                if permit.generation != self.generation {
-                    return Decision::Stale;
-                }
-                self.report_probe(rules, lease, failed.map(|failed| failed || slow), outcome, at, facts)
+        let Some(lease) = permit.lease else {
+            if let Some(tally) = self.observe(rules, outcome, took, at.now, facts) {
+                self.trip(rules, tally, outcome, at, facts);
             }
-            None => {
-                if let Some(failed) = failed
-                    && self.records()
-                {
-                    let call = if failed { Call::failure(at.now) } else { Call::success(at.now) };
-                    self.log(|log| log.push(failed));
-                    #[cfg(feature = "fleet")]
-                    self.tell_fleet(Run::new(&call.took(took.filter(|_| slow)), 1), outcome.retry_after());
-                    let detected = self.judge(facts, |detector| {
-                        detector.record(&call.took(took));
-                        let trips = (failed || slow) && detector.verdict(at.now);
-                        trips.then(|| detector.tally(at.now))
-                    });
-                    if let Some(Some(tally)) = detected {
-                        #[cfg(feature = "fleet")]
-                        if self.is_judged_by_fleet() {
-                            self.suspect();
-                            return Decision::Done;
-                        }
-                        self.trip(rules, tally, outcome, at, facts);
-                    }
-                }
-                Decision::Done
-            }
+            return Decision::Done;
+        };
+        // A probe that comes back after its deadline has failed, whether or not another call asked meanwhile.
+        self.end_hopeless_round(rules, at, facts);
+        if permit.generation != self.state.generation {
+            return Decision::Stale;
         }
+        self.report_probe(rules, lease, (outcome, took), at, facts)
+    }
+
+    /// Takes in how a call of this generation ended that was no probe. Returns what the detector trips on, if it does;
+    /// [`trip`](Self::trip) then opens the circuit.
+    pub(crate) fn observe(
+        &mut self,
+        rules: &Rules,
+        outcome: Outcome,
+        took: Option<Duration>,
+        now: Timestamp,
+        facts: &mut Facts,
+    ) -> Option<Tally> {
+        let failed = rules.judge(outcome, took)?;
+        if !self.records() {
+            return None;
+        }
+        let is_bad = failed || rules.is_slow(took);
+        let call = if failed { Call::failure(now) } else { Call::success(now) };
+        self.log(|log| log.push(failed));
+        let tripped = self.judge(facts, |detector| {
+            detector.record(&call.took(took));
+            let trips = is_bad && detector.verdict(now);
+            trips.then(|| detector.tally(now))
+        });
+        tripped.flatten()
     }
 
     fn report_probe(
         &mut self,
         rules: &Rules,
         lease: u32,
-        failed: Option<bool>,
-        outcome: Outcome,
+        (outcome, took): (Outcome, Option<Duration>),
         at: StepContext,
         facts: &mut Facts,
     ) -> Decision {
-        let Some(round) = self.history.as_mut().and_then(|history| history.round.as_mut()) else {
+        let Some(round) = self.round_mut() else {
             return Decision::Stale;
         };
         if !round.give_back(lease) {
             return Decision::Stale;
         }
-        #[cfg(feature = "fleet")]
-        if self.asks_fleet() {
-            self.tell_probe(Probed::ended(lease, failed, outcome.retry_after()));
-            return Decision::Done;
-        }
-        let Some(round) = self.history.as_mut().and_then(|history| history.round.as_mut()) else {
-            return Decision::Stale;
-        };
-        let Some(failed) = failed else {
+        let Some(failed) = rules.judge_probe(outcome, took) else {
             return Decision::Done;
         };
         round.count(failed);
         let verdict = round.verdict(&rules.probes);
         self.log(|log| log.push(failed));
         match verdict {
-            Verdict::Undecided => {}
-            Verdict::Close => self.close(TransitionReason::ProbesSucceeded, at.now, facts),
-            Verdict::Reopen => {
+            RoundVerdict::Undecided => {}
+            RoundVerdict::Close => self.close(TransitionReason::ProbesSucceeded, at.now, facts),
+            RoundVerdict::Reopen => {
                 self.open(rules, TransitionReason::ProbeFailed, outcome.retry_after(), at, facts);
             }
         }
@@ -295,8 +215,8 @@ impl Machine {
 
     /// The detector has tripped.
     #[cold]
-    pub(super) fn trip(&mut self, rules: &Rules, tally: Tally, outcome: Outcome, at: StepContext, facts: &mut Facts) {
-        if self.standing().is_some() {
+    pub(crate) fn trip(&mut self, rules: &Rules, tally: Tally, outcome: Outcome, at: StepContext, facts: &mut Facts) {
+        if self.state.standing().is_some() {
             // A dry run: the next "would have opened" needs evidence of its own.
             facts.push(Fact::WouldOpen(tally));
             self.judge(facts, |detector| detector.reset());
@@ -305,52 +225,44 @@ impl Machine {
         }
     }
 
+    /// Drops the leases whose deadline has come while half-open. Returns which of them were probes on their way, and whether
+    /// each failed.
+    pub(crate) fn expire_leases(&mut self, now: Timestamp) -> Vec<(u32, bool)> {
+        if self.state.state != State::HalfOpen {
+            return Vec::new();
+        }
+        self.round_mut().map_or_else(Vec::new, |round| round.expire(now))
+    }
+
     /// Reopens when a probe outlived its deadline or probes have gone out in vain for too long.
-    fn end_hopeless_round(&mut self, rules: &Rules, at: StepContext, facts: &mut Facts) {
-        if self.state != State::HalfOpen {
+    pub(crate) fn end_hopeless_round(&mut self, rules: &Rules, at: StepContext, facts: &mut Facts) {
+        if self.state.state != State::HalfOpen {
             return;
         }
-        let Some(history) = &mut self.history else {
+        let expired = self.expire_leases(at.now);
+        let cooldown = self.state.history().cooldown;
+        let Some(round) = self.round_mut() else {
             return;
         };
-        let Some(round) = &mut history.round else {
-            return;
-        };
-        let expired = round.expire(at.now);
-        #[cfg(feature = "fleet")]
-        if self.led.is_some() && self.asks_fleet() {
-            // The fleet's record knows of the same deadlines.
-            return;
-        }
-        let Some(history) = &mut self.history else {
-            return;
-        };
-        let Some(round) = &mut history.round else {
-            return;
-        };
-        for (_, failed) in expired {
-            round.count(failed);
-            history.log.iter_mut().for_each(|log| log.push(failed));
-        }
+        expired.iter().for_each(|(_, failed)| round.count(*failed));
         let verdict = round.verdict(&rules.probes);
-        if verdict == Verdict::Close {
-            self.close(TransitionReason::ProbesSucceeded, at.now, facts);
-            return;
+        let is_undecided = verdict == RoundVerdict::Undecided;
+        let is_fruitless = is_undecided && round.is_fruitless(rules.probes.patience(cooldown), at.now);
+        self.log(|log| expired.iter().for_each(|(_, failed)| log.push(*failed)));
+        match verdict {
+            RoundVerdict::Close => self.close(TransitionReason::ProbesSucceeded, at.now, facts),
+            RoundVerdict::Reopen => self.open(rules, TransitionReason::ProbeExpired, None, at, facts),
+            RoundVerdict::Undecided if is_fruitless => {
+                self.open(rules, TransitionReason::ProbesInconclusive, None, at, facts);
+            }
+            RoundVerdict::Undecided => {}
         }
-        let reason = if verdict == Verdict::Reopen {
-            TransitionReason::ProbeExpired
-        } else if round.is_fruitless(rules.probes.patience(history.cooldown), at.now) {
-            TransitionReason::ProbesInconclusive
-        } else {
-            return;
-        };
-        self.open(rules, reason, None, at, facts);
     }
 
     /// A command, unless an override stands.
     fn command(&mut self, at: StepContext, facts: &mut Facts, f: impl FnOnce(&mut Self, &mut Facts)) -> Decision {
         self.expire_override(at.now, facts);
-        if self.standing().is_some() {
+        if self.state.standing().is_some() {
             return Decision::Overridden;
         }
         f(self, facts);
@@ -362,38 +274,32 @@ impl Machine {
             OverrideKind::ForcedOpen => State::Open,
             OverrideKind::Disabled | OverrideKind::DryRun => State::Closed,
         };
-        #[cfg(feature = "fleet")]
-        self.order(Order::Override(order.clone()), now);
-        self.history().standing = Some(Standing::new(order.clone(), now));
+        self.state.history_mut().standing = Some(Standing::new(order.clone(), now));
         self.judge(facts, |detector| detector.reset());
         self.go(to, TransitionReason::Overridden, now, facts);
         Decision::Done
     }
 
-    fn resume(&mut self, now: Timestamp, facts: &mut Facts) -> Decision {
+    fn end_override(&mut self, now: Timestamp, facts: &mut Facts) -> Decision {
         self.expire_override(now, facts);
-        if self.standing().is_some() {
-            #[cfg(feature = "fleet")]
-            self.order(Order::Resume, now);
+        if self.state.standing().is_some() {
             self.let_go(TransitionReason::Resumed, now, facts);
         }
         Decision::Done
     }
 
-    fn expire_override(&mut self, now: Timestamp, facts: &mut Facts) {
-        if self.standing().is_some_and(|standing| standing.until <= now) {
-            #[cfg(feature = "fleet")]
-            self.order(Order::Look, now);
+    pub(crate) fn expire_override(&mut self, now: Timestamp, facts: &mut Facts) {
+        if self.state.standing().is_some_and(|standing| standing.until <= now) {
             self.let_go(TransitionReason::OverrideExpired, now, facts);
         }
     }
 
     fn let_go(&mut self, reason: TransitionReason, now: Timestamp, facts: &mut Facts) {
-        self.history().standing = None;
+        self.state.history_mut().standing = None;
         self.close(reason, now, facts);
     }
 
-    pub(super) fn open(
+    pub(crate) fn open(
         &mut self,
         rules: &Rules,
         reason: TransitionReason,
@@ -401,9 +307,9 @@ impl Machine {
         at: StepContext,
         facts: &mut Facts,
     ) {
-        let by_round = self.state == State::HalfOpen;
-        let healthy = !by_round && at.now.since(self.since) >= rules.cooldown.healthy_period();
-        let history = self.history();
+        let by_round = self.state.state == State::HalfOpen;
+        let healthy = !by_round && at.now.since(self.state.since) >= rules.cooldown.healthy_period();
+        let history = self.state.history_mut();
         if healthy {
             history.openings = 0;
         }
@@ -417,7 +323,7 @@ impl Machine {
     }
 
     fn half_open(&mut self, rules: &Rules, now: Timestamp, facts: &mut Facts) {
-        let round = self.history().round.get_or_insert_with(|| Round::new(&rules.probes));
+        let round = self.state.history_mut().round.get_or_insert_with(|| ProbeRound::new(&rules.probes));
         round.restart(&rules.probes);
         self.go(State::HalfOpen, TransitionReason::CooldownOver, now, facts);
     }
@@ -429,12 +335,10 @@ impl Machine {
 
     fn go(&mut self, to: State, reason: TransitionReason, now: Timestamp, facts: &mut Facts) {
         self.enter(to, reason, (Origin::Decided, None), now, facts);
-        #[cfg(feature = "fleet")]
-        self.decided_here(to, now);
     }
 
     /// Every change of state is made here: a new generation each.
-    pub(super) fn enter(
+    pub(crate) fn enter(
         &mut self,
         to: State,
         reason: TransitionReason,
@@ -442,53 +346,45 @@ impl Machine {
         now: Timestamp,
         facts: &mut Facts,
     ) {
-        let from = self.state;
-        self.generation = self.generation.next();
-        self.state = to;
-        self.since = now;
-        let history = self.history();
+        let from = self.state.state;
+        let generation = self.state.generation.next();
+        self.state.generation = generation;
+        self.state.state = to;
+        self.state.since = now;
+        let history = self.state.history_mut();
         history.reason = Some(reason);
         if to != State::HalfOpen
             && let Some(round) = &mut history.round
         {
             round.drop_leases();
         }
-        let generation = self.generation;
         facts.push(Fact::Transition(Transition { from, to, reason, generation, origin, fleet }));
     }
 
     /// Runs code of the detector, which may be a user's: a panic is a fact, and the detector begins anew.
-    pub(super) fn judge<R>(&mut self, facts: &mut Facts, f: impl FnOnce(&mut dyn Detector) -> R) -> Option<R> {
+    pub(crate) fn judge<R>(&mut self, facts: &mut Facts, f: impl FnOnce(&mut dyn Detector) -> R) -> Option<R> {
         let detector = &mut *self.detector;
-        let result = catch_unwind(AssertUnwindSafe(|| f(detector))).ok();
+        let result = guarded(|| f(detector));
         if result.is_none() {
             facts.push(Fact::DetectorPanicked);
             // Its reset may panic as well; then it keeps what it has, and each panic is reported.
-            catch_unwind(AssertUnwindSafe(|| self.detector.reset())).ok();
+            guarded(|| self.detector.reset());
         }
         result
     }
 
     fn log(&mut self, f: impl FnOnce(&mut CountWindow)) {
-        if let Some(log) = self.history.as_mut().and_then(|history| history.log.as_mut()) {
+        if let Some(log) = self.state.log_mut() {
             f(log);
         }
     }
 
-    pub(super) fn history(&mut self) -> &mut History {
-        self.history.get_or_insert_default()
-    }
-
-    pub(super) fn standing(&self) -> Option<&Standing> {
-        self.history.as_ref()?.standing.as_ref()
+    fn round_mut(&mut self) -> Option<&mut ProbeRound> {
+        self.state.past_mut()?.round.as_mut()
     }
 
     /// Tells whether outcomes are evidence at all.
-    pub(super) fn records(&self) -> bool {
-        #[cfg(feature = "fleet")]
-        if self.stand_in().is_some() {
-            return false;
-        }
-        self.standing().is_none_or(|standing| standing.order.kind() != OverrideKind::Disabled)
+    pub(crate) fn records(&self) -> bool {
+        self.state.standing().is_none_or(|standing| standing.order.kind() != OverrideKind::Disabled)
     }
 }

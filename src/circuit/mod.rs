@@ -3,39 +3,48 @@
 //! Nothing here reads a clock, takes a lock, waits or does I/O. `Machine` makes every decision and every transition;
 //! the shell in `breaker` moves data in and out of it.
 
+mod codec;
 mod cooldown;
 #[cfg(all(test, not(fusebox_loom)))]
 mod decision_table;
 pub mod detector;
 mod evidence;
+mod horizon;
 mod machine;
+mod machine_state;
 mod outcome;
 mod overrides;
+mod probe_round;
 mod probes;
 mod reason;
 mod rules;
-#[cfg(feature = "fleet")]
-mod shared;
 mod state;
 mod step;
 mod view;
 mod window;
 
+pub use codec::LoadError;
 pub use cooldown::{Cooldown, CooldownContext};
-pub use detector::{Combined, Counted, Detector, LoadError, PartTally, Tally};
-pub use evidence::{Evidence, Horizon, Run};
+pub use detector::{Combined, Counted, Detector, PartTally, Tally};
+pub use evidence::{Evidence, Run};
+pub use horizon::Horizon;
 pub use outcome::{Call, Outcome};
 pub use overrides::{Override, OverrideKind};
 pub use probes::{ProbeTally, Probes};
 pub use reason::{RejectReason, TransitionReason};
-#[cfg(feature = "fleet")]
-pub use shared::{FleetStatus, WhenDown};
-pub use state::{Generation, State};
-pub use step::{Origin, StateScope};
+pub use state::{Generation, Origin, State, StateScope};
 
+#[cfg(feature = "fleet")]
+pub(crate) use codec::{Reader, Writer};
 pub(crate) use machine::Machine;
+#[cfg(feature = "fleet")]
+pub(crate) use machine_state::{History, MachineState};
+#[cfg(all(test, feature = "fleet"))]
+pub(crate) use overrides::Standing;
+#[cfg(feature = "fleet")]
+pub(crate) use probe_round::{Hold, Lease, ProbeRound};
 pub(crate) use rules::Rules;
 #[cfg(feature = "fleet")]
-pub(crate) use shared::{Clocks, Folded, Led, Met, Needs, Order, Record, Ring, Unreadable};
+pub(crate) use step::FleetFact;
 pub(crate) use step::{Decision, Fact, Facts, Input, PermitId, StepContext};
 pub(crate) use view::{Admission, RefusedBy, View};

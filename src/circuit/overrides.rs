@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "fleet")]
-use super::detector::LoadError;
-#[cfg(feature = "fleet")]
-use super::detector::bytes::{Reader, Writer};
+use super::codec::{LoadError, Reader, Writer};
 use crate::text::OneLine;
 use crate::time::Timestamp;
 
@@ -74,11 +72,11 @@ impl fmt::Display for OverrideKind {
 
 impl Override {
     /// A store's record must have room for the words.
-    const MOST_REASON: usize = 1_024;
-    const MOST_ACTOR: usize = 256;
+    const MAX_REASON_BYTES: usize = 1_024;
+    const MAX_ACTOR_BYTES: usize = 256;
 
     fn new(kind: OverrideKind, reason: &str) -> Self {
-        Self { kind, reason: cut(reason, Self::MOST_REASON), actor: None, expires_in: None }
+        Self { kind, reason: cut(reason, Self::MAX_REASON_BYTES), actor: None, expires_in: None }
     }
 
     /// Rejects every call, for example while the dependency is down for maintenance. Of a reason, here and below, the first
@@ -131,7 +129,7 @@ impl Override {
     /// Says who did it, in up to 256 bytes.
     #[must_use]
     pub fn actor(mut self, actor: impl AsRef<str>) -> Self {
-        self.actor = Some(cut(actor.as_ref(), Self::MOST_ACTOR));
+        self.actor = Some(cut(actor.as_ref(), Self::MAX_ACTOR_BYTES));
         self
     }
 
@@ -197,14 +195,14 @@ impl fmt::Display for Override {
 
 /// An override that stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
-    pub(super) order: Override,
+pub(crate) struct Standing {
+    pub(crate) order: Override,
     /// When it ends by itself; [`Timestamp::MAX`] is never.
-    pub(super) until: Timestamp,
+    pub(crate) until: Timestamp,
 }
 
 impl Standing {
-    pub(super) fn new(order: Override, now: Timestamp) -> Self {
+    pub(crate) fn new(order: Override, now: Timestamp) -> Self {
         let until = order.expires_in.map_or(Timestamp::MAX, |d| now + d);
         Self { order, until }
     }
@@ -213,7 +211,7 @@ impl Standing {
 #[cfg(feature = "fleet")]
 impl Override {
     /// The same order, given so long ago; `None` when it is over.
-    pub(in crate::circuit) fn after(&self, passed: Duration) -> Option<Self> {
+    pub(crate) fn after(&self, passed: Duration) -> Option<Self> {
         let left = match self.expires_in {
             Some(expires_in) => Some(expires_in.checked_sub(passed).filter(|left| !left.is_zero())?),
             None => None,
@@ -221,7 +219,7 @@ impl Override {
         Some(Self { expires_in: left, ..self.clone() })
     }
 
-    pub(in crate::circuit) fn save(&self, out: &mut Writer) {
+    pub(crate) fn save(&self, out: &mut Writer) {
         out.u8(match self.kind {
             OverrideKind::ForcedOpen => 0,
             OverrideKind::Disabled => 1,
@@ -233,7 +231,7 @@ impl Override {
         out.u64(self.expires_in.map_or(u64::MAX, crate::time::nanos));
     }
 
-    pub(in crate::circuit) fn load(from: &mut Reader<'_>) -> Result<Self, LoadError> {
+    pub(crate) fn load(from: &mut Reader<'_>) -> Result<Self, LoadError> {
         let kind = match from.u8()? {
             0 => OverrideKind::ForcedOpen,
             1 => OverrideKind::Disabled,

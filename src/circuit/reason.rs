@@ -2,11 +2,11 @@
 
 use std::fmt;
 
+#[cfg(feature = "fleet")]
+use super::codec::{LoadError, Reader, Writer};
+#[cfg(feature = "fleet")]
+use super::detector::Counted;
 use super::detector::Tally;
-#[cfg(feature = "fleet")]
-use super::detector::bytes::{Reader, Writer};
-#[cfg(feature = "fleet")]
-use super::detector::{Counted, LoadError};
 
 /// Why a breaker went from one state to another.
 ///
@@ -133,7 +133,7 @@ impl fmt::Display for TransitionReason {
 
 #[cfg(feature = "fleet")]
 impl TransitionReason {
-    pub(in crate::circuit) fn save(this: Option<Self>, out: &mut Writer) {
+    pub(crate) fn save(this: Option<Self>, out: &mut Writer) {
         out.u8(match this {
             None => 0,
             Some(Self::Detected(_)) => 1,
@@ -160,7 +160,7 @@ impl TransitionReason {
         }
     }
 
-    pub(in crate::circuit) fn load(from: &mut Reader<'_>) -> Result<Option<Self>, LoadError> {
+    pub(crate) fn load(from: &mut Reader<'_>) -> Result<Option<Self>, LoadError> {
         Ok(Some(match from.u8()? {
             0 => return Ok(None),
             1 => {

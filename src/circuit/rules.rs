@@ -28,8 +28,12 @@ impl Rules {
         if self.abandoned_after == Some(Duration::ZERO) {
             return Err(ConfigError::new("abandoned_after", &"0s", "more than zero"));
         }
-        if self.log > CountWindow::MOST {
-            return Err(ConfigError::new("execution_log", &self.log, format!("at most {} calls", CountWindow::MOST)));
+        if self.log > CountWindow::MAX_SIZE {
+            return Err(ConfigError::new(
+                "execution_log",
+                &self.log,
+                format!("at most {} calls", CountWindow::MAX_SIZE),
+            ));
         }
         Ok(())
     }
@@ -63,6 +67,11 @@ impl Rules {
                 abandoned.then_some(true)
             }
         }
+    }
+
+    /// The same for a probe: one that is slow has failed.
+    pub(crate) fn judge_probe(&self, outcome: Outcome, took: Option<Duration>) -> Option<bool> {
+        self.judge(outcome, took).map(|failed| failed || self.is_slow(took))
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+#[cfg(feature = "fleet")]
+use super::codec::LoadError;
+
 /// The state of a circuit breaker.
 ///
 /// | state | calls | leaves it when |
@@ -52,6 +55,26 @@ impl State {
     }
 }
 
+#[cfg(feature = "fleet")]
+impl State {
+    pub(crate) const fn to_byte(self) -> u8 {
+        match self {
+            Self::Closed => 0,
+            Self::Open => 1,
+            Self::HalfOpen => 2,
+        }
+    }
+
+    pub(crate) fn from_byte(byte: u8) -> Result<Self, LoadError> {
+        match byte {
+            0 => Ok(Self::Closed),
+            1 => Ok(Self::Open),
+            2 => Ok(Self::HalfOpen),
+            other => Err(LoadError::new(format!("state {other}"))),
+        }
+    }
+}
+
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -59,6 +82,49 @@ impl fmt::Display for State {
             other => other.as_str(),
         })
     }
+}
+
+/// Whose state it is.
+///
+/// A breaker that shares its state with nobody has a state of its own. One that a [fleet](crate::CircuitBreaker) shares has
+/// the fleet's, except while its store is away, or where instances vote and the fleet is closed.
+///
+/// ```
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, StateScope};
+///
+/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+/// assert_eq!(breaker.snapshot().scope, StateScope::Instance);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum StateScope {
+    /// This instance's.
+    Instance,
+    /// The whole fleet's.
+    Fleet,
+}
+
+/// Who made a transition.
+///
+/// ```
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Origin};
+/// use futures::{executor::block_on, StreamExt};
+///
+/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments")); // shares its state with nobody
+/// let mut events = breaker.events();
+/// breaker.trip()?;
+/// assert_eq!(block_on(events.next()).unwrap().origin(), Origin::Decided);
+/// # Ok::<(), fusebox::Overridden>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Origin {
+    /// This instance.
+    Decided,
+    /// Another instance of its fleet; this one does as that one did.
+    Adopted,
 }
 
 /// Counts transitions: every one begins a new generation.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::detector::Tally;
-use super::{Generation, Outcome, Override, RejectReason, State, TransitionReason};
+use super::{Generation, Origin, Outcome, Override, RejectReason, State, TransitionReason};
 use crate::time::Timestamp;
 
 /// What a step takes besides its input: the time, and a seed for what depends on chance.
@@ -36,9 +36,9 @@ pub(crate) enum Input<'a> {
     Override(&'a Override),
     /// An operator lets go.
     Resume,
-    /// Somebody looks: an override may end by itself now.
+    /// A look from outside: an override may end by itself now.
     Look,
-    /// Somebody wants to know whether a call would go through.
+    /// Asks whether a call would go through, without making one.
     Poll,
 }
 
@@ -79,49 +79,6 @@ pub(crate) struct Transition {
     pub(crate) fleet: Option<Generation>,
 }
 
-/// Whose state it is.
-///
-/// A breaker that shares its state with nobody has a state of its own. One that a [fleet](crate::CircuitBreaker) shares has
-/// the fleet's, except while its store is away, or where instances vote and the fleet is closed.
-///
-/// ```
-/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, StateScope};
-///
-/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
-/// assert_eq!(breaker.snapshot().scope, StateScope::Instance);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
-#[non_exhaustive]
-pub enum StateScope {
-    /// This instance's.
-    Instance,
-    /// The whole fleet's.
-    Fleet,
-}
-
-/// Who made a transition.
-///
-/// ```
-/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Origin};
-/// use futures::{executor::block_on, StreamExt};
-///
-/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments")); // shares its state with nobody
-/// let mut events = breaker.events();
-/// breaker.trip()?;
-/// assert_eq!(block_on(events.next()).unwrap().origin(), Origin::Decided);
-/// # Ok::<(), fusebox::Overridden>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
-#[non_exhaustive]
-pub enum Origin {
-    /// This instance.
-    Decided,
-    /// Another instance of its fleet; this one does as that one did.
-    Adopted,
-}
-
 /// Something that happened in a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Fact {
@@ -130,28 +87,46 @@ pub(crate) enum Fact {
     WouldOpen(Tally),
     /// The detector panicked and was reset.
     DetectorPanicked,
+    /// A fact of a breaker that a fleet shares.
+    #[cfg(feature = "fleet")]
+    Fleet(FleetFact),
+}
+
+/// What only a breaker that a fleet shares has to tell.
+#[cfg(feature = "fleet")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FleetFact {
+    /// The store does not answer.
+    StoreDegraded,
+    /// The store answers again.
+    StoreRecovered,
+    /// The store holds a record that this release cannot use.
+    RecordUnreadable,
     /// The record holds evidence of another rule.
-    #[cfg_attr(not(feature = "fleet"), expect(dead_code, reason = "only a fleet can have two rules"))]
     ConfigDrift,
 }
 
-/// The facts of a step, in order; a step has at most four.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Facts([Option<Fact>; 4]);
+/// The facts of a step, in order. The first few need no memory of their own.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Facts {
+    first: [Option<Fact>; 4],
+    more: Vec<Fact>,
+}
 
 impl Facts {
-    pub(super) fn push(&mut self, fact: Fact) {
-        if let Some(place) = self.0.iter_mut().find(|place| place.is_none()) {
-            *place = Some(fact);
+    pub(crate) fn push(&mut self, fact: Fact) {
+        match self.first.iter_mut().find(|place| place.is_none()) {
+            Some(place) => *place = Some(fact),
+            None => self.more.push(fact),
         }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Fact> + '_ {
-        self.0.iter().map_while(|fact| *fact)
+        self.first.iter().map_while(|fact| *fact).chain(self.more.iter().copied())
     }
 
     #[inline]
     pub(crate) const fn is_empty(&self) -> bool {
-        self.0[0].is_none()
+        self.first[0].is_none()
     }
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::circuit::{Horizon, WhenDown};
+use crate::circuit::Horizon;
 use crate::error::ConfigError;
+use crate::replica::{Voter, WhenDown};
 
 /// How the instances of a fleet share a breaker.
 ///
@@ -47,7 +48,7 @@ pub(crate) enum Mode {
 }
 
 /// A record has room for some more votes than that.
-const MOST_VOTES: u32 = 256;
+const MAX_QUORUM: u32 = 256;
 
 impl Fleet {
     /// The detector judges the calls of all instances together.
@@ -120,9 +121,9 @@ impl Fleet {
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if let Mode::Votes(quorum) = self.mode
-            && !(1..=MOST_VOTES).contains(&quorum)
+            && !(1..=MAX_QUORUM).contains(&quorum)
         {
-            return Err(ConfigError::new("fleet.votes", &quorum, format!("1 to {MOST_VOTES}")));
+            return Err(ConfigError::new("fleet.votes", &quorum, format!("1 to {MAX_QUORUM}")));
         }
         if self.instance_id.as_ref().is_some_and(|id| id.is_empty() || id.len() > 255) {
             let given = self.instance_id.as_deref().map_or(0, str::len);
@@ -142,12 +143,12 @@ impl Fleet {
     }
 
     /// Who votes, and how many it takes.
-    pub(crate) fn voter(&self) -> Option<(Arc<str>, u32)> {
+    pub(crate) fn voter(&self) -> Option<Voter> {
         let Mode::Votes(quorum) = self.mode else {
             return None;
         };
-        let id = self.instance_id.clone().unwrap_or_else(|| super::health::host_and_process().into());
-        Some((id, quorum))
+        let id = self.instance_id.clone().unwrap_or_else(|| host_and_process().into());
+        Some(Voter::new(id, quorum))
     }
 }
 
@@ -156,4 +157,11 @@ impl Default for Fleet {
     fn default() -> Self {
         Self::pooled()
     }
+}
+
+/// The name of this process, where the user has given none.
+fn host_and_process() -> String {
+    let host = std::env::var("HOSTNAME").ok().filter(|host| !host.is_empty());
+    let host = host.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
+    format!("{}-{}", host.as_deref().map_or("unknown", str::trim), std::process::id())
 }

@@ -43,18 +43,16 @@
 //! its own, one for each store, tells the others what this instance has seen and learns what they decided. Where the store is
 //! slow, down, wiped or wrong, calls go on: see [`WhenDown`].
 
-mod bucket;
 mod config;
-mod core;
 mod engine;
-mod health;
-mod link;
-mod member;
+mod scheduler;
 #[cfg(all(test, not(fusebox_loom)))]
 mod simulation;
+mod store_health;
+mod token_bucket;
 
-pub use crate::circuit::{FleetStatus, WhenDown};
+pub use crate::replica::{FleetStatus, WhenDown};
 pub use config::Fleet;
 
-pub(crate) use engine::Engine;
-pub(crate) use member::{Member, MemberId, News};
+pub(crate) use engine::{Engine, Message};
+pub(crate) use scheduler::{Member, MemberId};

@@ -12,6 +12,7 @@ use futures_core::Stream;
 
 use crate::circuit::State;
 use crate::error::BoxError;
+use crate::guard::guarded;
 use crate::time::Timestamp;
 
 /// What a store's methods return.
@@ -85,7 +86,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 }
 
 /// Notices that never come: the stream stays pending and does not end.
-pub(super) fn never_notices() -> Notices {
+pub(crate) fn never_notices() -> Notices {
     struct Never;
 
     impl Stream for Never {
@@ -141,7 +142,6 @@ pub struct StoreTime(pub u64);
 
 impl StoreTime {
     /// The same time in the unit of the rules. Times beyond the rules' calendar become its end.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the fleet still converts by itself"))]
     pub(crate) const fn timestamp(self) -> Timestamp {
         Timestamp::from_nanos(self.0.saturating_mul(1_000))
     }
@@ -469,6 +469,24 @@ impl StoreError {
     }
 
     /// By default, that is the answer to [`Store::keys`].
+    /// The error with everything behind it, for an operator. What is behind it may be a user's, whose code may panic.
+    pub(crate) fn explain(&self) -> String {
+        let explain = || {
+            let mut text = self.to_string();
+            let mut source = Error::source(self);
+            while let Some(error) = source {
+                let more = error.to_string();
+                if !text.contains(&more) {
+                    text.push_str(": ");
+                    text.push_str(&more);
+                }
+                source = error.source();
+            }
+            text
+        };
+        guarded(explain).unwrap_or_else(|| "the store failed, and its error cannot be shown".to_owned())
+    }
+
     pub(super) fn cannot_list() -> Self {
         Self::refused("this store cannot list its keys")
     }

@@ -18,6 +18,7 @@ mod watchers;
 
 pub use cas::{Cas, CasStore};
 pub use conformance::{Conformance, Violation, conformance};
+pub(crate) use contract::never_notices;
 pub use contract::{
     BatchId, Commit, Committed, Notice, Notices, Round, Store, StoreError, StoreFuture, StoreTime, Stored, Summary,
     Version,

@@ -29,6 +29,7 @@ mod calls;
 mod events;
 mod overrides;
 mod records;
+mod users_code;
 mod writes;
 
 /// What a [`Wire`] does instead of asking.
@@ -65,6 +66,10 @@ impl Wire {
 
     fn commits(&self) -> usize {
         self.line.commits.load(Ordering::SeqCst)
+    }
+
+    fn loads(&self) -> usize {
+        self.line.loads.load(Ordering::SeqCst)
     }
 
     fn answer(&self) -> Result<(), StoreError> {

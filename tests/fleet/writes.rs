@@ -1,5 +1,7 @@
 //! What is written, and what is not.
 
+use fusebox::{Clock, Timestamp};
+
 use super::*;
 
 #[tokio::test]
@@ -78,4 +80,40 @@ async fn failures_that_come_together_are_one_batch() {
     // The first of them may be on its way by then.
     assert!((1..=3).contains(&commits), "{commits}");
     assert_eq!(failures(&one.breaker), 1_000);
+}
+
+/// Counts how often it is read on an engine's thread: the engine reads a breaker's clock once each time it takes its lock.
+#[derive(Clone, Debug)]
+struct CountingClock {
+    inner: ManualClock,
+    reads: Arc<AtomicUsize>,
+}
+
+impl Clock for CountingClock {
+    fn now(&self) -> Timestamp {
+        if std::thread::current().name() == Some("fusebox-fleet") {
+            self.reads.fetch_add(1, Ordering::SeqCst);
+        }
+        self.inner.now()
+    }
+}
+
+#[tokio::test]
+async fn a_committed_batch_costs_two_turns_at_the_breakers_lock() {
+    let bed = Bed::new();
+    let reads = Arc::<AtomicUsize>::default();
+    let clock = CountingClock { inner: bed.clock.clone(), reads: reads.clone() };
+    let one = bed.instance(|builder| builder.detector(detect::failures(60_000).within(secs(600))).clock(clock));
+    one.breaker.flush().await;
+    let (turns, loads) = (reads.load(Ordering::SeqCst), one.wire.loads());
+    for batch in 1..=20 {
+        fail(&one.breaker, 3);
+        until("the batch is committed", || one.wire.commits() == batch).await;
+        until("the breaker knows it", || one.breaker.snapshot().fleet.is_some_and(|fleet| fleet.waiting == 0)).await;
+        // A poll that came between would find nothing to send, and be one more.
+        tokio::time::sleep(ms(5)).await;
+    }
+    let (turns, loads) = (reads.load(Ordering::SeqCst) - turns, one.wire.loads() - loads);
+    // Each second the engine looks at the breaker, and brings it what the store has.
+    assert!(turns <= 2 * 20 + 2 * (loads + 1), "{turns} turns for 20 batches and {loads} polls");
 }

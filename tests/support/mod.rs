@@ -120,6 +120,14 @@ impl<T> Record<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(item);
     }
 
+    /// What is in.
+    pub(crate) fn all(&self) -> Vec<T>
+    where
+        T: Clone,
+    {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Takes out what is in.
     pub(crate) fn take(&self) -> Vec<T> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))

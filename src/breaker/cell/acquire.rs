@@ -159,10 +159,10 @@ impl BreakerCell {
 
     fn tell(&'static self, what: EventKind) {
         self.visit(|Visit { body, at, .. }| {
-            if let Some(notifier) = &body.notifier
+            if let Some(notifier) = body.notifier()
                 && notifier.tells_calls()
             {
-                notifier.push(Occurrence::new(what, body.machine.generation(), at.now));
+                notifier.push(Occurrence::new(what, body.control.machine().generation(), at.now));
             }
         });
     }

@@ -1,11 +1,5 @@
 //! One breaker's cell.
 
-#[cfg(feature = "fleet")]
-use std::fmt;
-#[cfg(feature = "fleet")]
-use std::future::Future;
-#[cfg(feature = "fleet")]
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
@@ -13,11 +7,10 @@ use super::admission_word::{AdmissionWord, CallNeeds};
 use super::arena::Arena;
 use super::info::Info;
 use super::success_counter::SuccessCounter;
+use crate::breaker::control::Control;
 use crate::breaker::events::{Notifier, WaitQueue};
 use crate::breaker::settings::Settings;
 use crate::circuit::{Admission, Decision, Detector, Facts, Generation, Input, Machine, PermitId, Rules, StepContext};
-#[cfg(feature = "fleet")]
-use crate::circuit::{Led, Ring};
 use crate::clock::{ClockSource, seed};
 use crate::sync::{
     AtomicU64, Mutex,
@@ -62,14 +55,17 @@ pub(super) struct Slot {
 
 #[derive(Debug)]
 pub(in crate::breaker) struct Body {
-    pub(in crate::breaker) machine: Machine,
+    pub(in crate::breaker) control: Control,
     pub(in crate::breaker) settings: Arc<Settings>,
-    /// Made for the first listener or reader.
-    pub(in crate::breaker) notifier: Option<Arc<Notifier>>,
-    /// Made for the first caller that waits.
+    /// Made for the first listener, reader, or caller that waits: most breakers have none.
+    audience: Option<Box<Audience>>,
+}
+
+/// Those who are told what happens to a breaker.
+#[derive(Debug, Default)]
+struct Audience {
+    notifier: Option<Arc<Notifier>>,
     wait_queue: Option<Arc<WaitQueue>>,
-    #[cfg(feature = "fleet")]
-    pub(in crate::breaker) fleet: Option<Box<dyn InFleet>>,
 }
 
 /// The breaker while the lock is held.
@@ -84,29 +80,12 @@ pub(in crate::breaker) struct Contents {
     pub(in crate::breaker) name: Arc<str>,
     pub(in crate::breaker) detector: Box<dyn Detector>,
     pub(in crate::breaker) settings: Arc<Settings>,
-    #[cfg(feature = "fleet")]
-    pub(in crate::breaker) join: Join,
+    /// What a breaker with these settings is controlled by.
+    pub(in crate::breaker) take_control: TakeControl,
 }
 
-/// Has a breaker join the fleet that its settings name, if they name one.
-#[cfg(feature = "fleet")]
-pub(in crate::breaker) type Join =
-    fn(&Settings, &str, &dyn Detector, &'static BreakerCell, Generation) -> Option<(Led, Box<dyn InFleet>)>;
-
-/// A breaker's membership in a fleet, as its cell needs it: the cell does not know the engine.
-#[cfg(feature = "fleet")]
-pub(in crate::breaker) trait InFleet: fmt::Debug + Send + Sync {
-    /// Calls the engine.
-    fn ring(&self, ring: Ring);
-
-    fn flush(&self) -> Flush;
-
-    /// Leaves; the engine gets the contents, to send what they have left to say.
-    fn depart(self: Box<Self>, body: Body);
-}
-
-#[cfg(feature = "fleet")]
-pub(in crate::breaker) type Flush = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Makes a machine the control of the breaker of that name in a cell.
+pub(in crate::breaker) type TakeControl = fn(&Settings, &str, Machine, &'static BreakerCell) -> Control;
 
 impl BreakerCell {
     fn vacant() -> Self {
@@ -131,9 +110,7 @@ impl BreakerCell {
     }
 
     fn fill(&'static self, contents: Contents) {
-        #[cfg(feature = "fleet")]
-        let join = contents.join;
-        let Contents { name, detector, settings, .. } = contents;
+        let Contents { name, detector, settings, take_control } = contents;
         let mut slot = lock(&self.slot);
         let first_generation = self.word().generation().next();
         let tick_bits = settings.time_resolution(&*detector).map_or(0, |d| crate::time::nanos(d).max(2).ilog2());
@@ -146,25 +123,13 @@ impl BreakerCell {
         let slow_after = settings.rules.slow_after.map_or(u64::MAX, crate::time::nanos);
         self.slow_after.store(slow_after, Relaxed);
         let now = settings.clock.now();
-        #[cfg(feature = "fleet")]
-        let (led, fleet) = join(&settings, &name, &*detector, self, first_generation).unzip();
         let machine = Machine::new(detector, &settings.rules, first_generation, now);
-        #[cfg(feature = "fleet")]
-        let machine = match led {
-            Some(led) => machine.led_by(led),
-            None => machine,
-        };
+        let control = take_control(&settings, &name, machine, self);
         let notifier = settings.has_listeners().then(|| Notifier::new(settings.clone()));
+        let audience = notifier.map(|notifier| Box::new(Audience { notifier: Some(notifier), wait_queue: None }));
         slot.name = name;
         slot.first_generation = first_generation;
-        let body = slot.body.insert(Body {
-            machine,
-            settings,
-            notifier,
-            wait_queue: None,
-            #[cfg(feature = "fleet")]
-            fleet,
-        });
+        let body = slot.body.insert(Body { control, settings, audience });
         self.publish(body, now);
     }
 
@@ -178,10 +143,12 @@ impl BreakerCell {
         self.word.store(AdmissionWord::vacant(self.word().generation().next()).0, Ordering::Release);
         self.successes.unblock();
         drop(slot);
-        #[cfg(feature = "fleet")]
-        let body = body.and_then(Body::depart);
         // Listeners and detectors are users' code: dropped outside the lock.
-        drop(body);
+        match body {
+            #[cfg(feature = "fleet")]
+            Some(Body { control: Control::Shared(shared), settings, .. }) => shared.leave(settings),
+            other => drop(other),
+        }
         ARENA.release(self);
     }
 
@@ -196,7 +163,7 @@ impl BreakerCell {
 
     /// Makes the machine's view the one that calls see.
     pub(super) fn publish(&self, body: &Body, now: Timestamp) {
-        let view = body.machine.view();
+        let view = body.control.view();
         let needs = CallNeeds { timed: body.settings.rules.needs_duration(), every_call: body.settings.every_call };
         let (word, before) = (AdmissionWord::new(view, needs), self.word());
         if word == before {
@@ -224,7 +191,7 @@ impl BreakerCell {
         }
     }
 
-    /// One step of the machine, with everything that belongs to it.
+    /// One step, with everything that belongs to it.
     pub(in crate::breaker) fn step(&'static self, input: Input<'_>) -> (Decision, Timestamp) {
         self.visit(|Visit { body, at, .. }| (self.step_locked(body, input, at), at.now))
             .unwrap_or((Decision::Stale, Timestamp::ZERO))
@@ -232,50 +199,58 @@ impl BreakerCell {
 
     pub(super) fn step_locked(&self, body: &mut Body, input: Input<'_>, at: StepContext) -> Decision {
         let frees_a_probe = matches!(input, Input::Report { permit: PermitId { lease: Some(_), .. }, .. });
-        self.act(body, at, frees_a_probe, |machine, rules, facts| machine.step(rules, input, at, facts))
+        self.act(body, at, frees_a_probe, |control, rules, facts| control.step(rules, input, at, facts))
     }
 
-    /// Has something done to the machine, with everything that belongs to it.
+    /// Has something done to what decides, with everything that belongs to it.
     #[inline]
     pub(in crate::breaker) fn act<R>(
         &self,
         body: &mut Body,
         at: StepContext,
         frees_a_probe: bool,
-        f: impl FnOnce(&mut Machine, &Rules, &mut Facts) -> R,
+        f: impl FnOnce(&mut Control, &Rules, &mut Facts) -> R,
     ) -> R {
         let mut facts = Facts::default();
         self.settle(body, at.now, &mut facts);
-        let result = f(&mut body.machine, &body.settings.rules, &mut facts);
+        let result = f(&mut body.control, &body.settings.rules, &mut facts);
         self.publish(body, at.now);
         if !facts.is_empty() {
-            if let Some(notifier) = &body.notifier {
-                notifier.push_facts(&facts, body.machine.generation(), at.now);
+            if let Some(notifier) = body.notifier() {
+                notifier.push_facts(&facts, body.control.machine().generation(), at.now);
             }
-            if let Some(queue) = &body.wait_queue {
+            if let Some(queue) = body.wait_queue() {
                 queue.wake_later(usize::MAX);
             }
-        } else if frees_a_probe && let Some(queue) = &body.wait_queue {
-            queue.wake_later(body.machine.free_probes(&body.settings.rules) as usize);
+        } else if frees_a_probe && let Some(queue) = body.wait_queue() {
+            queue.wake_later(body.control.free_probes(&body.settings.rules) as usize);
         }
         #[cfg(feature = "fleet")]
-        if let Some(fleet) = &body.fleet
-            && let Some(ring) = body.machine.take_ring()
-        {
-            fleet.ring(ring);
+        if let Control::Shared(shared) = &mut body.control {
+            shared.wake_engine(at.now);
         }
         result
     }
 
     /// Runs `f` under the lock, then tells listeners, outside it, what happened.
     pub(in crate::breaker) fn visit<R>(&'static self, f: impl FnOnce(Visit<'_>) -> R) -> Option<R> {
+        self.visit_at(|_, clock| Some(StepContext { now: clock.now(), seed: seed() }), f)
+    }
+
+    /// As [`visit`](Self::visit), at the time that `time` tells; not at all, if it tells none.
+    #[inline]
+    pub(in crate::breaker) fn visit_at<R>(
+        &'static self,
+        time: impl FnOnce(&Control, &ClockSource) -> Option<StepContext>,
+        f: impl FnOnce(Visit<'_>) -> R,
+    ) -> Option<R> {
         let mut slot = lock(&self.slot);
         let first_generation = slot.first_generation;
         let body = slot.body.as_mut()?;
-        let now = body.settings.clock.now();
-        let result = f(Visit { body, at: StepContext { now, seed: seed() }, first_generation });
-        let queue = body.wait_queue.as_ref().filter(|queue| queue.has_due()).cloned();
-        let notifier = body.notifier.as_ref().filter(|notifier| notifier.has_pending()).cloned();
+        let at = time(&body.control, &body.settings.clock)?;
+        let result = f(Visit { body, at, first_generation });
+        let queue = body.wait_queue().filter(|queue| queue.has_due()).cloned();
+        let notifier = body.notifier().filter(|notifier| notifier.has_pending()).cloned();
         drop(slot);
         if let Some(queue) = queue {
             queue.wake_due();
@@ -301,7 +276,7 @@ impl BreakerCell {
             return;
         };
         let slot = lock(&self.slot);
-        let is_here = |body: &Body| body.notifier.as_ref().is_some_and(|here| Arc::ptr_eq(here, notifier));
+        let is_here = |body: &Body| body.notifier().is_some_and(|here| Arc::ptr_eq(here, notifier));
         let name = slot.body.as_ref().is_some_and(is_here).then(|| slot.name.clone());
         drop(slot);
         if let Some(name) = name {
@@ -311,7 +286,8 @@ impl BreakerCell {
 
     pub(in crate::breaker) fn notifier(&self) -> Arc<Notifier> {
         match &mut lock(&self.slot).body {
-            Some(Body { notifier, settings, .. }) => {
+            Some(Body { audience, settings, .. }) => {
+                let notifier = &mut audience.get_or_insert_default().notifier;
                 Arc::clone(notifier.get_or_insert_with(|| Notifier::new(settings.clone())))
             }
             None => Notifier::new(Arc::default()),
@@ -320,7 +296,9 @@ impl BreakerCell {
 
     pub(in crate::breaker) fn wait_queue(&self) -> Arc<WaitQueue> {
         match &mut lock(&self.slot).body {
-            Some(Body { wait_queue, .. }) => Arc::clone(wait_queue.get_or_insert_default()),
+            Some(Body { audience, .. }) => {
+                Arc::clone(audience.get_or_insert_default().wait_queue.get_or_insert_default())
+            }
             None => Arc::default(),
         }
     }
@@ -344,17 +322,21 @@ impl BreakerCell {
     }
 }
 
-#[cfg(feature = "fleet")]
 impl Body {
-    /// Leaves the fleet, if the breaker is in one, and with it the contents.
-    fn depart(mut self) -> Option<Self> {
-        match self.fleet.take() {
-            Some(fleet) => {
-                fleet.depart(self);
-                None
-            }
-            None => Some(self),
-        }
+    pub(super) fn notifier(&self) -> Option<&Arc<Notifier>> {
+        self.audience.as_ref()?.notifier.as_ref()
+    }
+
+    fn wait_queue(&self) -> Option<&Arc<WaitQueue>> {
+        self.audience.as_ref()?.wait_queue.as_ref()
+    }
+}
+
+#[cfg(feature = "fleet")]
+impl BreakerCell {
+    /// A flush, where the breaker is in a fleet.
+    pub(in crate::breaker) fn flush(&'static self) -> Option<impl Future<Output = ()> + Send + use<>> {
+        self.visit(|Visit { body, .. }| body.control.shared().map(|shared| shared.engine.flush(shared.id))).flatten()
     }
 }
 

@@ -39,7 +39,7 @@ impl BreakerCell {
     /// Why the circuit is open, if it still is in that generation.
     pub(in crate::breaker) fn explain(&self, generation: Generation) -> Option<String> {
         let slot = lock(&self.slot);
-        let machine = &slot.body.as_ref()?.machine;
+        let machine = slot.body.as_ref()?.control.machine();
         if machine.generation() != generation || machine.state() != State::Open {
             return None;
         }
@@ -53,7 +53,7 @@ impl BreakerCell {
     pub(in crate::breaker) fn state(&'static self) -> State {
         let word = self.word();
         if (word.is_unjudged() || word.is_forced_open()) && self.until.load(Relaxed) < u64::MAX {
-            return self.look(|body, _| body.machine.state()).unwrap_or(State::Closed);
+            return self.look(|body, _| body.control.machine().state()).unwrap_or(State::Closed);
         }
         if word.admits_none() {
             State::Open
@@ -68,9 +68,10 @@ impl BreakerCell {
     /// listener anything, since the caller may hold locks.
     pub(in crate::breaker) fn is_idle(&self) -> bool {
         let slot = lock(&self.slot);
-        let Some(Body { machine, settings, .. }) = &slot.body else {
+        let Some(Body { control, settings, .. }) = &slot.body else {
             return true;
         };
+        let machine = control.machine();
         machine.state() == State::Closed
             && machine.overridden().is_none()
             && machine.tallies(settings.clock.now()).iter().all(|part| part.tally.count() == 0)
@@ -80,7 +81,7 @@ impl BreakerCell {
     pub(in crate::breaker) fn next_expiry(&self) -> Option<Duration> {
         let slot = lock(&self.slot);
         let body = slot.body.as_ref()?;
-        body.machine.next_expiry().map(|at| at.since(body.settings.clock.now()))
+        body.control.machine().next_expiry().map(|at| at.since(body.settings.clock.now()))
     }
 
     pub(super) fn now(&self) -> Timestamp {

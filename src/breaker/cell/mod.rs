@@ -11,6 +11,6 @@ mod success_counter;
 
 pub(crate) use acquire::Refusal;
 
-pub(super) use breaker_cell::{Body, BreakerCell, CellRef, Contents};
 #[cfg(feature = "fleet")]
-pub(super) use breaker_cell::{Flush, InFleet, Visit};
+pub(super) use breaker_cell::Visit;
+pub(super) use breaker_cell::{Body, BreakerCell, CellRef, Contents};

@@ -38,7 +38,7 @@ impl BreakerCell {
                 return;
             }
             let took = body.settings.rules.needs_duration().then(|| at.now.since(started));
-            if let Some(notifier) = &body.notifier
+            if let Some(notifier) = body.notifier()
                 && started != RESERVED
                 && (body.settings.every_call
                     || permit.lease.is_some()
@@ -136,7 +136,7 @@ impl BreakerCell {
     pub(super) fn settle(&self, body: &mut Body, now: Timestamp, facts: &mut Facts) {
         let ticks = self.info().tick_bits();
         if ticks == 0 {
-            body.machine.record_successes(self.successes.drain(), now, now, facts);
+            body.control.record_successes(self.successes.drain(), now, now, facts);
             return;
         }
         let (then, tick) = (self.tick.load(Relaxed), now.as_nanos() >> ticks);
@@ -152,6 +152,6 @@ impl BreakerCell {
         let counted_in = then.min(tick);
         let begin = Timestamp::from_nanos(counted_in << ticks);
         let end = Timestamp::from_nanos(counted_in << ticks | ((1 << ticks) - 1));
-        body.machine.record_successes(waited, begin, end.min(now), facts);
+        body.control.record_successes(waited, begin, end.min(now), facts);
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "fleet")]
+use crate::circuit::FleetFact;
 use crate::circuit::{Fact, Generation, Origin, Outcome, RejectReason, State, StateScope, Tally, TransitionReason};
 use crate::text::OneLine;
 use crate::time::Timestamp;
@@ -147,7 +149,13 @@ impl From<Fact> for EventKind {
             Fact::Transition(t) => Self::StateChanged { from: t.from, to: t.to, reason: t.reason },
             Fact::WouldOpen(tally) => Self::WouldOpen { tally },
             Fact::DetectorPanicked => Self::DetectorPanicked,
-            Fact::ConfigDrift => Self::ConfigDrift,
+            #[cfg(feature = "fleet")]
+            Fact::Fleet(fact) => match fact {
+                FleetFact::StoreDegraded => Self::StoreDegraded,
+                FleetFact::StoreRecovered => Self::StoreRecovered,
+                FleetFact::RecordUnreadable => Self::RecordUnreadable,
+                FleetFact::ConfigDrift => Self::ConfigDrift,
+            },
         }
     }
 }

@@ -79,9 +79,7 @@ impl Notifier {
                     scope: if transition.fleet.is_some() { StateScope::Fleet } else { StateScope::Instance },
                     ..Occurrence::new(kind, transition.generation, now)
                 },
-                Fact::WouldOpen(_) | Fact::DetectorPanicked | Fact::ConfigDrift => {
-                    Occurrence::new(kind, generation, now)
-                }
+                _ => Occurrence::new(kind, generation, now),
             });
         }
     }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::bytes::{Kind, Reader, Writer};
 use super::{ConsecutiveFailures, Detector, FailureTimes, LoadError, OfLast, PartTally, Tally, Within};
+use crate::circuit::codec::{Kind, Reader, Writer};
 use crate::circuit::{Call, Horizon};
 use crate::error::ConfigError;
 use crate::time::Timestamp;

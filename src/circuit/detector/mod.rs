@@ -19,7 +19,6 @@
 //! Thresholds are met by equality (`>=`). A verdict is given after a failure or a slow call only, never after a plain
 //! success: what a success brings about waits for the next failure.
 
-pub(super) mod bytes;
 mod combined;
 mod consecutive;
 mod contract;
@@ -30,7 +29,7 @@ mod rates;
 mod tally;
 mod within;
 
-pub use bytes::LoadError;
+pub use super::codec::LoadError;
 pub use combined::Combined;
 pub use consecutive::{ConsecutiveFailures, consecutive_failures};
 pub use contract::Detector;

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::bytes::{Kind, Reader, Writer};
 use super::judged::{Judged, MIN_CALLS};
 use super::{Detector, LoadError, Tally};
+use crate::circuit::codec::{Kind, Reader, Writer};
 use crate::circuit::window::CountWindow;
 use crate::circuit::{Call, Horizon};
 use crate::error::ConfigError;
@@ -139,7 +139,7 @@ impl Detector for OfLast {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let most = CountWindow::MOST;
+        let most = CountWindow::MAX_SIZE;
         if self.window.size() == 0 || self.window.size() > most {
             return Err(ConfigError::new("of_last", &self.window.size(), format!("1 to {most} calls")));
         }

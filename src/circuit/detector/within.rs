@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::bytes::{Kind, Reader, Writer};
 use super::judged::{Judged, MIN_CALLS};
 use super::{Detector, LoadError, Tally};
+use crate::circuit::codec::{Kind, Reader, Writer};
 use crate::circuit::window::{TimeWindow, tick_shift};
 use crate::circuit::{Call, Horizon};
 use crate::error::ConfigError;

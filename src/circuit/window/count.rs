@@ -13,11 +13,11 @@ pub(in crate::circuit) struct CountWindow {
 
 impl CountWindow {
     /// The longest window there can be.
-    pub(in crate::circuit) const MOST: u32 = 1 << 20;
+    pub(in crate::circuit) const MAX_SIZE: u32 = 1 << 20;
 
     pub(in crate::circuit) fn new(size: u32) -> Self {
         // A size that `check` will refuse must not allocate first.
-        let kept = size.min(Self::MOST);
+        let kept = size.min(Self::MAX_SIZE);
         Self { bits: vec![0; kept.div_ceil(64) as usize].into(), size, len: 0, head: 0, bad: 0 }
     }
 
@@ -59,14 +59,14 @@ impl CountWindow {
                 self.bad -= 1;
             }
         }
-        let size = self.size.min(Self::MOST);
+        let size = self.size.min(Self::MAX_SIZE);
         self.head = if self.head + 1 == size { 0 } else { self.head + 1 };
         self.len = (self.len + 1).min(size);
     }
 
     /// Adds `count` good calls.
     pub(in crate::circuit) fn push_good(&mut self, count: u64) {
-        let size = self.size.min(Self::MOST);
+        let size = self.size.min(Self::MAX_SIZE);
         let mut left = match u32::try_from(count) {
             Ok(count) if count < size => count,
             _ => {

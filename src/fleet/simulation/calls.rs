@@ -1,8 +1,9 @@
 //! What instances are for: calls, and what operators tell them.
 
-use super::world::{At, Command, Event, MS, Running, Who, World, engine_time};
+use super::event::{At, Command, Event, MS, Who, engine_time};
+use super::world::{Running, World};
 use crate::circuit::{Decision, Input, Outcome};
-use crate::fleet::member::MemberId;
+use crate::fleet::scheduler::MemberId;
 use crate::time::nanos;
 
 impl World {
@@ -30,7 +31,7 @@ impl World {
             (_, true) => Outcome::Failure,
             (_, false) => Outcome::Success,
         };
-        let decision = self.instances[at].seats[key].ask();
+        let decision = self.instances[at].members[key].ask();
         if let Decision::Admitted(permit) = decision {
             self.instances[at].passed[key] += 1;
             self.next += 1;
@@ -51,29 +52,29 @@ impl World {
             return;
         };
         self.checks.probe_ended(call);
-        let seat = self.instances[at].seats[key].clone();
-        let is_seen = permit.lease.is_none() && permit.generation == seat.generation() && !seat.is_overridden();
+        let member = self.instances[at].members[key].clone();
+        let is_seen = permit.lease.is_none() && permit.generation == member.generation() && !member.is_overridden();
         if outcome == Outcome::Failure && is_seen {
             self.instances[at].failed[key] += 1;
         }
-        let decision = seat.report(permit, outcome);
+        let decision = member.report(permit, outcome);
         self.note(|| format!("{at}/{key} {outcome:?} {permit:?}: {decision:?}"));
     }
 
     pub(super) fn command(&mut self, at: usize, key: usize, command: &Command) {
         self.set_clock(at);
-        let seat = self.instances[at].seats[key].clone();
-        let stands = seat.is_overridden();
+        let member = self.instances[at].members[key].clone();
+        let stands = member.is_overridden();
         let decision = match command {
-            Command::Trip => seat.step(Input::Trip),
-            Command::Reset => seat.step(Input::Reset),
-            Command::Override(order) => seat.step(Input::Override(order)),
-            Command::Resume => seat.step(Input::Resume),
+            Command::Trip => member.step(Input::Trip),
+            Command::Reset => member.step(Input::Reset),
+            Command::Override(order) => member.step(Input::Override(order)),
+            Command::Resume => member.step(Input::Resume),
             Command::Flush => {
                 self.next += 1;
                 let instance = &mut self.instances[at];
                 instance.flushing.push(self.next);
-                instance.core.flush(MemberId(key as u64), self.next, engine_time(&instance.clock));
+                instance.scheduler.flush(MemberId(key as u64), self.next, engine_time(&instance.clock));
                 Decision::Done
             }
         };

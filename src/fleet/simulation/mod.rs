@@ -5,13 +5,16 @@
 //! hold whatever happens. A run that fails says its seed and what happened last; `FUSEBOX_SIM_SEEDS` makes it more runs.
 
 mod calls;
-mod chance;
+mod checking;
 mod checks;
-mod found;
-mod runs;
-mod scenes;
-mod seat;
+mod event;
+mod faults;
+mod member;
+mod network;
+mod regressions;
+mod rng;
+mod runner;
+mod scenarios;
 mod setup;
-mod troubles;
-mod wire;
+mod transport;
 mod world;

@@ -2,33 +2,14 @@
 
 use std::time::Duration;
 
-use super::chance::Chance;
-use super::seat::Make;
+use super::event::Health;
+use super::member::Make;
+use super::rng::Chance;
 use crate::circuit::detector::{Detector, consecutive_failures, failure_rate, failures};
-use crate::circuit::{Cooldown, Override, Probes, Rules, WhenDown};
+use crate::circuit::{Cooldown, Override, Probes, Rules};
+use crate::replica::{Terms, Voter, WhenDown};
 
 const S: Duration = Duration::from_secs(1);
-
-/// How the dependency does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Health {
-    Well,
-    /// One call of a hundred fails.
-    Background,
-    Recovering,
-    Sick,
-}
-
-impl Health {
-    pub(super) const fn failing_permille(self) -> u64 {
-        match self {
-            Self::Well => 0,
-            Self::Background => 10,
-            Self::Recovering => 300,
-            Self::Sick => 980,
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
@@ -172,14 +153,15 @@ impl Setup {
         setup
     }
 
-    pub(super) fn make(&self, name: &str, seed: u64) -> Make {
+    pub(super) fn make(&self, name: &str, seed: u64, writer: u64) -> Make {
         let probes = self.probes.concurrent(self.concurrent).deadline(self.deadline);
         let rules = Rules { cooldown: self.cooldown.clone(), probes, ..Rules::default() };
-        let voter = self.votes.map(|quorum| (name.into(), quorum));
-        Make { detector: self.rule.detector(), rules, voter, when_down: self.when_down, seed }
+        let voter = self.votes.map(|quorum| Voter::new(name.into(), quorum));
+        let terms = Terms { writer, voter, when_down: self.when_down, flush_interval: S };
+        Make { detector: self.rule.detector(), rules, terms, seed }
     }
 
-    /// An order of an operator's, and whether somebody must end it.
+    /// An order of an operator's, and whether an operator must end it.
     pub(super) fn order(chance: &mut Chance) -> Override {
         let order = match chance.below(3) {
             0 => Override::force_open("maintenance"),

@@ -1,111 +1,27 @@
 //! The virtual time, what is due when, and the instances it happens to.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use super::chance::Chance;
 use super::checks::Checks;
-use super::seat::Seat;
-use super::setup::{Clocks, Health, Setup};
-use super::wire::{Answer, Network, Request};
-use crate::circuit::{Outcome, Override, PermitId, State};
+use super::event::{Answer, At, Event, Health, MS, ORIGIN, S, Tail, Who, engine_time, longest_tail, name};
+use super::member::{Members, TestMember};
+use super::network::Network;
+use super::rng::Chance;
+use super::setup::{Clocks, Setup};
+use crate::circuit::{Outcome, PermitId, State};
 use crate::clock::ManualClock;
-use crate::fleet::core::Core;
-use crate::fleet::member::{Member, MemberId};
-use crate::store::{BatchId, Notice};
+use crate::fleet::scheduler::{Member, MemberId, Scheduler};
+use crate::store::BatchId;
 use crate::time::{Timestamp, nanos};
-
-/// Nanoseconds of the virtual time.
-pub(super) type At = u64;
-
-pub(super) const MS: At = 1_000_000;
-pub(super) const S: At = 1_000 * MS;
-/// What clocks show when the virtual time begins: far from where their numbers end.
-pub(super) const ORIGIN: At = 100 * 3_600 * S;
-
-/// What is due at some time.
-#[derive(Debug)]
-pub(super) enum Event {
-    /// The engine of an instance looks again.
-    Wake,
-    /// A request is at the store.
-    Arrive {
-        op: u64,
-        request: Request,
-        wanted: bool,
-    },
-    Answer {
-        op: u64,
-        answer: Answer,
-    },
-    /// An answer has not come in time.
-    Timeout {
-        op: u64,
-    },
-    Noticed(Notice),
-    /// A call asks.
-    Call {
-        key: usize,
-    },
-    /// A call ends.
-    End {
-        call: u64,
-    },
-    Command {
-        key: usize,
-        command: Command,
-    },
-    Turn(Health),
-    Trouble(Trouble),
-    /// Everything is mended.
-    Mend,
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum Command {
-    Trip,
-    Reset,
-    Override(Override),
-    Resume,
-    Flush,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Trouble {
-    /// One instance does not reach the store; `true`: and is told so at once.
-    Cut(usize, bool),
-    Join(usize),
-    Outage(bool),
-    Back,
-    Wipe,
-    /// What was written last is lost.
-    Rollback,
-    Crash(usize),
-    Start(usize),
-    Freeze(usize, At),
-    /// Notices do not reach the instance.
-    Deaf(usize),
-    Hears(usize),
-}
-
-/// Whom it concerns: an instance in one of its lives, or the world.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Who {
-    pub(super) instance: usize,
-    pub(super) life: u32,
-}
-
-impl Who {
-    pub(super) const WORLD: Self = Self { instance: usize::MAX, life: 0 };
-}
 
 pub(super) struct Instance {
     pub(super) name: String,
     pub(super) life: u32,
     pub(super) alive: bool,
-    pub(super) core: Core,
-    pub(super) seats: Vec<Arc<Seat>>,
+    pub(super) scheduler: Scheduler,
+    pub(super) members: Members,
     pub(super) clock: ManualClock,
     offset: i64,
     /// Parts of a million by which its clock runs fast or slow.
@@ -157,9 +73,6 @@ pub(super) struct World {
     pub(super) tail: Option<Tail>,
 }
 
-/// The newest lines of a run's log.
-pub(super) type Tail = Arc<Mutex<VecDeque<String>>>;
-
 impl Instance {
     pub(super) fn clock(&self) -> ManualClock {
         self.clock.clone()
@@ -202,8 +115,8 @@ impl World {
                 name: format!("instance-{at}"),
                 life: 0,
                 alive: false,
-                core: Core::new(0, Timestamp::ZERO),
-                seats: Vec::new(),
+                scheduler: Scheduler::new(0, Timestamp::ZERO),
+                members: Vec::new(),
                 clock,
                 offset,
                 drift,
@@ -228,7 +141,7 @@ impl World {
     pub(super) fn note(&self, line: impl FnOnce() -> String) {
         if let Some(tail) = &self.tail {
             let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
-            if tail.len() >= super::runs::longest_tail() {
+            if tail.len() >= longest_tail() {
                 tail.pop_front();
             }
             tail.push_back(format!("{:>9.3} ms  {}", Duration::from_nanos(self.now).as_secs_f64() * 1e3, line()));
@@ -254,15 +167,14 @@ impl World {
         instance.life += 1;
         instance.alive = true;
         let now = engine_time(&clock);
-        instance.core = Core::new(seeds[0], now);
-        instance.seats.clear();
+        instance.scheduler = Scheduler::new(seeds[0], now);
+        instance.members.clear();
         for key in 0..setup.keys {
-            let make = setup.make(&instance.name, seeds[1 + key]);
-            let seat = Arc::new(Seat::new(make, clock.clone()));
-            let member: Arc<dyn Member> = seat.clone();
-            let id = MemberId(key as u64);
-            instance.core.join(id, (member, name(key)), (seeds[1 + setup.keys + key], Duration::from_secs(1)), now);
-            instance.seats.push(seat);
+            let make = setup.make(&instance.name, seeds[1 + key], seeds[1 + setup.keys + key]);
+            let member = Arc::new(TestMember::new(make, clock.clone()));
+            let shared: Arc<dyn Member> = member.clone();
+            instance.scheduler.join(MemberId(key as u64), shared, name(key), now);
+            instance.members.push(member);
         }
         instance.wake = None;
         self.checks.started(at);
@@ -320,7 +232,7 @@ impl World {
     fn befall(&mut self, who: Who, event: Event) {
         let at = who.instance;
         let instance = &mut self.instances[at];
-        // Operators give their commands to whoever is there.
+        // Operators give their commands to the instance that is there.
         let is_there = instance.alive && (who.life == instance.life || who.life == 0);
         if !is_there {
             return;
@@ -354,7 +266,7 @@ impl World {
                 if instance.deaf || instance.cut.is_some() {
                     return;
                 }
-                instance.core.noticed(&notice, engine_time(&instance.clock));
+                instance.scheduler.noticed(&notice, engine_time(&instance.clock));
             }
             Event::Call { key } => self.call(who, key),
             Event::End { call } => self.end(at, call),
@@ -377,24 +289,21 @@ impl World {
         loop {
             let instance = &mut self.instances[at];
             let now = engine_time(&instance.clock);
-            for (key, seat) in instance.seats.iter().enumerate() {
-                if seat.take_bell() {
-                    instance.core.ring(MemberId(key as u64), now);
+            for (key, member) in instance.members.iter().enumerate() {
+                if let Some(wake_up) = member.take_wake_up() {
+                    instance.scheduler.wake(MemberId(key as u64), wake_up, now);
                 }
             }
-            match instance.core.next(now) {
+            match instance.scheduler.next(now) {
                 Some(ask) => self.send(at, ask),
-                None if instance.seats.iter().any(|seat| seat.take_bell()) => {
-                    (0..instance.seats.len()).for_each(|key| instance.core.ring(MemberId(key as u64), now));
-                }
                 None => break,
             }
         }
         let instance = &mut self.instances[at];
         let now = engine_time(&instance.clock);
-        let flushed = instance.core.flushed();
+        let flushed = instance.scheduler.flushed();
         instance.flushing.retain(|waiter| !flushed.contains(waiter));
-        let Some(wake_at) = instance.core.wake_at() else {
+        let Some(wake_at) = instance.scheduler.wake_at() else {
             return;
         };
         assert!(wake_at > now, "the engine of {at} wants to be woken at once, over and over");
@@ -409,7 +318,7 @@ impl World {
     }
 
     pub(super) fn states(&self, key: usize) -> Vec<State> {
-        self.instances.iter().filter(|instance| instance.alive).map(|instance| instance.seats[key].state()).collect()
+        self.instances.iter().filter(|instance| instance.alive).map(|instance| instance.members[key].state()).collect()
     }
 
     /// The engine of one has its say, as after something that was done to it from outside.
@@ -418,7 +327,7 @@ impl World {
         self.pump(at);
     }
 
-    /// Everybody's engine has its say, as after something that was done to instances from outside.
+    /// The engine of each instance has its say, as after something that was done to instances from outside.
     pub(super) fn pump_all(&mut self) {
         for at in 0..self.instances.len() {
             if self.instances[at].alive && self.instances[at].frozen_until <= self.now {
@@ -427,15 +336,4 @@ impl World {
             }
         }
     }
-}
-
-/// The engine's clock is another one than the breaker's.
-pub(super) fn engine_time(clock: &ManualClock) -> Timestamp {
-    use crate::clock::Clock;
-    clock.now() + Duration::from_secs(77_777)
-}
-
-/// The key of a breaker in the store.
-pub(super) fn name(key: usize) -> String {
-    format!("dependency-{key}")
 }

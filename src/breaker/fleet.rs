@@ -1,0 +1,79 @@
+//! A breaker's place in its fleet: how it joins, what the engine sees of it, and how it leaves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cell::{BreakerCell, Visit};
+use super::control::Control;
+use super::settings::Settings;
+use super::shared::Shared;
+use crate::circuit::{Detector, Generation, Machine};
+use crate::clock::{ClockSource, fresh_seed, system_now};
+use crate::error::ConfigError;
+use crate::fleet::{Engine, Member, Message};
+use crate::guard::guarded;
+use crate::replica::{Replica, Terms, Turn};
+use crate::store::Key;
+use crate::time::Timestamp;
+
+/// The engine's reference to a breaker, for as long as the breaker is in its cell.
+struct LiveMember {
+    cell: &'static BreakerCell,
+    first_generation: Generation,
+}
+
+impl Settings {
+    pub(super) fn check_sharing(&self) -> Result<(), ConfigError> {
+        match (&self.fleet, &self.store) {
+            (Some(_), None) => Err(ConfigError::new("fleet", &"set", "only together with `store`")),
+            (Some(fleet), Some(_)) => fleet.check(),
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// How exactly successes must be known: as a detector needs it, and exactly enough to be merged with those of others.
+    pub(super) fn time_resolution(&self, detector: &dyn Detector) -> Option<Duration> {
+        const MERGED: Duration = Duration::from_millis(64);
+        let fleet = self.fleet.clone().unwrap_or_default();
+        let shares = self.store.is_some() && fleet.shares_successes(detector.horizon());
+        detector.time_resolution().or(shares.then_some(MERGED))
+    }
+}
+
+/// Makes a machine the control of the breaker in a cell: a replica that has joined the fleet, where the settings name one.
+pub(super) fn join(settings: &Settings, name: &str, machine: Machine, cell: &'static BreakerCell) -> Control {
+    let Some(store) = &settings.store else {
+        return Control::Solo(machine);
+    };
+    let fleet = settings.fleet.clone().unwrap_or_default();
+    let terms = Terms {
+        writer: fresh_seed(),
+        voter: fleet.voter(),
+        when_down: fleet.when_down,
+        flush_interval: fleet.flush_interval,
+    };
+    let (engine, first_generation) = (Engine::of(store), machine.generation());
+    let id = engine.next_id();
+    let member = Arc::new(LiveMember { cell, first_generation });
+    engine.send(Message::Join { id, member, key: Key::new(name).as_str().to_owned() });
+    let replica = Replica::new(machine, terms, system_now());
+    Control::Shared(Box::new(Shared { replica, engine, id }))
+}
+
+impl Member for LiveMember {
+    fn visit(&self, now: Timestamp, f: &mut dyn FnMut(&mut Replica, &mut Turn<'_>)) {
+        let time = |control: &Control, clock: &ClockSource| Some(Shared::time(&control.shared()?.replica, clock));
+        // Listeners, wakers and detectors are users' code as well.
+        guarded(|| {
+            self.cell.visit_at(time, |Visit { body, at, first_generation }| {
+                if first_generation == self.first_generation {
+                    self.cell.act(body, at, true, |control, rules, facts| {
+                        if let Control::Shared(shared) = control {
+                            f(&mut shared.replica, &mut Turn { now, at, rules, facts });
+                        }
+                    });
+                }
+            })
+        });
+    }
+}

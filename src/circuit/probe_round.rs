@@ -1,0 +1,237 @@
+//! One half-open period: its probes on their way, and what they have shown.
+
+use std::time::Duration;
+
+#[cfg(feature = "fleet")]
+use super::codec::{LoadError, Reader, Writer};
+use super::window::CountWindow;
+use super::{ProbeTally, Probes};
+use crate::time::Timestamp;
+
+/// A place among the probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lease {
+    pub(crate) id: u32,
+    pub(crate) deadline: Timestamp,
+    pub(crate) held: Hold,
+    /// The dependency has answered; what is still to come is the rest of the answer.
+    pub(crate) accepted: bool,
+}
+
+/// How far a lease has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// From the fleet, for a call that is still to come; goes back when none has come by then.
+    #[cfg(feature = "fleet")]
+    InHand(Timestamp),
+    /// Promised to a caller that has not made its call yet.
+    Reserved,
+    /// A call is on its way.
+    Running,
+}
+
+/// One half-open period.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ProbeRound {
+    succeeded: u32,
+    failed: u32,
+    /// Since when probes have gone out without any evidence.
+    pub(crate) fruitless_since: Option<Timestamp>,
+    pub(crate) next_lease: u32,
+    pub(crate) leases: Vec<Lease>,
+    /// Results, oldest first.
+    log: CountWindow,
+}
+
+/// What is known of a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RoundVerdict {
+    Undecided,
+    Close,
+    Reopen,
+}
+
+impl ProbeRound {
+    pub(crate) fn new(probes: &Probes) -> Self {
+        Self {
+            succeeded: 0,
+            failed: 0,
+            fruitless_since: None,
+            next_lease: 0,
+            leases: Vec::new(),
+            log: CountWindow::new(probes.of),
+        }
+    }
+
+    /// Begins anew; keeps its memory.
+    pub(crate) fn restart(&mut self, probes: &Probes) {
+        self.succeeded = 0;
+        self.failed = 0;
+        self.fruitless_since = None;
+        self.leases.clear();
+        if self.log.size() == probes.of {
+            self.log.clear();
+        } else {
+            // The round before was by the settings of another instance.
+            self.log = CountWindow::new(probes.of);
+        }
+    }
+
+    /// Gives out a place, if one is free.
+    pub(crate) fn admit(&mut self, probes: &Probes, now: Timestamp, reserved: bool) -> Option<u32> {
+        if self.free(probes) == 0 {
+            return None;
+        }
+        let id = self.next_lease;
+        self.next_lease = self.next_lease.wrapping_add(1);
+        let held = if reserved { Hold::Reserved } else { Hold::Running };
+        self.leases.push(Lease { id, deadline: now + probes.deadline, held, accepted: false });
+        if !reserved {
+            self.fruitless_since.get_or_insert(now);
+        }
+        Some(id)
+    }
+
+    /// Turns a reservation into a probe whose time begins now; `false` when the reservation is gone.
+    pub(crate) fn begin(&mut self, probes: &Probes, id: u32, now: Timestamp) -> bool {
+        let Some(lease) = self.leases.iter_mut().find(|l| l.id == id) else {
+            return false;
+        };
+        *lease = Lease { id, deadline: now + probes.deadline, held: Hold::Running, accepted: false };
+        self.fruitless_since.get_or_insert(now);
+        true
+    }
+
+    /// Notes that the dependency has answered a probe whose response is still on its way; `false` when the place is gone.
+    pub(crate) fn accept(&mut self, id: u32) -> bool {
+        let lease = self.leases.iter_mut().find(|lease| lease.id == id);
+        lease.map(|lease| lease.accepted = true).is_some()
+    }
+
+    /// Takes a place back; `false` when it was not held (any more).
+    pub(crate) fn give_back(&mut self, id: u32) -> bool {
+        let held = self.leases.iter().position(|l| l.id == id);
+        held.map(|at| self.leases.swap_remove(at)).is_some()
+    }
+
+    /// Forgets who holds a place: the round is over.
+    pub(crate) fn drop_leases(&mut self) {
+        self.leases.clear();
+    }
+
+    pub(crate) fn count(&mut self, failed: bool) {
+        self.fruitless_since = None;
+        self.log.push(failed);
+        if failed {
+            self.failed = self.failed.saturating_add(1);
+        } else {
+            self.succeeded = self.succeeded.saturating_add(1);
+        }
+    }
+
+    /// Drops leases whose deadline has come; returns which of them were probes on their way, and whether each failed: one
+    /// whose answer has begun is a dependency that works.
+    pub(crate) fn expire(&mut self, now: Timestamp) -> Vec<(u32, bool)> {
+        let mut expired = Vec::new();
+        self.leases.retain(|lease| {
+            let over = lease.deadline <= now;
+            if over && lease.held == Hold::Running {
+                expired.push((lease.id, !lease.accepted));
+            }
+            !over
+        });
+        expired
+    }
+
+    /// When the next lease runs out.
+    pub(crate) fn next_expiry(&self) -> Option<Timestamp> {
+        self.leases.iter().map(|lease| lease.deadline).min()
+    }
+
+    pub(crate) fn is_fruitless(&self, patience: Duration, now: Timestamp) -> bool {
+        self.fruitless_since.is_some_and(|since| now.since(since) >= patience)
+    }
+
+    pub(crate) fn verdict(&self, probes: &Probes) -> RoundVerdict {
+        if self.succeeded >= probes.needed {
+            RoundVerdict::Close
+        } else if self.failed > probes.of - probes.needed {
+            RoundVerdict::Reopen
+        } else {
+            RoundVerdict::Undecided
+        }
+    }
+
+    pub(crate) fn free(&self, probes: &Probes) -> u32 {
+        probes.concurrent.saturating_sub(self.in_flight())
+    }
+
+    pub(crate) fn in_flight(&self) -> u32 {
+        u32::try_from(self.leases.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn tally(&self, probes: &Probes) -> ProbeTally {
+        ProbeTally {
+            in_flight: self.in_flight(),
+            succeeded: self.succeeded,
+            failed: self.failed,
+            needed: probes.needed,
+        }
+    }
+
+    /// The results of this round, oldest first, `true` for a failure.
+    pub(crate) fn log(&self) -> impl Iterator<Item = bool> + '_ {
+        self.log.iter()
+    }
+}
+
+#[cfg(feature = "fleet")]
+impl ProbeRound {
+    /// The same by another clock.
+    pub(crate) fn move_times(&mut self, f: impl Fn(Timestamp) -> Timestamp) {
+        self.fruitless_since = self.fruitless_since.map(&f);
+        self.leases.iter_mut().for_each(|lease| lease.deadline = f(lease.deadline));
+    }
+
+    pub(crate) fn save(&self, out: &mut Writer) {
+        out.u32(self.succeeded);
+        out.u32(self.failed);
+        out.u64(self.fruitless_since.map_or(u64::MAX, Timestamp::as_nanos));
+        out.u32(self.next_lease);
+        out.u32(u32::try_from(self.leases.len()).unwrap_or(0));
+        for lease in &self.leases {
+            out.u32(lease.id);
+            out.u64(lease.deadline.as_nanos());
+            out.u8(u8::from(lease.accepted));
+        }
+        out.u32(self.log.size());
+        out.u32(self.log.len());
+        let log: Vec<bool> = self.log.iter().collect();
+        for eight in log.chunks(8) {
+            out.u8(eight.iter().enumerate().fold(0, |byte, (i, bad)| byte | u8::from(*bad) << i));
+        }
+    }
+
+    pub(crate) fn load(from: &mut Reader<'_>) -> Result<Self, LoadError> {
+        let (succeeded, failed) = (from.u32()?, from.u32()?);
+        let fruitless_since = Some(from.u64()?).filter(|at| *at < u64::MAX).map(Timestamp::from_nanos);
+        let next_lease = from.u32()?;
+        let mut leases = Vec::new();
+        for _ in 0..from.count(13)? {
+            let (id, deadline) = (from.u32()?, Timestamp::from_nanos(from.u64()?));
+            leases.push(Lease { id, deadline, held: Hold::Running, accepted: from.u8()? != 0 });
+        }
+        let size = from.u32()?;
+        if size > Probes::MAX {
+            return Err(LoadError::new(format!("a round of {size} probes")));
+        }
+        let (mut log, mut byte) = (CountWindow::new(size), 0);
+        for i in 0..from.u32()? {
+            if i % 8 == 0 {
+                byte = from.u8()?;
+            }
+            log.push(byte >> (i % 8) & 1 == 1);
+        }
+        Ok(Self { succeeded, failed, fruitless_since, next_lease, leases, log })
+    }
+}

@@ -1,0 +1,33 @@
+//! What an instance knows of the fleet that shares a breaker, and the protocol by which it learns and tells: pure values in,
+//! pure values out.
+//!
+//! A [`Replica`](replica::Replica) is a machine with all protocol state of one shared breaker. A record is such a machine,
+//! written down by the store's clock. Taking in batches and commands means to make a machine of the record, step it, and
+//! write it down again, so that the rules of one process are the rules of the fleet. `docs/fleet-protocol.md` tells the
+//! protocol.
+
+mod batch;
+mod evidence_log;
+mod handle;
+mod leases;
+mod merge;
+mod poll;
+mod reconcile;
+mod record;
+#[expect(clippy::module_inception, reason = "the file of the type that the folder is about")]
+mod replica;
+mod state;
+mod status;
+#[cfg(all(test, not(fusebox_loom)))]
+mod tests;
+
+pub use status::{FleetStatus, WhenDown};
+
+pub(crate) use batch::Voter;
+pub(crate) use handle::Response;
+pub(crate) use poll::{POLL_INTERVAL, Polled, Priority, Request, WakeUp};
+pub(crate) use record::Record;
+pub(crate) use replica::{Replica, Turn};
+pub(crate) use state::Terms;
+#[cfg(all(test, not(fusebox_loom)))]
+pub(crate) use tests::calls_in;

@@ -1,0 +1,31 @@
+//! What the record of a breaker promises, whichever instance writes it and in whatever order.
+
+mod bench;
+mod bytes;
+mod commands;
+mod evidence;
+mod generations;
+mod ordered;
+mod peek;
+mod probes;
+mod rules;
+mod sizes;
+mod votes;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bench::{Instance, Order31, Shared, at, failed, fine, ms, patient, replayed, run, slow};
+pub(crate) use peek::calls_in;
+use proptest::prelude::*;
+
+use super::batch::{Batch, Command, Probed, ToldCalls, Vote, Voter};
+use super::evidence_log::{CallLog, fingerprint};
+use super::state::Merged;
+use super::{Record, Replica, Terms, WhenDown};
+use crate::circuit::detector::failures;
+use crate::circuit::{
+    Call, Decision, Detector, Facts, Generation, Horizon, Input, LoadError, Machine, Outcome, Probes, Rules, Run,
+    State, StepContext, Tally,
+};
+use crate::time::Timestamp;

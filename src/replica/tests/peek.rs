@@ -1,0 +1,59 @@
+//! What only tests want to know of a replica and a record.
+
+use crate::circuit::Hold;
+use crate::replica::batch::Batch;
+use crate::replica::{Record, Replica};
+use crate::store::BatchId;
+use crate::time::Timestamp;
+
+impl Record {
+    /// Tells whether an override stands.
+    pub(crate) fn is_held(&self) -> bool {
+        self.machine.standing().is_some()
+    }
+
+    pub(crate) fn lease_until(&self, lease: u32) -> Option<Timestamp> {
+        self.machine.history().round.as_ref()?.deadline_of(lease)
+    }
+}
+
+impl Replica {
+    pub(crate) fn last_record(&self) -> Option<&Record> {
+        self.state.known.last_record.as_deref()
+    }
+
+    pub(crate) fn is_reachable(&self) -> bool {
+        self.state.is_reachable()
+    }
+
+    pub(crate) const fn votes(&self) -> bool {
+        !self.state.is_pooled()
+    }
+
+    /// The store's time, as far as it is known here.
+    pub(crate) fn store_time(&self, here: Timestamp) -> Timestamp {
+        self.store_now(here)
+    }
+
+    /// The batch that the store has not accepted yet, with how many calls it tells.
+    pub(crate) fn batch_calls(&self) -> Option<(BatchId, u64)> {
+        let taken = self.state.outbox.batch.as_ref()?;
+        Some((taken.id, calls(&taken.batch)))
+    }
+
+    /// The leases that this instance has in hand or in use.
+    pub(crate) fn leases(&self) -> Vec<u32> {
+        let fleets = |held: Hold| matches!(held, Hold::InHand(_) | Hold::Reserved | Hold::Running);
+        let leases = self.round().map_or(&[][..], |round| &round.leases);
+        leases.iter().filter(|lease| fleets(lease.held)).map(|lease| lease.id).collect()
+    }
+}
+
+/// How many calls a batch tells, by its bytes.
+pub(crate) fn calls_in(batch: &[u8]) -> u64 {
+    Batch::load(batch).map_or(0, |batch| calls(&batch))
+}
+
+fn calls(batch: &Batch) -> u64 {
+    batch.calls.as_ref().map_or(0, |told| told.log.count())
+}
