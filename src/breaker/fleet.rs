@@ -1,4 +1,4 @@
-//! A breaker's place in its fleet: how it joins, what the engine sees of it, and how it leaves.
+//! A breaker's place in its fleet: how it joins, and what the engine sees of it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -61,8 +61,10 @@ impl Member for DroppedMember {
 
 impl Drop for DroppedMember {
     fn drop(&mut self) {
-        // With it goes a detector, on the engine's thread.
-        let replica = unpoisoned(self.replica.lock()).take();
+        // With it go a detector, listeners and a clock, on the engine's thread. One at a time: a second panic while the first
+        // unwinds would abort the process.
+        let (replica, settings) = (unpoisoned(self.replica.lock()).take(), std::mem::take(&mut self.settings));
         guarded(|| drop(replica));
+        guarded(|| drop(settings));
     }
 }

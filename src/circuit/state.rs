@@ -86,8 +86,8 @@ impl fmt::Display for State {
 
 /// Whose state it is.
 ///
-/// A breaker that shares its state with nobody has a state of its own. One that a [fleet](crate::CircuitBreaker) shares has
-/// the fleet's, except while its store is away, or where instances vote and the fleet is closed.
+/// A breaker without a store has a state of its own. One that a [fleet](crate::CircuitBreaker) shares has the fleet's,
+/// except while its store is away, or where instances vote and the fleet is closed.
 ///
 /// ```
 /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, StateScope};
@@ -111,7 +111,7 @@ pub enum StateScope {
 /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Origin};
 /// use futures::{executor::block_on, StreamExt};
 ///
-/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments")); // shares its state with nobody
+/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
 /// let mut events = breaker.events();
 /// breaker.trip()?;
 /// assert_eq!(block_on(events.next()).unwrap().origin(), Origin::Decided);

@@ -144,7 +144,8 @@ impl Running {
                 self.ask(ask);
             }
             for waiter in self.scheduler.flushed() {
-                self.waiters.remove(&waiter).map(|done| done.send(()).ok());
+                // A waker is a user's code.
+                self.waiters.remove(&waiter).and_then(|done| guarded(|| done.send(())));
             }
             if self.stops && self.scheduler.is_done() {
                 return;
@@ -173,9 +174,15 @@ impl Running {
                 self.waiters.insert(self.next_waiter, done);
                 self.scheduler.flush(id, self.next_waiter, now);
             }
-            // An error may be a user's, and panic when it is dropped.
-            Message::Loaded(ids, answer) => drop(guarded(|| self.scheduler.loaded(&ids, answer, now))),
-            Message::Committed(id, answer) => drop(guarded(|| self.scheduler.committed(id, answer, now))),
+            // An error may be a user's, and panic when it is dropped: after all have heard of it.
+            Message::Loaded(ids, answer) => {
+                self.scheduler.loaded(&ids, &answer, now);
+                guarded(|| drop(answer));
+            }
+            Message::Committed(id, answer) => {
+                self.scheduler.committed(id, &answer, now);
+                guarded(|| drop(answer));
+            }
             Message::Stop => self.stops = true,
         }
     }

@@ -196,13 +196,11 @@ impl Scheduler {
         }
     }
 
-    /// A turn at a replica; `None` where the breaker is gone.
-    fn visit<R>(&self, id: MemberId, now: Timestamp, f: impl FnOnce(&mut Replica, &mut Turn<'_>) -> R) -> Option<R> {
-        let (mut f, mut result) = (Some(f), None);
-        self.members.get(&id)?.member.visit(now, &mut |replica, turn| {
-            result = f.take().map(|f| f(replica, turn));
-        });
-        result
+    /// Has a turn at a replica.
+    fn visit(&self, id: MemberId, now: Timestamp, mut f: impl FnMut(&mut Replica, &mut Turn<'_>)) {
+        if let Some(entry) = self.members.get(&id) {
+            entry.member.visit(now, &mut f);
+        }
     }
 
     /// When to call [`next`](Self::next) again if nothing else happens.
@@ -357,13 +355,13 @@ impl Scheduler {
     }
 
     /// The store has answered a load.
-    pub(crate) fn loaded(&mut self, ids: &[MemberId], answer: Result<Vec<Stored>, StoreError>, now: Timestamp) {
+    pub(crate) fn loaded(&mut self, ids: &[MemberId], answer: &Result<Vec<Stored>, StoreError>, now: Timestamp) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.loading = false;
         match answer {
             Ok(records) => {
                 self.answered(false, now);
-                let mut loaded: Vec<_> = ids.iter().copied().zip(&records).collect();
+                let mut loaded: Vec<_> = ids.iter().copied().zip(records).collect();
                 // In the order in which they would be looked at.
                 loaded.sort_by_key(|(id, _)| *id);
                 for (id, stored) in loaded {
@@ -372,9 +370,9 @@ impl Scheduler {
             }
             Err(error) => {
                 for id in ids {
-                    self.hand(*id, Response::Loaded(Err(&error)), now);
+                    self.hand(*id, Response::Loaded(Err(error)), now);
                 }
-                self.failed(&error, false, now);
+                self.failed(error, false, now);
                 if self.health.is_down() {
                     self.end_flushes(now);
                 }
@@ -383,16 +381,16 @@ impl Scheduler {
     }
 
     /// The store has answered a commit.
-    pub(crate) fn committed(&mut self, id: MemberId, answer: Result<Committed, StoreError>, now: Timestamp) {
+    pub(crate) fn committed(&mut self, id: MemberId, answer: &Result<Committed, StoreError>, now: Timestamp) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        match &answer {
+        match answer {
             Ok(committed) => {
                 let wrote = !matches!(committed, Committed::Conflict(_) | Committed::Fenced(_));
                 self.answered(wrote, now);
             }
             Err(error) => self.failed(error, true, now),
         }
-        self.hand(id, Response::Committed(answer), now);
+        self.hand(id, Response::Committed(answer.as_ref()), now);
     }
 
     /// Brings a replica what the store has said. Where it would be the next to be looked at, it says in the same turn what

@@ -18,7 +18,7 @@ pub(crate) enum Response<'a> {
     /// The answer to a load, which this replica or the engine's poll asked for.
     Loaded(Result<&'a Stored, &'a StoreError>),
     /// The answer to a commit.
-    Committed(Result<Committed, StoreError>),
+    Committed(Result<&'a Committed, &'a StoreError>),
     /// A change was pushed. `record`: what it says, unless it must be loaded.
     Changed { version: Version, record: Option<Record> },
 }
@@ -46,13 +46,13 @@ impl Replica {
         }
     }
 
-    fn committed(&mut self, answer: Result<Committed, StoreError>, here: Timestamp, turn: &mut Turn<'_>) {
+    fn committed(&mut self, answer: Result<&Committed, &StoreError>, here: Timestamp, turn: &mut Turn<'_>) {
         let Some(Pending::Commit { merged, commands }) = self.state.in_flight.request.take() else {
             return;
         };
         let committed = match answer {
             Ok(committed) => committed,
-            Err(error) => return self.failed(&error, turn),
+            Err(error) => return self.failed(error, turn),
         };
         self.succeeded(turn);
         let now = turn.now;
@@ -73,7 +73,7 @@ impl Replica {
                 }
                 let at = Clocks { here, store: store.timestamp() };
                 let record = Arc::new(merged.record);
-                self.state.known.stored = Some(StoredRecord { version, record, rewrite_at: None, at });
+                self.state.known.stored = Some(StoredRecord { version: *version, record, rewrite_at: None, at });
                 self.apply_stored(&merged.granted, turn);
             }
             Committed::Conflict(stored) => {
@@ -86,7 +86,7 @@ impl Replica {
                     // It might have been queued, but too many wait already.
                     self.linger_longer();
                 }
-                self.learn_stored(&stored, here, turn);
+                self.learn_stored(stored, here, turn);
                 if self.state.outbox.batch.is_none() || conflicts > 2 {
                     // Nothing but a compare-and-swap will do, and other instances want the same.
                     let most = Duration::from_millis(5 << conflicts.min(6));
@@ -98,18 +98,18 @@ impl Replica {
                 self.state.in_flight.conflicts = 0;
                 self.batch_accepted(now);
                 self.state.timers.look_at = Some(now + ROUND_LEASE + self.state.jitter(ROUND_LEASE / 2));
-                self.learn_stored(&stored, here, turn);
+                self.learn_stored(stored, here, turn);
             }
             Committed::Combine(stored, round) => {
                 if has_batch {
                     self.batch_accepted(now);
                 }
                 let (rounds, since) = combining.map_or((1, now), |before| (before.rounds + 1, before.since));
-                self.state.in_flight.combining = Some(Combining { round, rounds, since });
+                self.state.in_flight.combining = Some(Combining { round: round.clone(), rounds, since });
                 // What was written in the round before counts.
-                self.learn_stored(&stored, here, turn);
+                self.learn_stored(stored, here, turn);
             }
-            Committed::Fenced(stored) => self.learn_stored(&stored, here, turn),
+            Committed::Fenced(stored) => self.learn_stored(stored, here, turn),
         }
     }
 

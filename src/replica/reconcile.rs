@@ -19,10 +19,9 @@ impl Replica {
     ) -> Result<(Record, bool), Unreadable> {
         let last = self.state.known.last_record.as_deref();
         match (stored, last) {
+            (Ok(Some(record)), None) => Ok((record, false)),
             // Newer than anything known here, or as new.
-            (Ok(Some(record)), last) if last.is_none_or(|last| last.generation() <= record.generation()) => {
-                Ok((record, false))
-            }
+            (Ok(Some(record)), Some(last)) if last.generation() <= record.generation() => Ok((record, false)),
             (Ok(None), None) => {
                 let fresh = Record::fresh(Generation::new(1), now);
                 Ok(match legacy_open_until.filter(|until| *until > now) {
@@ -42,7 +41,6 @@ impl Replica {
             }
             (Ok(Some(_)) | Err(Unreadable::Corrupt(_)), Some(last)) => Ok((last.headline(), true)),
             (Err(unreadable), _) => Err(unreadable),
-            (Ok(Some(record)), None) => Ok((record, false)),
         }
     }
 

@@ -468,7 +468,6 @@ impl StoreError {
         Self::Foreign { key: key.into() }
     }
 
-    /// By default, that is the answer to [`Store::keys`].
     /// The error with everything behind it, for an operator. What is behind it may be a user's, whose code may panic.
     pub(crate) fn explain(&self) -> String {
         let explain = || {
@@ -487,6 +486,7 @@ impl StoreError {
         guarded(explain).unwrap_or_else(|| "the store failed, and its error cannot be shown".to_owned())
     }
 
+    /// By default, that is the answer to [`Store::keys`].
     pub(super) fn cannot_list() -> Self {
         Self::refused("this store cannot list its keys")
     }

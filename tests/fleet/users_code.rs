@@ -46,6 +46,10 @@ impl std::fmt::Debug for Panics {
 }
 
 impl Panics {
+    const fn new(method: Method) -> Self {
+        Self { method, failures: 0 }
+    }
+
     fn in_method(&self, method: Method) {
         if self.method == method {
             panic_on_the_engine(&format!("{method:?}"));
@@ -107,21 +111,34 @@ async fn flushed(breaker: &CircuitBreaker) {
     tokio::time::timeout(secs(10), breaker.flush()).await.expect("flush returns");
 }
 
-/// The engine of that store still works: a breaker over it opens with its fleet.
-async fn assert_engine_works(store: &Arc<dyn Store>) {
-    let breaker = || {
-        let config = CircuitBreakerConfig::builder("bystander").detector(detect::failures(2).within(secs(60)));
-        CircuitBreaker::new(config.store(store.clone()).build().expect("valid"))
-    };
-    let (one, other) = (breaker(), breaker());
-    flushed(&one).await;
-    flushed(&other).await;
-    fail(&one, 2);
-    flushed(&one).await;
-    until("the other one follows", || other.state() == State::Open).await;
-    assert_eq!(other.snapshot().scope, StateScope::Fleet);
-    one.reset().expect("no override");
-    flushed(&one).await;
+/// Two more breakers of a store's engine. It lives while they do: one that ended is not replaced without being found out.
+struct Bystanders {
+    one: CircuitBreaker,
+    other: CircuitBreaker,
+}
+
+impl Bystanders {
+    fn of(store: &Arc<dyn Store>) -> Self {
+        let breaker = || {
+            let config = CircuitBreakerConfig::builder("bystander").detector(detect::failures(2).within(secs(60)));
+            CircuitBreaker::new(config.store(store.clone()).build().expect("valid"))
+        };
+        Self { one: breaker(), other: breaker() }
+    }
+
+    /// The engine still works: a breaker of it opens with its fleet.
+    async fn assert_engine_works(&self) {
+        let Self { one, other } = self;
+        flushed(one).await;
+        flushed(other).await;
+        fail(one, 2);
+        flushed(one).await;
+        until("the other one follows", || other.state() == State::Open).await;
+        assert_eq!(other.snapshot().scope, StateScope::Fleet);
+        one.reset().expect("no override");
+        flushed(one).await;
+        until("the other one follows", || other.state() == State::Closed).await;
+    }
 }
 
 #[tokio::test]
@@ -129,10 +146,11 @@ async fn a_detector_that_panics_is_told_of_and_ends_no_engine() {
     use Method::{AbsorbsSuccess, Load, Record as InRecord, RecordSuccesses, Reset, Save, Tally, Verdict};
     for method in [InRecord, RecordSuccesses, Verdict, Reset, Tally, Save, Load, AbsorbsSuccess, Method::Drop] {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let bystanders = Bystanders::of(&store);
         let events = Record::default();
         let list = events.clone();
         let instance = |list: Record<Event>| {
-            let config = CircuitBreakerConfig::builder("test").detector(Panics { method, failures: 0 });
+            let config = CircuitBreakerConfig::builder("test").detector(Panics::new(method));
             let config = config.store(store.clone()).on_event(move |event: &Event| list.add(event.clone()));
             CircuitBreaker::new(config.build().expect("valid"))
         };
@@ -150,7 +168,7 @@ async fn a_detector_that_panics_is_told_of_and_ends_no_engine() {
             until("it is told", || events.all().iter().any(|event| event.kind() == EventKind::DetectorPanicked)).await;
         }
         drop((one, other));
-        assert_engine_works(&store).await;
+        bystanders.assert_engine_works().await;
     }
 }
 
@@ -168,6 +186,7 @@ impl Clock for PanickingClock {
 #[tokio::test]
 async fn a_clock_that_panics_ends_no_engine_and_its_breaker_still_follows_the_fleet() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let bystanders = Bystanders::of(&store);
     let instance = || {
         let config = CircuitBreakerConfig::builder("test").detector(detect::failures(2).within(secs(60)));
         let config = config.store(store.clone()).clock(PanickingClock(ManualClock::new()));
@@ -180,11 +199,18 @@ async fn a_clock_that_panics_ends_no_engine_and_its_breaker_still_follows_the_fl
     flushed(&one).await;
     until("the other one follows", || other.state() == State::Open).await;
     drop((one, other));
-    assert_engine_works(&store).await;
+    bystanders.assert_engine_works().await;
 }
 
 /// What a panic carries, and what panics again when it is dropped.
 struct Bomb;
+
+impl Bomb {
+    /// As a listener that owns one.
+    fn listen(&self) {
+        let Self = self;
+    }
+}
 
 impl Drop for Bomb {
     fn drop(&mut self) {
@@ -204,6 +230,7 @@ impl Wake for PanickingWaker {
 #[tokio::test]
 async fn listeners_and_wakers_that_panic_end_no_engine_and_later_events_are_told() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let bystanders = Bystanders::of(&store);
     let events = Record::default();
     let list = events.clone();
     let config = CircuitBreakerConfig::builder("test")
@@ -230,7 +257,13 @@ async fn listeners_and_wakers_that_panic_end_no_engine_and_later_events_are_told
     }
     let changes = || kinds(&events.all(), |kind| matches!(kind, EventKind::StateChanged { .. }));
     until("all four changes are told", || changes() == 4).await;
-    assert_engine_works(&store).await;
+    let mut flush = Box::pin(one.flush());
+    // One that is over before it is polled wakes no caller.
+    while flush.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+        flush = Box::pin(one.flush());
+    }
+    bystanders.assert_engine_works().await;
+    flush.await;
 }
 
 /// What a store does wrong.
@@ -243,6 +276,8 @@ enum Wrong {
     Notices,
     Error,
     DroppedError,
+    CommitError,
+    DroppedCommitError,
 }
 
 /// A store that panics, the first few times.
@@ -325,6 +360,12 @@ impl Store for PanickingStore {
 
     fn commit<'a>(&'a self, key: &'a str, commit: Commit) -> StoreFuture<'a, Committed> {
         assert!(!self.goes_wrong(Wrong::Commit), "the commit panics");
+        if self.goes_wrong(Wrong::CommitError) {
+            return Box::pin(ready(Err(StoreError::no_answer(PanickingError))));
+        }
+        if self.goes_wrong(Wrong::DroppedCommitError) {
+            return Box::pin(ready(Err(StoreError::no_answer(PanickingDrop))));
+        }
         self.inner.commit(key, commit)
     }
 
@@ -339,10 +380,11 @@ impl Store for PanickingStore {
 
 #[tokio::test]
 async fn a_store_that_panics_is_one_that_does_not_answer() {
-    use Wrong::{Commit, DroppedError, Error, Load, LoadLater, Notices, Watch};
-    for wrong in [Load, LoadLater, Commit, Watch, Notices, Error, DroppedError] {
+    use Wrong::{Commit, CommitError, DroppedCommitError, DroppedError, Error, Load, LoadLater, Notices, Watch};
+    for wrong in [Load, LoadLater, Commit, Watch, Notices, Error, DroppedError, CommitError, DroppedCommitError] {
         let store = PanickingStore { inner: MemoryStore::new(), wrong, left: AtomicUsize::new(4) };
         let store: Arc<dyn Store> = Arc::new(store);
+        let bystanders = Bystanders::of(&store);
         let breaker =
             CircuitBreaker::new(CircuitBreakerConfig::builder("test").store(store.clone()).build().expect("valid"));
         fail(&breaker, 1);
@@ -352,7 +394,54 @@ async fn a_store_that_panics_is_one_that_does_not_answer() {
         })
         .await;
         flushed(&breaker).await;
-        assert_engine_works(&store).await;
+        bystanders.assert_engine_works().await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_dropped_breaker_leaves_may_panic_when_it_goes() {
+    let store = PanickingStore { inner: MemoryStore::new(), wrong: Wrong::Load, left: AtomicUsize::new(0) };
+    let panicking = Arc::new(store);
+    let store: Arc<dyn Store> = panicking.clone();
+    let bystanders = Bystanders::of(&store);
+    // It goes when its last words are sent, or at once where there is no store to send them to.
+    for is_away in [false, true] {
+        let (bomb, config) = (Bomb, CircuitBreakerConfig::builder("test").detector(Panics::new(Method::Drop)));
+        let config = config.store(store.clone()).on_event(move |_| bomb.listen());
+        let breaker = CircuitBreaker::new(config.build().expect("valid"));
+        flushed(&breaker).await;
+        panicking.left.store(if is_away { usize::MAX } else { 0 }, Ordering::SeqCst);
+        let fleet = || breaker.snapshot().fleet.expect("a fleet");
+        until("the store is found, or found to be away", || fleet().away.is_some() == is_away).await;
+        fail(&breaker, 1);
+        drop(breaker);
+        // A flush, so that the engine has seen it go.
+        flushed(&bystanders.one).await;
+        panicking.left.store(0, Ordering::SeqCst);
+        bystanders.assert_engine_works().await;
+    }
+}
+
+/// A commit that panics is the truth to compare with: the error of it is the engine's own.
+#[tokio::test]
+async fn an_instance_that_opens_by_itself_tells_so_whatever_the_stores_error_does() {
+    for wrong in [Wrong::Commit, Wrong::CommitError, Wrong::DroppedCommitError] {
+        let store = PanickingStore { inner: MemoryStore::new(), wrong, left: AtomicUsize::new(0) };
+        let store = Arc::new(store);
+        let events = Record::default();
+        let list = events.clone();
+        let config = CircuitBreakerConfig::builder("test").detector(detect::failures(1).within(secs(60)));
+        let config = config.store(store.clone()).on_event(move |event: &Event| list.add(event.clone()));
+        let breaker = CircuitBreaker::new(config.build().expect("valid"));
+        flushed(&breaker).await;
+        store.left.store(1, Ordering::SeqCst);
+        fail(&breaker, 1);
+        until("it is open", || breaker.state() == State::Open).await;
+        flushed(&breaker).await;
+        assert_eq!(store.left.load(Ordering::SeqCst), 0, "the store went wrong");
+        let opened = |kind| matches!(kind, EventKind::StateChanged { from: State::Closed, to: State::Open, .. });
+        let opened = kinds(&events.all(), opened);
+        assert_eq!(opened, 1, "{wrong:?}");
     }
 }
 

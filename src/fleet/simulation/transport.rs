@@ -124,10 +124,10 @@ impl World {
             _ => StoreError::no_answer("in time"),
         };
         match (asked, answer) {
-            (Asked::Load(ids), Answer::Loaded(stored)) => instance.scheduler.loaded(&ids, Ok(stored), now),
-            (Asked::Load(ids), answer) => instance.scheduler.loaded(&ids, Err(error(answer)), now),
-            (Asked::Commit(id), Answer::Committed(committed)) => instance.scheduler.committed(id, Ok(committed), now),
-            (Asked::Commit(id), answer) => instance.scheduler.committed(id, Err(error(answer)), now),
+            (Asked::Load(ids), Answer::Loaded(stored)) => instance.scheduler.loaded(&ids, &Ok(stored), now),
+            (Asked::Load(ids), answer) => instance.scheduler.loaded(&ids, &Err(error(answer)), now),
+            (Asked::Commit(id), Answer::Committed(committed)) => instance.scheduler.committed(id, &Ok(committed), now),
+            (Asked::Commit(id), answer) => instance.scheduler.committed(id, &Err(error(answer)), now),
         }
         self.note(|| format!("{at} has its answer to {op}{}", if is_none { ": none" } else { "" }));
     }
