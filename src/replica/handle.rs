@@ -97,20 +97,34 @@ impl Replica {
                 self.state.in_flight.combining = combining;
                 self.state.in_flight.conflicts = 0;
                 self.batch_accepted(now);
-                self.state.timers.look_at = Some(now + ROUND_LEASE + self.state.jitter(ROUND_LEASE / 2));
+                self.look_after_round(now);
                 self.learn_stored(stored, here, turn);
             }
             Committed::Combine(stored, round) => {
+                // Of a commit without a round the store took nothing but its batch: commands wait until the turn is over, leases
+                // were not granted. One with a round was written.
                 if has_batch {
                     self.batch_accepted(now);
+                }
+                if let Some(tally) = merged.would_open.filter(|_| combining.is_some()) {
+                    turn.facts.push(Fact::WouldOpen(tally));
                 }
                 let (rounds, since) = combining.map_or((1, now), |before| (before.rounds + 1, before.since));
                 self.state.in_flight.combining = Some(Combining { round: round.clone(), rounds, since });
                 // What was written in the round before counts.
                 self.learn_stored(stored, here, turn);
             }
-            Committed::Fenced(stored) => self.learn_stored(stored, here, turn),
+            Committed::Fenced(stored) => {
+                self.look_after_round(now);
+                self.learn_stored(stored, here, turn);
+            }
         }
+    }
+
+    /// The store has a batch of this instance that no record is known to contain: once the round that is to take it in must
+    /// be over, it may be this instance's turn.
+    fn look_after_round(&mut self, now: Timestamp) {
+        self.state.timers.look_at = Some(now + ROUND_LEASE + self.state.jitter(ROUND_LEASE / 2));
     }
 
     fn batch_accepted(&mut self, now: Timestamp) {
@@ -170,7 +184,9 @@ impl Replica {
     }
 
     fn failed(&mut self, error: &StoreError, turn: &mut Turn<'_>) {
-        self.state.in_flight.combining = None;
+        if self.state.in_flight.combining.take().is_some() {
+            self.look_after_round(turn.now);
+        }
         self.state.in_flight.failures = self.state.in_flight.failures.saturating_add(1);
         self.linger_longer();
         let most = (JITTER * (1 << self.state.in_flight.failures.min(10))).min(MAX_BACKOFF);

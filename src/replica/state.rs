@@ -202,7 +202,7 @@ pub(super) struct Timers {
     pub(super) linger: Duration,
     /// When to ask for a lease.
     pub(super) probe_at: Option<Timestamp>,
-    /// A batch was queued; when to see whether a round took it in.
+    /// A batch was queued, or a turn at combining was lost; when to see whether a round took in what waits.
     pub(super) look_at: Option<Timestamp>,
     /// Nothing is asked before.
     pub(super) not_before: Timestamp,

@@ -48,6 +48,10 @@ pub async fn conformance(store: Arc<dyn Store>) -> Result<Conformance, Violation
     suite.a_conflict_keeps_nothing().await?;
     suite.records_expire_only_after_their_time().await?;
     let combines = suite.rounds_are_in_one_hand().await?;
+    if combines {
+        suite.batches_wait_in_the_order_of_their_acceptance().await?;
+        suite.what_waits_is_taken_in_before_anything_is_written().await?;
+    }
     let pushes = suite.notices_come_with_their_writes().await?;
     suite.every_batch_counts_once_under_contention().await?;
     suite.a_write_that_was_given_up_counts_once().await?;
@@ -323,6 +327,11 @@ fn bytes(number: u64) -> Bytes {
     Bytes::copy_from_slice(&number.to_le_bytes())
 }
 
+/// What the batches of a round add, in their order.
+fn numbers(round: &Round) -> Vec<u64> {
+    round.batches.iter().map(|(_, delta)| number(delta)).collect()
+}
+
 impl Sum {
     async fn newest(&self) -> Result<Stored, StoreError> {
         Ok(self.store.load(&[&self.key]).await?.pop().unwrap_or_default())
@@ -442,6 +451,79 @@ impl Suite {
         let total = sum.settled().await.map_err(|error| check.error(error))?;
         check.require(total == 111, || format!("1 + 10 + 100 became {total}"))?;
         Ok(true)
+    }
+
+    async fn batches_wait_in_the_order_of_their_acceptance(&mut self) -> Result<(), Violation> {
+        let (check, key) = self.begin("batches wait in the order of their acceptance");
+        self.apply(check, &key, write(Version::NONE, "")).await?;
+        let late = |writer, seq, n| Sum::adding(&Stored::default(), n, BatchId { writer, seq }, true);
+        let (on, round) = self.turn(check, &key, late(1, 1, 1)).await?;
+        let waiting = [(2, 1, 10), (1, 2, 2), (1, 3, 3), (2, 2, 20), (1, 4, 4), (2, 3, 30)];
+        for (writer, seq, n) in waiting {
+            let queued = self.commit(check, &key, late(writer, seq, n)).await?;
+            check.require(matches!(queued, Committed::Queued(_)), || format!("while another combines: {queued:?}"))?;
+        }
+        let (_, next) = self.turn(check, &key, Sum::taking_in(&on, round)).await?;
+        check.require(numbers(&next) == waiting.map(|(_, _, n)| n), || {
+            format!("accepted {waiting:?} (writer, number, content), handed out {:?}", numbers(&next))
+        })
+    }
+
+    async fn what_waits_is_taken_in_before_anything_is_written(&mut self) -> Result<(), Violation> {
+        let (check, key) = self.begin("what waits is taken in before anything is written");
+        let sum = self.sum(&key);
+        let on = self.leave_waiting(check, &key, 100).await?;
+        let new = Sum::adding(&on, 1_000, BatchId { writer: 3, seq: 1 }, false);
+        let (kept, round) = self.turn(check, &key, new.clone()).await?;
+        self.is_unwritten(check, &key, &on, &kept).await?;
+        check.require(numbers(&round) == [100, 1_000], || {
+            format!("100 waits, 1000 came: the round has {:?}", numbers(&round))
+        })?;
+        let again = self.commit(check, &key, new).await?;
+        check.require(matches!(again, Committed::Duplicate(_)), || format!("a batch of the round: {again:?}"))?;
+        self.apply(check, &key, Sum::taking_in(&kept, round)).await?;
+        let total = sum.settled().await.map_err(|error| check.error(error))?;
+        check.require(total == 1_111, || format!("1 + 10 + 100 + 1000 became {total}"))?;
+
+        // The same without a batch.
+        let key = self.key();
+        let on = self.leave_waiting(check, &key, 100).await?;
+        let (kept, round) = self.turn(check, &key, write(on.version, "over it")).await?;
+        self.is_unwritten(check, &key, &on, &kept).await?;
+        check.require(numbers(&round) == [100], || format!("100 waits: the round has {:?}", numbers(&round)))?;
+        let (version, _) = self.apply(check, &key, Sum::taking_in(&kept, round)).await?;
+        self.apply(check, &key, write(version, "nothing waits")).await?;
+        Ok(())
+    }
+
+    /// Leaves a record of eleven, and a batch that waits while no writer has a round.
+    async fn leave_waiting(&self, check: Check, key: &str, n: u64) -> Result<Stored, Violation> {
+        let add = |n, writer, seq, may_queue| Sum::adding(&Stored::default(), n, BatchId { writer, seq }, may_queue);
+        self.apply(check, key, add(1, 1, 1, false)).await?;
+        let (on, round) = self.turn(check, key, add(10, 1, 2, true)).await?;
+        let queued = self.commit(check, key, add(n, 2, 1, true)).await?;
+        check.require(matches!(queued, Committed::Queued(_)), || format!("while another combines: {queued:?}"))?;
+        let mut last = Sum::taking_in(&on, round);
+        last.release = true;
+        self.apply(check, key, last).await?;
+        self.load(check, key).await
+    }
+
+    /// A write that must be answered with a round.
+    async fn turn(&self, check: Check, key: &str, commit: Commit) -> Result<(Stored, Round), Violation> {
+        match self.commit(check, key, commit).await? {
+            Committed::Combine(on, round) => Ok((on, round)),
+            other => Err(check.failed(format!("batches wait and no writer has a round: {other:?}"))),
+        }
+    }
+
+    /// The record is as it was, and was told as it is.
+    async fn is_unwritten(&self, check: Check, key: &str, before: &Stored, told: &Stored) -> Result<(), Violation> {
+        let now = self.load(check, key).await?;
+        let is_same = |stored: &Stored| (stored.version, &stored.record) == (before.version, &before.record);
+        check.require(is_same(&now) && is_same(told), || {
+            format!("batches waited, a commit without them was written: {before:?} became {now:?}, told as {told:?}")
+        })
     }
 
     /// Returns whether the store tells watchers anything.

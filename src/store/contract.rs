@@ -29,11 +29,22 @@ pub type Notices = Pin<Box<dyn Stream<Item = Notice> + Send>>;
 ///
 /// # The contract
 ///
-/// 1. [`Applied`](Committed::Applied) happens only when the newest version is [`expected`](Commit::expected).
+/// 1. A commit is written only when the newest version is [`expected`](Commit::expected), and without a round only when
+///    no batch waits.
 /// 2. A batch whose number is not above the last one accepted from its writer is never accepted again, for 60 s at least.
 /// 3. Acceptance, record, notice and the mark that the batch was accepted are one atomic step.
 /// 4. Versions grow, also after a loss of data.
 /// 5. A round is in the hands of one writer at a time, and comes back when its lease runs out.
+/// 6. What waits is taken in before anything else is written. Where batches wait and no writer has a round, a commit
+///    without one is not written, whatever it expects: its batch, if it has one, is accepted and waits behind the others, and
+///    the answer is [`Combine`](Committed::Combine). So [`Applied`](Committed::Applied) for a commit without a round means
+///    that nothing waited at that moment, and `Combine` for one that nothing of it but its batch was taken.
+/// 7. A round has the batches that wait, oldest first, those of one writer in the order in which they were accepted: all of
+///    them, or as many as the store hands out at once, which are 1,000 in the stores of this crate.
+/// 8. A store bounds how many batches may wait (4,096 in those of this crate), and then answers
+///    [`Conflict`](Committed::Conflict). A writer that gets a round adds its own batch all the same: it is about to make room.
+///
+/// A store that keeps no batches for later never answers with a round, and has nothing to do for rules 5 to 8.
 ///
 /// No call ever waits for a store, so its latency is no concern of callers. A method that takes longer than a second is
 /// given up by dropping its future; whether the operation took place is then unknown, and the batch's number finds out.
@@ -282,9 +293,11 @@ pub struct Commit {
     /// The batch that the record takes in: its number, and what it adds. Without one, the write is a plain
     /// compare-and-swap.
     pub batch: Option<(BatchId, Bytes)>,
-    /// Where the write loses, the store may keep the batch for the writer that combines.
+    /// Where the write loses, the store may keep the batch for the writer that combines. Where others wait already, it keeps
+    /// the batch in any case.
     pub may_queue: bool,
-    /// The round of combining that the record takes in.
+    /// The round of combining that the record takes in. With it the write does not wait for batches that are left: the
+    /// answer is the next round, or [`Applied`](Committed::Applied) when none is left or it [ends](Self::release) the round.
     pub round: Option<Round>,
     /// Ends the round even if batches are left.
     pub release: bool,
@@ -322,7 +335,7 @@ impl Commit {
 pub struct Round {
     /// Whose turn it is, in words of the store.
     pub token: Bytes,
-    /// The batches: what the store calls them, and what they add.
+    /// The batches, oldest first: what the store calls them, and what they add.
     pub batches: Vec<(Bytes, Bytes)>,
 }
 
@@ -352,20 +365,22 @@ impl Round {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Committed {
-    /// It is the newest record now.
+    /// It is the newest record now. Without a round: and nothing waited.
     Applied {
         /// Its version.
         version: Version,
         /// The time on the store's clock.
         now: StoreTime,
     },
-    /// Another writer was faster; nothing was kept.
+    /// Another writer was faster, or too many batches wait; nothing was kept.
     Conflict(Stored),
     /// The batch was accepted by an earlier try.
     Duplicate(Stored),
     /// The batch was accepted; another writer combines.
     Queued(Stored),
-    /// The batch, if there was one, was accepted; it is the caller's turn to take in all of the round and commit that.
+    /// It is the caller's turn to take in all of the round and commit that. To a commit with a round: it was written, and
+    /// this is the next one. To a commit without: its batch, if it had one, was accepted and waits, the last of those that
+    /// do, in this round or a later one; nothing else of it was taken.
     Combine(Stored, Round),
     /// The round is another writer's by now; nothing was written.
     Fenced(Stored),

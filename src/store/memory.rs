@@ -42,7 +42,7 @@ struct Entry {
     version: Version,
     record: Bytes,
     expires: StoreTime,
-    /// Batches that wait, by number.
+    /// Batches that wait, by number, in the order in which they were accepted.
     outbox: Vec<(u64, Bytes)>,
     next_batch: u64,
     /// Whose round it is, until when.
@@ -127,7 +127,8 @@ impl Entry {
         let is_free = self.lease.is_none_or(|(_, until)| until <= now);
         let may_write = match &round {
             Some(round) => self.lease.is_some_and(|(token, _)| round.token == token.to_le_bytes()[..]),
-            None => is_free,
+            // What waits comes first: the writer that finds it combines.
+            None => is_free && self.outbox.is_empty(),
         };
         if expected == self.version && may_write {
             self.version = self.version.next(now);
@@ -154,7 +155,9 @@ impl Entry {
         };
         // Merely late, with no writer combining: cheaper to try again than to queue.
         let is_late = !may_queue && is_free && self.outbox.is_empty();
-        if is_late || self.outbox.len() >= OUTBOX_CAPACITY {
+        // Where there is a round to be had, its writer makes room.
+        let is_full = !is_free && self.outbox.len() >= OUTBOX_CAPACITY;
+        if is_late || is_full {
             return Committed::Conflict(self.stored(now));
         }
         self.accept(id, now);

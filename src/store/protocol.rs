@@ -8,10 +8,11 @@ use std::time::Duration;
 /// How long a round of combining belongs to its writer: the lease, by the store's clock.
 pub(crate) const ROUND_LEASE: Duration = Duration::from_millis(500);
 
-/// Batches in one round, at most.
+/// Batches in one round, at most: the oldest that wait.
 pub(crate) const MAX_ROUND_BATCHES: usize = 1_000;
 
-/// Batches that may wait for a key, in its outbox. A store refuses more by answering with a conflict.
+/// Batches that may wait for a key, in its outbox. A store refuses more by answering with a conflict, but for that of a
+/// writer that gets a round: were it refused, all who have a batch to tell would try again and none would make room.
 pub(crate) const OUTBOX_CAPACITY: usize = 4_096;
 
 /// The deduplication window: how long a store knows the number of a writer's last batch, at least.

@@ -11,6 +11,7 @@ mod redis_tls;
 #[cfg(all(feature = "redis", unix))]
 mod servers;
 
+mod order;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "postgres")]
@@ -25,8 +26,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use fusebox::ManualClock;
 use fusebox::store::{
-    self, BatchId, Cas, CasStore, Commit, Committed, Key, MemoryStore, Notice, Notices, Store, StoreFuture, StoreTime,
-    Stored, Summary, Version,
+    self, BatchId, Cas, CasStore, Commit, Committed, Key, MemoryStore, Notice, Notices, Round, Store, StoreError,
+    StoreFuture, StoreTime, Stored, Summary, Version,
 };
 use proptest::prelude::*;
 
@@ -126,6 +127,12 @@ enum Wrong {
     ForgetsRecords,
     /// Lists keys that are not there, and not those that are.
     ListsOthers,
+    /// Hands out the newest batch first.
+    Reverses,
+    /// Writes a commit whose version is right although batches wait, and hands them out afterwards.
+    WritesOverWaiting,
+    /// Hands out what waits, and drops the batch of the commit that found it.
+    DropsTheFinder,
 }
 
 /// A memory store with one mistake.
@@ -169,6 +176,29 @@ impl Broken {
         if self.wrong == Wrong::SpoilsBytes {
             stored.record = String::from_utf8_lossy(&stored.record).into_owned().into();
         }
+    }
+
+    /// The mistakes of those who find batches waiting.
+    async fn commit_wrongly(&self, key: &str, mut commit: Commit) -> Result<Committed, StoreError> {
+        let finds = commit.round.is_none() && commit.expected == self.newest(key).await.version;
+        if self.wrong == Wrong::DropsTheFinder && finds {
+            let look = Commit::new(Version(1), Bytes::new(), commit.summary, commit.ttl);
+            if let Committed::Combine(on, round) = self.inner.commit(key, look).await? {
+                return Ok(Committed::Combine(on, round));
+            }
+        }
+        let mut answer = self.inner.commit(key, commit.clone()).await?;
+        if let Committed::Combine(_, round) = &mut answer {
+            if self.wrong == Wrong::WritesOverWaiting && finds {
+                let own = round.batches.pop().filter(|_| commit.batch.take().is_some());
+                commit.round = Some(Round::new(round.token.clone(), Vec::from_iter(own)));
+                return self.inner.commit(key, commit).await;
+            }
+            if self.wrong == Wrong::Reverses {
+                round.batches.reverse();
+            }
+        }
+        Ok(answer)
     }
 
     fn inside(&self, key: &str, version: Version) -> Version {
@@ -218,7 +248,7 @@ impl Store for Broken {
             self.first_ttl.lock().unwrap_or_else(PoisonError::into_inner).entry(key.to_owned()).or_insert(gone);
             let (batch, notice, summary, ttl) =
                 (commit.batch.clone(), commit.notice.clone(), commit.summary, commit.ttl);
-            let mut answer = self.inner.commit(key, commit).await?;
+            let mut answer = self.commit_wrongly(key, commit).await?;
             match &mut answer {
                 Committed::Conflict(newest) => {
                     if self.wrong == Wrong::RemembersLosers && batch.is_some() {
@@ -277,6 +307,9 @@ async fn the_suite_finds_each_mistake_by_the_check_that_is_for_it() {
         (Wrong::TellsOfLosers, "notices come with their writes"),
         (Wrong::ForgetsRecords, "records expire only after their time"),
         (Wrong::ListsOthers, "keys with a record are listed"),
+        (Wrong::Reverses, "batches wait in the order of their acceptance"),
+        (Wrong::WritesOverWaiting, "what waits is taken in before anything is written"),
+        (Wrong::DropsTheFinder, "what waits is taken in before anything is written"),
     ] {
         let violation = store::conformance(Broken::new(wrong)).await.expect_err("a mistake");
         assert_eq!(violation.check(), check, "{wrong:?}: {violation}");
@@ -299,6 +332,36 @@ async fn a_batch_that_waits_for_a_record_that_is_not_there_yet_is_kept() {
     assert!(matches!(again, Committed::Duplicate(..)), "{again:?}");
     let second = store.commit("payments", batch(2, late)).await.expect("memory");
     assert!(matches!(second, Committed::Queued(..)), "the first one combines: {second:?}");
+}
+
+#[tokio::test]
+async fn an_outbox_that_is_full_takes_one_more_from_the_writer_that_makes_room() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::with_clock(clock.clone());
+    let late = |n: u64| {
+        let ttl = Duration::from_secs(60);
+        let mut commit = Commit::new(Version(7), Bytes::from_static(b"1"), Summary::closed(1), ttl);
+        commit.batch = Some((BatchId { writer: 1, seq: n }, Bytes::copy_from_slice(&n.to_le_bytes())));
+        commit.may_queue = true;
+        store.commit("payments", commit)
+    };
+    let first = late(1).await.expect("memory");
+    assert!(matches!(first, Committed::Combine(..)), "{first:?}");
+    for n in 2..=4_096 {
+        let queued = late(n).await.expect("memory");
+        assert!(matches!(queued, Committed::Queued(_)), "{n}: {queued:?}");
+    }
+    let full = late(4_097).await.expect("memory");
+    assert!(matches!(full, Committed::Conflict(_)), "another writer has the round: {full:?}");
+    clock.advance(Duration::from_millis(500));
+    let Ok(Committed::Combine(_, round)) = late(4_097).await else { panic!("its round has run out") };
+    let oldest: Vec<_> = (1..=1_000_u64).map(|n| Bytes::copy_from_slice(&n.to_le_bytes())).collect();
+    let handed_out: Vec<_> = round.batches.into_iter().map(|(_, delta)| delta).collect();
+    assert_eq!(handed_out, oldest, "as many as a round has, oldest first");
+    let again = late(4_097).await.expect("memory");
+    assert!(matches!(again, Committed::Duplicate(_)), "it was accepted: {again:?}");
+    let full = late(4_098).await.expect("memory");
+    assert!(matches!(full, Committed::Conflict(_)), "{full:?}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use futures::StreamExt;
 use sqlx::postgres::PgPoolOptions;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::order::each_writers_batches_are_taken_in_in_order;
 use super::postgres_server::{Database, PASSWORD, Pooler, Server, signal};
 
 const TTL: Duration = Duration::from_secs(600);
@@ -69,6 +70,12 @@ async fn postgres_with_prepared_statements_and_a_namespace_keeps_the_contract() 
     let store = PostgresStore::builder().url(database.url()).prepared(true).namespace("shop").connect().await;
     let passed = store::conformance(Arc::new(store.expect("connects"))).await.expect("conforms");
     assert!(passed.combines && passed.pushes && passed.lists, "{passed:?}");
+}
+
+#[tokio::test]
+async fn postgres_takes_each_writers_batches_in_in_order() {
+    let (_database, store) = migrated().await;
+    each_writers_batches_are_taken_in_in_order(Arc::new(store)).await;
 }
 
 #[tokio::test]
@@ -540,18 +547,54 @@ async fn an_outbox_that_is_full_takes_no_more_and_rounds_end_when_asked() {
     let (database, store) = migrated().await;
     let version = apply(&store, "a", write(Version::NONE, "1")).await;
     database.run("insert into hw_circuit_breakers_outbox (resource_key, delta) select 'a', '+' from generate_series(1, 4096)").await;
-    let mut late = write(Version(1), "late");
-    late.batch = Some((BatchId { writer: 1, seq: 1 }, Bytes::from_static(b"+")));
-    late.may_queue = true;
-    let full = store.commit("a", late).await.expect("answers");
+    let late = |writer| {
+        let mut late = write(Version(1), "late");
+        late.batch = Some((BatchId { writer, seq: 1 }, Bytes::from_static(b"+")));
+        late.may_queue = true;
+        late
+    };
+    // The writer that gets the round brings its own batch: it is about to make room.
+    let Ok(Committed::Combine(on, round)) = store.commit("a", late(1)).await else { panic!("hands out") };
+    assert_eq!((on.version, round.batches.len()), (version, 1_000));
+    let taken = store.commit("a", late(1)).await.expect("answers");
+    assert!(matches!(taken, Committed::Duplicate(_)), "{taken:?}");
+    let full = store.commit("a", late(2)).await.expect("answers");
     assert!(matches!(full, Committed::Conflict(_)), "{full:?}");
-    let Ok(Committed::Combine(on, round)) = store.commit("a", write(version, "2")).await else { panic!("hands out") };
-    assert_eq!(round.batches.len(), 1000);
+    let waiting = "select count(*) from hw_circuit_breakers_outbox";
+    assert_eq!(database.run(waiting).await, [["4097"]]);
     let mut last = write(on.version, "3");
     last.round = Some(round);
     last.release = true;
-    apply(&store, "a", last).await;
-    assert_eq!(database.run("select count(*) from hw_circuit_breakers_outbox").await, [["3096"]]);
+    let version = apply(&store, "a", last).await;
+    assert_eq!(database.run(waiting).await, [["3097"]]);
+    let Ok(Committed::Combine(on, _)) = store.commit("a", write(version, "4")).await else { panic!("hands out") };
+    assert_eq!(on.version, version, "what waits comes first");
+
+    // While another session has the row, none that finds the outbox full gets the round.
+    database.run("update hw_circuit_breakers set lease_until = '-infinity'").await;
+    database.run("insert into hw_circuit_breakers_outbox (resource_key, delta) select 'a', '+' from generate_series(1, 1000)").await;
+    let mut person = sqlx::ConnectOptions::connect(&database.options()).await.expect("connects");
+    sqlx::raw_sql("begin; select * from hw_circuit_breakers for update").fetch_all(&mut person).await.expect("locks");
+    let full = store.commit("a", late(2)).await.expect("answers");
+    assert!(matches!(full, Committed::Conflict(_)), "{full:?}");
+}
+
+/// An upgrade: instances of an earlier state of the library go on by the function that they know.
+#[tokio::test]
+async fn a_migration_adds_its_function_and_leaves_those_of_earlier_releases() {
+    let (database, _) = migrated().await;
+    database.run("drop function hw_circuit_breakers_commit_v2").await;
+    let earlier =
+        "create function hw_circuit_breakers_commit_v1(a integer) returns integer language sql as 'select a + 1'";
+    database.run(earlier).await;
+    let text = refusal(&PostgresStore::connect(database.url()).await.expect_err("only the older function"));
+    assert!(text.contains("PostgresStore::migrate"), "{text}");
+    let store = PostgresStore::builder().url(database.url()).build().expect("builds");
+    let text = refusal(&store.commit("a", write(Version::NONE, "1")).await.expect_err("only the older function"));
+    assert!(text.contains("PostgresStore::migrate"), "{text}");
+    PostgresStore::migrate(database.url()).await.expect("migrates");
+    apply(&store, "a", write(Version::NONE, "1")).await;
+    assert_eq!(database.run("select hw_circuit_breakers_commit_v1(6)").await, [["7"]]);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use fusebox::store::{
 use redis::sentinel::{SentinelClient, SentinelServerType};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::order::each_writers_batches_are_taken_in_in_order;
 use crate::servers::Redis;
 
 const TTL: Duration = Duration::from_secs(600);
@@ -55,6 +56,12 @@ pub(crate) async fn when_back(store: &RedisStore, key: &str) -> Stored {
     }
 }
 
+/// How many batches of the key `a` wait.
+async fn waiting(server: &Redis) -> usize {
+    let length = server.command(&format!("LLEN {}", outbox_of(server).await)).await;
+    redis::from_redis_value(length).expect("a number")
+}
+
 /// Where the batches of the key `a` wait.
 async fn outbox_of(server: &Redis) -> String {
     let keys: Vec<String> = redis::from_redis_value(server.command("KEYS *:o:a").await).expect("keys");
@@ -86,6 +93,12 @@ async fn it_keeps_the_contract_combines_and_pushes() {
     let server = Redis::start().await;
     let passed = store::conformance(Arc::new(store_of(&server).await)).await.expect("conforms");
     assert!(passed.combines && passed.pushes && passed.lists, "{passed:?}");
+}
+
+#[tokio::test]
+async fn it_takes_each_writers_batches_in_in_order() {
+    let server = Redis::start().await;
+    each_writers_batches_are_taken_in_in_order(Arc::new(store_of(&server).await)).await;
 }
 
 #[tokio::test]
@@ -461,6 +474,22 @@ async fn an_outbox_is_bounded_rounds_are_cut_and_a_release_ends_them() {
     let version = applied(&store, "a", take_in(on.version, round, true)).await;
     assert!(matches!(store.commit("a", late).await, Ok(Committed::Combine(_, round)) if round.batches.len() == 1_000));
     assert_eq!(newest(&store, "a").await.expect("an answer").version, version);
+
+    // Full again, and the writer whose turn it is does nothing: the one that gets the round brings its own batch.
+    let mut seq = 4_098;
+    loop {
+        let mut late = batch(Version(1), "+", seq);
+        late.may_queue = true;
+        match store.commit("a", late).await.expect("an answer") {
+            Committed::Queued(_) => seq += 1,
+            Committed::Conflict(_) => sleep(Duration::from_millis(50)).await,
+            // Before it is full, where filling it took longer than the round was kept for it.
+            Committed::Combine(..) if waiting(&server).await <= 4_096 => seq += 1,
+            Committed::Combine(_, round) => break assert_eq!(round.batches.len(), 1_000),
+            other => panic!("{seq}: {other:?}"),
+        }
+    }
+    assert_eq!(waiting(&server).await, 4_097);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod bench;
 mod bytes;
+mod combining;
 mod commands;
 mod evidence;
 mod generations;

@@ -98,7 +98,7 @@ pub(super) fn check(table: &Table) -> String {
             rights.map(|right| format!("has_table_privilege(to_regclass('\"{table}\"')::oid, '{right}')"))
         })
         .collect();
-    let function = format!("to_regproc('\"{table}_commit_v1\"')");
+    let function = format!("to_regproc('\"{table}_commit_v2\"')");
     format!(
         "select {there} and {function} is not null, \
          coalesce({allowed} and has_function_privilege({function}::oid, 'execute'), false), \

@@ -24,7 +24,8 @@ alter table "{table}" set (fillfactor = 50);
 create index if not exists "idx_{table}_state" on "{table}" (state);
 create index if not exists "idx_{table}_open_until" on "{table}" (open_until) where open_until is not null;
 
--- Batches that lost the race for their record and wait for the writer that combines.
+-- Batches that lost the race for their record and wait for the writer that combines. Those of one writer have ids in the
+-- order in which they were accepted, because the row of its mark is locked before an id is drawn.
 create table if not exists "{table}_outbox" (
     id           bigint generated always as identity primary key,
     resource_key varchar(255) not null,
@@ -56,8 +57,10 @@ create table if not exists "{table}_events" (
 );
 create index if not exists "idx_{table}_events_at" on "{table}_events" (at);
 
--- The only write there is. Answers: 0 conflict, 1 applied, 2 combine, 3 queued, 4 duplicate, 5 fenced.
-create or replace function "{table}_commit_v1"(
+-- The only write there is. Answers: 0 conflict, 1 applied, 2 combine, 3 queued, 4 duplicate, 5 fenced. A function of an
+-- older number stays for the instances that call it: another rule has another number, so that none gets answers by a rule
+-- that it does not know.
+create or replace function "{table}_commit_v2"(
     p_key text, p_expected bigint, p_record bytea, p_ttl_us bigint,
     p_state text, p_failures bigint, p_open_until_us bigint, p_generation bigint,
     p_writer bigint, p_seq bigint, p_delta bytea, p_may_queue boolean,
@@ -70,6 +73,7 @@ declare
     c "{table}"%rowtype;
     is_there boolean;
     is_free boolean;
+    may_write boolean := false;
     t_id bigint;
 begin
     -- A row that another session locks must not keep one of the few connections for long.
@@ -117,6 +121,15 @@ begin
             is_free := c.lease_until <= t_now;
             newest := case when c.record is not null and c.expires_at > t_now then c.version else 0 end;
             if p_expected = newest and (case when p_token is null then is_free else c.lease_token = p_token end) then
+                if newest = 0 and p_token is null then
+                    -- What waited for a record that ran out went with it.
+                    delete from "{table}_outbox" o where o.resource_key = p_key and o.queued_at < c.expires_at;
+                end if;
+                -- What waits comes first: the writer that finds it combines.
+                may_write := p_token is not null
+                    or not exists (select from "{table}_outbox" o where o.resource_key = p_key);
+            end if;
+            if may_write then
                 if p_seq is not null then
                     insert into "{table}_writers" as m (resource_key, writer, seq) values (p_key, p_writer, p_seq)
                     on conflict (resource_key, writer) do update set seq = excluded.seq, seen_at = clock_timestamp()
@@ -130,11 +143,7 @@ begin
                 if p_taken is not null then
                     delete from "{table}_outbox" o where o.resource_key = p_key and o.id = any (p_taken);
                 end if;
-                if newest = 0 and p_token is null then
-                    -- What waited for a record that ran out went with it.
-                    delete from "{table}_outbox" o where o.resource_key = p_key and o.queued_at < c.expires_at;
-                end if;
-                if not p_release then
+                if p_token is not null and not p_release then
                     select string_agg(w.id || ':' || encode(w.delta, 'hex'), ',' order by w.id) into batches from (
                         select o.id, o.delta from "{table}_outbox" o where o.resource_key = p_key order by o.id limit {max_round_batches}
                     ) w;
@@ -183,11 +192,17 @@ begin
         end if;
     else
         -- Merely late, with no writer combining: cheaper to try again than to queue.
-        if (not p_may_queue and is_free and not exists (select from "{table}_outbox" o where o.resource_key = p_key))
-            or exists (select from "{table}_outbox" o where o.resource_key = p_key offset {outbox_capacity} - 1)
-        then
+        if not p_may_queue and is_free and not exists (select from "{table}_outbox" o where o.resource_key = p_key) then
             answer := 0;
             return;
+        end if;
+        if exists (select from "{table}_outbox" o where o.resource_key = p_key offset {outbox_capacity} - 1) then
+            -- Where there is a round to be had, its writer makes room; of several, the one that gets the row.
+            select * into c from "{table}" r where r.resource_key = p_key for no key update skip locked;
+            if not found or c.lease_until > clock_timestamp() then
+                answer := 0;
+                return;
+            end if;
         end if;
         if not is_there then
             insert into "{table}" (resource_key, state, failure_count, created_at, updated_at)

@@ -208,7 +208,7 @@ pub(super) fn commit(
         Value::Bytes(notice),
     ];
     let before =
-        format!("select answer, newest, now_us, bytes, token, batches, adopted from \"{}_commit_v1\"(", table.as_str());
+        format!("select answer, newest, now_us, bytes, token, batches, adopted from \"{}_commit_v2\"(", table.as_str());
     statement(prepared, &before, values, ")")
 }
 

@@ -114,7 +114,7 @@ impl PostgresStore {
         } else if !may_use {
             Err(StoreError::refused(format!(
                 "this role may not select, insert, update and delete in `{table}`, `{table}_outbox`, `{table}_writers` and \
-                 `{table}_events`, or not execute `{table}_commit_v1`"
+                 `{table}_events`, or not execute `{table}_commit_v2`"
             )))
         } else if !takes_writes {
             Err(StoreError::refused("the server only reads: a replica, or `default_transaction_read_only`"))

@@ -2,7 +2,7 @@
 --
 -- KEYS  1 record: hash of v version, r record, l end of the lease in ms, c token, and for people s state, f failures,
 --         u open until, e generation
---       2 outbox: list of writer:seq:delta
+--       2 outbox: list of writer:seq:delta, in the order in which they were accepted
 --       3 4 last batch of each writer: hashes, one for each of two generations, `#` says which
 -- ARGV  1 name  2 channel  3 expected version  4 record  5 state  6 failures  7 open until  8 generation  9 ttl in ms
 --       10 writer  11 seq, '' without a batch  12 delta  13 may queue  14 token, '' without a round
@@ -84,7 +84,8 @@ end
 
 -- A lease that ends later than any can was given before the clock was set back.
 local is_free = lease <= now or lease > now + LEASE_MS
-local may_write = is_free
+-- What waits comes first: the writer that finds it combines.
+local may_write = is_free and waiting == 0
 if token ~= '' then may_write = lease ~= 0 and token == current end
 
 if expected == text(v) and may_write then
@@ -122,7 +123,9 @@ if seq == '' then
 end
 -- Merely late, with no writer combining: cheaper to try again than to queue.
 local is_late = not may_queue and is_free and waiting == 0
-if is_late or waiting >= CAPACITY then return answer(CONFLICT) end
+-- Where there is a round to be had, its writer makes room.
+local is_full = not is_free and waiting >= CAPACITY
+if is_late or is_full then return answer(CONFLICT) end
 redis.call('RPUSH', OUTBOX, writer .. ':' .. seq .. ':' .. ARGV[12])
 if redis.call('PTTL', OUTBOX) < ttl then redis.call('PEXPIRE', OUTBOX, ttl) end
 accept()
