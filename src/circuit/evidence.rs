@@ -3,82 +3,22 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::Horizon;
 use super::codec::{Kind, LoadError, Reader, Writer};
 use super::detector::Detector;
-use super::{Call, Horizon};
-use crate::time::{Timestamp, nanos};
-
-/// Calls that ended at the same time in the same way.
-///
-/// ```
-/// use std::time::Duration;
-/// use fusebox::{Call, Run, Timestamp};
-///
-/// let slow = Call::success(Timestamp::from_nanos(7)).took(Some(Duration::from_secs(3)));
-/// let run = Run::new(&slow, 2);
-/// assert_eq!((run.ended, run.failed, run.count), (slow.ended(), false, 2));
-/// assert_eq!(run.took, Some(Duration::from_secs(3)));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub struct Run {
-    /// When they ended.
-    pub ended: Timestamp,
-    /// Whether they failed.
-    pub failed: bool,
-    /// How long they took, where a detector asks for it.
-    pub took: Option<Duration>,
-    /// How many they are.
-    pub count: u64,
-}
-
-impl Run {
-    /// Makes a run of one or more equal calls.
-    #[must_use]
-    pub const fn new(call: &Call, count: u64) -> Self {
-        Self { ended: call.ended(), failed: call.failed(), took: call.duration(), count }
-    }
-
-    /// How many bytes a saved run takes.
-    pub(crate) const BYTES: usize = 25;
-
-    pub(crate) fn save(self, out: &mut Writer) {
-        out.u64(self.ended.as_nanos());
-        out.u8(u8::from(self.failed));
-        out.u64(self.took.map_or(u64::MAX, nanos));
-        out.u64(self.count);
-    }
-
-    pub(crate) fn load(from: &mut Reader<'_>) -> Result<Self, LoadError> {
-        let (ended, failed) = (Timestamp::from_nanos(from.u64()?), from.u8()? != 0);
-        let took = Some(from.u64()?).filter(|n| *n < u64::MAX).map(Duration::from_nanos);
-        Ok(Self { ended, failed, took, count: from.u64()? })
-    }
-
-    /// Tells whether the calls failed or were slow: a detector gives a verdict only after such calls.
-    #[cfg(feature = "fleet")]
-    pub(crate) const fn is_bad(&self) -> bool {
-        self.failed || self.took.is_some()
-    }
-
-    /// Shows a detector its calls. Bytes may claim any number of them: beyond a million that end in one moment, a few more
-    /// change no verdict.
-    pub(crate) fn show(self, detector: &mut dyn Detector) {
-        const MAX_SHOWN: u64 = 1 << 20;
-        if self.failed || self.took.is_some() {
-            let call = if self.failed { Call::failure(self.ended) } else { Call::success(self.ended) };
-            (0..self.count.min(MAX_SHOWN)).for_each(|_| detector.record(&call.took(self.took)));
-        } else {
-            detector.record_successes(self.count, self.ended);
-        }
-    }
-}
+use super::mixing::{Bounds, Mixed};
+use super::run::Run;
+use crate::time::Timestamp;
 
 /// Outcomes with their times: what several observers of one dependency put together to judge it as one.
 ///
 /// It is a multiset ordered by time, so merging is commutative and associative: batches of any writers, in any order
 /// and any partition, give the same evidence and, replayed into a detector, the same verdict. What no detector looks at any
 /// more is trimmed. Merging the same batch twice counts it twice; the code that moves batches sees to that.
+///
+/// In which order the calls of one moment ended is not known: a coarse clock puts many into one, and one that stands still
+/// all. A replay mixes them evenly. No stretch of it has a larger share of failures than its calls had, but for one call;
+/// slow calls are spread in the same way, over those that failed and over those that did not.
 ///
 /// ```
 /// use fusebox::{detect, Call, Detector, Evidence, Run, Timestamp};
@@ -97,9 +37,11 @@ impl Run {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
-    /// Counts by (ended, failed, took).
-    runs: BTreeMap<(Timestamp, bool, Option<Duration>), u64>,
+    runs: BTreeMap<Key, u64>,
 }
+
+/// Ended, failed, took.
+type Key = (Timestamp, bool, Option<Duration>);
 
 impl Evidence {
     /// Adds a run of calls.
@@ -115,31 +57,37 @@ impl Evidence {
         other.runs().for_each(|run| self.add(run));
     }
 
-    /// Forgets what lies beyond the horizon at `now`.
+    /// Forgets what lies beyond the horizon at `now`. The calls of one moment stay or go together: which of them came last is
+    /// not known, and more of them may be on their way.
     ///
     /// ```
     /// use fusebox::{Call, Evidence, Horizon, Run, Timestamp};
     ///
     /// let at = Timestamp::from_nanos;
     /// let mut evidence = Evidence::default();
+    /// evidence.add(Run::new(&Call::failure(at(0)), 1));
     /// evidence.add(Run::new(&Call::failure(at(10)), 5));
     /// evidence.add(Run::new(&Call::success(at(20)), 2));
     /// evidence.trim(Horizon::calls(3), at(30));
     /// let left: Vec<_> = evidence.runs().map(|run| (run.failed, run.count)).collect();
-    /// assert_eq!(left, [(true, 1), (false, 2)], "the newest three calls");
+    /// assert_eq!(left, [(true, 5), (false, 2)], "the newest three calls, and those of the same moments");
     /// ```
     pub fn trim(&mut self, horizon: Horizon, now: Timestamp) {
-        let mut newer = 0_u64;
-        let mut kept = BTreeMap::new();
-        for (key, count) in std::mem::take(&mut self.runs).into_iter().rev() {
-            let by_count = horizon.calls.saturating_sub(newer).min(count);
-            let keep = if now.since(key.0) < horizon.age { count } else { by_count };
-            newer = newer.saturating_add(count);
-            if keep > 0 {
-                kept.insert(key, keep);
+        let oldest = self.oldest_within(horizon, now);
+        self.runs = oldest.map_or_else(BTreeMap::new, |oldest| self.runs.split_off(&(oldest, false, None)));
+    }
+
+    /// When the oldest calls ended that are within the horizon at `now`.
+    fn oldest_within(&self, horizon: Horizon, now: Timestamp) -> Option<Timestamp> {
+        let (mut oldest, mut seen) = (None, 0_u64);
+        for (&(ended, ..), &count) in self.runs.iter().rev() {
+            if seen >= horizon.calls && now.since(ended) >= horizon.age {
+                break;
             }
+            oldest = Some(ended);
+            seen = seen.saturating_add(count);
         }
-        self.runs = kept;
+        oldest
     }
 
     /// Tells whether it holds nothing.
@@ -190,12 +138,39 @@ impl Evidence {
         moved
     }
 
-    /// The runs it holds, oldest first.
+    /// The runs it holds, by time, successes first. It is not the order of a [replay](Self::replay), which mixes the calls of
+    /// one moment.
     pub fn runs(&self) -> impl Iterator<Item = Run> + '_ {
-        self.runs.iter().map(|(&(ended, failed, took), &count)| Run { ended, failed, took, count })
+        self.runs.iter().map(Self::run)
     }
 
-    /// Resets the detector and shows it every call, oldest first.
+    /// The calls in the order in which they are shown to a detector with that horizon.
+    pub(crate) fn in_order(&self, horizon: Horizon) -> impl Iterator<Item = Run> + '_ {
+        let mut bounds = Bounds::of(self.runs(), horizon);
+        let mut from = Timestamp::ZERO;
+        if bounds.are_exceeded() {
+            // What the detector does not look at must not stand for what it does.
+            let newest = self.runs.last_key_value().map_or(from, |(&(ended, ..), _)| ended);
+            from = self.oldest_within(horizon, newest).unwrap_or(newest);
+            bounds = Bounds::of(self.runs_since(from), horizon);
+        }
+        Mixed::new(bounds.hold(self.runs_since(from)))
+    }
+
+    fn runs_since(&self, from: Timestamp) -> impl Iterator<Item = Run> + '_ {
+        self.runs.range((from, false, None)..).map(Self::run)
+    }
+
+    fn run((&(ended, failed, took), &count): (&Key, &u64)) -> Run {
+        Run { ended, failed, took, count }
+    }
+
+    /// Resets the detector and shows it every call: oldest first, those of one moment evenly mixed.
+    ///
+    /// Bytes may claim any number of calls, and a replay must not take long. So of the calls that failed or were slow no more
+    /// are shown than a detector can tell apart: 131,072, or as many as the window is long where that is more. They are
+    /// picked evenly from those that the detector looks at, and as large a part of the successes is shown: these in bulk,
+    /// and no more than 67 million.
     ///
     /// ```
     /// use fusebox::{detect, Call, Detector, Evidence, Run, Timestamp};
@@ -209,7 +184,8 @@ impl Evidence {
     /// ```
     pub fn replay(&self, detector: &mut dyn Detector) {
         detector.reset();
-        self.runs().for_each(|run| run.show(detector));
+        let horizon = detector.horizon();
+        self.in_order(horizon).for_each(|run| run.show(detector));
     }
 
     /// Writes it as bytes: a version, then the runs.
@@ -251,6 +227,7 @@ impl Evidence {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::circuit::Call;
     use crate::detect;
     use proptest::prelude::*;
 

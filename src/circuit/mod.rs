@@ -12,12 +12,14 @@ mod evidence;
 mod horizon;
 mod machine;
 mod machine_state;
+mod mixing;
 mod outcome;
 mod overrides;
 mod probe_round;
 mod probes;
 mod reason;
 mod rules;
+mod run;
 mod state;
 mod step;
 mod view;
@@ -26,12 +28,13 @@ mod window;
 pub use codec::LoadError;
 pub use cooldown::{Cooldown, CooldownContext};
 pub use detector::{Combined, Counted, Detector, PartTally, Tally};
-pub use evidence::{Evidence, Run};
+pub use evidence::Evidence;
 pub use horizon::Horizon;
 pub use outcome::{Call, Outcome};
 pub use overrides::{Override, OverrideKind};
 pub use probes::{ProbeTally, Probes};
 pub use reason::{RejectReason, TransitionReason};
+pub use run::Run;
 pub use state::{Generation, Origin, State, StateScope};
 
 #[cfg(feature = "fleet")]
@@ -39,6 +42,8 @@ pub(crate) use codec::{Reader, Writer};
 pub(crate) use machine::Machine;
 #[cfg(feature = "fleet")]
 pub(crate) use machine_state::{History, MachineState};
+#[cfg(feature = "fleet")]
+pub(crate) use mixing::Bounds;
 #[cfg(all(test, feature = "fleet"))]
 pub(crate) use overrides::Standing;
 #[cfg(feature = "fleet")]

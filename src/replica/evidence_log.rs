@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::circuit::{Detector, Evidence, Horizon, LoadError, Reader, Run, Writer};
+use crate::circuit::{Bounds, Detector, Evidence, Horizon, LoadError, Reader, Run, Writer};
 use crate::time::Timestamp;
 
 /// Runs in a record or a batch, at most; beyond that their times become coarser.
@@ -106,17 +106,25 @@ impl CallLog {
 
     /// Shows the detector everything, from the beginning.
     pub(super) fn replay(&self, detector: &mut dyn Detector) {
-        self.begin(detector).into_iter().for_each(|run| run.show(detector));
+        self.begin(detector).for_each(|run| run.show(detector));
     }
 
-    /// Has the detector begin anew, with its own bytes if there are any; returns the calls that it must be shown then.
-    pub(super) fn begin(&self, detector: &mut dyn Detector) -> Vec<Run> {
+    /// Has the detector begin anew, with its own bytes if there are any; returns the calls that it must be shown then, in
+    /// their order and as many as it can tell apart.
+    pub(super) fn begin(&self, detector: &mut dyn Detector) -> Box<dyn Iterator<Item = Run> + '_> {
         detector.reset();
+        let horizon = detector.horizon();
         if let Self::Ordered { state: Some(state), .. } = self {
             // Bytes of another release of the same detector: it begins anew.
             detector.load(state).ok();
         }
-        self.runs()
+        match self {
+            Self::Merged { evidence, .. } => Box::new(evidence.in_order(horizon)),
+            Self::Ordered { queue, .. } => {
+                let runs = queue.iter().copied();
+                Box::new(Bounds::of(runs.clone(), horizon).hold(runs))
+            }
+        }
     }
 
     /// How many bytes it takes in a record, roughly and no more.

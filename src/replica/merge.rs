@@ -183,10 +183,16 @@ impl Merge<'_> {
         let calls = &evidence.calls;
         let tally = self.machine.judge(&mut facts, |detector| match calls {
             CallLog::Merged { .. } => {
-                let (mut tripped, mut came_late) = (None, false);
-                for run in calls.begin(detector) {
+                let (mut tripped, mut came_late, mut has_news) = (None, false, false);
+                let mut runs = calls.begin(detector).peekable();
+                while let Some(run) = runs.next() {
                     run.show(detector);
-                    let is_news = run.is_bad() && news.is_some_and(|news| run.ended >= news);
+                    has_news |= run.is_bad() && news.is_some_and(|news| run.ended >= news);
+                    if runs.peek().is_some_and(|next| next.ended == run.ended) {
+                        // Which of the calls of one moment came last is not known: they are judged together.
+                        continue;
+                    }
+                    let is_news = std::mem::take(&mut has_news);
                     let is_fresh = now.since(run.ended) < JUDGED_IN_PLACE_FOR;
                     came_late |= is_news && !is_fresh;
                     if tripped.is_none() && is_news && is_fresh && detector.verdict(run.ended) {
@@ -197,7 +203,7 @@ impl Merge<'_> {
                 let as_it_stands = (asked || came_late) && detector.verdict(now);
                 tripped.or_else(|| as_it_stands.then(|| detector.tally(now)))
             }
-            CallLog::Ordered { .. } => calls.begin(detector).into_iter().find_map(|run| {
+            CallLog::Ordered { .. } => calls.begin(detector).find_map(|run| {
                 run.show(detector);
                 (run.is_bad() && detector.verdict(now)).then(|| detector.tally(now))
             }),

@@ -37,6 +37,27 @@ fn c21_detectors_trip_after_the_clock_stepped_back() {
 }
 
 #[test]
+fn c21_calls_of_a_clock_that_stands_still_are_judged_by_their_share() {
+    // As what an instance has seen and others replay: nothing tells in which order the calls of a moment ended.
+    let now = Timestamp::from_nanos(7);
+    let mut evidence = Evidence::default();
+    for _ in 0..40 {
+        evidence.add(Run::new(&Call::failure(now), 1));
+        evidence.add(Run::new(&Call::success(now), 2));
+    }
+    let trips = |mut detector: Box<dyn Detector>| {
+        evidence.replay(&mut *detector);
+        detector.verdict(now)
+    };
+    assert!(!trips(Box::new(detect::consecutive_failures(2))));
+    assert!(!trips(Box::new(detect::failures(2).of_last(2))));
+    assert!(!trips(Box::new(detect::failure_rate(0.5).of_last(10))));
+    assert!(trips(Box::new(detect::failures(3).of_last(9))));
+    assert!(trips(Box::new(detect::failure_rate(0.3).of_last(10))));
+    assert!(trips(Box::new(detect::failures(40).within(secs(60)))));
+}
+
+#[test]
 fn c21_half_open_survives_a_clock_that_steps_back() {
     let (breaker, clock) = breaker(|b| b.probes(Probes::consecutive(2)).abandoned_after(secs(10)));
     let probe = first_probe(&breaker, &clock);

@@ -10,8 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use fusebox::{
-    BoxError, CallError, CircuitBreaker, CircuitBreakerLayer, Combined, Cooldown, Detector, ManualClock, Outcome,
-    Override, Probes, RejectReason, State, Timestamp, TransitionReason, detect, rejection,
+    BoxError, Call, CallError, CircuitBreaker, CircuitBreakerLayer, Combined, Cooldown, Detector, Evidence,
+    ManualClock, Outcome, Override, Probes, RejectReason, Run, State, Timestamp, TransitionReason, detect, rejection,
 };
 use futures::FutureExt;
 use support::{

@@ -96,7 +96,7 @@ fn c23_the_memory_of_a_window_does_not_depend_on_the_calls_in_it() {
         let mut sizes = Vec::new();
         for calls in 0..100_000_u64 {
             let at = Timestamp::ZERO + Duration::from_micros(calls * 599);
-            let call = if calls % 2 == 0 { fusebox::Call::failure(at) } else { fusebox::Call::success(at) };
+            let call = if calls % 2 == 0 { Call::failure(at) } else { Call::success(at) };
             window.record(&call);
             window.record_successes(3, at);
             if [9_999, 99_999].contains(&calls) {

@@ -157,6 +157,33 @@ fn a_rate_is_not_judged_after_successes() {
     }
 }
 
+/// Failures came last among the calls of a moment, all in a row.
+#[test]
+fn a_clock_that_stands_still_puts_no_failures_in_a_row() {
+    let calls: Vec<_> = (0..40).flat_map(|_| [failed(at(1)), fine(at(1)), fine(at(1))]).collect();
+    let rules: [Box<dyn Detector>; 2] = [Box::new(consecutive_failures(3)), Box::new(failures(2).of_last(2))];
+    for detector in rules {
+        let mut one = Instance::new(1, detector);
+        let mut shared = Shared::at(at(5));
+        let batch = one.batch(&shared.record, &calls);
+        shared.merge(&mut one, &[batch], &[]);
+        assert_eq!(shared.record.state(), State::Closed, "{:?}", one.detector());
+    }
+}
+
+/// In any order of its calls there is a part of a moment that has more failures than the whole.
+#[test]
+fn calls_of_one_moment_are_judged_together() {
+    for (bad, state) in [(5, State::Closed), (6, State::Open)] {
+        let mut one = Instance::new(1, Box::new(failure_rate(0.5).of_last(20).min_calls(5)));
+        let mut shared = Shared::at(at(5));
+        let calls: Vec<_> = (0..11).map(|n| run(at(1), n < bad)).collect();
+        let batch = one.batch(&shared.record, &calls);
+        shared.merge(&mut one, &[batch], &[]);
+        assert_eq!(shared.record.state(), state, "{bad} of eleven");
+    }
+}
+
 #[test]
 fn what_comes_late_opens_only_what_would_still_be_open_to_doubt() {
     let detector = || Box::new(failures(3).of_last(5));

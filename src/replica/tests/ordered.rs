@@ -96,3 +96,42 @@ fn bytes_that_another_release_of_it_wrote_mean_that_it_begins_anew() {
     }
     assert_eq!(replayed(&shared.record, rule, never), expected.save());
 }
+
+/// A log of calls by arrival is bounded as evidence by time is, whatever its bytes claim.
+#[test]
+fn calls_beyond_number_are_shown_in_bounds() {
+    #[derive(Debug, Default)]
+    struct Count(u64);
+
+    impl Detector for Count {
+        fn record(&mut self, _call: &Call) {
+            self.0 += 1;
+        }
+
+        fn verdict(&self, _now: Timestamp) -> bool {
+            false
+        }
+
+        fn reset(&mut self) {}
+
+        fn tally(&self, _now: Timestamp) -> Tally {
+            Tally::failures(self.0)
+        }
+
+        fn save(&self) -> Vec<u8> {
+            Vec::new()
+        }
+
+        fn load(&mut self, _bytes: &[u8]) -> Result<(), LoadError> {
+            Ok(())
+        }
+    }
+
+    let mut log = CallLog::new(Horizon::everything());
+    for n in 0..1_000 {
+        log.add(Run { count: u64::MAX - n, ..failed(at(n)) });
+    }
+    let mut shown = Count::default();
+    log.replay(&mut shown);
+    assert_eq!(shown.0, 1 << 17);
+}
