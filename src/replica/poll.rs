@@ -342,7 +342,7 @@ impl Replica {
         let merged = self.merge(&stored.record, &batches, &commands, self.store_now(turn.at.now), turn);
         let only_looks = !commands.is_empty() && commands.iter().all(|command| *command == Command::Look);
         let may_be_void = self.state.in_flight.combining.is_none() && stored.rewrite_at.is_none();
-        if may_be_void && !merged.changed && (only_looks || self.state.outbox.batch.is_some()) {
+        if may_be_void && !merged.matters() && (only_looks || self.state.outbox.batch.is_some()) {
             // Nothing in it counts any more.
             self.state.settle_batch(true);
             self.commands_done(commands.len());

@@ -180,6 +180,14 @@ pub(super) struct Merged {
     pub(super) would_open: Option<Tally>,
 }
 
+impl Merged {
+    /// Tells whether it must be written. A verdict of a dry run takes the evidence with it that led there, so that the record
+    /// may be what it was; but only a batch that was accepted counts, and only its writer tells of it.
+    pub(super) const fn matters(&self) -> bool {
+        self.changed || self.would_open.is_some()
+    }
+}
+
 /// A turn at combining the batches of others.
 #[derive(Debug)]
 pub(super) struct Combining {

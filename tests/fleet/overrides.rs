@@ -55,6 +55,34 @@ async fn an_override_ends_everywhere_at_its_time() {
     assert_eq!(failures(&fleet[1].breaker), 0, "with an empty window");
 }
 
+/// A breaker without a store is the truth: one instance over a store tells of a dry run what it tells.
+#[tokio::test]
+async fn a_dry_run_of_one_instance_tells_what_a_breaker_without_a_store_tells() {
+    for limit in [1_u32, 2, 3] {
+        let bed = Bed::new();
+        let detector = || detect::failures(limit).within(secs(60));
+        let shared = bed.instance(|builder| builder.detector(detector()));
+        let told: Record<Event> = Record::default();
+        let list = told.clone();
+        let alone = CircuitBreaker::new(support::config(|builder| {
+            builder.detector(detector()).clock(bed.clock.clone()).on_event(move |event| list.add(event.clone()))
+        }));
+        shared.breaker.flush().await;
+        for breaker in [&shared.breaker, &alone] {
+            breaker.set_override(Override::dry_run("new limits"));
+        }
+        shared.breaker.flush().await;
+        for _ in 0..6 {
+            fail(&shared.breaker, 1);
+            fail(&alone, 1);
+            shared.breaker.flush().await;
+        }
+        let count = |events: &Record<Event>| kinds(&events.all(), |kind| matches!(kind, EventKind::WouldOpen { .. }));
+        assert_eq!(count(&told), 6 / limit as usize);
+        assert_eq!(count(&shared.events), count(&told), "failures({limit})");
+    }
+}
+
 #[tokio::test]
 async fn a_dry_run_of_the_fleet_lets_calls_through_and_tells_that_it_would_have_opened() {
     let bed = Bed::new();

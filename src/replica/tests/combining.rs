@@ -37,8 +37,8 @@ impl Talk {
         self.one.turn(self.now, |replica, turn| replica.poll(turn, &mut |_| Ok(())).request)
     }
 
-    #[track_caller]
     /// What the instance wants written, after the jitter that it may wait for.
+    #[track_caller]
     fn commit(&mut self) -> Commit {
         for _ in 0..4 {
             match self.ask() {
