@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Horizon;
+use super::bounds::Bounds;
 use super::codec::{Kind, LoadError, Reader, Writer};
 use super::detector::Detector;
-use super::mixing::{Bounds, Mixed};
+use super::mixing::Mixed;
 use super::run::Run;
 use crate::time::Timestamp;
 

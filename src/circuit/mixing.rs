@@ -1,4 +1,4 @@
-//! In which order, and how many of them, calls are shown to a detector when only their moments are known.
+//! In which order calls are shown to a detector when only their moments are known.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -6,83 +6,8 @@ use std::collections::binary_heap::PeekMut;
 use std::iter::Peekable;
 use std::time::Duration;
 
-use super::Horizon;
 use super::run::Run;
-use super::window::CountWindow;
 use crate::time::Timestamp;
-
-/// Bad calls that may be shown to any detector: twice as many failures as a rule by time can ask for, so that there are
-/// enough also when some of them have become too old.
-const LEAST_SHOWN: u64 = 1 << 17;
-/// Bad calls that are shown to a detector that looks back over so many: no window by number is longer. One that looks back
-/// further does not say how far.
-const MOST_SHOWN: u64 = CountWindow::MAX_SIZE as u64;
-/// Successes that are shown: in bulk, unless a detector of a user's own takes them one by one. Beside so many, the bad calls
-/// that are shown reach no rate that a rule would ask for, however many more successes there are.
-const MOST_SUCCESSES: u64 = 1 << 26;
-
-/// How many calls are shown of those that there are. Counts come from bytes, which may claim any number.
-#[derive(Clone, Debug)]
-pub(crate) struct Bounds {
-    bad: Thinning,
-    good: Thinning,
-}
-
-impl Bounds {
-    /// For a detector with that horizon.
-    pub(crate) fn of(runs: impl Iterator<Item = Run>, horizon: Horizon) -> Self {
-        let (mut bad, mut good) = (0_u128, 0_u128);
-        runs.for_each(|run| *(if run.is_bad() { &mut bad } else { &mut good }) += u128::from(run.count));
-        let tells_apart = Some(horizon.calls).filter(|calls| *calls <= MOST_SHOWN);
-        let bad = Thinning::new(bad, tells_apart.unwrap_or(0).max(LEAST_SHOWN).into());
-        // The share of bad calls stays what it is.
-        let as_thin = bad.part_of(good);
-        Self { bad, good: Thinning::new(good, as_thin.min(MOST_SUCCESSES.into())) }
-    }
-
-    /// Tells whether not all are shown.
-    pub(crate) const fn are_exceeded(&self) -> bool {
-        self.bad.is_thin() || self.good.is_thin()
-    }
-
-    /// Leaves of the runs as much as is shown.
-    pub(crate) fn hold(mut self, runs: impl Iterator<Item = Run>) -> impl Iterator<Item = Run> {
-        runs.filter_map(move |run| {
-            let of_kind = if run.is_bad() { &mut self.bad } else { &mut self.good };
-            let count = of_kind.thin(run.count);
-            (count > 0).then_some(Run { count, ..run })
-        })
-    }
-}
-
-/// Lets an even part of the calls through that come by.
-#[derive(Clone, Debug)]
-struct Thinning {
-    all: u128,
-    shown: u128,
-    seen: u128,
-}
-
-impl Thinning {
-    fn new(all: u128, most: u128) -> Self {
-        Self { all, shown: all.min(most), seen: 0 }
-    }
-
-    const fn is_thin(&self) -> bool {
-        self.shown < self.all
-    }
-
-    /// As large a part of others.
-    fn part_of(&self, others: u128) -> u128 {
-        if self.is_thin() { others.saturating_mul(self.shown) / self.all } else { others }
-    }
-
-    fn thin(&mut self, count: u64) -> u64 {
-        let before = self.part_of(self.seen);
-        self.seen += u128::from(count);
-        u64::try_from(self.part_of(self.seen) - before).unwrap_or(count)
-    }
-}
 
 /// Runs by time, those of one moment evenly mixed.
 #[derive(Debug)]
@@ -92,7 +17,7 @@ pub(crate) struct Mixed<I: Iterator<Item = Run>> {
 }
 
 impl<I: Iterator<Item = Run>> Mixed<I> {
-    /// Mixes runs that come by time, and whose counts are within [`Bounds`].
+    /// Mixes runs that come by time, and whose counts are within [`Bounds`](super::bounds::Bounds).
     pub(crate) fn new(runs: I) -> Self {
         Self { runs: runs.peekable(), moment: Moment::default() }
     }
@@ -227,7 +152,8 @@ impl Eq for Kind {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::circuit::{Call, Detector, Evidence, LoadError, Tally};
+    use crate::circuit::detector::never_trips;
+    use crate::circuit::{Call, Detector, Evidence};
     use crate::detect;
     use proptest::prelude::*;
 
@@ -250,60 +176,16 @@ mod tests {
         calls: Vec<(bool, bool)>,
     }
 
-    /// Counts what it is asked to do: how many calls singly, how many successes in how many bulks.
-    #[derive(Debug, Default)]
-    struct Counter {
-        singly: u64,
-        bulks: u64,
-        successes: u64,
-        horizon: Option<Horizon>,
-    }
-
-    macro_rules! counts_for_itself {
-        () => {
-            fn verdict(&self, _now: Timestamp) -> bool {
-                false
-            }
-
-            fn reset(&mut self) {}
-
-            fn tally(&self, _now: Timestamp) -> Tally {
-                Tally::failures(0)
-            }
-
-            fn save(&self) -> Vec<u8> {
-                Vec::new()
-            }
-
-            fn load(&mut self, _bytes: &[u8]) -> Result<(), LoadError> {
-                Ok(())
-            }
-        };
-    }
-
     impl Detector for Scribe {
         fn record(&mut self, call: &Call) {
             self.calls.push((call.failed(), call.duration().is_some()));
         }
 
-        counts_for_itself!();
-    }
-
-    impl Detector for Counter {
-        fn record(&mut self, _call: &Call) {
-            self.singly += 1;
+        fn save(&self) -> Vec<u8> {
+            Vec::new()
         }
 
-        fn record_successes(&mut self, count: u64, _at: Timestamp) {
-            self.bulks += 1;
-            self.successes += count;
-        }
-
-        fn horizon(&self) -> Horizon {
-            self.horizon.unwrap_or_else(Horizon::everything)
-        }
-
-        counts_for_itself!();
+        never_trips!();
     }
 
     fn shown(evidence: &Evidence) -> Vec<(bool, bool)> {
@@ -346,56 +228,6 @@ mod tests {
         }
         let in_a_row = shown(&evidence).split(|(failed, _)| !failed).map(<[_]>::len).max();
         assert_eq!(in_a_row, Some(1));
-    }
-
-    /// Bytes that claim any number of calls, each in as many ways as there is room for.
-    #[test]
-    fn a_replay_of_what_bytes_claim_is_bounded() {
-        let calls = |n: u64, at_once: bool| {
-            let at = |i: u64| if at_once { 7 } else { i };
-            let took = |i: u64| (!i.is_multiple_of(3)).then(|| Duration::from_nanos(i));
-            of((0..n).map(|i| Run { took: took(i), ..moment(at(i), i.is_multiple_of(2), false, u64::MAX - i) }))
-        };
-        for (claims, at_once) in [(2_600, true), (2_600, false), (1, true), (2, true), (104, true)] {
-            let evidence = Evidence::load(&calls(claims, at_once).save()).expect("its own bytes");
-            for (horizon, most) in [
-                (Horizon::calls(100), 1 << 17),
-                (Horizon::age(Duration::from_secs(60)), 1 << 17),
-                (Horizon::calls(1 << 20), 1 << 20),
-                (Horizon::everything(), 1 << 17),
-            ] {
-                let mut counter = Counter { horizon: Some(horizon), ..Counter::default() };
-                evidence.replay(&mut counter);
-                let Counter { singly, bulks, successes, .. } = counter;
-                assert!((1..=most).contains(&singly), "{singly} calls singly of {claims} claims, {horizon:?}");
-                assert!(bulks <= singly + claims, "{bulks} bulks");
-                assert!(successes <= 1 << 26, "{successes} successes");
-            }
-        }
-    }
-
-    /// What is shown stands for all that the detector looks at, and for nothing else.
-    #[test]
-    fn of_too_many_calls_those_that_are_shown_have_the_share_of_all() {
-        let (minute, million) = (Duration::from_secs(60), 1_000_000);
-        // Two thirds of the calls of an hour ago failed, a tenth of those of the last minute.
-        let of_hour_ago = [moment(0, true, false, 400 * million), moment(0, false, false, 200 * million)];
-        let of_second = |at| [moment(at, true, false, million), moment(at, false, false, 9 * million)];
-        let evidence = of(of_hour_ago.into_iter().chain((3_600..3_650).flat_map(of_second)));
-        let now = moment(3_650, true, false, 1).ended;
-        for (rate, trips) in [(0.09, true), (0.11, false)] {
-            let mut within = detect::failure_rate(rate).within(minute);
-            evidence.replay(&mut within);
-            assert_eq!(within.verdict(now), trips, "{}", within.tally(now));
-            let mut last = detect::failure_rate(rate).of_last(1_000);
-            evidence.replay(&mut last);
-            assert_eq!(last.verdict(now), trips, "{}", last.tally(now));
-        }
-        for most in [5, 1 << 16] {
-            let mut failures = detect::failures(most).within(minute);
-            evidence.replay(&mut failures);
-            assert!(failures.verdict(now), "{}", failures.tally(now));
-        }
     }
 
     proptest! {

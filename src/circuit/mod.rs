@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, takes a lock, waits or does I/O. `Machine` makes every decision and every transition;
 //! the shell in `breaker` moves data in and out of it.
 
+mod bounds;
 mod codec;
 mod cooldown;
 #[cfg(all(test, not(fusebox_loom)))]
@@ -38,12 +39,12 @@ pub use run::Run;
 pub use state::{Generation, Origin, State, StateScope};
 
 #[cfg(feature = "fleet")]
+pub(crate) use bounds::Bounds;
+#[cfg(feature = "fleet")]
 pub(crate) use codec::{Reader, Writer};
 pub(crate) use machine::Machine;
 #[cfg(feature = "fleet")]
 pub(crate) use machine_state::{History, MachineState};
-#[cfg(feature = "fleet")]
-pub(crate) use mixing::Bounds;
 #[cfg(all(test, feature = "fleet"))]
 pub(crate) use overrides::Standing;
 #[cfg(feature = "fleet")]

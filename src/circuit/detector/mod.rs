@@ -24,6 +24,8 @@ mod consecutive;
 mod contract;
 mod failure_times;
 mod judged;
+#[cfg(test)]
+mod never_trips;
 mod of_last;
 mod rates;
 mod tally;
@@ -38,3 +40,6 @@ pub use of_last::OfLast;
 pub use rates::{FailureRate, Failures, SlowCallRate, SlowCallRateOver, failure_rate, failures, slow_call_rate};
 pub use tally::{Counted, PartTally, Tally};
 pub use within::Within;
+
+#[cfg(test)]
+pub(crate) use never_trips::never_trips;

@@ -24,7 +24,7 @@ use super::batch::{Batch, Command, Probed, ToldCalls, Vote, Voter};
 use super::evidence_log::{CallLog, fingerprint};
 use super::state::Merged;
 use super::{Record, Replica, Terms, WhenDown};
-use crate::circuit::detector::failures;
+use crate::circuit::detector::{failures, never_trips};
 use crate::circuit::{
     Call, Decision, Detector, Facts, Generation, Horizon, Input, LoadError, Machine, Outcome, Probes, Rules, Run,
     State, StepContext, Tally,

@@ -77,23 +77,11 @@ struct Wordy(usize);
 impl Detector for Wordy {
     fn record(&mut self, _call: &Call) {}
 
-    fn verdict(&self, _now: Timestamp) -> bool {
-        false
-    }
-
-    fn reset(&mut self) {}
-
-    fn tally(&self, _now: Timestamp) -> Tally {
-        Tally::failures(0)
-    }
-
     fn save(&self) -> Vec<u8> {
         vec![7; self.0]
     }
 
-    fn load(&mut self, _bytes: &[u8]) -> Result<(), LoadError> {
-        Ok(())
-    }
+    never_trips!();
 }
 
 #[test]
