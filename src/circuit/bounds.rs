@@ -155,6 +155,15 @@ mod tests {
         }
     }
 
+    /// A detector of a user's own takes successes one by one, so they are bounded also where hardly a call was bad.
+    #[test]
+    fn successes_beyond_number_are_bounded_beside_one_failure() {
+        let mut counter = Counter::default();
+        of([calls(1, true, 1), calls(2, false, u64::MAX), calls(3, false, u64::MAX)].into_iter()).replay(&mut counter);
+        assert_eq!(counter.singly, 1);
+        assert!((1 << 20..=1 << 26).contains(&counter.successes), "{} successes", counter.successes);
+    }
+
     /// What is shown stands for all that the detector looks at, and for nothing else.
     #[test]
     fn of_too_many_calls_those_that_are_shown_have_the_share_of_all() {
