@@ -476,13 +476,16 @@ async fn an_outbox_is_bounded_rounds_are_cut_and_a_release_ends_them() {
     assert_eq!(newest(&store, "a").await.expect("an answer").version, version);
 
     // Full again, and the writer whose turn it is does nothing: the one that gets the round brings its own batch.
-    let mut seq = 4_098;
+    let (mut seq, deadline) = (4_098, Instant::now() + Duration::from_secs(60));
     loop {
         let mut late = batch(Version(1), "+", seq);
         late.may_queue = true;
         match store.commit("a", late).await.expect("an answer") {
             Committed::Queued(_) => seq += 1,
-            Committed::Conflict(_) => sleep(Duration::from_millis(50)).await,
+            Committed::Conflict(_) => {
+                assert!(Instant::now() < deadline, "{seq}: no writer gets the round that has run out");
+                sleep(Duration::from_millis(50)).await;
+            }
             // Before it is full, where filling it took longer than the round was kept for it.
             Committed::Combine(..) if waiting(&server).await <= 4_096 => seq += 1,
             Committed::Combine(_, round) => break assert_eq!(round.batches.len(), 1_000),
