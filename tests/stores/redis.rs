@@ -12,7 +12,7 @@ use fusebox::store::{
     Summary, Version,
 };
 use redis::sentinel::{SentinelClient, SentinelServerType};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::order::each_writers_batches_are_taken_in_in_order;
 use crate::servers::Redis;
@@ -71,10 +71,6 @@ async fn outbox_of(server: &Redis) -> String {
 pub(crate) async fn next(notices: &mut Notices) -> Notice {
     let next = timeout(Duration::from_secs(5), poll_fn(|cx| notices.as_mut().poll_next(cx))).await;
     next.expect("a notice in time").expect("a stream that goes on")
-}
-
-async fn lagged(notices: &mut Notices) {
-    while poll_fn(|cx| notices.as_mut().poll_next(cx)).await.expect("a stream that goes on") != (Notice::Lagged {}) {}
 }
 
 pub(crate) async fn until_lagged(notices: &mut Notices) {
@@ -560,9 +556,7 @@ async fn a_primary_that_sentinels_replace_is_found_again() {
         sleep(Duration::from_millis(50)).await;
     }
     drop(first);
-    // The listener tries again after a second, after two, after four: it may have just begun to wait when the new primary is
-    // there.
-    timeout_at(until, lagged(&mut notices)).await.expect("the listener finds the new primary");
+    until_lagged(&mut notices).await;
     let stored = loop {
         let stored = when_back(&store, "a").await;
         match store.commit("a", write(stored.version, "after")).await {
