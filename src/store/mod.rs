@@ -12,6 +12,8 @@ mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod protocol;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod redial;
 #[cfg(feature = "redis")]
 mod redis;
 mod watchers;

@@ -10,9 +10,8 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::backoff::{self, Backoff};
-use crate::clock::fresh_seed;
 use crate::store::contract::{Notice, Notices, Version, never_notices};
+use crate::store::redial;
 use crate::store::watchers::Watchers;
 use crate::text::{hex, unhex};
 
@@ -100,16 +99,14 @@ impl Drop for Listening {
 }
 
 async fn listen(options: &PgConnectOptions, channel: &Channel, watchers: &Watchers) {
-    let delays = || backoff::exponential(Duration::from_millis(100)..=Duration::from_secs(10)).delays(fresh_seed());
-    let mut waits = delays();
+    let mut waits = redial::delays();
     loop {
         if let Ok(Ok(mut listener)) = timeout(PATIENCE, dial(options, channel)).await {
-            waits = delays();
+            waits = redial::delays();
             // Whatever came before this was not heard.
             watchers.tell(&Notice::Lagged);
             hear(&mut listener, channel, watchers).await;
         }
-        // Not at once: thousands may have lost the same server.
         sleep(waits.next().unwrap_or(PATIENCE)).await;
     }
 }

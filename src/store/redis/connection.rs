@@ -17,16 +17,10 @@ use tokio::time::{sleep, timeout};
 
 use super::failure::{Failure, Secrets};
 use super::nodes::Nodes;
-use crate::backoff::{self, Backoff, Delays};
-use crate::clock::fresh_seed;
+use crate::store::redial;
 
 /// Operations in a row without an answer after which a connection is given up.
 const MOST_SILENT: u32 = 3;
-
-/// How long to wait before each try to connect.
-pub(super) fn delays() -> Delays {
-    backoff::exponential(Duration::from_millis(100)..=Duration::from_secs(10)).delays(fresh_seed())
-}
 
 /// How to find a server.
 #[derive(Clone)]
@@ -322,7 +316,7 @@ struct Dialler {
 
 impl Dialler {
     async fn run(self) {
-        let mut delays = delays();
+        let mut delays = redial::delays();
         if !self.is_first {
             sleep(delays.next().unwrap_or_default()).await;
         }

@@ -15,10 +15,11 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::connection::{Reach, delays};
+use super::connection::Reach;
 use super::failure::Failure;
 use super::script::number;
 use crate::store::contract::{Notice, Notices, Version};
+use crate::store::redial;
 use crate::store::watchers::Watchers;
 
 /// After so long without a notice the server is asked whether it is still there: a connection that was cut off
@@ -82,13 +83,13 @@ struct Listener {
 
 impl Listener {
     async fn run(self) {
-        let mut waits = delays();
+        let mut waits = redial::delays();
         loop {
             if let Ok((sink, messages)) = self.subscribe().await {
                 // Also the first time: what was said before is unknown.
                 self.watchers.tell(&Notice::Lagged);
                 self.listen(sink, messages).await;
-                waits = delays();
+                waits = redial::delays();
             }
             sleep(waits.next().unwrap_or_default()).await;
         }
