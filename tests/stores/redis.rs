@@ -153,6 +153,22 @@ async fn a_server_that_was_killed_is_dialled_again_and_watchers_are_told() {
     assert_eq!(next(&mut notices).await, Notice::changed("a".into(), version, Bytes::from_static(b"news \0\xff")));
 }
 
+/// A server that ends a connection is there: it is not taken to be away for as long as a redial waits.
+#[tokio::test]
+async fn a_connection_that_the_server_ends_costs_one_operation_at_most() {
+    let server = Redis::start().await;
+    let store = store_of(&server).await;
+    for _ in 0..5 {
+        newest(&store, "a").await.expect("an answer");
+        server.command("CLIENT KILL TYPE normal SKIPME yes").await;
+        let mut failed = 0;
+        for _ in 0..10 {
+            failed += u32::from(newest(&store, "a").await.is_err());
+        }
+        assert!(failed <= 1, "{failed} of ten operations failed");
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_froze_fails_operations_in_time_and_nothing_counts_twice() {
     let server = Redis::start().await;

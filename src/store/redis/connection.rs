@@ -12,7 +12,7 @@ use redis::aio::MultiplexedConnection;
 use redis::sentinel::SentinelClient;
 use redis::{AsyncConnectionConfig, RedisResult};
 use tokio::runtime::{Handle, Id};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 use tokio::time::{sleep, timeout};
 
 use super::failure::{Failure, Secrets};
@@ -21,6 +21,8 @@ use crate::store::redial;
 
 /// Operations in a row without an answer after which a connection is given up.
 const MOST_SILENT: u32 = 3;
+/// For how long an operation waits for a connection that was lost to be dialled again.
+const MOST_REDIAL: Duration = Duration::from_millis(250);
 
 /// How to find a server.
 #[derive(Clone)]
@@ -131,6 +133,8 @@ struct Slot {
     is_used: bool,
     /// Whether the first operation has connected, or tried to.
     first: Arc<OnceCell<()>>,
+    /// Ends when a connection that was lost has been dialled again once, with or without success.
+    redial: Option<watch::Receiver<()>>,
 }
 
 #[derive(Debug)]
@@ -160,7 +164,8 @@ impl Slots {
                 }
                 let link = Link::Down(Failure::away("not connected yet"));
                 let first = Arc::default();
-                self.0.push(Slot { runtime, link, number: 0, is_dialling: false, is_used: false, first });
+                let (number, is_dialling, is_used, redial) = (0, false, false, None);
+                self.0.push(Slot { runtime, link, number, is_dialling, is_used, first, redial });
                 self.0.len() - 1
             }
         };
@@ -202,7 +207,8 @@ impl Connection {
     }
 
     /// Runs an operation over the connection. Where there is none it fails at once, and makes sure that a task dials; only the
-    /// very first operation, and those that come meanwhile, wait until that has been tried once.
+    /// very first operation, and the first ones after a connection was lost, wait until that has been tried once: a server
+    /// that ends a connection is not away.
     pub(super) async fn run<T, F>(&self, operation: impl FnOnce(MultiplexedConnection) -> F) -> Result<T, Failure>
     where
         F: Future<Output = RedisResult<T>>,
@@ -211,8 +217,13 @@ impl Connection {
         let first = self.shared.slots().of(here).first.clone();
         // Where this fails, the next line makes sure that a task goes on dialling.
         first.get_or_init(async || self.connect_first(here).await).await;
-        let (connection, number) = self.shared.current(here)?;
         let limit = self.reach().timeout;
+        let redial = self.shared.slots().of(here).redial.clone();
+        if let Some(mut redial) = redial {
+            // Nothing is ever sent: it ends with its sender. In vain or in time, the next line says what came of it.
+            timeout(limit.min(MOST_REDIAL), redial.changed()).await.ok();
+        }
+        let (connection, number) = self.shared.current(here)?;
         match timeout(limit, operation(connection)).await {
             Ok(Ok(answer)) => {
                 self.shared.heard(here, number);
@@ -302,7 +313,11 @@ impl Shared {
         if !slot.is_dialling {
             slot.is_dialling = true;
             let is_first = slot.number == 0;
-            tokio::spawn(Dialler { shared: Arc::downgrade(self), runtime: slot.runtime, is_first }.run());
+            let (redial, tried) = watch::channel(());
+            slot.redial = (!is_first).then_some(tried);
+            tokio::spawn(
+                Dialler { shared: Arc::downgrade(self), runtime: slot.runtime, is_first, redial: Some(redial) }.run(),
+            );
         }
     }
 }
@@ -312,10 +327,12 @@ struct Dialler {
     shared: Weak<Shared>,
     runtime: Here,
     is_first: bool,
+    /// Dropped after the first try.
+    redial: Option<watch::Sender<()>>,
 }
 
 impl Dialler {
-    async fn run(self) {
+    async fn run(mut self) {
         let mut delays = redial::delays();
         if !self.is_first {
             sleep(delays.next().unwrap_or_default()).await;
@@ -328,6 +345,7 @@ impl Dialler {
                 }
                 Err(failure) => shared.slots().of(self.runtime).link = Link::Down(failure),
             }
+            self.redial = None;
             drop(shared);
             sleep(delays.next().unwrap_or_default()).await;
         }

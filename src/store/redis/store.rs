@@ -22,8 +22,8 @@ const LARGEST: usize = 64 * 1024;
 ///
 /// It has two connections of its own, one for commands (in a cluster, one to each node that it needs) and one for notices,
 /// and dials them again by itself. Each runtime that it is used on has its own, so none stalls with another. While the server
-/// is away, operations fail at once or within [`timeout`](super::RedisStoreBuilder::timeout); none but the first waits for a
-/// connection.
+/// is away, operations fail at once or within [`timeout`](super::RedisStoreBuilder::timeout); none waits for a connection but
+/// the first, and those that come in the moment after a connection was lost, for 250 ms at most.
 ///
 /// A breaker `payments` of the namespace `fb` has these keys, where `3` depends on its name; all of them expire:
 ///
