@@ -2,7 +2,7 @@
 
 #[cfg(feature = "fleet")]
 use super::shared::Shared;
-use crate::circuit::{Decision, Facts, Input, Machine, Rules, StateScope, StepContext, View};
+use crate::circuit::{Decision, Facts, Input, Machine, PartTally, Rules, StateScope, StepContext, View};
 use crate::time::Timestamp;
 
 #[derive(Debug)]
@@ -48,6 +48,15 @@ impl Control {
             Self::Solo(machine) => machine.view(),
             #[cfg(feature = "fleet")]
             Self::Shared(shared) => shared.replica.view(),
+        }
+    }
+
+    /// What the parts of the detector count.
+    pub(super) fn tallies(&self, now: Timestamp) -> Vec<PartTally> {
+        match self {
+            Self::Solo(machine) => machine.tallies(now),
+            #[cfg(feature = "fleet")]
+            Self::Shared(shared) => shared.replica.tallies(now),
         }
     }
 

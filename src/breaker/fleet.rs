@@ -8,7 +8,7 @@ use super::control::Control;
 use super::settings::Settings;
 use super::shared::Shared;
 use crate::circuit::{Detector, Generation, Machine};
-use crate::clock::{ClockSource, fresh_seed, system_now};
+use crate::clock::{ClockSource, fresh_seed};
 use crate::error::ConfigError;
 use crate::fleet::{Engine, Member, Message};
 use crate::guard::guarded;
@@ -33,10 +33,9 @@ impl Settings {
 
     /// How exactly successes must be known: as a detector needs it, and exactly enough to be merged with those of others.
     pub(super) fn time_resolution(&self, detector: &dyn Detector) -> Option<Duration> {
-        const MERGED: Duration = Duration::from_millis(64);
-        let fleet = self.fleet.clone().unwrap_or_default();
-        let shares = self.store.is_some() && fleet.shares_successes(detector.horizon());
-        detector.time_resolution().or(shares.then_some(MERGED))
+        let is_pooled = self.store.is_some() && self.fleet.clone().unwrap_or_default().is_pooled();
+        let merged = is_pooled.then(|| crate::replica::time_resolution(detector)).flatten();
+        detector.time_resolution().into_iter().chain(merged).min()
     }
 }
 
@@ -51,12 +50,14 @@ pub(super) fn join(settings: &Settings, name: &str, machine: Machine, cell: &'st
         voter: fleet.voter(),
         when_down: fleet.when_down,
         flush_interval: fleet.flush_interval,
+        // A store is a user's code.
+        clock_error: guarded(|| store.clock_error()).unwrap_or_default(),
     };
     let (engine, first_generation) = (Engine::of(store), machine.generation());
     let id = engine.next_id();
     let member = Arc::new(LiveMember { cell, first_generation });
     engine.send(Message::Join { id, member, key: Key::new(name).as_str().to_owned() });
-    let replica = Replica::new(machine, terms, system_now());
+    let replica = Replica::new(machine, terms);
     Control::Shared(Box::new(Shared { replica, engine, id }))
 }
 

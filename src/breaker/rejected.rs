@@ -90,8 +90,8 @@ impl Rejected {
     pub const fn state(&self) -> State {
         match self.reason {
             RejectReason::Open | RejectReason::ForcedOpen | RejectReason::StoreDown => State::Open,
-            RejectReason::ProbesBusy => State::HalfOpen,
-            RejectReason::NotReady => State::Closed,
+            RejectReason::ProbesBusy | RejectReason::AwaitingLease => State::HalfOpen,
+            RejectReason::NotReady | RejectReason::AwaitingVerdict => State::Closed,
         }
     }
 
@@ -121,6 +121,12 @@ impl fmt::Display for Rejected {
             RejectReason::ForcedOpen => f.write_str("is forced open")?,
             RejectReason::ProbesBusy => f.write_str("is half-open and its probes are on their way")?,
             RejectReason::StoreDown => f.write_str("rejects every call while its store is away")?,
+            RejectReason::AwaitingVerdict => {
+                f.write_str("is closed, but this instance's calls fail and it awaits the fleet's verdict")?;
+            }
+            RejectReason::AwaitingLease => {
+                f.write_str("is about to probe, but this instance has no lease for that yet")?;
+            }
             RejectReason::NotReady => f.write_str("was open when the service was asked whether it is ready")?,
         }
         if let Some(why) = self.cell.explain(self.generation) {

@@ -115,7 +115,7 @@ impl Snapshot {
                 .until()
                 .filter(|_| machine.state() == State::Open)
                 .map(|until| until.since(now)),
-            detectors: machine.tallies(now),
+            detectors: body.control.tallies(now),
             recent: Recent(machine.recent()),
             probes: machine.probes(&settings.rules),
             openings: machine.openings(),

@@ -109,6 +109,15 @@ impl Writer {
         self.u64(duration.map_or(u64::MAX, nanos));
     }
 
+    /// A number that takes the fewer bytes the smaller it is: seven bits a byte, the lowest first (LEB128).
+    pub(crate) fn varint(&mut self, mut n: u64) {
+        while n >= 0x80 {
+            self.u8(n.to_le_bytes()[0] | 0x80);
+            n >>= 7;
+        }
+        self.u8(n.to_le_bytes()[0]);
+    }
+
     /// A flag, and behind it what is there.
     pub(crate) fn option<T>(&mut self, value: Option<&T>, save: impl FnOnce(&T, &mut Self)) {
         self.flag(value.is_some());
@@ -191,6 +200,38 @@ impl<'a> Reader<'a> {
 impl Reader<'_> {
     pub(crate) fn flag(&mut self) -> Result<bool, LoadError> {
         self.u8().map(|flag| flag != 0)
+    }
+
+    /// Reads what [`Writer::varint`] wrote.
+    pub(crate) fn varint(&mut self) -> Result<u64, LoadError> {
+        let mut n = 0;
+        for shift in (0..u64::BITS).step_by(7) {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & 0x7f);
+            if bits << shift >> shift != bits {
+                break;
+            }
+            n |= bits << shift;
+            if byte < 0x80 {
+                return Ok(n);
+            }
+        }
+        Err(LoadError::new("a number that is too large"))
+    }
+
+    /// A length, as [`count`](Self::count) reads it, of fewer bytes.
+    pub(crate) fn varint_count(&mut self, each: usize) -> Result<usize, LoadError> {
+        let n = self.varint()?;
+        self.fits(n, each)
+    }
+
+    /// Tells whether the rest of the bytes can hold so many values that take `each` bytes at the least.
+    pub(crate) fn fits(&self, n: u64, each: usize) -> Result<usize, LoadError> {
+        let n = usize::try_from(n).unwrap_or(usize::MAX);
+        if n.saturating_mul(each) > self.0.len() {
+            return Err(LoadError::new("cut short"));
+        }
+        Ok(n)
     }
 
     pub(crate) fn time(&mut self) -> Result<Timestamp, LoadError> {

@@ -148,6 +148,8 @@ fn cell(make: Make, act: Act) -> String {
                 RejectReason::ForcedOpen => "reject: forced open",
                 RejectReason::NotReady => "reject: not ready",
                 RejectReason::StoreDown => "reject: store down",
+                RejectReason::AwaitingVerdict => "reject: awaiting verdict",
+                RejectReason::AwaitingLease => "reject: awaiting lease",
             };
             let when = until.map(|until| format!(", {:?} left", until.since(case.now))).unwrap_or_default();
             format!("{why}{when}")

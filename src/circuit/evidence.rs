@@ -91,54 +91,6 @@ impl Evidence {
         oldest
     }
 
-    /// Tells whether it holds nothing.
-    #[cfg(feature = "fleet")]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.runs.is_empty()
-    }
-
-    /// How many runs it holds.
-    #[cfg(feature = "fleet")]
-    pub(crate) fn len(&self) -> usize {
-        self.runs.len()
-    }
-
-    /// How many calls it holds.
-    #[cfg(feature = "fleet")]
-    pub(crate) fn calls(&self) -> u64 {
-        self.runs.values().fold(0, |sum, count| sum.saturating_add(*count))
-    }
-
-    /// Puts times on a coarser grid until it holds at most `most` runs; a call may become older by that, never younger.
-    /// The grids are nested, so it does not matter how often, and between which merges, this is done.
-    #[cfg(feature = "fleet")]
-    pub(crate) fn coarsen(&mut self, most: usize) {
-        for bits in 20.. {
-            if self.runs.len() <= most {
-                return;
-            }
-            if bits == u64::BITS {
-                // Only how long calls took can still tell them apart: the oldest go.
-                while self.runs.len() > most {
-                    self.runs.pop_first();
-                }
-                return;
-            }
-            for ((ended, failed, took), count) in std::mem::take(&mut self.runs) {
-                let ended = Timestamp::from_nanos(ended.as_nanos() >> bits << bits);
-                self.add(Run { ended, failed, took, count });
-            }
-        }
-    }
-
-    /// The same calls by another clock.
-    #[cfg(feature = "fleet")]
-    pub(crate) fn at_times(&self, f: impl Fn(Timestamp) -> Timestamp) -> Self {
-        let mut moved = Self::default();
-        self.runs().for_each(|run| moved.add(Run { ended: f(run.ended), ..run }));
-        moved
-    }
-
     /// The runs it holds, by time, successes first. It is not the order of a [replay](Self::replay), which mixes the calls of
     /// one moment.
     pub fn runs(&self) -> impl Iterator<Item = Run> + '_ {

@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-#[cfg(feature = "fleet")]
-use super::codec::{LoadError, Reader, Writer};
-
 /// How far back a detector looks: a call counts while it is among the newest [`calls`](Self::calls) or younger than
 /// [`age`](Self::age).
 ///
@@ -72,27 +69,7 @@ impl Horizon {
 
 #[cfg(feature = "fleet")]
 impl Horizon {
-    /// Tells whether there is one: what looks back for ever is no evidence that could be kept.
-    pub(crate) fn is_bounded(self) -> bool {
-        self.calls < u64::MAX && self.age < Duration::MAX
-    }
-
     pub(crate) const fn wants_successes(self) -> bool {
         !self.failures_only
-    }
-
-    pub(crate) fn save(self, out: &mut Writer) {
-        out.u64(self.calls);
-        out.u64(crate::time::nanos(self.age));
-        out.u8(u8::from(self.failures_only));
-    }
-
-    pub(crate) fn load(from: &mut Reader<'_>) -> Result<Self, LoadError> {
-        let calls = from.u64()?;
-        let age = match from.u64()? {
-            u64::MAX => Duration::MAX,
-            nanos => Duration::from_nanos(nanos),
-        };
-        Ok(Self { calls, age, failures_only: from.u8()? != 0 })
     }
 }

@@ -129,7 +129,7 @@ impl Machine {
         let (Some(lease), true) = (permit.lease, permit.generation == self.state.generation) else {
             return Decision::Stale;
         };
-        let held = self.round_mut().is_some_and(|round| round.accept(lease));
+        let held = self.round_mut().is_some_and(|round| round.accept(lease, at.now));
         if held { Decision::Done } else { Decision::Stale }
     }
 

@@ -39,8 +39,6 @@ pub use run::Run;
 pub use state::{Generation, Origin, State, StateScope};
 
 #[cfg(feature = "fleet")]
-pub(crate) use bounds::Bounds;
-#[cfg(feature = "fleet")]
 pub(crate) use codec::{Reader, Writer};
 pub(crate) use machine::Machine;
 #[cfg(feature = "fleet")]
@@ -52,5 +50,9 @@ pub(crate) use probe_round::{Hold, Lease, ProbeRound};
 pub(crate) use rules::Rules;
 #[cfg(feature = "fleet")]
 pub(crate) use step::FleetFact;
+#[cfg(feature = "fleet")]
+pub use step::Verdict;
 pub(crate) use step::{Decision, Fact, Facts, Input, PermitId, StepContext};
 pub(crate) use view::{Admission, RefusedBy, View};
+#[cfg(feature = "fleet")]
+pub(crate) use window::CountWindow;

@@ -16,14 +16,30 @@ pub(crate) struct Lease {
     pub(crate) held: Hold,
     /// The dependency has answered; what is still to come is the rest of the answer.
     pub(crate) accepted: bool,
+    /// The instance that it was given to, where a fleet gives them out; 0 for none.
+    #[cfg(feature = "fleet")]
+    pub(crate) owner: u64,
+}
+
+impl Lease {
+    const fn new(id: u32, deadline: Timestamp, held: Hold) -> Self {
+        Self {
+            id,
+            deadline,
+            held,
+            accepted: false,
+            #[cfg(feature = "fleet")]
+            owner: 0,
+        }
+    }
 }
 
 /// How far a lease has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hold {
-    /// From the fleet, for a call that is still to come; goes back when none has come by then.
+    /// From the fleet, for a call that is still to come. Until then it has no deadline.
     #[cfg(feature = "fleet")]
-    InHand(Timestamp),
+    InHand,
     /// Promised to a caller that has not made its call yet.
     Reserved,
     /// A call is on its way.
@@ -50,6 +66,10 @@ pub(crate) enum RoundVerdict {
     Close,
     Reopen,
 }
+
+/// A probe whose response has begun has succeeded after this, however long the response goes on; a status that stands at its
+/// end is there by then.
+const RESPONSE_TIME: Duration = Duration::from_millis(500);
 
 impl ProbeRound {
     pub(crate) fn new(probes: &Probes) -> Self {
@@ -85,7 +105,7 @@ impl ProbeRound {
         let id = self.next_lease;
         self.next_lease = self.next_lease.wrapping_add(1);
         let held = if reserved { Hold::Reserved } else { Hold::Running };
-        self.leases.push(Lease { id, deadline: now + probes.deadline, held, accepted: false });
+        self.leases.push(Lease::new(id, now + probes.deadline, held));
         if !reserved {
             self.fruitless_since.get_or_insert(now);
         }
@@ -97,15 +117,20 @@ impl ProbeRound {
         let Some(lease) = self.leases.iter_mut().find(|l| l.id == id) else {
             return false;
         };
-        *lease = Lease { id, deadline: now + probes.deadline, held: Hold::Running, accepted: false };
+        (lease.deadline, lease.held) = (now + probes.deadline, Hold::Running);
         self.fruitless_since.get_or_insert(now);
         true
     }
 
-    /// Notes that the dependency has answered a probe whose response is still on its way; `false` when the place is gone.
-    pub(crate) fn accept(&mut self, id: u32) -> bool {
-        let lease = self.leases.iter_mut().find(|lease| lease.id == id);
-        lease.map(|lease| lease.accepted = true).is_some()
+    /// Notes that the dependency has answered a probe whose response is still on its way: unless that fails soon, it has
+    /// succeeded. `false` when the place is gone.
+    pub(crate) fn accept(&mut self, id: u32, now: Timestamp) -> bool {
+        let Some(lease) = self.leases.iter_mut().find(|lease| lease.id == id) else {
+            return false;
+        };
+        lease.accepted = true;
+        lease.deadline = lease.deadline.min(now + RESPONSE_TIME);
+        true
     }
 
     /// Takes a place back; `false` when it was not held (any more).
@@ -187,10 +212,17 @@ impl ProbeRound {
 
 #[cfg(feature = "fleet")]
 impl ProbeRound {
+    /// What is known so far, and how many probes are on their way.
+    pub(crate) fn counts(&self) -> (u32, u32, usize) {
+        let running = self.leases.iter().filter(|lease| lease.held == Hold::Running).count();
+        (self.succeeded, self.failed, running)
+    }
+
     /// The same by another clock.
     pub(crate) fn move_times(&mut self, f: impl Fn(Timestamp) -> Timestamp) {
         self.fruitless_since = self.fruitless_since.map(&f);
-        self.leases.iter_mut().for_each(|lease| lease.deadline = f(lease.deadline));
+        let used = self.leases.iter_mut().filter(|lease| lease.deadline < Timestamp::MAX);
+        used.for_each(|lease| lease.deadline = f(lease.deadline));
     }
 
     pub(crate) fn save(&self, out: &mut Writer) {
@@ -202,7 +234,8 @@ impl ProbeRound {
         for lease in &self.leases {
             out.u32(lease.id);
             out.u64(lease.deadline.as_nanos());
-            out.u8(u8::from(lease.accepted));
+            out.u8(u8::from(lease.accepted) | u8::from(lease.held == Hold::InHand) << 1);
+            out.u64(lease.owner);
         }
         out.u32(self.log.size());
         out.u32(self.log.len());
@@ -212,14 +245,17 @@ impl ProbeRound {
         }
     }
 
-    pub(crate) fn load(from: &mut Reader<'_>) -> Result<Self, LoadError> {
+    /// Reads what [`save`](Self::save) wrote; `has_owners` is not so in records of release 0.1.
+    pub(crate) fn load(from: &mut Reader<'_>, has_owners: bool) -> Result<Self, LoadError> {
         let (succeeded, failed) = (from.u32()?, from.u32()?);
         let fruitless_since = Some(from.u64()?).filter(|at| *at < u64::MAX).map(Timestamp::from_nanos);
         let next_lease = from.u32()?;
         let mut leases = Vec::new();
         for _ in 0..from.count(13)? {
-            let (id, deadline) = (from.u32()?, Timestamp::from_nanos(from.u64()?));
-            leases.push(Lease { id, deadline, held: Hold::Running, accepted: from.u8()? != 0 });
+            let (id, deadline, flags) = (from.u32()?, Timestamp::from_nanos(from.u64()?), from.u8()?);
+            let held = if has_owners && flags & 2 != 0 { Hold::InHand } else { Hold::Running };
+            let owner = if has_owners { from.u64()? } else { 0 };
+            leases.push(Lease { accepted: flags & 1 != 0, owner, ..Lease::new(id, deadline, held) });
         }
         let size = from.u32()?;
         if size > Probes::MAX {

@@ -108,6 +108,11 @@ impl Probes {
         self
     }
 
+    #[cfg(feature = "fleet")]
+    pub(crate) const fn deadline_after(&self) -> Duration {
+        self.deadline
+    }
+
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if self.of == 0 || self.of > Self::MAX {
             return Err(ConfigError::new("probes", &self.of, "1 to 65536 probes"));
@@ -129,7 +134,7 @@ impl Probes {
     }
 
     /// How long a round may admit probes without learning anything.
-    pub(super) fn patience(&self, cooldown: Duration) -> Duration {
+    pub(crate) fn patience(&self, cooldown: Duration) -> Duration {
         // A round cannot be called fruitless before its probes had the time they were promised.
         cooldown.saturating_mul(10).max(Duration::from_secs(60)).max(self.deadline.saturating_mul(2))
     }

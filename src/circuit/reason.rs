@@ -210,8 +210,7 @@ impl TransitionReason {
 pub enum RejectReason {
     /// The circuit is open and its cooldown is not over.
     Open,
-    /// The circuit is half-open and all its probes are on their way; or, where a fleet shares it, this instance's leave
-    /// for a probe is.
+    /// The circuit is half-open and all its probes are on their way.
     ProbesBusy,
     /// An operator forced the circuit open.
     ForcedOpen,
@@ -236,6 +235,11 @@ pub enum RejectReason {
     NotReady,
     /// The store that the fleet shares is away, and the user wants no call then.
     StoreDown,
+    /// The circuit is closed, but the calls of this instance alone meet the rule: it waits for the fleet's verdict, which
+    /// takes some 200 ms where the store pushes notices, and up to 1.5 s where it is polled.
+    AwaitingVerdict,
+    /// The fleet's cooldown is over, and this instance has no lease for a probe yet; it asks for one.
+    AwaitingLease,
 }
 
 impl RejectReason {
@@ -248,6 +252,8 @@ impl RejectReason {
             Self::ForcedOpen => "forced_open",
             Self::NotReady => "not_ready",
             Self::StoreDown => "store_down",
+            Self::AwaitingVerdict => "awaiting_verdict",
+            Self::AwaitingLease => "awaiting_lease",
         }
     }
 }

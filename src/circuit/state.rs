@@ -163,7 +163,15 @@ impl Generation {
 
     #[must_use]
     pub(crate) const fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.wrapping_add(1))
+    }
+
+    /// Tells whether it comes after another one. The numbers of a fleet go round in a circle, so that no number in a record is
+    /// the last.
+    #[cfg(feature = "fleet")]
+    pub(crate) const fn is_after(self, other: Self) -> bool {
+        let ahead = self.0.wrapping_sub(other.0);
+        ahead != 0 && ahead < 1 << (u64::BITS - 1)
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::circuit::Horizon;
 use crate::error::ConfigError;
 use crate::replica::{Voter, WhenDown};
 
@@ -14,10 +13,10 @@ use crate::replica::{Voter, WhenDown};
 /// | judged | all calls of all instances together | each instance its own |
 /// | opens | for all, when the detector trips | an instance for itself at once, for all when `k` have |
 /// | one bad instance of many | counts like any other | protects itself, the others go on |
-/// | written while all is well | nothing for `failures(n).within(d)`, else one batch a second | nothing |
+/// | written while all is well | nothing, by any built-in detector | nothing |
 ///
-/// With a detector that looks at successes too (rates, the last n calls, slow calls, one of your own), pooled evidence costs
-/// at most one write each [`flush_interval`](Self::flush_interval) for each instance and breaker with traffic.
+/// A detector of your own that has no [`shape`](crate::Detector::shape) sees all calls of all instances: that costs at most one
+/// write each [`flush_interval`](Self::flush_interval) for each instance and breaker with traffic.
 ///
 /// All instances should have the same configuration. While a deploy rolls, each rule is judged over what its own instances
 /// have seen, and a verdict by either counts.
@@ -111,8 +110,10 @@ impl Fleet {
         self
     }
 
-    /// Sets how often outcomes that are no failures are written, where the detector looks at them: 100 ms to 1 min. Default:
-    /// 1 s. Failures are written within 100 ms, and at once when they would open the circuit.
+    /// Sets how often outcomes that are no failures are written for a detector without a [`shape`](crate::Detector::shape):
+    /// 100 ms to 1 min. Default: 1 s. For built-in detectors they are not written while all is well, so it changes nothing.
+    /// Failures are written within 100 to 200 ms (up to 5 s where the store is busy), and at once when they would open the
+    /// circuit.
     #[must_use]
     pub const fn flush_interval(mut self, interval: Duration) -> Self {
         self.flush_interval = interval;
@@ -137,9 +138,9 @@ impl Fleet {
         Ok(())
     }
 
-    /// Tells whether successes are written, where a detector looks back so far.
-    pub(crate) fn shares_successes(&self, horizon: Horizon) -> bool {
-        self.mode == Mode::Pooled && horizon.wants_successes()
+    /// Tells whether the calls of all are judged together.
+    pub(crate) fn is_pooled(&self) -> bool {
+        self.mode == Mode::Pooled
     }
 
     /// Who votes, and how many it takes.

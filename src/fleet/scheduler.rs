@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::store_health::{Change, StoreHealth};
 use super::token_bucket::TokenBucket;
 use crate::backoff::draw;
-use crate::replica::{POLL_INTERVAL, Polled, Record, Replica, Request, Response, Turn, WakeUp};
+use crate::replica::{Announcement, POLL_INTERVAL, Polled, Replica, Request, Response, Turn, WakeUp};
 use crate::store::{Commit, Committed, Notice, StoreError, Stored};
 use crate::time::Timestamp;
 
@@ -440,9 +440,9 @@ impl Scheduler {
     pub(crate) fn noticed(&mut self, notice: &Notice, now: Timestamp) {
         match notice {
             Notice::Changed { key, version, notice, .. } => {
-                let record = Record::load(notice).ok();
+                let announcement = Announcement::load(notice);
                 for id in self.by_key.get(key).cloned().unwrap_or_default() {
-                    self.hand(id, Response::Changed { version: *version, record: record.clone() }, now);
+                    self.hand(id, Response::Changed { version: *version, announcement: announcement.clone() }, now);
                 }
             }
             Notice::Lagged => {

@@ -5,67 +5,75 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::evidence_log::CallLog;
+use super::pooled::Telling;
 use crate::circuit::{Generation, LoadError, Override, Reader, Writer};
 use crate::time::Timestamp;
 
 /// What an instance has seen since it last told the others. Its bytes may be taken in by an instance of another release, so
-/// they begin with a format of their own.
+/// they begin with a format of their own. All times are the store's.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Batch {
     pub(super) generation: Generation,
-    pub(super) calls: Option<ToldCalls>,
+    /// Calls of the closed state.
+    pub(super) telling: Option<Telling>,
     pub(super) probes: Vec<Probed>,
     pub(super) vote: Option<Vote>,
 }
 
-/// Calls of the closed state.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct ToldCalls {
-    pub(super) rule: u64,
-    pub(super) log: CallLog,
-    /// When the dependency asked to be called again, if a failure said so.
-    pub(super) retry_after: Option<Duration>,
-}
-
-/// How a probe ended.
+/// What became of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Probed {
     pub(super) lease: u32,
-    /// The dependency has answered, the rest of the response is on its way; the probe has not ended.
-    pub(super) accepted: bool,
-    /// `None`: it says nothing, or the lease was never used.
-    pub(super) failed: Option<bool>,
+    pub(super) news: ProbeNews,
+    /// When it happened.
+    pub(super) at: Timestamp,
     pub(super) retry_after: Option<Duration>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ProbeNews {
+    /// A call has used it: its deadline begins.
+    Began,
+    /// The dependency has answered, the rest of the response is on its way; the probe has not ended.
+    Accepted,
+    /// It says nothing, or the lease was never used.
+    Ended,
+    Succeeded,
+    Failed,
+}
+
 impl Probed {
-    pub(super) const fn accepted(lease: u32) -> Self {
-        Self { lease, accepted: true, failed: None, retry_after: None }
+    pub(super) const fn new(lease: u32, news: ProbeNews, at: Timestamp) -> Self {
+        Self { lease, news, at, retry_after: None }
     }
 
-    pub(super) const fn ended(lease: u32, failed: Option<bool>, retry_after: Option<Duration>) -> Self {
-        Self { lease, accepted: false, failed, retry_after }
+    pub(super) fn ended(lease: u32, failed: Option<bool>, at: Timestamp, retry_after: Option<Duration>) -> Self {
+        let news =
+            failed.map_or(ProbeNews::Ended, |failed| if failed { ProbeNews::Failed } else { ProbeNews::Succeeded });
+        Self { lease, news, at, retry_after }
     }
 
     /// How many bytes one takes.
-    const BYTES: usize = 13;
+    const BYTES: usize = 21;
 
     fn save(&self, out: &mut Writer) {
         out.u32(self.lease);
-        out.u8(match (self.accepted, self.failed) {
-            (false, None) => 0,
-            (false, Some(false)) => 1,
-            (false, Some(true)) => 2,
-            (true, _) => 3,
-        });
+        out.u8(self.news as u8);
+        out.time(self.at);
         out.duration(self.retry_after);
     }
 
     fn load(from: &mut Reader<'_>) -> Result<Self, LoadError> {
-        let (lease, end) = (from.u32()?, from.u8()?);
-        let failed = [None, Some(false), Some(true)].get(usize::from(end)).copied().flatten();
-        Ok(Self { lease, accepted: end == 3, failed, retry_after: from.duration()? })
+        let lease = from.u32()?;
+        let news = match from.u8()? {
+            0 => ProbeNews::Began,
+            1 => ProbeNews::Accepted,
+            2 => ProbeNews::Ended,
+            3 => ProbeNews::Succeeded,
+            4 => ProbeNews::Failed,
+            other => return Err(LoadError::new(format!("news of a probe of kind {other}"))),
+        };
+        Ok(Self { lease, news, at: from.time()?, retry_after: from.duration()? })
     }
 }
 
@@ -78,21 +86,19 @@ pub(super) enum Command {
     Resume,
     /// An override is over, or a round hopeless.
     Look,
-    /// A call asks for a place among the probes.
-    Lease,
+    /// This instance wants a place among the probes; even one that another instance has and does not use?
+    Lease {
+        may_want: bool,
+    },
 }
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 impl Batch {
     pub(super) fn save(&self) -> Vec<u8> {
         let mut out = Writer::with_head(&[FORMAT]);
         out.u64(self.generation.get());
-        out.option(self.calls.as_ref(), |calls, out| {
-            out.u64(calls.rule);
-            out.duration(calls.retry_after);
-            calls.log.save(out);
-        });
+        out.option(self.telling.as_ref(), Telling::save);
         out.list(self.probes.iter(), Probed::save);
         out.option(self.vote.as_ref(), Vote::save);
         out.finish()
@@ -105,19 +111,10 @@ impl Batch {
             return Err(LoadError::new(format!("a batch of format {format}, this release knows {FORMAT}")));
         }
         let generation = Generation::new(from.u64()?);
-        let calls = from.option(|from| {
-            let (rule, retry_after) = (from.u64()?, from.duration()?);
-            Ok(ToldCalls { rule, retry_after, log: CallLog::load(from)? })
-        })?;
+        let telling = from.option(Telling::load)?;
         let (probes, vote) = (from.list(Probed::BYTES, Probed::load)?, from.option(Vote::load)?);
         from.end()?;
-        Ok(Self { generation, calls, probes, vote })
-    }
-
-    /// The same by another clock.
-    pub(super) fn move_times(&mut self, f: impl Fn(Timestamp) -> Timestamp) {
-        self.calls.iter_mut().for_each(|calls| calls.log.move_times(&f));
-        self.vote.iter_mut().for_each(|vote| (vote.cast, vote.until) = (f(vote.cast), f(vote.until)));
+        Ok(Self { generation, telling, probes, vote })
     }
 }
 

@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::census::Census;
+use super::clocks::{Clocks, Estimate, before};
+use super::notice::Announcement;
 use super::poll::{JITTER, Priority};
-use super::record::{Clocks, Record, Unreadable, before};
+use super::pooled::Suspicion;
+use super::record::{Record, Unreadable};
 use super::replica::{Replica, Turn};
-use super::state::{Combining, Contact, MAX_LINGER, MIN_LINGER, Pending, StoredRecord};
+use super::state::{CALM_LINGER, Combining, Contact, MAX_LINGER, MIN_LINGER, POLL_INTERVAL, Pending, StoredRecord};
 use super::status::WhenDown;
 use crate::circuit::{Fact, Facts, FleetFact, Generation, Outcome, State};
 use crate::store::{Committed, ROUND_LEASE, StoreError, StoreTime, Stored, Version};
@@ -19,8 +23,8 @@ pub(crate) enum Response<'a> {
     Loaded(Result<&'a Stored, &'a StoreError>),
     /// The answer to a commit.
     Committed(Result<&'a Committed, &'a StoreError>),
-    /// A change was pushed. `record`: what it says, unless it must be loaded.
-    Changed { version: Version, record: Option<Record> },
+    /// A change was pushed.
+    Changed { version: Version, announcement: Announcement },
 }
 
 /// The engine waits for no answer longer than this, if its process is there to stop waiting.
@@ -39,10 +43,20 @@ impl Replica {
         // as long ago, and a lease that comes with it may be over.
         let waited = Some(turn.now.since(asked_at)).filter(|waited| *waited > MAX_ANSWER_TIME);
         let here = before(turn.at.now, waited.unwrap_or_default());
+        let store = match &response {
+            Response::Loaded(answer) => answer.ok().map(|stored| stored.now),
+            Response::Committed(answer) => answer.ok().map(Committed::now),
+            Response::Changed { .. } => None,
+        };
+        if let Some(store) = store {
+            let took = turn.now.since(asked_at).min(MAX_ANSWER_TIME);
+            let at = Clocks { here, store: store.timestamp() };
+            self.state.known.clock = Some(Estimate::learn(self.state.known.clock, at, took));
+        }
         match response {
             Response::Loaded(answer) => self.loaded(answer, here, turn),
             Response::Committed(answer) => self.committed(answer, here, turn),
-            Response::Changed { version, record } => self.changed(version, record, turn),
+            Response::Changed { version, announcement } => self.changed(version, announcement, turn),
         }
     }
 
@@ -60,21 +74,28 @@ impl Replica {
         let combining = self.state.in_flight.combining.take();
         let has_batch = combining.is_none() && self.state.outbox.batch.is_some();
         match committed {
-            Committed::Applied { version, now: store } => {
+            Committed::Applied { version, .. } => {
                 self.state.in_flight.conflicts = 0;
+                self.took_something();
                 if has_batch {
-                    self.batch_accepted(now);
+                    self.batch_accepted();
                     let timers = &mut self.state.timers;
                     timers.linger = timers.linger.saturating_sub(Duration::from_millis(5)).max(MIN_LINGER);
                 }
                 self.commands_done(commands);
-                if let Some(tally) = merged.would_open {
-                    turn.facts.push(Fact::WouldOpen(tally));
+                if let Some(verdict) = merged.would_open {
+                    turn.facts.push(Fact::WouldOpen(verdict.tally));
                 }
-                let at = Clocks { here, store: store.timestamp() };
+                if merged.drops_evidence {
+                    turn.facts.push(Fact::Fleet(FleetFact::EvidenceDropped));
+                }
+                if merged.tells_all || merged.began {
+                    self.state.known.push.note_sent(*version, now);
+                }
                 let record = Arc::new(merged.record);
-                self.state.known.stored = Some(StoredRecord { version: *version, record, rewrite_at: None, at });
-                self.apply_stored(&merged.granted, turn);
+                self.state.known.stored = Some(StoredRecord { version: *version, record, rewrite_at: None });
+                self.apply_stored(turn);
+                self.end_vain_protection(has_batch, turn);
             }
             Committed::Conflict(stored) => {
                 self.state.in_flight.combining = combining;
@@ -96,21 +117,25 @@ impl Replica {
             Committed::Duplicate(stored) | Committed::Queued(stored) => {
                 self.state.in_flight.combining = combining;
                 self.state.in_flight.conflicts = 0;
-                self.batch_accepted(now);
+                self.took_something();
+                self.batch_accepted();
                 self.look_after_round(now);
+                self.state.timers.taken_in_by = Some(stored.now.timestamp() + ROUND_LEASE);
                 self.learn_stored(stored, here, turn);
             }
             Committed::Combine(stored, round) => {
                 // Of a commit without a round the store took nothing but its batch: commands wait until the turn is over, leases
                 // were not granted. One with a round was written.
+                self.took_something();
                 if has_batch {
-                    self.batch_accepted(now);
+                    self.batch_accepted();
                 }
-                if let Some(tally) = merged.would_open.filter(|_| combining.is_some()) {
-                    turn.facts.push(Fact::WouldOpen(tally));
+                if let Some(verdict) = merged.would_open.filter(|_| combining.is_some()) {
+                    turn.facts.push(Fact::WouldOpen(verdict.tally));
                 }
                 let (rounds, since) = combining.map_or((1, now), |before| (before.rounds + 1, before.since));
-                self.state.in_flight.combining = Some(Combining { round: round.clone(), rounds, since });
+                let handed_out = stored.now.timestamp();
+                self.state.in_flight.combining = Some(Combining { round: round.clone(), rounds, since, handed_out });
                 // What was written in the round before counts.
                 self.learn_stored(stored, here, turn);
             }
@@ -124,14 +149,28 @@ impl Replica {
     /// The store has a batch of this instance that no record is known to contain: once the round that is to take it in must
     /// be over, it may be this instance's turn.
     fn look_after_round(&mut self, now: Timestamp) {
-        self.state.timers.look_at = Some(now + ROUND_LEASE + self.state.jitter(ROUND_LEASE / 2));
+        self.state.timers.look_at = Some(now + ROUND_LEASE + self.state.jitter(POLL_INTERVAL));
+        self.state.timers.taken_in_by = None;
     }
 
-    fn batch_accepted(&mut self, now: Timestamp) {
+    fn batch_accepted(&mut self) {
         if self.state.settle_batch(true) {
             self.state.timers.urgent_since = None;
         }
-        self.state.timers.flushed_at = now;
+    }
+
+    /// The store takes what this instance writes.
+    fn took_something(&mut self) {
+        self.state.known.is_stuck = false;
+        self.state.timers.urgent_since = None;
+    }
+
+    /// The record knows what this instance has told, and does not suspect what its own detector says: other instances have
+    /// had calls as well.
+    fn end_vain_protection(&mut self, has_told: bool, turn: &mut Turn<'_>) {
+        if has_told && self.state.known.census.is_none() && !self.state.outbox.untold.has_trip() {
+            self.end_protection(turn.at.now, turn.facts);
+        }
     }
 
     fn loaded(&mut self, answer: Result<&Stored, &StoreError>, here: Timestamp, turn: &mut Turn<'_>) {
@@ -156,29 +195,80 @@ impl Replica {
         }
     }
 
-    fn changed(&mut self, version: Version, record: Option<Record>, turn: &mut Turn<'_>) {
+    fn changed(&mut self, version: Version, announcement: Announcement, turn: &mut Turn<'_>) {
+        self.state.known.push.note_heard(version);
         if version <= self.state.known.stored.as_ref().map_or(Version::NONE, |stored| stored.version) {
             return;
         }
-        let Some(record) = record else {
-            self.state.known.must_load = true;
-            return;
+        let rule_here = self.state.outbox.untold.rule;
+        let record = match announcement {
+            Announcement::Headline(record) => record,
+            Announcement::Suspected { rule, suspicion } => {
+                if rule == rule_here {
+                    self.hear_of(suspicion, turn);
+                }
+                return;
+            }
+            Announcement::Cleared { rule, number } => {
+                if rule == rule_here {
+                    self.hear_of_end(number, turn);
+                }
+                return;
+            }
+            Announcement::Load => {
+                self.state.known.must_load = true;
+                return;
+            }
         };
         // A version is the time of its write, or a little more where several writes fell into one microsecond.
-        let (written, estimate) = (StoreTime(version.0).timestamp(), self.store_now(turn.at.now));
+        let (written, estimate) = (StoreTime(version.0).timestamp(), self.store_now(turn));
         let store = if written > estimate + Duration::from_millis(1) { written } else { estimate };
-        let at = Clocks { here: turn.at.now, store };
-        if self.state.in_flight.request.is_some() {
-            // What is on its way will meet the new version by itself.
-            self.apply(&Arc::new(record), &[], false, at.store, turn);
+        // The state is followed at once. What it leaves out is to be loaded before anything is built on it, unless what is on
+        // its way meets it by itself.
+        self.state.known.must_load |= self.state.in_flight.request.is_none();
+        self.apply(&Arc::new(*record), false, store, turn);
+    }
+
+    /// All are asked what they have seen: a notice says so, which decides nothing but when this instance tells. However many
+    /// come, it does not tell more often for that.
+    fn hear_of(&mut self, suspicion: Suspicion, turn: &Turn<'_>) {
+        let known = &self.state.known;
+        let is_old = suspicion.number < known.censuses_over
+            || known.census.as_ref().is_some_and(|census| suspicion.number <= census.suspicion.number);
+        if is_old || self.machine.state() != State::Closed || !self.state.asks_fleet() {
             return;
         }
-        self.learn_record(version, Ok(Some(record)), None, at, turn);
+        self.begin_census(suspicion, turn);
+        let earliest = self.state.timers.flushed_at.map(|told| told + CALM_LINGER);
+        if let Some(census) = &mut self.state.known.census {
+            census.answer_at = census.answer_at.max(earliest);
+        }
+    }
+
+    /// A suspicion has come to nothing, a notice says. The next poll will show whether that is so; until then this instance
+    /// does not see to the verdict, unless it waits for it.
+    fn hear_of_end(&mut self, number: u64, turn: &mut Turn<'_>) {
+        let waits = self.state.known.protection.is_some() || self.state.timers.flush.is_some();
+        if let Some(census) = self.state.known.census.as_mut().filter(|census| census.suspicion.number <= number) {
+            census.end_at = census.end_at.max(turn.now + POLL_INTERVAL * 3 / 2);
+            self.state.known.must_load |= waits;
+        }
+    }
+
+    /// Takes part in a census.
+    pub(super) fn begin_census(&mut self, suspicion: Suspicion, turn: &Turn<'_>) {
+        let here = turn.at.now;
+        let is_raiser = suspicion.raised_by == self.state.terms.writer;
+        let draws = (self.state.chance(), self.state.chance());
+        let (store, error) = (self.state.store_at(here), self.state.clock_error(here));
+        let census = Census::hear(suspicion, is_raiser, (turn.now, store), error, draws);
+        self.state.known.census = Some(census);
+        self.protect_until(suspicion.due(), here);
     }
 
     fn succeeded(&mut self, turn: &mut Turn<'_>) {
         self.state.in_flight.failures = 0;
-        if !self.state.is_reachable() {
+        if !self.state.is_reachable() && !self.state.known.is_stuck {
             self.set_contact(Contact::Answers, turn);
         }
     }
@@ -237,24 +327,39 @@ impl Replica {
         if self.state.is_reachable() == was_reachable {
             return;
         }
-        let outbox = &mut self.state.outbox;
-        let awaited = std::mem::take(&mut outbox.awaits_verdict) | std::mem::take(&mut outbox.verdict_asked);
-        let is_local = was_reachable && self.state.terms.when_down == WhenDown::Local;
-        if !is_local || !awaited || self.machine.state() != State::Closed || self.machine.overridden().is_some() {
-            return;
+        self.end_protection(turn.at.now, turn.facts);
+        self.state.known.census = None;
+        if was_reachable && self.state.is_pooled() && self.machine.state() == State::Closed {
+            self.take_over_evidence(turn.at.now, turn.facts);
         }
+        let is_local = was_reachable && self.state.is_pooled() && self.state.terms.when_down == WhenDown::Local;
+        let tripped = self.state.outbox.untold.tripped().copied();
+        let (Some(trip), true, State::Closed) = (tripped, is_local, self.machine.state()) else {
+            return;
+        };
+        // What it tripped on awaited a verdict; it may be over.
         let now = turn.at.now;
         let mut news = Facts::default();
-        let tally = self.machine.judge(&mut news, |detector| detector.verdict(now).then(|| detector.tally(now)));
-        if let Some(tally) = tally.flatten() {
-            self.machine.trip(turn.rules, tally, Outcome::Failure, turn.at, &mut news);
+        if self.machine.judge(&mut news, |detector| detector.verdict(now)) == Some(true) {
+            let outcome = trip.retry_after.map_or(Outcome::Failure, Outcome::FailureAfter);
+            self.machine.trip(turn.rules, trip.tally, outcome, turn.at, &mut news);
         }
         self.learn(&news, now, turn.facts);
     }
 
     /// Takes in what the store had when it was `here` on this instance's clock.
     fn learn_stored(&mut self, stored: &Stored, here: Timestamp, turn: &mut Turn<'_>) {
-        let record = if stored.record.is_empty() { Ok(None) } else { Record::load(&stored.record).map(Some) };
+        // A record that is known is not read anew: what was cut when it was first seen stays cut.
+        let known = self.state.known.stored.as_ref();
+        let known = known.filter(|known| known.version == stored.version && known.rewrite_at.is_none());
+        let record = match known {
+            _ if stored.record.is_empty() => Ok(None),
+            Some(known) => Ok(Some((*known.record).clone())),
+            None => Record::load(&stored.record).map(|mut record| {
+                record.cut_to(stored.now.timestamp(), turn.rules.probes.deadline_after());
+                Some(record)
+            }),
+        };
         let open = stored.adopted.filter(|left| left.state == State::Open).and_then(|left| left.open_until);
         let at = Clocks { here, store: stored.now.timestamp() };
         self.learn_record(stored.version, record, open.map(StoreTime::timestamp), at, turn);
@@ -273,11 +378,16 @@ impl Replica {
             Ok(reconciled) => reconciled,
             Err(newer @ Unreadable::Newer(_)) => return self.block(&newer.to_string().into(), turn),
             Err(corrupt @ Unreadable::Corrupt(_)) => {
-                if now.since(*self.state.known.corrupt_since.get_or_insert(now)) < CORRUPT_GRACE {
+                let is_news = self.state.known.corrupt_since.is_none();
+                let since = *self.state.known.corrupt_since.get_or_insert(now);
+                // What an operator commands replaces it at once.
+                if now.since(since) < CORRUPT_GRACE && self.state.outbox.commands.is_empty() {
                     self.state.known.must_load = false;
                     self.state.timers.not_before = now + CORRUPT_GRACE / 5;
                     self.set_contact(Contact::Away(corrupt.to_string().into()), turn);
-                    turn.facts.push(Fact::Fleet(FleetFact::RecordUnreadable));
+                    if is_news {
+                        turn.facts.push(Fact::Fleet(FleetFact::RecordUnreadable));
+                    }
                     self.state.known.stored = None;
                     return;
                 }
@@ -286,25 +396,29 @@ impl Replica {
         };
         self.state.known.corrupt_since = None;
         self.state.known.blocked_until = None;
+        if self.state.timers.taken_in_by.is_some_and(|by| StoreTime(version.0).timestamp() >= by) {
+            // The instance that wrote this met an empty outbox, or goes on emptying it.
+            (self.state.timers.look_at, self.state.timers.taken_in_by) = (None, None);
+        }
         let before = self.state.known.stored.take();
         let rewrite_at = lost.then(|| {
             let known = before.and_then(|stored| stored.rewrite_at);
             known.unwrap_or_else(|| now + self.state.jitter(JITTER))
         });
-        self.state.known.stored = Some(StoredRecord { version, record: Arc::new(record), rewrite_at, at });
-        self.apply_stored(&[], turn);
+        self.state.known.stored = Some(StoredRecord { version, record: Arc::new(record), rewrite_at });
+        self.apply_stored(turn);
     }
 
     /// Follows the record that the store is known to have.
-    pub(super) fn apply_stored(&mut self, granted: &[u32], turn: &mut Turn<'_>) {
+    pub(super) fn apply_stored(&mut self, turn: &mut Turn<'_>) {
         let stored = self.state.known.stored.as_ref().filter(|stored| stored.rewrite_at.is_none());
         let Some(record) = stored.map(|stored| stored.record.clone()) else {
             return;
         };
-        let has_news = self.waits(turn.at.now) >= Some(Priority::Failures);
+        let has_news = self.waits() >= Some(Priority::Failures);
         let (outbox, in_flight) = (&self.state.outbox, &self.state.in_flight);
         let settled =
             !has_news && outbox.batch.is_none() && in_flight.combining.is_none() && outbox.commands.is_empty();
-        self.apply(&record, granted, settled, self.store_now(turn.at.now), turn);
+        self.apply(&record, settled, self.store_now(turn), turn);
     }
 }

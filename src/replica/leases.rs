@@ -1,5 +1,6 @@
 //! Leases of probes that a fleet gives out: what a round knows beyond one breaker's own.
 
+use super::record::Want;
 use crate::circuit::{Hold, Lease, ProbeRound};
 use crate::time::Timestamp;
 
@@ -19,53 +20,84 @@ impl ProbeRound {
         self.next_lease |= Self::OWN;
     }
 
-    /// A lease of the fleet's, for a call that may come until `unused_until`.
-    pub(super) fn put_in_hand(&mut self, id: u32, deadline: Timestamp, unused_until: Timestamp) {
-        self.leases.push(Lease { id, deadline, held: Hold::InHand(unused_until), accepted: false });
+    /// A lease that was just given out belongs to an instance, which may use it when it has a call.
+    pub(super) fn give_to(&mut self, id: u32, owner: u64) {
+        if let Some(lease) = self.find(id) {
+            (lease.owner, lease.held, lease.deadline) = (owner, Hold::InHand, Timestamp::MAX);
+        }
     }
 
-    /// Takes a lease in hand for a call.
-    pub(super) fn use_hand(&mut self, now: Timestamp, reserved: bool) -> Option<u32> {
-        let is_good = |lease: &&mut Lease| matches!(lease.held, Hold::InHand(_)) && lease.deadline > now;
-        let lease = self.leases.iter_mut().find(is_good)?;
-        lease.held = if reserved { Hold::Reserved } else { Hold::Running };
+    /// A lease of the fleet's, for a call that is still to come.
+    pub(super) fn put_in_hand(&mut self, lease: &Lease) {
+        self.leases.push(*lease);
+    }
+
+    fn find(&mut self, id: u32) -> Option<&mut Lease> {
+        self.leases.iter_mut().find(|lease| lease.id == id)
+    }
+
+    pub(super) fn knows(&self, id: u32) -> bool {
+        self.leases.iter().any(|lease| lease.id == id)
+    }
+
+    /// Takes a lease in hand for a call, which must end by `deadline`.
+    pub(super) fn use_hand(&mut self, deadline: Timestamp, reserved: bool) -> Option<u32> {
+        let lease = self.leases.iter_mut().find(|lease| lease.held == Hold::InHand)?;
+        (lease.held, lease.deadline) = (if reserved { Hold::Reserved } else { Hold::Running }, deadline);
         Some(lease.id)
     }
 
-    /// A reservation of the fleet's begins: its deadline stays the fleet's.
-    pub(super) fn begin_in_hand(&mut self, id: u32) -> bool {
-        let lease = self.leases.iter_mut().find(|lease| lease.id == id);
-        lease.map(|lease| lease.held = Hold::Running).is_some()
+    /// A reservation of the fleet's becomes a call, which must end by `deadline`.
+    pub(super) fn begin_in_hand(&mut self, id: u32, deadline: Timestamp) -> bool {
+        let lease = self.find(id);
+        lease.map(|lease| (lease.held, lease.deadline) = (Hold::Running, deadline)).is_some()
     }
 
     /// Leases in hand.
     pub(super) fn in_hand(&self) -> u32 {
-        let count = self.leases.iter().filter(|lease| matches!(lease.held, Hold::InHand(_))).count();
+        let count = self.leases.iter().filter(|lease| lease.held == Hold::InHand).count();
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
-    /// When the next lease in hand goes back.
-    pub(super) fn idle_at(&self) -> Option<Timestamp> {
-        let until = |lease: &Lease| if let Hold::InHand(until) = lease.held { Some(until) } else { None };
-        self.leases.iter().filter_map(until).min()
+    /// Leases that a call has used.
+    pub(super) fn in_use(&self) -> bool {
+        self.leases.iter().any(|lease| lease.held != Hold::InHand)
     }
 
-    /// Gives back the leases in hand whose time for a first use is over.
-    pub(super) fn drop_idle(&mut self, now: Timestamp) -> Vec<u32> {
-        let mut idle = Vec::new();
+    /// When the next lease in use runs out.
+    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
+        let used = self.leases.iter().filter(|lease| lease.held != Hold::InHand);
+        used.map(|lease| lease.deadline).min()
+    }
+
+    /// The leases of an instance that no call has used.
+    pub(super) fn unused_of(&self, owner: u64) -> impl Iterator<Item = &Lease> {
+        self.leases.iter().filter(move |lease| lease.owner == owner && lease.held == Hold::InHand)
+    }
+
+    /// Gives back the leases in hand.
+    pub(super) fn drop_unused(&mut self) -> Vec<u32> {
+        let mut unused = Vec::new();
         self.leases.retain(|lease| {
-            let is_idle = matches!(lease.held, Hold::InHand(until) if until <= now);
-            if is_idle {
-                idle.push(lease.id);
-            }
-            !is_idle
+            let is_unused = lease.held == Hold::InHand;
+            unused.extend(is_unused.then_some(lease.id));
+            !is_unused
         });
-        idle
+        unused
     }
 
-    /// When the lease runs out.
-    pub(super) fn deadline_of(&self, id: u32) -> Option<Timestamp> {
-        self.leases.iter().find(|lease| lease.id == id).map(|lease| lease.deadline)
+    /// An unused lease of another instance goes to the one that wants it.
+    pub(super) fn hand_over(&mut self, want: &Want) -> bool {
+        let is_unused = |lease: &&mut Lease| lease.held == Hold::InHand && lease.owner != want.writer;
+        let lease = self.leases.iter_mut().find(is_unused);
+        let Some(lease) = lease else {
+            return false;
+        };
+        // Whatever its old owner still says of it is about a lease that is gone.
+        lease.id = self.next_lease;
+        self.next_lease = self.next_lease.wrapping_add(1);
+        lease.owner = want.writer;
+        true
     }
 
     /// The counts of another instance's view of the round, with this instance's leases.

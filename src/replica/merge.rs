@@ -2,71 +2,104 @@
 
 use std::time::Duration;
 
-use super::batch::{Batch, Command, Probed, ToldCalls};
-use super::evidence_log::{CallLog, RuleEvidence};
-use super::record::{Record, before};
+use super::batch::{Batch, Command, ProbeNews, Probed};
+use super::pooled::{Judgement, RuleEvidence, Verdict};
+use super::record::Record;
 use super::replica::{Replica, Turn};
-use super::state::Merged;
+use super::state::{Merged, POLL_INTERVAL};
 use crate::circuit::detector::consecutive_failures;
 use crate::circuit::{
-    Decision, Detector, Fact, Facts, Input, Machine, Outcome, PermitId, Rules, Run, State, StepContext, Tally,
-    TransitionReason,
+    Decision, Detector, Fact, Facts, Input, Machine, Outcome, PermitId, Rules, State, StepContext, TransitionReason,
 };
 use crate::time::Timestamp;
 
-/// A failure is judged in its place among the calls while it is younger than this: what lies longer back was judged by the
-/// instance that saw it, and what came late must not open a circuit over an outage that is long over.
-const JUDGED_IN_PLACE_FOR: Duration = Duration::from_secs(2);
 /// How far an instance's idea of the store's time may be ahead.
 const CLOCK_TOLERANCE: Duration = Duration::from_millis(100);
+/// An instance that has a lease, does not use it, and is told that another one wants it, has given it back by then if it is
+/// there.
+const HANDOVER_TIME: Duration = POLL_INTERVAL.saturating_mul(5).checked_div(2).expect("not by zero");
+
+/// What is taken into a record.
+#[derive(Debug)]
+pub(super) struct News<'a> {
+    pub(super) batches: &'a [Batch],
+    pub(super) commands: &'a [Command],
+    /// The store's time as of which all batches that were accepted are in the record, or among these: the time of verdicts.
+    /// `None`: some may be missing, and nothing is judged.
+    pub(super) judge_at: Option<Timestamp>,
+    /// By its own clock, this instance has waited for the end of the suspicion of this number.
+    pub(super) has_waited: Option<u64>,
+}
 
 impl Replica {
-    /// Takes batches and commands into a record; `now` is the store's time. Where instances do not vote, this one's detector
-    /// judges the evidence of its rule.
-    pub(super) fn merge(
-        &mut self,
-        record: &Record,
-        batches: &[Batch],
-        commands: &[Command],
-        now: Timestamp,
-        turn: &mut Turn<'_>,
-    ) -> Merged {
-        let (terms, judges) = (&self.state.terms, self.state.is_pooled());
-        // Where nothing is to be judged, and where the detector was while it is borrowed, one stands that judges nothing.
-        let mut detector: Box<dyn Detector> = Box::new(consecutive_failures(1));
-        if judges {
-            std::mem::swap(&mut detector, &mut self.machine.detector);
-        }
+    /// Takes news into a record; `now` is the store's time.
+    pub(super) fn merge(&mut self, record: &Record, news: &News<'_>, now: Timestamp, turn: &mut Turn<'_>) -> Merged {
+        let terms = &self.state.terms;
+        // The evidence is judged apart from the machine, which gets its verdicts.
+        let machine = Machine::resume(record.machine.clone(), Box::new(consecutive_failures(1)));
         let mut merge = Merge {
-            machine: Machine::resume(record.machine.clone(), detector),
+            machine,
             record: record.clone(),
-            granted: Vec::new(),
             would_open: None,
+            tells_all: false,
+            drops_evidence: false,
             rules: turn.rules,
             at: StepContext { now, ..turn.at },
-            rule: judges.then_some(self.state.rule),
-            oldest_news: None,
-            verdict_asked: false,
-            retry_after: None,
-            facts: turn.facts,
+            writer: terms.writer,
         };
         merge.step(Input::Poll);
-        batches.iter().for_each(|batch| merge.take_in(batch));
-        merge.judge();
-        merge.count_votes(terms.voter.as_ref().map(|voter| voter.quorum));
-        commands.iter().for_each(|command| merge.obey(command));
-        let Merge { machine, record: mut new, granted, would_open, .. } = merge;
+        news.batches.iter().for_each(|batch| merge.take_in(batch));
+        if let (Some(judge_at), true) = (news.judge_at, self.state.is_pooled()) {
+            let own = Own { rule: self.state.outbox.untold.rule, has_push: self.state.known.push.is_likely(turn.now) };
+            merge.judge(judge_at, &own, news);
+            if self.state.tells_everything() {
+                self.judge_by_detector(&mut merge, judge_at, turn.facts);
+            }
+        }
+        merge.count_votes(self.state.terms.voter.as_ref().map(|voter| voter.quorum));
+        news.commands.iter().for_each(|command| merge.obey(command));
+        let Merge { machine, record: mut new, would_open, tells_all, drops_evidence, .. } = merge;
         let began = machine.generation() != record.generation();
         new.machine = machine.state;
-        new.decider = if began { terms.writer } else { new.decider };
-        new.fit();
-        if judges {
-            self.machine.detector = machine.detector;
-            // It comes back with what the record holds; what this instance has seen itself is shown to it again.
-            self.replay(turn.facts);
+        if began {
+            new.decider = self.state.terms.writer;
+            (new.wants, new.handovers) = (Vec::new(), 0);
+            new.extension.clear();
         }
-        Merged { changed: new != *record, record: new, began, granted, would_open }
+        new.fit();
+        Merged { changed: new != *record, record: new, began, would_open, tells_all, drops_evidence }
     }
+
+    /// Has the detector judge what only it can. It is this instance's own, with what that has seen, and gets that back.
+    fn judge_by_detector(&mut self, merge: &mut Merge<'_>, now: Timestamp, facts: &mut Facts) {
+        let (rule, lag) = (self.state.outbox.untold.rule, 2 * self.state.terms.flush_interval);
+        if !merge.takes_evidence() {
+            return;
+        }
+        let Some(evidence) = merge.record.evidence.iter_mut().find(|evidence| evidence.rule == rule) else {
+            return;
+        };
+        if evidence.opaque_due(lag).is_none_or(|due| due > now) {
+            return;
+        }
+        let verdict = self.machine.judge(facts, |detector: &mut dyn Detector| {
+            let own = detector.save();
+            let verdict = evidence.judge_by(detector, now, lag);
+            detector.reset();
+            detector.load(&own).ok();
+            verdict
+        });
+        if let Some(verdict) = verdict.flatten() {
+            merge.reach(&verdict, rule);
+        }
+    }
+}
+
+/// The instance that judges.
+struct Own {
+    rule: u64,
+    /// It hears its own notices.
+    has_push: bool,
 }
 
 struct Merge<'a> {
@@ -74,21 +107,14 @@ struct Merge<'a> {
     machine: Machine,
     /// Its evidence and votes count; its machine is out of date until the end.
     record: Record,
-    granted: Vec<u32>,
-    would_open: Option<Tally>,
+    would_open: Option<Verdict>,
+    tells_all: bool,
+    drops_evidence: bool,
     rules: &'a Rules,
     /// By the store's clock.
     at: StepContext,
-    /// The rule of the detector at hand. `None`: no evidence is judged, because instances vote.
-    rule: Option<u64>,
-    /// When the oldest bad call ended that is new to the rule at hand.
-    oldest_news: Option<Timestamp>,
-    /// A batch asks for a verdict on nothing but what the record holds: its detector has tripped on that.
-    verdict_asked: bool,
-    /// The longest wait that a failure asked for.
-    retry_after: Option<Duration>,
-    /// Panics of the detector are added here.
-    facts: &'a mut Facts,
+    /// This instance.
+    writer: u64,
 }
 
 impl Merge<'_> {
@@ -99,23 +125,29 @@ impl Merge<'_> {
         decision
     }
 
-    /// Evidence belongs to one generation, and to one dry run at most.
+    /// Takes in what happened a moment ago: a deadline counts from then.
+    fn step_at(&mut self, at: Timestamp, input: Input<'_>) {
+        let now = self.at.now;
+        self.at.now = now.min(at);
+        self.step(input);
+        self.at.now = now;
+    }
+
+    /// Evidence belongs to one generation.
     fn note(&mut self, facts: &Facts) {
         for fact in facts.iter() {
-            match fact {
-                Fact::Transition(transition) => {
-                    // While open it tells why; it is over with the next closed state.
-                    if transition.to == State::Closed || transition.reason == TransitionReason::Overridden {
-                        self.record.evidence.clear();
-                    }
-                    self.record.votes.clear();
+            if let Fact::Transition(transition) = fact {
+                // Nothing is asked that was asked about the state before.
+                self.record.evidence.iter_mut().for_each(RuleEvidence::end_suspicion);
+                // While open, evidence tells why; it is over with the next closed state.
+                if transition.to == State::Closed || transition.reason == TransitionReason::Overridden {
+                    let now = self.at.now;
+                    self.record.evidence.iter_mut().for_each(|evidence| evidence.begin_anew(now));
                 }
-                Fact::WouldOpen(tally) => {
-                    self.would_open = Some(tally);
-                    self.record.evidence.clear();
+                if transition.to != State::HalfOpen {
+                    self.record.verdict = None;
                 }
-                Fact::DetectorPanicked => self.facts.push(fact),
-                Fact::Fleet(_) => {}
+                self.record.votes.clear();
             }
         }
     }
@@ -124,20 +156,34 @@ impl Merge<'_> {
         if batch.generation != self.machine.generation() {
             return;
         }
-        if let Some(calls) = batch.calls.as_ref().filter(|_| self.takes_evidence()) {
-            self.take_in_calls(calls);
+        let now = self.at.now;
+        if let Some(telling) = batch.telling.as_ref().filter(|_| self.takes_evidence()) {
+            let (evidence, gives_way) = self.record.evidence_mut(telling, now);
+            evidence.take_in(telling, now);
+            self.drops_evidence |= gives_way;
         }
         if let Some(vote) = &batch.vote {
-            self.record.vote(vote, self.at.now);
+            self.record.vote(vote, now);
         }
-        for &Probed { lease, accepted, failed, retry_after } in &batch.probes {
-            let outcome = match failed {
-                None => Outcome::Ignored,
-                Some(false) => Outcome::Success,
-                Some(true) => retry_after.map_or(Outcome::Failure, Outcome::FailureAfter),
-            };
-            let permit = PermitId { generation: batch.generation, lease: Some(lease) };
-            self.step(if accepted { Input::Accept(permit) } else { Input::Report { permit, outcome, took: None } });
+        batch.probes.iter().for_each(|probed| self.take_in_probe(batch, probed));
+    }
+
+    fn take_in_probe(&mut self, batch: &Batch, probed: &Probed) {
+        let permit = PermitId { generation: batch.generation, lease: Some(probed.lease) };
+        let report = |outcome| Input::Report { permit, outcome, took: None };
+        match probed.news {
+            ProbeNews::Began => self.step_at(probed.at, Input::Begin(permit)),
+            ProbeNews::Accepted => self.step_at(probed.at, Input::Accept(permit)),
+            ProbeNews::Ended => {
+                self.step(report(Outcome::Ignored));
+                self.hand_over_free_places();
+            }
+            ProbeNews::Succeeded => {
+                self.step(report(Outcome::Success));
+            }
+            ProbeNews::Failed => {
+                self.step(report(probed.retry_after.map_or(Outcome::Failure, Outcome::FailureAfter)));
+            }
         }
     }
 
@@ -145,81 +191,46 @@ impl Merge<'_> {
         self.machine.state() == State::Closed && self.machine.records()
     }
 
-    fn take_in_calls(&mut self, told: &ToldCalls) {
-        self.retry_after = self.retry_after.max(told.retry_after);
-        let now = self.at.now;
-        let evidence = self.record.evidence_mut(told.rule, &told.log, now);
-        let mut oldest_bad = None;
-        for run in told.log.runs() {
-            // No clock is ahead of the store's.
-            let run = Run { ended: run.ended.min(now), ..run };
-            evidence.calls.add(run);
-            if run.is_bad() {
-                oldest_bad = Some(oldest_bad.map_or(run.ended, |oldest| run.ended.min(oldest)));
+    /// Asks what the evidence of each rule says.
+    fn judge(&mut self, now: Timestamp, own: &Own, news: &News<'_>) {
+        for nth in 0..self.record.evidence.len() {
+            if !self.takes_evidence() {
+                return;
             }
-        }
-        let verdict_asked = told.log.is_empty();
-        if self.rule == Some(told.rule) {
-            self.oldest_news = [self.oldest_news, oldest_bad].into_iter().flatten().min();
-            self.verdict_asked |= verdict_asked;
-        } else {
-            evidence.unevaluated |= verdict_asked || oldest_bad.is_some();
-            evidence.calls.trim(before(now, JUDGED_IN_PLACE_FOR));
+            let evidence = &mut self.record.evidence[nth];
+            let rule = evidence.rule;
+            let (by, has_waited) = if rule == own.rule {
+                ((self.writer, own.has_push), news.has_waited)
+            } else {
+                // Who raises a suspicion sees to its end: an instance that goes by the rule.
+                let mut tellings = news.batches.iter().filter_map(|batch| batch.telling.as_ref());
+                let Some(newest) = tellings.rfind(|telling| telling.rule() == rule) else {
+                    continue;
+                };
+                (newest.teller(), None)
+            };
+            match evidence.judge(now, by, has_waited) {
+                Judgement::Nothing | Judgement::Waits => {}
+                Judgement::Suspected | Judgement::Cleared => self.tells_all = true,
+                Judgement::Met(verdict) => return self.reach(&verdict, rule),
+            }
         }
     }
 
-    /// Asks the detector about what is new to it.
-    fn judge(&mut self) {
-        let now = self.at.now;
-        let takes_evidence = self.takes_evidence();
-        let mine = |evidence: &&mut RuleEvidence| takes_evidence && self.rule == Some(evidence.rule);
-        let Some(evidence) = self.record.evidence.iter_mut().find(mine) else {
-            return;
-        };
-        // No batch says which calls a verdict is asked for, so they are judged as they stand now.
-        let asked = std::mem::take(&mut evidence.unevaluated) || self.verdict_asked;
-        let news = self.oldest_news;
+    /// The circuit opens, or would, in a dry run.
+    fn reach(&mut self, verdict: &Verdict, rule: u64) {
+        let outcome = verdict.retry_after.map_or(Outcome::Failure, Outcome::FailureAfter);
         let mut facts = Facts::default();
-        let calls = &evidence.calls;
-        let tally = self.machine.judge(&mut facts, |detector| match calls {
-            CallLog::Merged { .. } => {
-                let (mut tripped, mut came_late, mut has_news) = (None, false, false);
-                let mut runs = calls.begin(detector).peekable();
-                while let Some(run) = runs.next() {
-                    run.show(detector);
-                    has_news |= run.is_bad() && news.is_some_and(|news| run.ended >= news);
-                    if runs.peek().is_some_and(|next| next.ended == run.ended) {
-                        // Which of the calls of one moment came last is not known: they are judged together.
-                        continue;
-                    }
-                    let is_news = std::mem::take(&mut has_news);
-                    let is_fresh = now.since(run.ended) < JUDGED_IN_PLACE_FOR;
-                    came_late |= is_news && !is_fresh;
-                    if tripped.is_none() && is_news && is_fresh && detector.verdict(run.ended) {
-                        tripped = Some(detector.tally(run.ended));
-                    }
-                }
-                // A circuit opens after a failure, not after a success.
-                let as_it_stands = (asked || came_late) && detector.verdict(now);
-                tripped.or_else(|| as_it_stands.then(|| detector.tally(now)))
-            }
-            CallLog::Ordered { .. } => calls.begin(detector).find_map(|run| {
-                run.show(detector);
-                (run.is_bad() && detector.verdict(now)).then(|| detector.tally(now))
-            }),
-        });
-        if (asked || news.is_some()) && matches!(evidence.calls, CallLog::Ordered { .. }) {
-            // Where it cannot be saved, the calls wait as they are, and are shown again.
-            if let Some(state) = self.machine.judge(&mut facts, |detector| detector.save()) {
-                evidence.calls.put_state(state);
-            }
-        }
-        evidence.calls.trim(before(now, JUDGED_IN_PLACE_FOR));
-        if let Some(tally) = tally.flatten() {
-            let outcome = self.retry_after.map_or(Outcome::Failure, Outcome::FailureAfter);
-            self.machine.trip(self.rules, tally, outcome, self.at, &mut facts);
-        }
+        self.machine.trip(self.rules, verdict.tally, outcome, self.at, &mut facts);
         self.note(&facts);
+        if self.machine.state() == State::Open {
+            self.record.verdict = Some(*verdict);
+            return;
+        }
+        self.would_open = Some(*verdict);
+        self.tells_all = true;
+        let evidence = self.record.evidence.iter_mut().find(|evidence| evidence.rule == rule);
+        evidence.into_iter().for_each(|evidence| evidence.end_dry_run(self.at.now));
     }
 
     fn count_votes(&mut self, quorum: Option<u32>) {
@@ -233,7 +244,7 @@ impl Merge<'_> {
     }
 
     fn obey(&mut self, command: &Command) {
-        let decision = match command {
+        match command {
             Command::Trip => self.step(Input::Trip),
             Command::Reset => self.step(Input::Reset),
             Command::Override(order) => self.step(Input::Override(order)),
@@ -246,15 +257,73 @@ impl Merge<'_> {
                 self.at.now = now;
                 decision
             }
-            // A closed fleet has no probes; the instance that asks will see that it is closed.
-            Command::Lease if self.machine.state() == State::Closed => Decision::Done,
-            Command::Lease if self.machine.state.history().round.as_ref().is_some_and(|round| !round.has_room()) => {
-                Decision::Busy
+            Command::Lease { may_want } => {
+                self.ask_for_lease(*may_want);
+                Decision::Done
             }
-            Command::Lease => self.step(Input::Acquire { reserve: false }),
         };
-        if let Decision::Admitted(PermitId { lease: Some(lease), .. }) = decision {
-            self.granted.push(lease);
+    }
+
+    /// This instance wants a lease. A closed fleet has no probes; the instance that asks will see that it is closed.
+    fn ask_for_lease(&mut self, may_want: bool) {
+        if self.machine.state() == State::Closed || self.gives_lease_to(self.writer) {
+            return;
         }
+        let now = self.at.now;
+        let Some(round) = self.machine.state.past_mut().and_then(|history| history.round.as_mut()) else {
+            return;
+        };
+        let has_one = round.unused_of(self.writer).next().is_some();
+        let is_unused = round.leases.iter().any(|lease| lease.deadline == Timestamp::MAX);
+        if has_one || !may_want || !is_unused {
+            return;
+        }
+        let want = self.record.wants.iter().find(|want| want.writer == self.writer).copied();
+        match want {
+            // Its owner is gone, or cannot be reached.
+            Some(want) if now.since(want.since) >= HANDOVER_TIME => {
+                if round.hand_over(&want) {
+                    self.handed_over(want.writer);
+                }
+            }
+            Some(_) => {}
+            None => {
+                self.record.want(self.writer, now);
+                self.tells_all = true;
+            }
+        }
+    }
+
+    /// Gives an instance a place among the probes, if one is free.
+    fn gives_lease_to(&mut self, owner: u64) -> bool {
+        let has_room = self.machine.state.history().round.as_ref().is_none_or(|round| round.has_room());
+        if self.machine.state() == State::Closed || !has_room {
+            return false;
+        }
+        let Decision::Admitted(PermitId { lease: Some(lease), .. }) = self.step(Input::Acquire { reserve: true })
+        else {
+            return false;
+        };
+        let round = self.machine.state.past_mut().and_then(|history| history.round.as_mut());
+        round.into_iter().for_each(|round| round.give_to(lease, owner));
+        true
+    }
+
+    /// A place that was given back goes to an instance that waits for one.
+    fn hand_over_free_places(&mut self) {
+        while let Some(want) = self.record.wants.first().copied() {
+            if self.machine.state() != State::HalfOpen || !self.gives_lease_to(want.writer) {
+                return;
+            }
+            self.handed_over(want.writer);
+        }
+    }
+
+    /// The others begin to wait anew: the new owner must hear of its lease before it can use it.
+    fn handed_over(&mut self, writer: u64) {
+        self.record.wants.retain(|want| want.writer != writer);
+        self.record.wants.iter_mut().for_each(|want| want.since = self.at.now);
+        self.record.handovers = self.record.handovers.saturating_add(1);
+        self.tells_all = true;
     }
 }

@@ -7,11 +7,14 @@
 //! protocol.
 
 mod batch;
-mod evidence_log;
+mod census;
+mod clocks;
 mod handle;
 mod leases;
 mod merge;
+mod notice;
 mod poll;
+mod pooled;
 mod reconcile;
 mod record;
 #[expect(clippy::module_inception, reason = "the file of the type that the folder is about")]
@@ -25,9 +28,12 @@ pub use status::{FleetStatus, WhenDown};
 
 pub(crate) use batch::Voter;
 pub(crate) use handle::Response;
-pub(crate) use poll::{POLL_INTERVAL, Polled, Priority, Request, WakeUp};
+pub(crate) use notice::Announcement;
+pub(crate) use poll::{Polled, Priority, Request, WakeUp};
+pub(crate) use pooled::time_resolution;
+#[cfg(all(test, not(fusebox_loom)))]
 pub(crate) use record::Record;
 pub(crate) use replica::{Replica, Turn};
-pub(crate) use state::Terms;
+pub(crate) use state::{POLL_INTERVAL, Terms};
 #[cfg(all(test, not(fusebox_loom)))]
 pub(crate) use tests::calls_in;

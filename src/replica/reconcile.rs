@@ -1,11 +1,16 @@
 //! Comparing what the store has with what it is known to have had, and following it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::record::{Clocks, Record, Unreadable};
+use super::clocks::Clocks;
+use super::record::{Record, Unreadable};
 use super::replica::{Replica, Turn};
 use crate::circuit::{Fact, FleetFact, Generation, MachineState, Origin, ProbeRound, State, TransitionReason};
 use crate::time::Timestamp;
+
+/// An instance that other ones wait for gives back its lease if it has had no call for so long.
+const LEASE_IS_KEPT_FOR: Duration = Duration::from_millis(500);
 
 impl Replica {
     /// Compares what the store has, if anything, with the last record that this instance followed. Returns the record that
@@ -21,7 +26,7 @@ impl Replica {
         match (stored, last) {
             (Ok(Some(record)), None) => Ok((record, false)),
             // Newer than anything known here, or as new.
-            (Ok(Some(record)), Some(last)) if last.generation() <= record.generation() => Ok((record, false)),
+            (Ok(Some(record)), Some(last)) if !last.generation().is_after(record.generation()) => Ok((record, false)),
             (Ok(None), None) => {
                 let fresh = Record::fresh(Generation::new(1), now);
                 Ok(match legacy_open_until.filter(|until| *until > now) {
@@ -44,36 +49,26 @@ impl Replica {
         }
     }
 
-    /// Follows a record that the store is known to have. `granted` are the leases that the record gives this instance;
-    /// `settled`: nothing is on its way from here that might change the record; `store`: the store's time now.
-    pub(super) fn apply(
-        &mut self,
-        record: &Arc<Record>,
-        granted: &[u32],
-        settled: bool,
-        store: Timestamp,
-        turn: &mut Turn<'_>,
-    ) {
+    /// Follows a record that the store is known to have. `settled`: nothing is on its way from here that might change the
+    /// record; `store`: the store's time now.
+    pub(super) fn apply(&mut self, record: &Arc<Record>, settled: bool, store: Timestamp, turn: &mut Turn<'_>) {
         let here = turn.at.now;
         self.state.known.heard = Some(Clocks { here, store });
         let known_generation = self.state.generation();
-        if known_generation.is_some_and(|known| known > record.generation()) {
+        if known_generation.is_some_and(|known| known.is_after(record.generation())) {
             return;
         }
         let held_a_state = self.state.fleet_holds_a_state();
         let local = record.by_clock(store, here);
         // After a loss of data there may be two generations of one number; the one that the store has counts.
         let last = self.state.known.last_record.replace(record.clone());
-        let begins = last.is_none_or(|last| !last.is_same_generation(record));
+        let begins = last.as_ref().is_none_or(|last| !last.is_same_generation(record));
         if begins && (known_generation.is_some() || record.state() != State::Closed) {
             // What waits to be told belongs to the generation before.
             self.state.forget_calls();
         }
-        if self.state.outbox.batch.is_none() {
-            // The record contains the newest batch, which the fleet's evidence now stands for.
-            self.state.outbox.sent_calls = None;
-        }
-        self.take_fleet_evidence(&local, turn);
+        self.note_demand(last.as_deref(), record, begins);
+        self.take_evidence(record, turn);
         if !self.state.is_pooled() && !held_a_state && !self.state.fleet_holds_a_state() {
             // The fleet is closed, as it was: each voter goes by its own calls.
             return;
@@ -83,7 +78,7 @@ impl Replica {
         let first_look_at_closed = known_generation.is_none() && is_closed(&record.machine);
         let agrees = is_closed(&self.machine.state);
         if first_look_at_closed && agrees {
-            self.replay(turn.facts);
+            // What was seen before the first answer waits to be told.
         } else if first_look_at_closed && diverged && !settled {
             // The store has yet to hear why the circuit was opened here. To close for that long would let calls through.
         } else if begins || diverged && settled {
@@ -91,37 +86,82 @@ impl Replica {
             let decided = begins && record.decider == self.state.terms.writer;
             self.follow(&local, if decided { Origin::Decided } else { Origin::Adopted }, turn);
         } else if !diverged {
-            self.keep_up(&local, turn);
+            self.keep_up(&local);
         }
-        if let (State::HalfOpen, Some(round)) = (self.machine.state(), &local.machine.history().round) {
-            for &lease in granted {
-                round.deadline_of(lease).into_iter().for_each(|deadline| self.put_in_hand(lease, deadline, here));
+        if let (State::HalfOpen, Some(round)) = (self.machine.state(), &record.machine.history().round)
+            && !self.state.known.diverged
+        {
+            self.take_leases(round, turn.now);
+            self.state.outbox.demand.has_room = round.free(&turn.rules.probes) > 0;
+            let taken_at = self.state.outbox.demand.taken_at;
+            let had_its_chance = taken_at.is_none_or(|at| turn.now.since(at) >= LEASE_IS_KEPT_FOR);
+            if had_its_chance && self.state.wanted_since().is_some() {
+                self.return_leases();
             }
         }
     }
 
-    /// The record's evidence for this instance's rule; instances of another rule are told of.
-    fn take_fleet_evidence(&mut self, local: &Record, turn: &mut Turn<'_>) {
-        let rule = self.state.rule;
-        let evidence = local.evidence_of(rule);
-        self.state.known.fleet_evidence = evidence.map(|evidence| evidence.calls.clone());
-        // Evidence that an instance of another rule has put there has not been evaluated by this one.
-        self.state.outbox.awaits_verdict |= evidence.is_some_and(|evidence| evidence.unevaluated);
-        let drifts = local.evidence.iter().any(|evidence| evidence.rule != rule);
+    /// Whether this instance is to have a lease begins anew with the generation, and after another one was seen to use one.
+    fn note_demand(&mut self, last: Option<&Record>, record: &Record, begins: bool) {
+        let round = |record: &Record| record.machine.history().round.clone();
+        if begins || last.is_none_or(|last| round(last) != round(record)) {
+            // What has changed may have freed a place.
+            self.state.timers.probe_at = None;
+        }
+        let demand = &mut self.state.outbox.demand;
+        let counts = |record: &Record| record.machine.history().round.as_ref().map(ProbeRound::counts);
+        if begins {
+            demand.rejected = 0;
+            demand.has_calls &= record.state() != State::Closed;
+        } else if last.is_some_and(|last| counts(last) != counts(record)) {
+            demand.rejected = 0;
+        }
+    }
+
+    /// What the record says about the evidence for this instance's rule.
+    fn take_evidence(&mut self, record: &Record, turn: &mut Turn<'_>) {
+        let rule = self.state.outbox.untold.rule;
+        let drifts = record.evidence.iter().any(|evidence| evidence.rule != rule);
         if drifts && !std::mem::replace(&mut self.state.known.drift_told, true) {
             turn.facts.push(Fact::Fleet(FleetFact::ConfigDrift));
+        }
+        let evidence = record.evidence_of(rule);
+        if let Some(dry_runs) = evidence.map(|evidence| evidence.dry_runs())
+            && self.state.outbox.untold.note_dry_runs(dry_runs)
+        {
+            self.machine.judge(turn.facts, |detector| detector.reset());
+        }
+        let known = self.state.known.census.as_ref().map(|census| census.suspicion.number);
+        match evidence.and_then(|evidence| evidence.suspicion()).copied() {
+            Some(suspicion) if known == Some(suspicion.number) => {
+                let store = self.state.store_at(turn.at.now);
+                if let Some(census) = &mut self.state.known.census {
+                    census.wait(suspicion, turn.now, store);
+                }
+                self.protect_until(suspicion.due(), turn.at.now);
+            }
+            Some(suspicion) if self.state.asks_fleet() && record.state() == State::Closed => {
+                self.begin_census(suspicion, turn);
+            }
+            // Where the store has lost it, they begin anew.
+            None if evidence.is_none_or(|evidence| !evidence.has_raised_so_many(self.state.known.censuses_over)) => {
+                self.state.known.censuses_over = 0;
+            }
+            None if known.is_some_and(|known| evidence.is_none_or(|evidence| evidence.has_raised(known))) => {
+                self.state.known.censuses_over = known.map_or(0, |known| known + 1);
+                self.state.known.census = None;
+                self.state.known.is_calm = true;
+                self.end_protection(turn.at.now, turn.facts);
+            }
+            Some(_) | None => {}
         }
     }
 
     /// The machine is in the record's generation already: only what happened in it is taken over.
-    fn keep_up(&mut self, local: &Record, turn: &mut Turn<'_>) {
-        match (local.state(), &local.machine.history().round) {
-            (State::HalfOpen, Some(round)) => {
-                let own = &mut self.machine.state.history_mut().round;
-                own.get_or_insert_with(|| round.without_leases()).take_counts_of(round);
-            }
-            (State::Closed, _) => self.replay(turn.facts),
-            _ => {}
+    fn keep_up(&mut self, local: &Record) {
+        if let (State::HalfOpen, Some(round)) = (local.state(), &local.machine.history().round) {
+            let own = &mut self.machine.state.history_mut().round;
+            own.get_or_insert_with(|| round.without_leases()).take_counts_of(round);
         }
     }
 
@@ -140,9 +180,14 @@ impl Replica {
             // For a voter too, whose own calls are not the fleet's: what it saw before the recovery is over.
             self.machine.judge(turn.facts, |detector| detector.reset());
         }
-        self.replay(turn.facts);
+        self.end_protection(turn.at.now, turn.facts);
+        self.state.known.census = None;
+        self.state.known.is_calm = false;
         let reason = fleet.reason.unwrap_or(TransitionReason::Reset);
         self.machine.enter(local.state(), reason, (origin, Some(local.generation())), here, turn.facts);
         self.machine.state.since = local.machine.since.min(here);
+        if let (State::Open, Some(verdict)) = (local.state(), local.verdict) {
+            turn.facts.push(Fact::Fleet(FleetFact::Judged(verdict.shown(self.state.store_at(here)))));
+        }
     }
 }

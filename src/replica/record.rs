@@ -6,9 +6,10 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::batch::Vote;
-use super::evidence_log::{CallLog, RuleEvidence};
-use crate::circuit::{Generation, History, LoadError, MachineState, Reader, Run, State, TransitionReason, Writer};
-use crate::time::{Timestamp, nanos};
+use super::clocks::translate;
+use super::pooled::{RuleEvidence, Telling, Verdict};
+use crate::circuit::{Generation, History, LoadError, MachineState, Reader, State, TransitionReason, Writer};
+use crate::time::Timestamp;
 
 /// A breaker as its fleet sees it. All times are the store's.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,10 +18,25 @@ pub(crate) struct Record {
     pub(crate) decider: u64,
     /// What the machine of every instance goes on from.
     pub(crate) machine: MachineState,
-    /// At most two, so that a rolling deploy keeps what it had: by rule.
+    /// By rule: a rolling deploy has two, an experiment some more.
     pub(super) evidence: Vec<RuleEvidence>,
     /// By voter.
     pub(super) votes: Vec<Vote>,
+    /// What the circuit was last opened for.
+    pub(super) verdict: Option<Verdict>,
+    /// Instances that want a lease and have found none, in the order in which they came.
+    pub(super) wants: Vec<Want>,
+    /// How often an unused lease has gone from one instance to another in this generation.
+    pub(super) handovers: u32,
+    /// What later releases of this format have put there: it stays as long as the generation.
+    pub(super) extension: Vec<u8>,
+}
+
+/// An instance wants a lease that another one has and does not use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Want {
+    pub(super) writer: u64,
+    pub(super) since: Timestamp,
 }
 
 /// Why bytes are no record that this release can use.
@@ -33,10 +49,18 @@ pub(crate) enum Unreadable {
 }
 
 const MAGIC: &[u8; 2] = b"FB";
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+/// That of release 0.1: its evidence means something else.
+const OLDEST_FORMAT: u8 = 1;
 const CHECKSUM_BYTES: usize = 4;
-/// A transition every microsecond for nine years; what counts further has not counted.
-const MAX_GENERATION: u64 = 1 << 48;
+/// Rules whose evidence is kept.
+const MAX_RULES: usize = 4;
+/// Instances that wait for a lease.
+const MAX_WANTS: usize = 16;
+/// Bytes that a later release of this format may add.
+const MAX_EXTENSION: usize = 1_024;
+/// How far ahead of the store's clock a time may be that is taken to be now.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
 /// More than any quorum; a record must stay small.
 const MAX_VOTES: usize = 320;
 /// How long a vote that was taken back is remembered, so that a late copy of it does not count again.
@@ -45,7 +69,20 @@ const WITHDRAWN_VOTE_MEMORY: Duration = Duration::from_secs(60);
 impl Record {
     /// What stands where no instance has written yet.
     pub(crate) const fn fresh(generation: Generation, now: Timestamp) -> Self {
-        Self { decider: 0, machine: MachineState::closed(generation, now), evidence: Vec::new(), votes: Vec::new() }
+        Self::of(0, MachineState::closed(generation, now))
+    }
+
+    const fn of(decider: u64, machine: MachineState) -> Self {
+        Self {
+            decider,
+            machine,
+            evidence: Vec::new(),
+            votes: Vec::new(),
+            verdict: None,
+            wants: Vec::new(),
+            handovers: 0,
+            extension: Vec::new(),
+        }
     }
 
     /// The same, open until then, as an older library left it.
@@ -85,28 +122,30 @@ impl Record {
         }
     }
 
-    /// How long a store must keep it: a day after the last write, and longer while something in it is not over.
+    /// How long a store must keep it: five weeks after the last write, which is longer than anything that happens monthly;
+    /// and longer while something in it is not over.
     pub(crate) fn ttl(&self, now: Timestamp) -> Duration {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         let left = self.until().map_or(Duration::ZERO, |until| until.since(now));
-        (left + DAY).max(self.machine.history().cooldown.saturating_mul(10)).min(DAY * 3_650)
+        (left + 35 * DAY).max(self.machine.history().cooldown.saturating_mul(10)).min(DAY * 3_650)
     }
 
     /// The failures it holds, for people who look into a store.
     pub(crate) fn failures(&self) -> u32 {
-        let count = |sum: u64, run: Run| if run.failed { sum.saturating_add(run.count) } else { sum };
-        let failed = |of_rule: &RuleEvidence| of_rule.calls.runs().into_iter().fold(0, count);
-        u32::try_from(self.evidence.iter().map(failed).max().unwrap_or(0)).unwrap_or(u32::MAX)
+        let most = self.evidence.iter().map(RuleEvidence::failures).max();
+        u32::try_from(most.unwrap_or(0)).unwrap_or(u32::MAX)
     }
 
     /// Tells whether there is more to it than its headline: evidence that is still judged, votes that still count.
     pub(crate) fn has_live_evidence(&self) -> bool {
-        self.state() == State::Closed && !(self.evidence.is_empty() && self.votes.is_empty())
+        let has_calls = self.evidence.iter().any(RuleEvidence::has_calls);
+        self.state() == State::Closed && (has_calls || !self.votes.is_empty())
     }
 
     /// What the others must know at once: all but evidence and votes.
     pub(crate) fn headline(&self) -> Self {
-        Self { decider: self.decider, machine: self.machine.clone(), evidence: Vec::new(), votes: Vec::new() }
+        let verdict = self.verdict.filter(|_| self.state() != State::Closed);
+        Self { verdict, ..Self::of(self.decider, self.machine.clone()) }
     }
 
     /// Tells whether it is the same generation, by more than its number. Not by when it began: no commit began the first
@@ -120,44 +159,80 @@ impl Record {
         self.evidence.iter().find(|evidence| evidence.rule == rule)
     }
 
-    /// The place for evidence of a rule, made for calls such as `calls` where there is none. Of three rules the one that was
-    /// untouched for longest gives way.
-    pub(super) fn evidence_mut(&mut self, rule: u64, calls: &CallLog, now: Timestamp) -> &mut RuleEvidence {
-        let known = self.evidence.iter().position(|evidence| evidence.rule == rule);
+    /// The place for evidence of a rule, made for what an instance tells where there is none; tells as well whether another
+    /// rule had to give way: the one that was untouched for longest.
+    pub(super) fn evidence_mut(&mut self, telling: &Telling, now: Timestamp) -> (&mut RuleEvidence, bool) {
+        let known = self.evidence.iter().position(|evidence| evidence.rule == telling.rule());
+        let mut gives_way = false;
         let at = known.unwrap_or_else(|| {
-            if self.evidence.len() >= 2 {
+            gives_way = self.evidence.len() >= MAX_RULES;
+            if gives_way {
                 self.drop_oldest_evidence();
             }
-            self.evidence.push(RuleEvidence { rule, touched: now, unevaluated: false, calls: calls.emptied() });
+            self.evidence.push(RuleEvidence::new(telling, now));
             self.evidence.len() - 1
         });
-        let evidence = &mut self.evidence[at];
-        evidence.touched = evidence.touched.max(now);
-        evidence
+        (&mut self.evidence[at], gives_way)
     }
 
     /// Makes it small enough for every store. Evidence gives way, first that of the rule that was untouched for longest.
     pub(super) fn fit(&mut self) {
         /// No store need take more than 64 KiB.
         const MAX_BYTES: usize = 63 * 1_024;
-        /// So much of evidence leaves room for the most of everything else.
-        const SURELY_FITS: usize = 16 * 1_024;
-        let bytes = |record: &Self| record.evidence.iter().map(|evidence| evidence.calls.bytes()).sum::<usize>();
-        if bytes(self) <= SURELY_FITS {
+        // One rule that any instance can judge has room.
+        if self.evidence.len() <= 1 && self.evidence.iter().all(|evidence| !evidence.is_opaque()) {
             return;
         }
+        let bytes = |evidence: &RuleEvidence| {
+            let mut out = Writer::with_head(&[]);
+            evidence.save(&mut out);
+            out.finish().len()
+        };
         let rest = Self { evidence: Vec::new(), ..self.clone() }.save().len();
-        while bytes(self) + rest > MAX_BYTES && self.evidence.len() > 1 {
+        let room = MAX_BYTES.saturating_sub(rest);
+        while self.evidence.iter().map(bytes).sum::<usize>() > room && self.evidence.len() > 1 {
             self.drop_oldest_evidence();
         }
         if let Some(evidence) = self.evidence.first_mut() {
-            evidence.calls.shrink(MAX_BYTES.saturating_sub(rest));
+            evidence.shrink(room);
         }
     }
 
     fn drop_oldest_evidence(&mut self) {
         let oldest = (0..self.evidence.len()).min_by_key(|at| self.evidence[*at].touched);
         oldest.map(|at| self.evidence.remove(at));
+    }
+
+    /// An instance wants a lease.
+    pub(super) fn want(&mut self, writer: u64, now: Timestamp) {
+        let is_known = self.wants.iter().any(|want| want.writer == writer);
+        if !is_known && self.wants.len() < MAX_WANTS {
+            self.wants.push(Want { writer, since: now });
+        }
+    }
+
+    /// A store's clock that has stepped back leaves times that are further ahead than anything can be: each is cut to what it
+    /// can be at most. `deadline` is that of probes.
+    pub(super) fn cut_to(&mut self, now: Timestamp, deadline: Duration) {
+        let latest = now + CLOCK_TOLERANCE;
+        self.machine.since = self.machine.since.min(latest);
+        if let Some(history) = self.machine.past_mut() {
+            history.open_until = history.open_until.min(latest + history.cooldown);
+            if let Some(standing) = &mut history.standing
+                && let Some(expires_after) = standing.order.expires_after()
+            {
+                standing.until = standing.until.min(latest + expires_after);
+            }
+            if let Some(round) = &mut history.round {
+                round.fruitless_since = round.fruitless_since.map(|since| since.min(latest));
+                let used = round.leases.iter_mut().filter(|lease| lease.deadline < Timestamp::MAX);
+                used.for_each(|lease| lease.deadline = lease.deadline.min(latest + deadline));
+            }
+        }
+        // A vote of the future says nothing of now; who cast it, if it is there, casts it again.
+        self.votes.retain(|vote| vote.cast <= latest);
+        self.wants.iter_mut().for_each(|want| want.since = want.since.min(latest));
+        self.evidence.iter_mut().for_each(|evidence| evidence.cut_to(latest));
     }
 
     /// Takes in a vote, in any order and any number of times.
@@ -178,16 +253,13 @@ impl Record {
         u32::try_from(live).unwrap_or(u32::MAX)
     }
 
-    /// The same record by another clock, where `here` is what `there` is on this one.
+    /// The same record by another clock, where `here` is what `there` is on this one; without evidence, which is judged by the
+    /// store's.
     pub(crate) fn by_clock(&self, here: Timestamp, there: Timestamp) -> Self {
         let f = |at| translate(at, here, there);
-        let mut local = self.clone();
+        let mut local = Self { votes: self.votes.clone(), wants: self.wants.clone(), ..self.headline() };
         local.machine.since = f(local.machine.since);
         local.machine.past_mut().into_iter().for_each(|history| history.move_times(f));
-        for evidence in &mut local.evidence {
-            evidence.touched = f(evidence.touched);
-            evidence.calls.move_times(f);
-        }
         local.votes.iter_mut().for_each(|vote| (vote.cast, vote.until) = (f(vote.cast), f(vote.until)));
         local
     }
@@ -204,6 +276,13 @@ impl Record {
         out.u8(u8::try_from(self.evidence.len()).unwrap_or(0));
         self.evidence.iter().for_each(|evidence| evidence.save(&mut out));
         out.list(self.votes.iter(), Vote::save);
+        out.option(self.verdict.as_ref(), Verdict::save);
+        out.list(self.wants.iter(), |want, out| {
+            out.u64(want.writer);
+            out.time(want.since);
+        });
+        out.varint(self.handovers.into());
+        out.bytes(&self.extension);
         let mut bytes = out.finish();
         let checksum = Sha256::digest(&bytes);
         bytes.extend(&checksum[..CHECKSUM_BYTES]);
@@ -211,40 +290,85 @@ impl Record {
     }
 
     pub(crate) fn load(bytes: &[u8]) -> Result<Self, Unreadable> {
-        let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| Unreadable::Corrupt("no record at all".to_owned()))?;
-        let Some((body, checksum)) = bytes.split_last_chunk::<CHECKSUM_BYTES>() else {
-            return Err(Unreadable::Corrupt("cut short".to_owned()));
-        };
-        if Sha256::digest(body)[..CHECKSUM_BYTES] != checksum[..] {
-            return Err(Unreadable::Corrupt("the checksum does not fit".to_owned()));
+        let corrupt = |what: &str| Unreadable::Corrupt(what.to_owned());
+        let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| corrupt("no record at all"))?;
+        let body = rest.split_last_chunk::<CHECKSUM_BYTES>().and_then(|(body, checksum)| {
+            let (format, fields) = body.split_first()?;
+            Some((&bytes[..MAGIC.len() + body.len()], checksum, *format, fields))
+        });
+        let (sealed, checksum, format, fields) = body.ok_or_else(|| corrupt("cut short"))?;
+        if Sha256::digest(sealed)[..CHECKSUM_BYTES] != checksum[..] {
+            return Err(corrupt("the checksum does not fit"));
         }
         // The checksum is the same in every format, so that damage is told from progress.
-        if let Some(format) = rest.first().filter(|format| **format > FORMAT) {
-            return Err(Unreadable::Newer(*format));
+        if format > FORMAT {
+            return Err(Unreadable::Newer(format));
         }
-        let record = body.get(MAGIC.len() + 1..).unwrap_or_default();
-        let record = Self::parse(record).map_err(|error| Unreadable::Corrupt(error.to_string()))?;
-        if record.generation().get() > MAX_GENERATION {
-            return Err(Unreadable::Corrupt(format!("generation {} cannot be", record.generation())));
-        }
-        Ok(record)
+        Self::parse(format, fields).map_err(|error| Unreadable::Corrupt(error.to_string()))
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, LoadError> {
+    fn parse(format: u8, bytes: &[u8]) -> Result<Self, LoadError> {
+        if format < OLDEST_FORMAT {
+            return Err(LoadError::new(format!("format {format}")));
+        }
         let mut from = Reader::without_head(bytes);
         let state = State::from_byte(from.u8()?)?;
         let (generation, decider) = (Generation::new(from.u64()?), from.u64()?);
         let mut machine = MachineState::closed(generation, from.time()?);
         machine.state = state;
-        let history = History::load(&mut from)?;
+        let history = History::load(&mut from, format > OLDEST_FORMAT)?;
         if history != History::NONE {
             *machine.history_mut() = history;
         }
-        let evidence = (0..from.u8()?).map(|_| RuleEvidence::load(&mut from)).collect::<Result<_, _>>()?;
-        let votes = from.list(20, Vote::load)?;
+        let rules = from.u8()?;
+        let mut record = Self::of(decider, machine);
+        if format == OLDEST_FORMAT {
+            (0..rules).try_for_each(|_| skip_evidence_of_0_1(&mut from))?;
+            record.votes = from.list(20, Vote::load)?;
+            return from.end().map(|()| record);
+        }
+        record.evidence = (0..rules).map(|_| RuleEvidence::load(&mut from)).collect::<Result<_, _>>()?;
+        record.votes = from.list(20, Vote::load)?;
+        record.verdict = from.option(Verdict::load)?;
+        record.wants = from.list(16, |from| Ok(Want { writer: from.u64()?, since: from.time()? }))?;
+        record.handovers = u32::try_from(from.varint()?).unwrap_or(u32::MAX);
+        record.extension = from.bytes()?.to_vec();
         from.end()?;
-        Ok(Self { decider, machine, evidence, votes })
+        if record.evidence.len() > MAX_RULES || record.wants.len() > MAX_WANTS || record.extension.len() > MAX_EXTENSION
+        {
+            return Err(LoadError::new("more than a record holds"));
+        }
+        Ok(record)
     }
+}
+
+/// Release 0.1 judged evidence before it was whole, so what is left of it is no ground for a verdict.
+fn skip_evidence_of_0_1(from: &mut Reader<'_>) -> Result<(), LoadError> {
+    const RUN_BYTES: usize = 25;
+    from.u64()?;
+    from.time()?;
+    from.flag()?;
+    match from.u8()? {
+        0 => {
+            from.u64()?;
+            from.u64()?;
+            from.u8()?;
+            from.bytes()?;
+        }
+        1 => {
+            from.flag()?;
+            from.bytes()?;
+            let runs = from.count(RUN_BYTES)?;
+            for _ in 0..runs {
+                from.u64()?;
+                from.u8()?;
+                from.u64()?;
+                from.u64()?;
+            }
+        }
+        other => return Err(LoadError::new(format!("evidence of kind {other}"))),
+    }
+    Ok(())
 }
 
 impl fmt::Display for Unreadable {
@@ -254,34 +378,4 @@ impl fmt::Display for Unreadable {
             Self::Corrupt(what) => f.write_str(what),
         }
     }
-}
-
-/// A moment, by this instance's clock and by the store's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Clocks {
-    pub(crate) here: Timestamp,
-    pub(crate) store: Timestamp,
-}
-
-impl Clocks {
-    /// The store's time that is `here` now, as far as this instance can tell.
-    pub(super) fn store_at(self, here: Timestamp) -> Timestamp {
-        self.store + here.since(self.here)
-    }
-}
-
-/// A time of one clock on another one, where `here` on the first is `there` on the second.
-pub(crate) fn translate(at: Timestamp, here: Timestamp, there: Timestamp) -> Timestamp {
-    if at == Timestamp::MAX {
-        at
-    } else if at >= here {
-        there + at.since(here)
-    } else {
-        before(there, here.since(at))
-    }
-}
-
-/// The time that lies so far back.
-pub(super) const fn before(now: Timestamp, time: Duration) -> Timestamp {
-    Timestamp::from_nanos(now.as_nanos().saturating_sub(nanos(time)))
 }

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::batch::{Command, Probed, Vote};
-use super::state::{Contact, ReplicaState, Terms, Wake};
+use super::batch::{Command, ProbeNews, Probed, Vote};
+use super::clocks::translate;
+use super::pooled::{TICK_BITS, Trip};
+use super::state::{Contact, Demand, POLL_INTERVAL, Protection, ReplicaState, Terms, Wake};
 use super::status::{FleetStatus, WhenDown};
 use crate::circuit::{
-    Admission, Call, Decision, Fact, Facts, FleetFact, Input, Machine, Outcome, PermitId, ProbeRound, RefusedBy,
-    RejectReason, Rules, Run, State, StateScope, StepContext, TransitionReason, View,
+    Admission, Call, Decision, Fact, Facts, FleetFact, Hold, Input, Lease, Machine, Outcome, PartTally, PermitId,
+    ProbeRound, RefusedBy, RejectReason, Rules, Run, State, StateScope, StepContext, TransitionReason, Verdict, View,
 };
 use crate::time::Timestamp;
 
@@ -34,19 +36,28 @@ pub(crate) struct Turn<'a> {
     pub(crate) facts: &'a mut Facts,
 }
 
-/// A call that finds no lease is told to come back after this, where nothing better is known.
+/// A call that finds no lease is told to come back after this: so long it takes to fetch one.
 const LEASE_FETCH_TIME: Duration = Duration::from_millis(50);
-/// A lease that no call uses goes back after this.
-const LEASE_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
+/// An instance that has not heard of its store for so long does not use a lease: it may have been handed over. That is less
+/// than another instance waits for it, so no two use one lease.
+const LEASE_IS_SURE_FOR: Duration = Duration::from_millis(2_250);
+/// So much longer than to the verdict, a call is told to wait.
+const VERDICT_MARGIN: Duration = Duration::from_millis(60);
+/// A protection of this instance ends by itself after this, if it does not hear of a suspicion.
+const PROTECTION_TIME: Duration = Duration::from_millis(1_500);
+/// So long after a suspicion has come to nothing, none begins but under a new one.
+const CALM: Duration = Duration::from_secs(3);
 /// What a breaker has left to say when it is dropped is sent within this time, or never.
 const DEPARTURE_TIME: Duration = Duration::from_secs(1);
+/// Failures of one moment that are taken over, at most.
+const MAX_TAKEN_OVER: u32 = 1_024;
 /// Commands that wait, at most; no operator gives more.
 const MAX_COMMANDS: usize = 64;
 
 impl Replica {
-    /// Makes a machine a replica. `now` is the engine's time.
-    pub(crate) fn new(machine: Machine, terms: Terms, now: Timestamp) -> Self {
-        let state = ReplicaState::new(&*machine.detector, terms, now);
+    /// Makes a machine a replica.
+    pub(crate) fn new(machine: Machine, terms: Terms) -> Self {
+        let state = ReplicaState::new(&*machine.detector, terms);
         Self { machine, state }
     }
 
@@ -71,12 +82,18 @@ impl Replica {
             }
             Input::Report { permit, outcome, took } if self.state.asks_fleet() => {
                 let failed = rules.judge_probe(outcome, took);
-                let ended = |lease| Probed::ended(lease, failed, outcome.retry_after());
-                self.tell_probe(permit, at.now, ProbeRound::give_back, ended)
+                if failed.is_none() && self.state.wanted_since().is_some() {
+                    // Another instance has the place, until this one has a call again.
+                    self.state.outbox.demand.has_calls = false;
+                }
+                self.tell_probe(permit, at.now, ProbeRound::give_back, |lease| {
+                    Probed::ended(lease, failed, at.now, outcome.retry_after())
+                })
             }
-            Input::Begin(permit) if self.state.asks_fleet() => self.begin(permit, at.now, &mut news),
+            Input::Begin(permit) if self.state.asks_fleet() => self.begin(rules, permit, at.now, &mut news),
             Input::Accept(permit) if self.state.asks_fleet() => {
-                self.tell_probe(permit, at.now, ProbeRound::accept, Probed::accepted)
+                let accept = |round: &mut ProbeRound, lease| round.accept(lease, at.now);
+                self.tell_probe(permit, at.now, accept, |lease| Probed::new(lease, ProbeNews::Accepted, at.now))
             }
             Input::Poll if self.state.asks_fleet() => self.poll_admission(rules, at, &mut news),
             _ => self.machine.step(rules, input, at, &mut news),
@@ -105,11 +122,67 @@ impl Replica {
         let view = self.machine.view();
         let until = Timestamp::MAX;
         let admission = match self.state.stand_in().filter(|_| self.machine.overridden().is_none()) {
-            None => return View { clean: view.clean && !self.state.shares_successes(), ..view },
+            None => {
+                let clean = view.clean && !self.state.shares_successes();
+                // Each call must be asked for while some are rejected; their outcomes count.
+                let admission = self.state.known.protection.map_or(view.admission, |protection| Admission::Unjudged {
+                    until: protection.until,
+                    recorded: true,
+                });
+                return View { admission, clean, ..view };
+            }
             Some(WhenDown::Admit) => Admission::Unjudged { until, recorded: false },
             Some(WhenDown::Local | WhenDown::Reject) => Admission::None { until, by: RefusedBy::Store },
         };
         View { admission, clean: false, ..view }
+    }
+
+    /// What the parts of the detector count. It has seen the calls of this instance; what others have told is counted as well,
+    /// where any instance can.
+    pub(crate) fn tallies(&self, now: Timestamp) -> Vec<PartTally> {
+        let mut parts = self.machine.tallies(now);
+        let is_alone = !self.state.is_pooled() || !self.state.is_reachable() || self.state.known.diverged;
+        let record =
+            self.state.known.last_record.as_ref().filter(|_| !is_alone && self.machine.state() == State::Closed);
+        let untold = &self.state.outbox.untold;
+        let evidence = record.and_then(|record| record.evidence_of(untold.rule));
+        if let Some(evidence) = evidence.filter(|evidence| evidence.has_others(self.state.terms.writer)) {
+            let store = self.state.store_at(now);
+            let sent = self.state.outbox.batch.as_ref().and_then(|taken| taken.batch.telling.as_ref());
+            let mut own: Vec<_> = sent.into_iter().flat_map(|telling| telling.calls.iter().copied()).collect();
+            own.extend(untold.calls(now, store));
+            for (part, tally) in parts.iter_mut().zip(evidence.tallies(self.state.terms.writer, &own, store)) {
+                part.tally = tally;
+            }
+        }
+        parts
+    }
+
+    /// What others have told of failures becomes this instance's own evidence: it goes on alone, from what it knew. Where
+    /// good calls count as well, those of others are not known, and its own calls say more.
+    pub(super) fn take_over_evidence(&mut self, now: Timestamp, facts: &mut Facts) {
+        let (state, writer) = (&self.state, self.state.terms.writer);
+        let evidence = state.known.last_record.as_ref().and_then(|record| record.evidence_of(state.outbox.untold.rule));
+        let Some(evidence) = evidence.filter(|evidence| evidence.has_others(writer)) else {
+            return;
+        };
+        let store = state.store_at(now);
+        let mut bad: Vec<_> = evidence.bad_calls();
+        if bad.is_empty() {
+            return;
+        }
+        let sent = state.outbox.batch.as_ref().and_then(|taken| taken.batch.telling.as_ref());
+        let own = state.outbox.untold.bad_calls(now, store);
+        let own = own.iter().chain(sent.into_iter().flat_map(|telling| &telling.calls));
+        bad.extend(own.map(|told| (told.at, told.calls.count)));
+        bad.sort_unstable();
+        self.machine.judge(facts, |detector| {
+            detector.reset();
+            for (at, count) in bad {
+                let call = Call::failure(translate(at, store, now));
+                (0..count.min(MAX_TAKEN_OVER)).for_each(|_| detector.record(&call));
+            }
+        });
     }
 
     /// How many more probes may go out now.
@@ -127,25 +200,31 @@ impl Replica {
     pub(crate) fn status(&self, now: Timestamp) -> FleetStatus {
         let known = &self.state.known;
         let away = if let Contact::Away(why) = &known.contact { Some(why.clone()) } else { None };
-        // Votes are by the store's clock, which is as far from the last word of it as this one is.
-        let store = known.heard.map_or(Timestamp::ZERO, |heard| heard.store_at(now));
+        let store = self.state.store_at(now);
         let votes = known.last_record.as_ref().map_or(0, |record| record.live_votes(store));
         FleetStatus {
             generation: self.state.generation(),
             away,
             heard: known.heard.map(|heard| now.since(heard.here)),
-            waiting: self.state.outbox.calls.count(),
+            waiting: self.state.outbox.untold.count(),
             forgotten: self.state.outbox.forgotten,
             votes: (!self.state.is_pooled()).then_some(votes),
+            verdict: self.verdict(store),
+            awaits_verdict: known.protection.is_some_and(|protection| protection.is_told),
         }
+    }
+
+    /// What the fleet was opened for, while it is so.
+    fn verdict(&self, store: Timestamp) -> Option<Verdict> {
+        let record = self.state.known.last_record.as_ref().filter(|record| record.state() != State::Closed)?;
+        let verdict = record.verdict.filter(|_| !self.state.known.diverged)?;
+        Some(verdict.shown(store))
     }
 
     /// A caller waits until everything is sent and the newest is known.
     pub(crate) fn begin_flush(&mut self) {
         self.state.timers.not_before = Timestamp::ZERO;
-        if self.state.timers.flush.replace(false).is_none() {
-            self.return_idle_leases(Timestamp::MAX);
-        }
+        self.state.timers.flush = Some(false);
     }
 
     /// Ends a flush for which nothing is left to do, or nothing can be done now; tells whether there was one.
@@ -184,7 +263,7 @@ impl Replica {
 
     /// The breaker is dropped. `now` is the engine's time.
     pub(crate) fn depart(&mut self, now: Timestamp) {
-        self.return_idle_leases(Timestamp::MAX);
+        self.return_leases();
         self.state.timers.not_before = Timestamp::ZERO;
         self.state.timers.departing = Some(now + DEPARTURE_TIME);
         self.state.timers.flush = Some(true);
@@ -199,7 +278,7 @@ impl Replica {
     }
 
     /// Open with its cooldown over, or half-open.
-    fn is_ready_for_probes(&self, now: Timestamp) -> bool {
+    pub(super) fn is_ready_for_probes(&self, now: Timestamp) -> bool {
         match self.machine.state() {
             State::Closed => false,
             State::Open => self.machine.state.history().open_until <= now,
@@ -229,16 +308,20 @@ impl Replica {
         if self.machine.overridden().is_some() {
             return self.machine.step(rules, input, at, facts);
         }
+        self.state.outbox.demand.has_calls = true;
         self.end_hopeless_round(rules, at, facts);
         if let Some(when_down) = self.state.stand_in() {
-            let rejected = Decision::Rejected { reason: RejectReason::StoreDown, until: None };
+            let rejected = Decision::Rejected { reason: RejectReason::StoreDown, until: Some(at.now + POLL_INTERVAL) };
             return if when_down == WhenDown::Admit { self.machine.admitted(None) } else { rejected };
+        }
+        if let Some(until) = self.rejects_until(at.now, facts) {
+            return Decision::Rejected { reason: RejectReason::AwaitingVerdict, until: Some(until) };
         }
         if !self.is_ready_for_probes(at.now) {
             return self.machine.step(rules, input, at, facts);
         }
         if self.state.asks_fleet() {
-            return self.acquire_lease(at.now, reserve);
+            return self.acquire_lease(rules, at.now, reserve);
         }
         // Whatever round it is, the fleet has leases of that number as well.
         let round = &mut self.machine.state.history_mut().round;
@@ -246,33 +329,108 @@ impl Replica {
         self.machine.step(rules, input, at, facts)
     }
 
+    /// Until when this instance rejects calls by itself, if it does now.
+    fn rejects_until(&mut self, now: Timestamp, facts: &mut Facts) -> Option<Timestamp> {
+        let protection = self.state.known.protection.as_mut()?;
+        if now >= protection.until {
+            self.end_protection(now, facts);
+            return None;
+        }
+        if now < protection.from {
+            return None;
+        }
+        if !std::mem::replace(&mut protection.is_told, true) {
+            facts.push(Fact::Fleet(FleetFact::ProtectionBegan));
+        }
+        Some(protection.until)
+    }
+
+    /// This instance goes on; a protection begins anew only under another suspicion, or after a while.
+    pub(super) fn end_protection(&mut self, now: Timestamp, facts: &mut Facts) {
+        if let Some(protection) = self.state.known.protection.take() {
+            self.state.known.calm_until = now + CALM;
+            if protection.is_told {
+                facts.push(Fact::Fleet(FleetFact::ProtectionEnded));
+            }
+        }
+    }
+
     /// A call asks that only a lease of the fleet's lets through.
-    fn acquire_lease(&mut self, now: Timestamp, reserve: bool) -> Decision {
-        if let Some(lease) = self.round_mut().and_then(|round| round.use_hand(now, reserve)) {
+    fn acquire_lease(&mut self, rules: &Rules, now: Timestamp, reserve: bool) -> Decision {
+        self.machine.expire_leases(now);
+        let deadline = now + rules.probes.deadline_after();
+        let is_sure = self.has_sure_leases(now);
+        let round = self.round_mut().filter(|_| is_sure);
+        if let Some(lease) = round.and_then(|round| round.use_hand(deadline, reserve)) {
+            self.tell(Probed::new(lease, ProbeNews::Began, now));
             return self.machine.admitted(Some(lease));
         }
-        self.state.want_probe(now);
-        // While others probe, how long that takes is not known.
-        let until = (self.machine.state() == State::Open).then(|| now + LEASE_FETCH_TIME);
-        Decision::Rejected { reason: RejectReason::ProbesBusy, until }
+        self.missed_a_lease();
+        let (reason, wait) = if self.probes_are_out(now) {
+            (RejectReason::ProbesBusy, POLL_INTERVAL)
+        } else {
+            (RejectReason::AwaitingLease, LEASE_FETCH_TIME)
+        };
+        Decision::Rejected { reason, until: Some(now + wait) }
+    }
+
+    /// Tells whether no lease in hand can have been handed over: the store was heard of a moment ago, and none has waited for
+    /// it long.
+    fn has_sure_leases(&self, now: Timestamp) -> bool {
+        let has_heard = self.state.known.heard.is_some_and(|heard| now.since(heard.here) < LEASE_IS_SURE_FOR);
+        let store = self.state.store_at(now);
+        has_heard && self.state.wanted_since().is_none_or(|since| store.since(since) < LEASE_IS_SURE_FOR)
+    }
+
+    /// Tells whether calls are on their way with all the leases that there are.
+    fn probes_are_out(&self, now: Timestamp) -> bool {
+        let record = self.state.known.last_record.as_ref();
+        let round = record.filter(|record| record.state() == State::HalfOpen);
+        let round = round.and_then(|record| record.machine.history().round.as_ref());
+        let store = self.state.store_at(now);
+        let is_used = |lease: &Lease| lease.held != Hold::InHand && lease.deadline > store;
+        let all_are_used = round.is_some_and(|round| !round.leases.is_empty() && round.leases.iter().all(is_used));
+        all_are_used || self.round().is_some_and(ProbeRound::in_use)
+    }
+
+    /// A call has found no lease.
+    fn missed_a_lease(&mut self) {
+        let demand = &mut self.state.outbox.demand;
+        demand.has_calls = true;
+        demand.rejected = demand.rejected.saturating_add(1);
+        // The engine is not woken for each of many: what they want is known.
+        if demand.rejected.is_power_of_two() {
+            self.state.timers.probe_at = None;
+            self.state.wake(Wake::Now);
+        }
     }
 
     fn poll_admission(&mut self, rules: &Rules, at: StepContext, facts: &mut Facts) -> Decision {
         self.machine.expire_override(at.now, facts);
         self.end_hopeless_round(rules, at, facts);
+        if self.rejects_until(at.now, facts).is_some() {
+            return Decision::Busy;
+        }
         if !self.is_ready_for_probes(at.now) || self.leases_in_hand() > 0 {
             return Decision::Done;
         }
-        self.state.want_probe(at.now);
+        self.missed_a_lease();
         Decision::Busy
     }
 
     /// A reservation becomes a call.
-    fn begin(&mut self, permit: PermitId, now: Timestamp, facts: &mut Facts) -> Decision {
+    fn begin(&mut self, rules: &Rules, permit: PermitId, now: Timestamp, facts: &mut Facts) -> Decision {
         self.machine.expire_override(now, facts);
+        let deadline = now + rules.probes.deadline_after();
         let is_good = match permit.lease {
             None => permit.generation == self.machine.generation(),
-            Some(_) => self.place(permit, now, ProbeRound::begin_in_hand).is_some(),
+            Some(lease) => {
+                let is_held = self.place(permit, now, |round, lease| round.begin_in_hand(lease, deadline)).is_some();
+                if is_held {
+                    self.tell(Probed::new(lease, ProbeNews::Began, now));
+                }
+                is_held
+            }
         };
         if is_good { Decision::Admitted(permit) } else { Decision::Stale }
     }
@@ -282,19 +440,23 @@ impl Replica {
         &mut self,
         permit: PermitId,
         now: Timestamp,
-        f: fn(&mut ProbeRound, u32) -> bool,
+        f: impl FnOnce(&mut ProbeRound, u32) -> bool,
         what: impl FnOnce(u32) -> Probed,
     ) -> Decision {
         let Some(lease) = self.place(permit, now, f) else {
             return Decision::Stale;
         };
-        self.state.outbox.probes.push(what(lease));
-        self.state.wake(Wake::Now);
+        self.tell(what(lease));
         Decision::Done
     }
 
+    fn tell(&mut self, probed: Probed) {
+        self.state.outbox.probes.push(probed);
+        self.state.wake(Wake::Now);
+    }
+
     /// Does something with the place of a probe in the round; returns its lease, unless the place is lost.
-    fn place(&mut self, permit: PermitId, now: Timestamp, f: fn(&mut ProbeRound, u32) -> bool) -> Option<u32> {
+    fn place(&mut self, permit: PermitId, now: Timestamp, f: impl FnOnce(&mut ProbeRound, u32) -> bool) -> Option<u32> {
         let lease = permit.lease.filter(|_| permit.generation == self.machine.generation())?;
         self.machine.expire_leases(now);
         self.round_mut().is_some_and(|round| f(round, lease)).then_some(lease)
@@ -325,19 +487,57 @@ impl Replica {
         };
         if !self.state.asks_fleet() || !self.state.is_pooled() {
             self.machine.trip(rules, tally, outcome, at, facts);
-        } else if !std::mem::replace(&mut self.state.outbox.awaits_verdict, true) {
-            self.state.wake(Wake::Now);
+            return Decision::Done;
+        }
+        self.state.tripped(Trip { at: at.now, tally, retry_after: outcome.retry_after() });
+        if self.machine.overridden().is_none() && self.state.known.protection.is_none() {
+            self.protect(at.now);
         }
         Decision::Done
+    }
+
+    /// The calls of this instance alone meet the rule: until the fleet has a verdict it goes on for a moment, so that there is
+    /// evidence, and then rejects calls by itself.
+    fn protect(&mut self, now: Timestamp) {
+        let known = &mut self.state.known;
+        let census = known.census.as_ref().map(|census| census.suspicion.due());
+        if now < known.calm_until && census.is_none() {
+            return;
+        }
+        let until = match census {
+            Some(due) => now + due.since(self.state.store_at(now)) + VERDICT_MARGIN,
+            None => now + PROTECTION_TIME,
+        };
+        let from = end_of_next_tick(now);
+        self.state.known.protection = Some(Protection { from, until, is_told: false });
+    }
+
+    /// A suspicion is known: the verdict will be there by then.
+    pub(super) fn protect_until(&mut self, due: Timestamp, now: Timestamp) {
+        let until = now + due.since(self.state.store_at(now)) + VERDICT_MARGIN;
+        if let Some(protection) = &mut self.state.known.protection {
+            protection.until = until;
+        }
     }
 
     /// Ends a round that cannot succeed. Where the fleet decides, its record knows of the same deadlines, and only leases go.
     fn end_hopeless_round(&mut self, rules: &Rules, at: StepContext, facts: &mut Facts) {
         if self.state.asks_fleet() {
             self.machine.expire_leases(at.now);
+            if self.is_fruitless(rules, at.now) {
+                // No more probes go out in it: the fleet is to look.
+                self.return_leases();
+                self.state.wake(Wake::Now);
+            }
         } else {
             self.machine.end_hopeless_round(rules, at, facts);
         }
+    }
+
+    /// Tells whether probes have gone out in vain for too long.
+    fn is_fruitless(&self, rules: &Rules, now: Timestamp) -> bool {
+        let patience = rules.probes.patience(self.machine.state.history().cooldown);
+        self.machine.state() == State::HalfOpen && self.round().is_some_and(|round| round.is_fruitless(patience, now))
     }
 
     /// Changes of state that this instance decided: the fleet must hear of some, and none is the fleet's yet. All
@@ -345,6 +545,9 @@ impl Replica {
     pub(super) fn learn(&mut self, news: &Facts, now: Timestamp, facts: &mut Facts) {
         for fact in news.iter() {
             facts.push(fact);
+            if let Fact::WouldOpen(_) = fact {
+                self.state.forget_calls();
+            }
             let Fact::Transition(transition) = fact else {
                 continue;
             };
@@ -361,7 +564,8 @@ impl Replica {
         let open_until = self.machine.state.history().open_until;
         let state = &mut self.state;
         state.known.diverged = true;
-        state.outbox.wants_probe = None;
+        state.known.protection = None;
+        state.outbox.demand = Demand::default();
         if let Some(voter) = &state.terms.voter
             && to != State::HalfOpen
             && !state.fleet_holds_a_state()
@@ -371,7 +575,6 @@ impl Replica {
             state.wake(Wake::Now);
         }
         if to == State::Closed {
-            state.known.fleet_evidence = None;
             state.forget_calls();
         }
     }
@@ -385,26 +588,34 @@ impl Replica {
         }
     }
 
-    /// A lease of the fleet's is in hand: the next call may be a probe.
-    pub(super) fn put_in_hand(&mut self, lease: u32, deadline: Timestamp, now: Timestamp) {
-        self.state.outbox.wants_probe = None;
+    /// Leases that the record has for this instance are in its hand, unless it has used them, or given them back.
+    pub(super) fn take_leases(&mut self, fleet: &ProbeRound, now: Timestamp) {
+        let own: Vec<_> = fleet.unused_of(self.state.terms.writer).copied().collect();
+        let outbox = &self.state.outbox;
+        let new: Vec<_> = own.into_iter().filter(|lease| !outbox.tells_of(lease.id)).collect();
         if let Some(round) = &mut self.machine.state.history_mut().round {
-            round.put_in_hand(lease, deadline, now + LEASE_IDLE_TIMEOUT);
+            // One that it does not have any more went to another instance.
+            let is_there = |lease: &Lease| lease.held != Hold::InHand || fleet.knows(lease.id);
+            round.leases.retain(is_there);
+            for lease in new {
+                if !round.knows(lease.id) {
+                    round.put_in_hand(&lease);
+                    let demand = &mut self.state.outbox.demand;
+                    (demand.rejected, demand.taken_at) = (0, Some(now));
+                }
+            }
         }
     }
 
-    /// Gives back the leases in hand that may not be kept beyond `now`.
-    pub(super) fn return_idle_leases(&mut self, now: Timestamp) {
-        let idle = self.round_mut().map_or_else(Vec::new, |round| round.drop_idle(now));
-        let returned = idle.into_iter().map(|lease| Probed::ended(lease, None, None));
+    /// Gives back the leases in hand.
+    pub(super) fn return_leases(&mut self) {
+        let unused = self.round_mut().map_or_else(Vec::new, ProbeRound::drop_unused);
+        let returned = unused.into_iter().map(|lease| Probed::new(lease, ProbeNews::Ended, Timestamp::ZERO));
         self.state.outbox.probes.extend(returned);
     }
+}
 
-    /// Shows the detector what the fleet has seen, and what only this instance has.
-    pub(super) fn replay(&mut self, facts: &mut Facts) {
-        if self.state.is_pooled() {
-            let state = &self.state;
-            self.machine.judge(facts, |detector| state.replay(detector));
-        }
-    }
+/// The end of the tick after the one in which a moment lies.
+const fn end_of_next_tick(now: Timestamp) -> Timestamp {
+    Timestamp::from_nanos(((now.as_nanos() >> TICK_BITS) + 2) << TICK_BITS)
 }

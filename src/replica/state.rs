@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::batch::{Batch, Command, Probed, Vote, Voter};
-use super::evidence_log::{CallLog, fingerprint};
-use super::record::{Clocks, Record};
+use super::census::Census;
+use super::clocks::{Clocks, Estimate};
+use super::pooled::{Trip, Untold, Verdict};
+use super::record::Record;
 use super::status::WhenDown;
 use crate::backoff::draw;
-use crate::circuit::{Detector, Generation, Horizon, Run, State, Tally};
+use crate::circuit::{Detector, Generation, Run, State};
 use crate::store::{BatchId, Round, Version};
 use crate::time::Timestamp;
 
@@ -22,8 +24,10 @@ pub(crate) struct Terms {
     pub(crate) voter: Option<Voter>,
     /// What it does while the store is away.
     pub(crate) when_down: WhenDown,
-    /// How often successes are told, where the detector looks at them.
+    /// How often outcomes are told, where only the detector itself can judge them.
     pub(crate) flush_interval: Duration,
+    /// What the store says of its own clock.
+    pub(crate) clock_error: Duration,
 }
 
 /// The protocol state of one shared breaker.
@@ -31,10 +35,6 @@ pub(crate) struct Terms {
 pub(super) struct ReplicaState {
     /// How this instance takes part.
     pub(super) terms: Terms,
-    /// The detector's rule, as [`fingerprint`] names it: instances of one rule share evidence.
-    pub(super) rule: u64,
-    /// How far back the detector looks.
-    pub(super) horizon: Horizon,
     /// What the store was last known to have, and what follows from that.
     pub(super) known: Known,
     /// What the store is to be told.
@@ -52,8 +52,22 @@ pub(super) struct Known {
     pub(super) stored: Option<StoredRecord>,
     /// The newest record that this instance follows; by the store's clock.
     pub(super) last_record: Option<Arc<Record>>,
-    /// The record's evidence for this instance's rule, by this instance's clock.
-    pub(super) fleet_evidence: Option<CallLog>,
+    /// The store's clock.
+    pub(super) clock: Option<Estimate>,
+    /// All are asked what they have seen.
+    pub(super) census: Option<Census>,
+    /// The number of the newest suspicion that is known to be over, and one more.
+    pub(super) censuses_over: u64,
+    /// This instance rejects calls by itself until there is a verdict.
+    pub(super) protection: Option<Protection>,
+    /// No protection begins before, unless there is a new suspicion; by this instance's clock.
+    pub(super) calm_until: Timestamp,
+    /// How notices come back that this instance has caused.
+    pub(super) push: Push,
+    /// A suspicion has come to nothing in this generation.
+    pub(super) is_calm: bool,
+    /// The store answers, but has taken nothing urgent for so long that this instance goes on alone.
+    pub(super) is_stuck: bool,
     /// The machine's state was decided here and is not the fleet's.
     pub(super) diverged: bool,
     /// Whether the store answers.
@@ -83,6 +97,61 @@ pub(super) enum Contact {
     Away(Arc<str>),
 }
 
+/// A time in which this instance rejects calls, because its own calls alone meet the rule.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Protection {
+    /// By this instance's clock.
+    pub(super) from: Timestamp,
+    /// At the latest.
+    pub(super) until: Timestamp,
+    /// Listeners know.
+    pub(super) is_told: bool,
+}
+
+/// Whether this instance hears what the store tells all.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Push {
+    /// The version of the oldest record with a notice of this instance's of which it has not heard, and when it wrote that, by
+    /// the engine's clock.
+    pub(super) sent: Option<(Version, Timestamp)>,
+    /// The newest version that a notice was about.
+    pub(super) heard: Version,
+}
+
+impl Push {
+    /// This instance has caused a notice, of which it may have heard before it heard so.
+    pub(super) fn note_sent(&mut self, version: Version, now: Timestamp) {
+        if version > self.heard {
+            self.sent.get_or_insert((version, now));
+        }
+    }
+
+    /// A notice has come.
+    pub(super) fn note_heard(&mut self, version: Version) {
+        self.heard = self.heard.max(version);
+        if self.sent.is_some_and(|(sent, _)| sent <= self.heard) {
+            self.sent = None;
+        }
+    }
+
+    /// Tells whether notices come: no notice of its own has been on its way for longer than one takes.
+    pub(super) fn is_likely(self, now: Timestamp) -> bool {
+        const ON_ITS_WAY: Duration = Duration::from_millis(100);
+        self.sent.is_none_or(|(_, at)| now.since(at) < ON_ITS_WAY)
+    }
+
+    /// Tells whether this instance has heard all the notices that it has caused.
+    pub(super) const fn is_heard(self) -> bool {
+        self.sent.is_none()
+    }
+}
+
+impl Default for Push {
+    fn default() -> Self {
+        Self { sent: None, heard: Version::NONE }
+    }
+}
+
 /// A record with its place in the store.
 #[derive(Clone, Debug)]
 pub(super) struct StoredRecord {
@@ -92,17 +161,13 @@ pub(super) struct StoredRecord {
     pub(super) record: Arc<Record>,
     /// The store has lost the record; when to write it again, by the engine's clock.
     pub(super) rewrite_at: Option<Timestamp>,
-    /// When the store had it.
-    pub(super) at: Clocks,
 }
 
 /// What the fleet has not been told, or not surely.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outbox {
     /// Calls that no batch tells of yet.
-    pub(super) calls: CallLog,
-    /// The longest wait that a failure among them asked for.
-    pub(super) retry_after: Option<Duration>,
+    pub(super) untold: Untold,
     /// What no batch tells of probes yet.
     pub(super) probes: Vec<Probed>,
     /// The vote that no batch tells of yet.
@@ -111,20 +176,27 @@ pub(super) struct Outbox {
     pub(super) batch: Option<TakenBatch>,
     /// The number of the newest batch.
     pub(super) batches: u64,
-    /// Calls of the newest batch, for as long as no record is known to contain them; by this instance's clock.
-    pub(super) sent_calls: Option<CallLog>,
     /// Commands that wait, oldest first, with the times at which they were given.
     pub(super) commands: VecDeque<(Timestamp, Command)>,
-    /// The detector has tripped here, and the fleet has not said yet what it thinks of that.
-    pub(super) awaits_verdict: bool,
-    /// The same, of what the newest batch asks, until the store has accepted it.
-    pub(super) verdict_asked: bool,
-    /// When a call last found no lease to probe with.
-    pub(super) wants_probe: Option<Timestamp>,
+    /// Whether this instance is to have a lease: what its calls have met in this generation.
+    pub(super) demand: Demand,
     /// When this instance's newest vote was cast, by the store's clock.
     pub(super) voted_at: Timestamp,
     /// Calls that the fleet will never hear of.
     pub(super) forgotten: u64,
+}
+
+/// What the calls of an instance have met since the circuit opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Demand {
+    /// There was a call in the generation that opened, or since.
+    pub(super) has_calls: bool,
+    /// Calls that found no lease, since another instance was last seen to use one.
+    pub(super) rejected: u32,
+    /// The record has places that no instance has.
+    pub(super) has_room: bool,
+    /// When a lease was last taken in hand, by the engine's clock.
+    pub(super) taken_at: Option<Timestamp>,
 }
 
 /// A batch on its way to the record.
@@ -136,6 +208,8 @@ pub(super) struct TakenBatch {
     pub(super) batch: Batch,
     /// When it was taken out, by the engine's clock.
     pub(super) taken_at: Timestamp,
+    /// How many calls it tells of.
+    pub(super) calls: u64,
     /// It lost a race: the store may queue it for the instance that combines.
     pub(super) may_queue: bool,
 }
@@ -145,6 +219,8 @@ pub(super) struct TakenBatch {
 pub(super) struct InFlight {
     /// The request without an answer.
     pub(super) request: Option<Pending>,
+    /// When it was sent, by the engine's clock.
+    pub(super) asked_at: Timestamp,
     /// This instance combines: the round that it merges next.
     pub(super) combining: Option<Combining>,
     /// Requests without an answer in a row.
@@ -174,10 +250,12 @@ pub(super) struct Merged {
     pub(super) changed: bool,
     /// It is of a new generation.
     pub(super) began: bool,
-    /// Leases that the commands were given.
-    pub(super) granted: Vec<u32>,
     /// In a dry run: the circuit would have opened.
-    pub(super) would_open: Option<Tally>,
+    pub(super) would_open: Option<Verdict>,
+    /// All are asked, or need not answer any more.
+    pub(super) tells_all: bool,
+    /// The evidence of some rule had to give way.
+    pub(super) drops_evidence: bool,
 }
 
 impl Merged {
@@ -197,6 +275,8 @@ pub(super) struct Combining {
     pub(super) rounds: u32,
     /// When the turn began, by the engine's clock.
     pub(super) since: Timestamp,
+    /// When the store gave out the round, by its own clock: it has all batches that waited then.
+    pub(super) handed_out: Timestamp,
 }
 
 /// When to do what, by the engine's clock.
@@ -205,13 +285,15 @@ pub(super) struct Timers {
     /// When what waits is sent; moves as failures are waiting or not.
     pub(super) flush_at: Option<Timestamp>,
     /// When something was last sent.
-    pub(super) flushed_at: Timestamp,
+    pub(super) flushed_at: Option<Timestamp>,
     /// How long failures wait for company.
     pub(super) linger: Duration,
     /// When to ask for a lease.
     pub(super) probe_at: Option<Timestamp>,
     /// A batch was queued, or a turn at combining was lost; when to see whether a round took in what waits.
     pub(super) look_at: Option<Timestamp>,
+    /// A record that was written at this time of the store's clock, or later, has what this instance queued.
+    pub(super) taken_in_by: Option<Timestamp>,
     /// Nothing is asked before.
     pub(super) not_before: Timestamp,
     /// Since when something urgent waits.
@@ -224,6 +306,9 @@ pub(super) struct Timers {
     pub(super) wake: Option<Wake>,
     /// The loudest wake-up that the engine has not answered with a look yet.
     pub(super) woken: Option<Wake>,
+    /// The breaker's time at the last look, and whether it has not moved since the one before.
+    pub(super) looked_at: Option<Timestamp>,
+    pub(super) stands_still: bool,
     /// How often the engine has looked; an older wake-up is void.
     pub(super) looks: u64,
     /// Goes on with each random number, from the writer's on.
@@ -238,20 +323,20 @@ pub(super) enum Wake {
     Now,
 }
 
+/// Records are looked at this often, whether or not the store tells of changes.
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Failures wait this long for company, and up to [`MAX_LINGER`] where the store is busy.
 pub(super) const MIN_LINGER: Duration = Duration::from_millis(100);
 pub(super) const MAX_LINGER: Duration = Duration::from_secs(5);
-/// A lease is fetched only for calls that have asked within this time.
-pub(super) const PROBE_DEMAND_LASTS: Duration = Duration::from_secs(1);
+/// And this long after a suspicion has come to nothing.
+pub(super) const CALM_LINGER: Duration = Duration::from_millis(200);
 
 impl ReplicaState {
-    /// `now` is the engine's time.
-    pub(super) fn new(detector: &dyn Detector, terms: Terms, now: Timestamp) -> Self {
-        let (rule, horizon) = (fingerprint(&detector.rule()), detector.horizon());
+    pub(super) fn new(detector: &dyn Detector, terms: Terms) -> Self {
         let known = Known { must_load: true, ..Known::default() };
-        let timers = Timers { flushed_at: now, linger: MIN_LINGER, draws: terms.writer, ..Timers::default() };
-        let outbox = Outbox { calls: CallLog::new(horizon), ..Outbox::default() };
-        Self { terms, rule, horizon, known, outbox, in_flight: InFlight::default(), timers }
+        let timers = Timers { linger: MIN_LINGER, draws: terms.writer, ..Timers::default() };
+        let outbox = Outbox::new(Untold::new(detector));
+        Self { terms, known, outbox, in_flight: InFlight::default(), timers }
     }
 
     pub(super) const fn is_pooled(&self) -> bool {
@@ -278,6 +363,12 @@ impl ReplicaState {
         self.known.last_record.is_some() && (self.is_pooled() || self.fleet_holds_a_state())
     }
 
+    /// Since when another instance waits for a lease, by the store's clock.
+    pub(super) fn wanted_since(&self) -> Option<Timestamp> {
+        let wants = &self.known.last_record.as_ref()?.wants;
+        wants.iter().filter(|want| want.writer != self.terms.writer).map(|want| want.since).min()
+    }
+
     /// Tells whether the fleet decides, not this instance.
     pub(super) fn asks_fleet(&self) -> bool {
         self.is_reachable() && self.follows_fleet()
@@ -288,82 +379,95 @@ impl ReplicaState {
         (!self.is_reachable() && self.terms.when_down != WhenDown::Local).then_some(self.terms.when_down)
     }
 
-    /// Tells whether successes are evidence that others must see.
-    pub(super) const fn shares_successes(&self) -> bool {
-        self.is_pooled() && self.horizon.wants_successes()
+    /// Tells whether good calls are evidence that others may ask for.
+    pub(super) fn shares_successes(&self) -> bool {
+        self.is_pooled() && self.outbox.untold.wants_good_calls()
+    }
+
+    /// Tells whether all outcomes are told, because only the detector itself can judge them.
+    pub(super) fn tells_everything(&self) -> bool {
+        self.is_pooled() && self.outbox.untold.is_opaque()
     }
 
     /// Calls of the closed state have ended.
     pub(super) fn saw(&mut self, run: Run, retry_after: Option<Duration>) {
-        let outbox = &mut self.outbox;
-        outbox.retry_after = outbox.retry_after.max(retry_after);
-        if self.terms.voter.is_some() || !run.is_bad() && !self.horizon.wants_successes() {
-            return;
+        self.outbox.demand.has_calls = true;
+        if self.terms.voter.is_none() {
+            self.outbox.forgotten += self.outbox.untold.saw(run, retry_after);
+            if run.is_bad() {
+                self.wake(Wake::MayWait);
+            }
         }
-        outbox.forgotten += outbox.calls.add(run);
-        if outbox.calls.is_crowded() {
-            // An ever longer outage must not fill the memory.
-            outbox.calls.trim(run.ended);
-        }
-        if run.is_bad() {
-            self.wake(Wake::MayWait);
-        }
+    }
+
+    /// The detector has tripped on this instance's own calls, and others judge as well.
+    pub(super) fn tripped(&mut self, trip: Trip) {
+        self.outbox.untold.note_trip(trip);
+        self.wake(Wake::Now);
     }
 
     pub(super) fn wake(&mut self, wake: Wake) {
         self.timers.wake = self.timers.wake.max(Some(wake));
     }
 
-    /// A call could be a probe. The engine looks again by itself while such calls keep coming.
-    pub(super) fn want_probe(&mut self, now: Timestamp) {
-        let before = self.outbox.wants_probe.replace(now);
-        if before.is_none_or(|before| now.since(before) >= PROBE_DEMAND_LASTS / 2) {
-            self.wake(Wake::Now);
-        }
-    }
-
     /// Forgets calls that belong to an earlier generation.
     pub(super) fn forget_calls(&mut self) {
-        self.outbox.calls = CallLog::new(self.horizon);
-        self.outbox.retry_after = None;
-        self.outbox.sent_calls = None;
-        self.outbox.awaits_verdict = false;
-        self.outbox.verdict_asked = false;
+        self.outbox.untold.forget_calls();
+        self.known.protection = None;
     }
 
     /// The batch on its way, if there is one, has reached the store, or never will. Returns whether there was one.
     pub(super) fn settle_batch(&mut self, accepted: bool) -> bool {
-        if self.outbox.batch.take().is_none() {
+        let Some(taken) = self.outbox.batch.take() else {
             return false;
-        }
-        // What the detector has tripped on since is still to be told.
-        self.outbox.verdict_asked = false;
+        };
         if !accepted {
-            self.outbox.forgotten += self.outbox.sent_calls.take().map_or(0, |sent| sent.count());
+            self.outbox.forgotten += taken.calls;
+            self.outbox.untold.trip_is_lost();
         }
         true
     }
 
-    /// Shows the detector what the fleet has seen, and what only this instance has.
-    pub(super) fn replay(&self, detector: &mut dyn Detector) {
-        let own = self.outbox.sent_calls.iter().chain([&self.outbox.calls]).flat_map(CallLog::runs);
-        let mut fleets = self.known.fleet_evidence.clone().unwrap_or_default();
-        // Before what follows shows it again: a time window that is reset keeps the newest time that it has seen.
-        fleets.replay(detector);
-        if let CallLog::Merged { .. } = fleets {
-            // By time, so that what is merged is judged as one.
-            own.for_each(|run| {
-                fleets.add(run);
-            });
-            fleets.replay(detector);
-        } else {
-            own.for_each(|run| run.show(detector));
-        }
+    /// The store's time, as far as it is known here.
+    pub(super) fn store_at(&self, here: Timestamp) -> Timestamp {
+        self.known.clock.map_or(Timestamp::ZERO, |clock| clock.store_at(here))
+    }
+
+    /// What that may be off by.
+    pub(super) fn clock_error(&self, here: Timestamp) -> Duration {
+        self.known.clock.map_or(Duration::ZERO, |clock| clock.error_at(here)) + self.terms.clock_error
     }
 
     /// A random part of a time.
     pub(super) fn jitter(&mut self, most: Duration) -> Duration {
+        most.mul_f64(self.chance())
+    }
+
+    /// A random number from 0 up to 1.
+    pub(super) fn chance(&mut self) -> f64 {
         self.timers.draws = self.timers.draws.wrapping_add(1);
-        most.mul_f64(draw(self.terms.writer, self.timers.draws))
+        draw(self.terms.writer, self.timers.draws)
+    }
+}
+
+impl Outbox {
+    fn new(untold: Untold) -> Self {
+        Self {
+            untold,
+            probes: Vec::new(),
+            vote: None,
+            batch: None,
+            batches: 0,
+            commands: VecDeque::new(),
+            demand: Demand::default(),
+            voted_at: Timestamp::ZERO,
+            forgotten: 0,
+        }
+    }
+
+    /// Tells whether something waits, or is on its way, that says what became of a lease.
+    pub(super) fn tells_of(&self, lease: u32) -> bool {
+        let sent = self.batch.iter().flat_map(|taken| &taken.batch.probes);
+        self.probes.iter().chain(sent).any(|probed| probed.lease == lease)
     }
 }

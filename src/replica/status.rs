@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::circuit::Generation;
+use crate::circuit::{Generation, Verdict};
 
 /// What a breaker does while its store is away.
 ///
@@ -63,4 +63,8 @@ pub struct FleetStatus {
     pub forgotten: u64,
     /// How many instances' votes stand, where the fleet votes.
     pub votes: Option<u32>,
+    /// The verdict that the circuit was opened by, until it closes.
+    pub verdict: Option<Verdict>,
+    /// This instance rejects calls by itself until the fleet has a verdict.
+    pub awaits_verdict: bool,
 }

@@ -63,6 +63,12 @@ pub trait Cas: fmt::Debug + Send + Sync + 'static {
     fn now(&self) -> StoreTime {
         wall_time().into()
     }
+
+    /// Returns by how much [`now`](Self::now) may be off: one second, unless you say otherwise. Zero where the store's own
+    /// clock tells it; some milliseconds where machines are known to keep time well. See [`Store::clock_error`].
+    fn clock_error(&self) -> Duration {
+        Duration::from_secs(1)
+    }
 }
 
 /// A [`Cas`] as a [`Store`]: see there for an example.
@@ -128,6 +134,10 @@ impl<C: Cas> Store for CasStore<C> {
                 None => Ok(Committed::Conflict(self.read(key).await?.1.stored(self.cas.now()))),
             }
         })
+    }
+
+    fn clock_error(&self) -> Duration {
+        self.cas.clock_error()
     }
 
     fn keys(&self) -> StoreFuture<'_, Vec<String>> {

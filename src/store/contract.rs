@@ -76,6 +76,20 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         never_notices()
     }
 
+    /// Returns by how much its answers may be off as to the time, however fast they come: zero where one clock tells it, which
+    /// is the default; more where each client, or each node, goes by its own. Calls of several instances that ended within
+    /// twice this, or within 34 ms, have no order.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::store::{MemoryStore, Store};
+    ///
+    /// assert_eq!(MemoryStore::new().clock_error(), Duration::ZERO);
+    /// ```
+    fn clock_error(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Lists the keys that have a record, each once and in any order: for people who look after a fleet. It may be slow. By
     /// default a store cannot, and says [`StoreError::Refused`].
     ///
@@ -288,7 +302,8 @@ pub struct Commit {
     pub summary: Summary,
     /// How long to keep the record when no write follows.
     pub ttl: Duration,
-    /// To be handed to every watcher in the same atomic step; on transitions only.
+    /// To be handed to every watcher in the same atomic step: where all are to hear at once of a transition, of a suspicion or
+    /// its end, or of a lease that is wanted. `None` for most commits.
     pub notice: Option<Bytes>,
     /// The batch that the record takes in: its number, and what it adds. Without one, the write is a plain
     /// compare-and-swap.
@@ -384,6 +399,20 @@ pub enum Committed {
     Combine(Stored, Round),
     /// The round is another writer's by now; nothing was written.
     Fenced(Stored),
+}
+
+impl Committed {
+    /// The time on the store's clock.
+    pub(crate) const fn now(&self) -> StoreTime {
+        match self {
+            Self::Applied { now, .. } => *now,
+            Self::Conflict(stored)
+            | Self::Duplicate(stored)
+            | Self::Queued(stored)
+            | Self::Combine(stored, _)
+            | Self::Fenced(stored) => stored.now,
+        }
+    }
 }
 
 /// What a watcher hears.

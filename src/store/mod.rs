@@ -29,6 +29,6 @@ pub use key::Key;
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresStore, PostgresStoreBuilder, Pruned};
-pub(crate) use protocol::{MAX_BATCH_AGE, ROUND_LEASE};
+pub(crate) use protocol::{MAX_BATCH_AGE, MAX_ROUND_BATCHES, ROUND_LEASE};
 #[cfg(feature = "redis")]
 pub use redis::{RedisServer, RedisStore, RedisStoreBuilder};

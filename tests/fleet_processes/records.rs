@@ -15,7 +15,7 @@ fn c47_a_record_of_a_newer_format_is_left_alone_and_each_instance_goes_on_by_its
         store.put(store.version() + 1, &newer);
         until("all have seen it", POLL + GRACE, || fleet.iter().all(|instance| instance.told("RecordUnreadable") == 1));
         for instance in &fleet {
-            assert!(instance.look().get("away").contains("format 2"), "{:?}", instance.look());
+            assert!(instance.look().get("away").contains("format 3"), "{:?}", instance.look());
             assert_eq!(instance.ask("ok 10"), "10");
         }
         fleet[0].fail(4);

@@ -199,7 +199,7 @@ impl Store {
     /// What a newer release would have written.
     pub(crate) fn of_newer_format(record: &[u8]) -> Vec<u8> {
         let mut newer = record[..record.len() - 4].to_vec();
-        newer[2] = 2;
+        newer[2] = 3;
         let checksum = Sha256::digest(&newer);
         newer.extend(&checksum[..4]);
         newer

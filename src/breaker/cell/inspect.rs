@@ -74,7 +74,7 @@ impl BreakerCell {
         let machine = control.machine();
         machine.state() == State::Closed
             && machine.overridden().is_none()
-            && machine.tallies(settings.clock.now()).iter().all(|part| part.tally.count() == 0)
+            && control.tallies(settings.clock.now()).iter().all(|part| part.tally.count() == 0)
     }
 
     /// How long until the next place of a probe is free by its deadline.

@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(feature = "fleet")]
-use crate::circuit::FleetFact;
 use crate::circuit::{Fact, Generation, Origin, Outcome, RejectReason, State, StateScope, Tally, TransitionReason};
+#[cfg(feature = "fleet")]
+use crate::circuit::{FleetFact, Verdict};
 use crate::text::OneLine;
 use crate::time::Timestamp;
 
@@ -141,6 +141,19 @@ pub enum EventKind {
     RecordUnreadable,
     /// Other instances of the fleet judge by another rule, as they do while a deploy rolls.
     ConfigDrift,
+    /// Instances of more than four rules share the breaker: what those of one had told gave way.
+    EvidenceDropped,
+    /// The calls of this instance alone meet the rule: it rejects calls by itself, until the fleet has a verdict.
+    ProtectionBegan,
+    /// It does so no more: there is a verdict, or no need of one.
+    ProtectionEnded,
+    /// The fleet has reached a verdict. Told by each instance as it hears of it, after the change of state.
+    #[cfg(feature = "fleet")]
+    #[non_exhaustive]
+    Judged {
+        /// What it rests on.
+        verdict: Verdict,
+    },
 }
 
 impl From<Fact> for EventKind {
@@ -155,6 +168,10 @@ impl From<Fact> for EventKind {
                 FleetFact::StoreRecovered => Self::StoreRecovered,
                 FleetFact::RecordUnreadable => Self::RecordUnreadable,
                 FleetFact::ConfigDrift => Self::ConfigDrift,
+                FleetFact::EvidenceDropped => Self::EvidenceDropped,
+                FleetFact::ProtectionBegan => Self::ProtectionBegan,
+                FleetFact::ProtectionEnded => Self::ProtectionEnded,
+                FleetFact::Judged(verdict) => Self::Judged { verdict },
             },
         }
     }
@@ -222,6 +239,11 @@ impl fmt::Display for Event {
             EventKind::StoreRecovered => f.write_str("the store answers again"),
             EventKind::RecordUnreadable => f.write_str("the store holds a record that cannot be used"),
             EventKind::ConfigDrift => f.write_str("other instances judge by another rule"),
+            EventKind::EvidenceDropped => f.write_str("too many rules share the breaker, the evidence of one gave way"),
+            EventKind::ProtectionBegan => f.write_str("this instance rejects calls until the fleet has a verdict"),
+            EventKind::ProtectionEnded => f.write_str("this instance rejects no more calls by itself"),
+            #[cfg(feature = "fleet")]
+            EventKind::Judged { verdict } => write!(f, "the fleet's verdict: {verdict}"),
         }
     }
 }

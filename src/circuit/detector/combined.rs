@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{ConsecutiveFailures, Detector, FailureTimes, LoadError, OfLast, PartTally, Tally, Within};
+use super::{ConsecutiveFailures, Detector, FailureTimes, LoadError, OfLast, PartTally, Shape, Tally, Within};
 use crate::circuit::codec::{Kind, Reader, Writer};
 use crate::circuit::{Call, Horizon};
 use crate::error::ConfigError;
@@ -182,6 +182,18 @@ impl Detector for Combined {
 
     fn horizon(&self) -> Horizon {
         self.parts.iter().map(|part| part.horizon()).reduce(Horizon::widest).unwrap_or_else(Horizon::everything)
+    }
+
+    /// The tree of its parts; opaque where one of them is.
+    fn shape(&self) -> Shape {
+        let parts: Vec<_> = self.parts.iter().map(|part| part.shape()).collect();
+        if parts.contains(&Shape::Opaque) {
+            Shape::Opaque
+        } else if self.all {
+            Shape::All(parts)
+        } else {
+            Shape::Any(parts)
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Detector, LoadError, Tally};
+use super::{Detector, LoadError, Shape, Tally, Threshold};
 use crate::circuit::codec::{Kind, Reader, Writer};
 use crate::circuit::{Call, Horizon};
 use crate::error::ConfigError;
@@ -60,7 +60,7 @@ impl Detector for ConsecutiveFailures {
     }
 
     fn verdict(&self, _now: Timestamp) -> bool {
-        self.run >= self.threshold
+        Threshold::in_a_row(self.threshold).holds(self.run.into(), self.run.into())
     }
 
     fn reset(&mut self) {
@@ -68,7 +68,7 @@ impl Detector for ConsecutiveFailures {
     }
 
     fn tally(&self, _now: Timestamp) -> Tally {
-        Tally::failures(self.run.into())
+        Threshold::in_a_row(self.threshold).tally(self.run.into(), self.run.into())
     }
 
     fn save(&self) -> Vec<u8> {
@@ -102,6 +102,10 @@ impl Detector for ConsecutiveFailures {
 
     fn horizon(&self) -> Horizon {
         Horizon::calls(self.threshold)
+    }
+
+    fn shape(&self) -> Shape {
+        Threshold::in_a_row(self.threshold).into()
     }
 }
 

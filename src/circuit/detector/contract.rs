@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use super::{LoadError, PartTally, Tally};
+use super::{LoadError, PartTally, Shape, Tally};
 use crate::circuit::{Call, Horizon};
 use crate::error::ConfigError;
 use crate::time::Timestamp;
@@ -159,6 +159,13 @@ pub trait Detector: Debug + Send + 'static {
     /// verdict elsewhere. Default: everything.
     fn horizon(&self) -> Horizon {
         Horizon::everything()
+    }
+
+    /// Returns what it decides by, as data, so that a fleet can judge the calls of many instances by its rule: two detectors
+    /// of one shape must agree about every sequence of calls. Asked once, before any call. Default: [`Shape::Opaque`], always
+    /// correct; a fleet then writes down every outcome, a batch each flush interval, and judges two intervals late.
+    fn shape(&self) -> Shape {
+        Shape::Opaque
     }
 
     /// Returns its rule as text, the same for equal settings and other for others, whatever it has seen: the instances of

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-use super::{Detector, LoadError, Tally};
+use super::{Detector, LoadError, Over, Shape, Tally, Threshold};
 use crate::circuit::codec::{Kind, Reader, Writer};
 use crate::circuit::{Call, Horizon};
 use crate::error::ConfigError;
@@ -43,6 +43,10 @@ impl FailureTimes {
         Self { threshold, window, times: VecDeque::new() }
     }
 
+    const fn rule_of_count(&self) -> Threshold {
+        Threshold::count(self.threshold, Over::Time(self.window))
+    }
+
     fn is_within(&self, at: Timestamp, now: Timestamp) -> bool {
         now.since(at) < self.window
     }
@@ -79,7 +83,8 @@ impl Detector for FailureTimes {
     fn record_successes(&mut self, _count: u64, _at: Timestamp) {}
 
     fn verdict(&self, now: Timestamp) -> bool {
-        self.count(now) >= self.threshold as usize
+        let count = self.count(now) as u64;
+        self.rule_of_count().holds(count, count)
     }
 
     fn reset(&mut self) {
@@ -87,7 +92,8 @@ impl Detector for FailureTimes {
     }
 
     fn tally(&self, now: Timestamp) -> Tally {
-        Tally::failures(self.count(now) as u64)
+        let count = self.count(now) as u64;
+        self.rule_of_count().tally(count, count)
     }
 
     fn save(&self) -> Vec<u8> {
@@ -128,6 +134,10 @@ impl Detector for FailureTimes {
 
     fn horizon(&self) -> Horizon {
         Horizon::age(self.window).failures_only()
+    }
+
+    fn shape(&self) -> Shape {
+        self.rule_of_count().into()
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::Tally;
 use crate::circuit::Call;
 use crate::error::ConfigError;
 use crate::time::nanos;
@@ -34,16 +33,6 @@ impl Judged {
             Some(limit) => call.slower_than(limit),
             None => call.failed(),
         }
-    }
-
-    pub(super) fn tally(self, bad: u64, calls: u64) -> Tally {
-        let bad = if self.slow_after().is_some() { Tally::slow_calls(bad) } else { Tally::failures(bad) };
-        bad.of(calls)
-    }
-
-    /// Tells whether `bad` of `calls` reaches the rate.
-    pub(super) fn reaches(self, rate: f64, bad: u64, calls: u64) -> bool {
-        self.tally(bad, calls).rate().is_some_and(|share| share >= rate)
     }
 
     /// Checks a rate: above 0, at most 1.

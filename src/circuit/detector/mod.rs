@@ -28,6 +28,7 @@ mod judged;
 mod never_trips;
 mod of_last;
 mod rates;
+mod shape;
 mod tally;
 mod within;
 
@@ -38,6 +39,9 @@ pub use contract::Detector;
 pub use failure_times::FailureTimes;
 pub use of_last::OfLast;
 pub use rates::{FailureRate, Failures, SlowCallRate, SlowCallRateOver, failure_rate, failures, slow_call_rate};
+#[cfg(feature = "fleet")]
+pub(crate) use shape::Limit;
+pub use shape::{Over, Shape, Threshold};
 pub use tally::{Counted, PartTally, Tally};
 pub use within::Within;
 

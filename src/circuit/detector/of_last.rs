@@ -4,19 +4,13 @@ use std::fmt;
 use std::time::Duration;
 
 use super::judged::{Judged, MIN_CALLS};
-use super::{Detector, LoadError, Tally};
+use super::shape::Limit;
+use super::{Detector, LoadError, Over, Shape, Tally, Threshold};
 use crate::circuit::codec::{Kind, Reader, Writer};
 use crate::circuit::window::CountWindow;
 use crate::circuit::{Call, Horizon};
 use crate::error::ConfigError;
 use crate::time::Timestamp;
-
-/// How many are too many.
-#[derive(Clone, Copy)]
-pub(super) enum Limit {
-    Count(u32),
-    Rate(f64),
-}
 
 /// Trips on failures, or slow calls, among the last n calls: an exact sliding window of one bit per call.
 ///
@@ -72,6 +66,15 @@ impl OfLast {
             Limit::Rate(_) => MIN_CALLS.min(self.window.size()),
         })
     }
+
+    fn threshold(&self) -> Threshold {
+        Threshold {
+            slower_than: self.judged.slow_after(),
+            limit: self.limit,
+            over: Over::Calls(self.window.size()),
+            min_calls: self.least(),
+        }
+    }
 }
 
 impl Detector for OfLast {
@@ -84,12 +87,7 @@ impl Detector for OfLast {
     }
 
     fn verdict(&self, _now: Timestamp) -> bool {
-        let (bad, calls) = (self.window.bad(), self.window.len());
-        calls >= self.least()
-            && match self.limit {
-                Limit::Count(n) => bad >= n,
-                Limit::Rate(rate) => self.judged.reaches(rate, bad.into(), calls.into()),
-            }
+        self.threshold().holds(self.window.bad().into(), self.window.len().into())
     }
 
     fn reset(&mut self) {
@@ -97,7 +95,7 @@ impl Detector for OfLast {
     }
 
     fn tally(&self, _now: Timestamp) -> Tally {
-        self.judged.tally(self.window.bad().into(), self.window.len().into())
+        self.threshold().tally(self.window.bad().into(), self.window.len().into())
     }
 
     fn save(&self) -> Vec<u8> {
@@ -164,6 +162,10 @@ impl Detector for OfLast {
 
     fn horizon(&self) -> Horizon {
         Horizon::calls(self.window.size())
+    }
+
+    fn shape(&self) -> Shape {
+        self.threshold().into()
     }
 }
 

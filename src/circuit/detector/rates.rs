@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::judged::Judged;
-use super::of_last::Limit;
+use super::shape::Limit;
 use super::{FailureTimes, OfLast, Within};
 
 /// Trips at `n` failures: say [`within`](Failures::within) which time, or [`of_last`](Failures::of_last) how many calls.

@@ -4,7 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::judged::{Judged, MIN_CALLS};
-use super::{Detector, LoadError, Tally};
+use super::shape::Limit;
+use super::{Detector, LoadError, Over, Shape, Tally, Threshold};
 use crate::circuit::codec::{Kind, Reader, Writer};
 use crate::circuit::window::{TimeWindow, tick_shift};
 use crate::circuit::{Call, Horizon};
@@ -62,6 +63,17 @@ impl Within {
     }
 }
 
+impl Within {
+    fn threshold(&self) -> Threshold {
+        Threshold {
+            slower_than: self.judged.slow_after(),
+            limit: Limit::Rate(self.rate),
+            over: Over::Time(self.window.length()),
+            min_calls: self.min_calls,
+        }
+    }
+}
+
 impl Detector for Within {
     fn record(&mut self, call: &Call) {
         let bad = self.judged.is_bad(call);
@@ -74,7 +86,7 @@ impl Detector for Within {
 
     fn verdict(&self, now: Timestamp) -> bool {
         let (calls, bad) = self.window.tally(now);
-        calls >= u64::from(self.min_calls) && self.judged.reaches(self.rate, bad, calls)
+        self.threshold().holds(bad, calls)
     }
 
     fn reset(&mut self) {
@@ -83,7 +95,7 @@ impl Detector for Within {
 
     fn tally(&self, now: Timestamp) -> Tally {
         let (calls, bad) = self.window.tally(now);
-        self.judged.tally(bad, calls)
+        self.threshold().tally(bad, calls)
     }
 
     fn save(&self) -> Vec<u8> {
@@ -139,6 +151,10 @@ impl Detector for Within {
 
     fn horizon(&self) -> Horizon {
         Horizon::age(self.window.length())
+    }
+
+    fn shape(&self) -> Shape {
+        self.threshold().into()
     }
 }
 

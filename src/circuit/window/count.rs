@@ -2,7 +2,7 @@
 
 /// The last n calls, exactly: one bit each, set for those that are counted against the dependency.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::circuit) struct CountWindow {
+pub(crate) struct CountWindow {
     bits: Box<[u64]>,
     size: u32,
     len: u32,
@@ -13,39 +13,39 @@ pub(in crate::circuit) struct CountWindow {
 
 impl CountWindow {
     /// The longest window there can be.
-    pub(in crate::circuit) const MAX_SIZE: u32 = 1 << 20;
+    pub(crate) const MAX_SIZE: u32 = 1 << 20;
 
-    pub(in crate::circuit) fn new(size: u32) -> Self {
+    pub(crate) fn new(size: u32) -> Self {
         // A size that `check` will refuse must not allocate first.
         let kept = size.min(Self::MAX_SIZE);
         Self { bits: vec![0; kept.div_ceil(64) as usize].into(), size, len: 0, head: 0, bad: 0 }
     }
 
-    pub(in crate::circuit) const fn size(&self) -> u32 {
+    pub(crate) const fn size(&self) -> u32 {
         self.size
     }
 
-    pub(in crate::circuit) const fn len(&self) -> u32 {
+    pub(crate) const fn len(&self) -> u32 {
         self.len
     }
 
-    pub(in crate::circuit) const fn bad(&self) -> u32 {
+    pub(crate) const fn bad(&self) -> u32 {
         self.bad
     }
 
     /// Tells whether one more good call would change nothing.
-    pub(in crate::circuit) const fn is_clean(&self) -> bool {
+    pub(crate) const fn is_clean(&self) -> bool {
         self.len == self.size && self.bad == 0
     }
 
-    pub(in crate::circuit) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.bits.fill(0);
         self.len = 0;
         self.head = 0;
         self.bad = 0;
     }
 
-    pub(in crate::circuit) fn push(&mut self, bad: bool) {
+    pub(crate) fn push(&mut self, bad: bool) {
         if self.size == 0 {
             return;
         }
@@ -65,7 +65,7 @@ impl CountWindow {
     }
 
     /// Adds `count` good calls.
-    pub(in crate::circuit) fn push_good(&mut self, count: u64) {
+    pub(crate) fn push_good(&mut self, count: u64) {
         let size = self.size.min(Self::MAX_SIZE);
         let mut left = match u32::try_from(count) {
             Ok(count) if count < size => count,
@@ -89,7 +89,7 @@ impl CountWindow {
     }
 
     /// The calls, oldest first, `true` for the bad ones.
-    pub(in crate::circuit) fn iter(&self) -> impl Iterator<Item = bool> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = bool> + '_ {
         let oldest = if self.len == self.size { self.head } else { 0 };
         (0..self.len).map(move |i| {
             let at = (u64::from(oldest) + u64::from(i)) % u64::from(self.size);

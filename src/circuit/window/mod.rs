@@ -3,5 +3,5 @@
 mod count;
 mod time;
 
-pub(super) use count::CountWindow;
+pub(crate) use count::CountWindow;
 pub(super) use time::{TimeWindow, tick_shift};

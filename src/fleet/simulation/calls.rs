@@ -1,6 +1,6 @@
 //! What instances are for: calls, and what operators tell them.
 
-use super::event::{At, Command, Event, MS, Who, engine_time};
+use super::event::{At, Command, Event, MS, Who};
 use super::world::{Running, World};
 use crate::circuit::{Decision, Input, Outcome};
 use crate::fleet::scheduler::MemberId;
@@ -74,7 +74,7 @@ impl World {
                 self.next += 1;
                 let instance = &mut self.instances[at];
                 instance.flushing.push(self.next);
-                instance.scheduler.flush(MemberId(key as u64), self.next, engine_time(&instance.clock));
+                instance.scheduler.flush(MemberId(key as u64), self.next, instance.engine_time());
                 Decision::Done
             }
         };

@@ -9,6 +9,7 @@ use super::world::World;
 use crate::backoff::mix;
 use crate::circuit::{Fact, FleetFact, Origin, State, TransitionReason};
 use crate::replica::Record;
+use crate::time::Timestamp;
 
 /// Records fit everywhere.
 pub(super) const MAX_BYTES: usize = 64 * 1024;
@@ -32,8 +33,9 @@ impl World {
             assert!(deadline.is_some(), "{at}/{key} probes with a lease {lease} that it was never given");
         }
         assert!(is_led || lease & OWN != 0, "{at}/{key} probes on its own with a lease {lease} of the fleet's");
-        let until = match deadline {
+        let until = match deadline.filter(|deadline| *deadline < Timestamp::MAX) {
             Some(deadline) => now + self.until_store_time(deadline),
+            // Its time begins with this call.
             None => now + crate::time::nanos(self.setup.deadline),
         };
         // An instance that was told so a moment ago may be so much late.
@@ -41,11 +43,11 @@ impl World {
             until > now
                 || !is_led
                 || deadline.is_some_and(|deadline| {
-                    Network::store_time(now).since(deadline) <= std::time::Duration::from_millis(1_100)
+                    self.store_time().since(deadline) <= std::time::Duration::from_millis(1_100)
                 }),
             "{at}/{key} uses lease {lease} long after it ran out"
         );
-        self.checks.probes.insert(call, Probe { instance: at, key, fleet, own, wipes, until });
+        self.checks.probes.insert(call, Probe { instance: at, key, fleet, own, wipes, until, lease });
         self.checks.probes.retain(|_, probe| probe.until > now);
         let limit = self.setup.concurrent;
         let alike = |probe: &&Probe| match fleet {
@@ -79,6 +81,9 @@ impl World {
 
     fn check_seen(&mut self, at: usize, key: usize, seen: &Seen) {
         self.note(|| format!("{at}/{key} {seen:?}"));
+        if let (Some(facts), Seen::Fact(fact)) = (&mut self.checks.facts, seen) {
+            facts.push(*fact);
+        }
         match seen {
             Seen::Fact(Fact::Transition(transition)) => {
                 self.checks.transitions += 1;
@@ -151,7 +156,7 @@ impl World {
             assert_eq!(same(before), same(after), "{key} changes within generation {old}");
             return;
         }
-        let is_over = before.until().is_some_and(|until| until <= Network::store_time(self.now));
+        let is_over = before.until().is_some_and(|until| until <= self.store_time());
         let reason = after.machine.history().reason;
         let commanded = matches!(
             reason,

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::event::At;
+use super::event::{At, name};
 use super::setup::Setup;
-use crate::circuit::Generation;
+use crate::circuit::{Fact, Generation};
 use crate::replica::Record;
 use crate::store::Version;
+use crate::time::Timestamp;
 
 /// What is known of the run so far.
 pub(super) struct Checks {
@@ -23,12 +24,15 @@ pub(super) struct Checks {
     pub(super) probes: BTreeMap<u64, Probe>,
     /// Local trips, by key: who, from when, until when.
     pub(super) tripped: Vec<Vec<(usize, At, At)>>,
+    pub(super) commits: u64,
     pub(super) transitions: u64,
     pub(super) decisions: u64,
     pub(super) most_bytes: usize,
     pub(super) most_probes: u32,
     /// What happened when, as two numbers: the transitions of all instances, and the records that the store had.
     pub(super) digest: Digest,
+    /// What happened to breakers, where a test wants to know all of it.
+    pub(super) facts: Option<Vec<Fact>>,
 }
 
 /// Two runs with the same digest went the same way: what tells a change of shape from a change of behaviour.
@@ -48,6 +52,7 @@ pub(super) struct Probe {
     pub(super) own: Generation,
     pub(super) wipes: u32,
     pub(super) until: At,
+    pub(super) lease: u32,
 }
 
 impl Checks {
@@ -62,11 +67,13 @@ impl Checks {
             lives: vec![0; setup.instances],
             probes: BTreeMap::new(),
             tripped: vec![Vec::new(); setup.keys],
+            commits: 0,
             transitions: 0,
             decisions: 0,
             most_bytes: 0,
             most_probes: 0,
             digest: Digest::default(),
+            facts: None,
         }
     }
 
@@ -77,8 +84,15 @@ impl Checks {
     }
 
     pub(super) fn crashed(&mut self, at: usize) {
-        // Its calls are gone; whether the dependency still works on them is not known, but the lease goes on.
-        self.probes.retain(|_, probe| probe.instance != at || probe.fleet.is_some());
+        // Its calls are gone; whether the dependency still works on them is not known, but a lease goes on that the record knows
+        // to be used.
+        let records = &self.records;
+        let is_known = |probe: &Probe| {
+            let record = records.get(&name(probe.key)).map(|(_, record)| record);
+            let until = record.and_then(|record| record.lease_until(probe.lease));
+            probe.fleet.is_some() && until.is_some_and(|until| until < Timestamp::MAX)
+        };
+        self.probes.retain(|_, probe| probe.instance != at || is_known(probe));
     }
 
     pub(super) fn wiped(&mut self, now: At) {

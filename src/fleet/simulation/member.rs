@@ -2,10 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::event::engine_time;
 use crate::circuit::{
-    Admission, Decision, Detector, Fact, Facts, Generation, Input, Machine, Outcome, PermitId, RejectReason, Rules,
-    State, StepContext,
+    Admission, Decision, Detector, Fact, Facts, Generation, Input, Machine, Outcome, PermitId, RefusedBy, RejectReason,
+    Rules, State, StepContext,
 };
 use crate::clock::{Clock, ManualClock};
 use crate::fleet::scheduler::Member;
@@ -23,6 +22,7 @@ pub(super) struct Make {
 #[derive(Debug)]
 pub(super) struct TestMember {
     clock: ManualClock,
+    engine: ManualClock,
     inner: Mutex<Inner>,
 }
 
@@ -60,11 +60,11 @@ pub(super) enum Seen {
 }
 
 impl TestMember {
-    pub(super) fn new(make: Make, clock: ManualClock) -> Self {
+    pub(super) fn new(make: Make, (clock, engine): (ManualClock, ManualClock)) -> Self {
         let Make { detector, rules, terms, seed } = make;
         let machine = Machine::new(detector, &rules, Generation::new(1), clock.now());
         let inner = Inner {
-            replica: Replica::new(machine, terms, engine_time(&clock)),
+            replica: Replica::new(machine, terms),
             rules,
             seed,
             wake_up: None,
@@ -72,7 +72,7 @@ impl TestMember {
             seen: Vec::new(),
             books: Books::default(),
         };
-        Self { clock, inner: Mutex::new(inner) }
+        Self { clock, engine, inner: Mutex::new(inner) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -86,8 +86,13 @@ impl TestMember {
         let permit = PermitId { generation: view.generation, lease: None };
         match view.admission {
             Admission::All | Admission::Unjudged { until: Timestamp::MAX, .. } => Decision::Admitted(permit),
-            Admission::None { until, .. } if now < until => {
-                Decision::Rejected { reason: RejectReason::Open, until: Some(until) }
+            Admission::None { until, by } if now < until => {
+                let reason = match by {
+                    RefusedBy::Circuit => RejectReason::Open,
+                    RefusedBy::Operator => RejectReason::ForcedOpen,
+                    RefusedBy::Store => RejectReason::StoreDown,
+                };
+                Decision::Rejected { reason, until: Some(until).filter(|until| *until < Timestamp::MAX) }
             }
             Admission::None { .. } | Admission::Unjudged { .. } | Admission::Ask => {
                 self.step(Input::Acquire { reserve: false })
@@ -104,7 +109,7 @@ impl TestMember {
         let at = StepContext { now: self.clock.now(), seed: inner.seed };
         let mut facts = Facts::default();
         let decision = inner.replica.step(&inner.rules, input, at, &mut facts);
-        inner.after(&facts, engine_time(&self.clock), at.now);
+        inner.after(&facts, self.engine.now(), at.now);
         decision
     }
 

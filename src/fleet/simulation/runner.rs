@@ -40,7 +40,7 @@ pub(super) fn run<R>(setup: &Setup, script: impl Fn(&mut World) -> R) -> R {
 }
 
 /// How many runs of each kind, and from which seed on.
-fn seeds(usual: u64) -> std::ops::Range<u64> {
+pub(super) fn seeds(usual: u64) -> std::ops::Range<u64> {
     let more = std::env::var("FUSEBOX_SIM_SEEDS").ok().and_then(|seeds| seeds.parse::<u64>().ok());
     let first = std::env::var("FUSEBOX_SIM_FIRST").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
     first..first + more.unwrap_or(usual)

@@ -74,6 +74,8 @@ pub(super) struct Setup {
     pub(super) keys: usize,
     pub(super) votes: Option<u32>,
     pub(super) rule: Rule,
+    /// Another one than the rule's.
+    pub(super) detector: Option<fn() -> Box<dyn Detector>>,
     pub(super) cooldown: Cooldown,
     pub(super) probes: Probes,
     pub(super) deadline: Duration,
@@ -104,6 +106,7 @@ impl Setup {
             keys: 1,
             votes: None,
             rule: Rule::Failures(5),
+            detector: None,
             cooldown: Cooldown::fixed(5 * S),
             probes: Probes::one(),
             deadline: 10 * S,
@@ -155,10 +158,12 @@ impl Setup {
 
     pub(super) fn make(&self, name: &str, seed: u64, writer: u64) -> Make {
         let probes = self.probes.concurrent(self.concurrent).deadline(self.deadline);
-        let rules = Rules { cooldown: self.cooldown.clone(), probes, ..Rules::default() };
+        let detector = self.detector.map_or_else(|| self.rule.detector(), |make| make());
+        let rules =
+            Rules { cooldown: self.cooldown.clone(), probes, slow_after: detector.slow_after(), ..Rules::default() };
         let voter = self.votes.map(|quorum| Voter::new(name.into(), quorum));
-        let terms = Terms { writer, voter, when_down: self.when_down, flush_interval: S };
-        Make { detector: self.rule.detector(), rules, terms, seed }
+        let terms = Terms { writer, voter, when_down: self.when_down, flush_interval: S, clock_error: Duration::ZERO };
+        Make { detector, rules, terms, seed }
     }
 
     /// An order of an operator's, and whether an operator must end it.

@@ -3,8 +3,7 @@
 use std::task::{Context, Poll, Waker};
 
 use super::checking::MAX_BYTES;
-use super::event::{Answer, At, Event, MS, Request, S, Who, engine_time};
-use super::network::Network;
+use super::event::{Answer, At, Event, MS, Request, S, Who};
 use super::world::{Asked, World};
 use crate::fleet::scheduler::Ask;
 use crate::replica::calls_in;
@@ -33,6 +32,7 @@ impl World {
         let (asked, request) = match ask {
             Ask::Load(ids, keys) => (Asked::Load(ids), Request::Load(keys)),
             Ask::Commit(id, key, commit) => {
+                self.checks.commits += 1;
                 if let Some((batch, bytes)) = &commit.batch {
                     assert!(bytes.len() <= MAX_BYTES, "a batch of {} bytes", bytes.len());
                     self.batches.entry(*batch).or_insert_with(|| calls_in(bytes));
@@ -118,7 +118,7 @@ impl World {
         let Some(asked) = instance.asked.remove(&op) else {
             return;
         };
-        let now = engine_time(&instance.clock());
+        let now = instance.engine_time();
         let error = |answer| match answer {
             Answer::Refused(why) => StoreError::unreachable(why),
             _ => StoreError::no_answer("in time"),
@@ -134,7 +134,7 @@ impl World {
 
     /// Where a store has the same time as this, the wait until then.
     pub(super) fn until_store_time(&self, until: Timestamp) -> At {
-        nanos(until.since(Network::store_time(self.now)))
+        nanos(until.since(self.store_time()))
     }
 }
 

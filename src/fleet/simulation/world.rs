@@ -5,13 +5,13 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::checks::Checks;
-use super::event::{Answer, At, Event, Health, MS, ORIGIN, S, Tail, Who, engine_time, longest_tail, name};
+use super::event::{Answer, At, ENGINE_AHEAD, Event, Health, MS, ORIGIN, S, Tail, Who, longest_tail, name};
 use super::member::{Members, TestMember};
 use super::network::Network;
 use super::rng::Chance;
 use super::setup::{Clocks, Setup};
 use crate::circuit::{Outcome, PermitId, State};
-use crate::clock::ManualClock;
+use crate::clock::{Clock, ManualClock};
 use crate::fleet::scheduler::{Member, MemberId, Scheduler};
 use crate::store::BatchId;
 use crate::time::{Timestamp, nanos};
@@ -23,6 +23,8 @@ pub(super) struct Instance {
     pub(super) scheduler: Scheduler,
     pub(super) members: Members,
     pub(super) clock: ManualClock,
+    /// The engine's: it goes on where the breaker's stands still.
+    pub(super) engine: ManualClock,
     offset: i64,
     /// Parts of a million by which its clock runs fast or slow.
     drift: i64,
@@ -58,6 +60,8 @@ pub(super) struct Running {
 pub(super) struct World {
     pub(super) setup: Setup,
     pub(super) now: At,
+    /// What the clocks of breakers and of the store show in place of that, where they stand still until they are moved.
+    pub(super) stopped: Option<At>,
     pub(super) due: BTreeMap<(At, u64), (Who, Event)>,
     pub(super) next: u64,
     pub(super) chance: Chance,
@@ -74,8 +78,8 @@ pub(super) struct World {
 }
 
 impl Instance {
-    pub(super) fn clock(&self) -> ManualClock {
-        self.clock.clone()
+    pub(super) fn engine_time(&self) -> Timestamp {
+        self.engine.now()
     }
 }
 
@@ -85,6 +89,7 @@ impl World {
         let network = Network::new(setup.forgetful);
         let mut world = Self {
             now: 0,
+            stopped: None,
             due: BTreeMap::new(),
             next: 0,
             instances: Vec::new(),
@@ -118,6 +123,7 @@ impl World {
                 scheduler: Scheduler::new(0, Timestamp::ZERO),
                 members: Vec::new(),
                 clock,
+                engine: ManualClock::new(),
                 offset,
                 drift,
                 frozen_until: 0,
@@ -163,15 +169,15 @@ impl World {
         self.set_clock(at);
         let setup = &self.setup;
         let instance = &mut self.instances[at];
-        let clock = instance.clock.clone();
+        let clocks = (instance.clock.clone(), instance.engine.clone());
         instance.life += 1;
         instance.alive = true;
-        let now = engine_time(&clock);
+        let now = instance.engine_time();
         instance.scheduler = Scheduler::new(seeds[0], now);
         instance.members.clear();
         for key in 0..setup.keys {
             let make = setup.make(&instance.name, seeds[1 + key], seeds[1 + setup.keys + key]);
-            let member = Arc::new(TestMember::new(make, clock.clone()));
+            let member = Arc::new(TestMember::new(make, clocks.clone()));
             let shared: Arc<dyn Member> = member.clone();
             instance.scheduler.join(MemberId(key as u64), shared, name(key), now);
             instance.members.push(member);
@@ -197,7 +203,7 @@ impl World {
         };
         self.now = at;
         self.steps += 1;
-        self.network.set_clock(at);
+        self.network.set_clock(self.stopped.unwrap_or(at));
         if who == Who::WORLD {
             self.happen(&event);
         } else if let Event::Arrive { op, request, wanted } = event {
@@ -266,7 +272,8 @@ impl World {
                 if instance.deaf || instance.cut.is_some() {
                     return;
                 }
-                instance.scheduler.noticed(&notice, engine_time(&instance.clock));
+                let now = instance.engine_time();
+                instance.scheduler.noticed(&notice, now);
             }
             Event::Call { key } => self.call(who, key),
             Event::End { call } => self.end(at, call),
@@ -277,18 +284,27 @@ impl World {
         self.check(at);
     }
 
+    /// The store's time now.
+    pub(super) fn store_time(&self) -> Timestamp {
+        Network::store_time(self.stopped.unwrap_or(self.now))
+    }
+
     pub(super) fn set_clock(&mut self, at: usize) {
         let instance = &self.instances[at];
-        let now = self.now.cast_signed();
-        let shown = ORIGIN.cast_signed() + now + now / 1_000_000 * instance.drift + instance.offset;
-        instance.clock.set(Timestamp::from_nanos(shown.cast_unsigned()));
+        let shown = |now: At| {
+            let now = now.cast_signed();
+            let shown = ORIGIN.cast_signed() + now + now / 1_000_000 * instance.drift + instance.offset;
+            Timestamp::from_nanos(shown.cast_unsigned())
+        };
+        instance.clock.set(shown(self.stopped.unwrap_or(self.now)));
+        instance.engine.set(shown(self.now) + ENGINE_AHEAD);
     }
 
     /// The engine of an instance does what there is to do.
     pub(super) fn pump(&mut self, at: usize) {
         loop {
             let instance = &mut self.instances[at];
-            let now = engine_time(&instance.clock);
+            let now = instance.engine_time();
             for (key, member) in instance.members.iter().enumerate() {
                 if let Some(wake_up) = member.take_wake_up() {
                     instance.scheduler.wake(MemberId(key as u64), wake_up, now);
@@ -300,7 +316,7 @@ impl World {
             }
         }
         let instance = &mut self.instances[at];
-        let now = engine_time(&instance.clock);
+        let now = instance.engine_time();
         let flushed = instance.scheduler.flushed();
         instance.flushing.retain(|waiter| !flushed.contains(waiter));
         let Some(wake_at) = instance.scheduler.wake_at() else {

@@ -1,9 +1,14 @@
 //! Instances and a record for tests to put together.
 
 use super::*;
-use crate::replica::Turn;
-use crate::replica::poll::Priority;
+use crate::replica::clocks::{Clocks, Estimate};
+use crate::replica::handle::Response;
+use crate::replica::merge::News;
+use crate::replica::poll::{Priority, Request, Why};
+use crate::replica::pooled::{Moment, Untold};
+use crate::replica::replica::Turn;
 use crate::replica::state::Contact;
+use crate::store::{Committed, StoreTime, Stored, Version};
 
 /// A second of the store's clock, far from its origin.
 const START: u64 = 1_000_000;
@@ -27,7 +32,6 @@ pub(super) struct Instance {
     pub(super) rules: Rules,
     pub(super) writer: u64,
     pub(super) rule: u64,
-    pub(super) horizon: Horizon,
 }
 
 impl Instance {
@@ -44,12 +48,21 @@ impl Instance {
     }
 
     pub(super) fn made(writer: u64, detector: Box<dyn Detector>, rules: Rules, voter: Option<Voter>) -> Self {
-        let (rule, horizon) = (fingerprint(&detector.rule()), detector.horizon());
         let machine = Machine::new(detector, &rules, Generation::new(1), at(0));
-        let terms = Terms { writer, voter, when_down: WhenDown::Local, flush_interval: ms(1_000) };
-        let mut this = Self { replica: Replica::new(machine, terms, at(0)), rules, writer, rule, horizon };
+        let terms =
+            Terms { writer, voter, when_down: WhenDown::Local, flush_interval: ms(1_000), clock_error: Duration::ZERO };
+        let replica = Replica::new(machine, terms);
+        let rule = replica.state.outbox.untold.rule;
+        let mut this = Self { replica, rules, writer, rule };
+        this.set_clock(at(0), at(0));
         this.turn(at(0), |replica, turn| replica.set_contact(Contact::Answers, turn));
         this
+    }
+
+    /// Where `here` is `there` on the store's clock.
+    fn set_clock(&mut self, here: Timestamp, there: Timestamp) {
+        let clocks = Clocks { here, store: there };
+        self.replica.state.known.clock = Some(Estimate::learn(None, clocks, Duration::ZERO));
     }
 
     pub(super) fn turn<R>(&mut self, now: Timestamp, f: impl FnOnce(&mut Replica, &mut Turn<'_>) -> R) -> R {
@@ -62,13 +75,14 @@ impl Instance {
     }
 
     /// Something waits that must be told at once.
-    pub(super) fn is_urgent(&mut self, now: Timestamp) -> bool {
-        self.replica.waits(now) == Some(Priority::Change)
+    pub(super) fn is_urgent(&self) -> bool {
+        self.replica.waits() == Some(Priority::Change)
     }
 
     /// What waits to be told, where `now` is `there` on the store's clock.
     pub(super) fn take_batch(&mut self, now: Timestamp, there: Timestamp) -> Option<Vec<u8>> {
-        let is_taken = self.replica.take_batch(now, now, there);
+        self.set_clock(now, there);
+        let is_taken = self.turn(now, |replica, turn| replica.take_batch(turn, Why::News));
         let taken = self.replica.state.outbox.batch.as_ref().filter(|_| is_taken);
         taken.map(|taken| taken.batch.save())
     }
@@ -91,40 +105,77 @@ impl Instance {
         true
     }
 
-    pub(super) fn apply(&mut self, record: &Record, granted: &[u32], now: Timestamp) {
-        self.turn(now, |replica, turn| replica.apply(&Arc::new(record.clone()), granted, true, now, turn));
+    pub(super) fn apply(&mut self, record: &Record, now: Timestamp) {
+        self.set_clock(now, now);
+        self.turn(now, |replica, turn| replica.apply(&Arc::new(record.clone()), true, now, turn));
     }
 
+    /// What an instance of this one's rule tells of these calls, which ended in this order.
     pub(super) fn batch(&self, record: &Record, runs: &[Run]) -> Vec<u8> {
-        let mut log = CallLog::new(self.horizon);
+        let mut untold = Untold::new(self.detector());
+        let now = runs.iter().map(|run| run.ended).max().unwrap_or_default();
         for run in runs {
-            log.add(*run);
+            untold.saw(*run, None);
         }
-        let calls = Some(ToldCalls { rule: self.rule, log, retry_after: None });
-        Batch { generation: record.generation(), calls, probes: Vec::new(), vote: None }.save()
+        let telling = Some(untold.take(self.writer, &Moment::unasked(now, ms(5_000))));
+        Batch { generation: record.generation(), telling, probes: Vec::new(), vote: None }.save()
+    }
+
+    /// The engine looks at it once, over a store that takes what it is given. Returns whether something was written.
+    pub(super) fn look(&mut self, shared: &mut Shared) -> bool {
+        let (now, store) = (shared.now, StoreTime::from(shared.now));
+        let polled = self.turn(now, |replica, turn| replica.poll(turn, &mut |_| Ok(())));
+        match polled.request {
+            None => false,
+            Some(Request::Load) => {
+                let stored = Stored::new(shared.version, shared.record.save().into(), store);
+                self.turn(now, |replica, turn| replica.handle(Response::Loaded(Ok(&stored)), now, turn));
+                self.look(shared)
+            }
+            Some(Request::Commit(commit)) => {
+                assert_eq!(commit.expected, shared.version, "it has looked before");
+                shared.record = Record::load(&commit.record).expect("its own bytes");
+                shared.version = Version(shared.version.0 + 1);
+                let answer = Committed::Applied { version: shared.version, now: store };
+                self.turn(now, |replica, turn| replica.handle(Response::Committed(Ok(&answer)), now, turn));
+                true
+            }
+        }
+    }
+
+    /// As [`look`](Self::look), after it has polled what the store has.
+    pub(super) fn poll(&mut self, shared: &mut Shared) -> bool {
+        self.replica.reload();
+        self.look(shared)
     }
 }
 
 /// The record, as a store keeps it.
 pub(super) struct Shared {
     pub(super) record: Record,
+    pub(super) version: Version,
     pub(super) now: Timestamp,
 }
 
 impl Shared {
     pub(super) fn new() -> Self {
-        Self { record: Record::fresh(Generation::new(1), at(0)), now: at(0) }
+        Self { record: Record::fresh(Generation::new(1), at(0)), version: Version(1), now: at(0) }
     }
 
     pub(super) fn at(now: Timestamp) -> Self {
         Self { now, ..Self::new() }
     }
 
+    pub(super) fn holding(record: Record, now: Timestamp) -> Self {
+        Self { record, ..Self::at(now) }
+    }
+
     /// What an instance makes of the record.
     pub(super) fn merged_by(&self, by: &mut Instance, batches: &[Vec<u8>], commands: &[Command]) -> Merged {
         let batches: Vec<_> = batches.iter().filter_map(|bytes| Batch::load(bytes).ok()).collect();
         let now = self.now;
-        by.turn(now, |replica, turn| replica.merge(&self.record, &batches, commands, now, turn))
+        let news = News { batches: &batches, commands, judge_at: Some(now), has_waited: None };
+        by.turn(now, |replica, turn| replica.merge(&self.record, &news, now, turn))
     }
 
     /// The same, written back as bytes.
@@ -133,8 +184,9 @@ impl Shared {
         let bytes = merged.record.save();
         assert!(bytes.len() <= 64 * 1_024, "{} bytes", bytes.len());
         self.record = Record::load(&bytes).expect("its own bytes");
-        assert_eq!(self.record.save(), bytes, "what is read is what was written");
-        assert_eq!(merged.began, self.record.decider == by.writer && merged.began, "the instance that decides signs");
+        self.version = Version(self.version.0 + 1);
+        assert_eq!(self.record, merged.record, "what is read is what was written");
+        assert!(!merged.began || self.record.decider == by.writer, "the instance that decides signs");
         merged
     }
 
@@ -144,12 +196,33 @@ impl Shared {
         let batch = by.take_batch(now, now);
         let merged = self.merge(by, &Vec::from_iter(batch), commands);
         by.replica.state.settle_batch(true);
-        by.apply(&self.record, &merged.granted, self.now);
+        by.apply(&self.record, self.now);
         merged
     }
 
     pub(super) fn order(&mut self, by: &mut Instance, command: Command) -> Merged {
         self.merge(by, &[], &[command])
+    }
+
+    /// An instance asks for a lease. Returns the one that it has got.
+    pub(super) fn ask(&mut self, by: &mut Instance, may_want: bool) -> Option<u32> {
+        let before: Vec<_> = self.leases().iter().map(|lease| lease.0).collect();
+        self.order(by, Command::Lease { may_want });
+        let new = self.leases().into_iter().find(|(id, owner)| *owner == by.writer && !before.contains(id));
+        new.map(|(id, _)| id)
+    }
+
+    /// The leases that are out, and whose they are.
+    pub(super) fn leases(&self) -> Vec<(u32, u64)> {
+        let round = self.record.machine.history().round.as_ref();
+        round.map_or_else(Vec::new, |round| round.leases.iter().map(|lease| (lease.id, lease.owner)).collect())
+    }
+
+    /// An instance tells what became of a probe.
+    pub(super) fn tell_probe(&mut self, by: &mut Instance, probed: Probed) -> Merged {
+        let batch =
+            Batch { generation: self.record.generation(), telling: None, probes: vec![probed], vote: None }.save();
+        self.merge(by, &[batch], &[])
     }
 
     /// The fleet is open, and its cooldown over.
@@ -167,10 +240,6 @@ pub(super) const fn moment(now: Timestamp) -> StepContext {
 
 pub(super) fn run(ended: Timestamp, failed: bool) -> Run {
     Run::new(&if failed { Call::failure(ended) } else { Call::success(ended) }, 1)
-}
-
-pub(super) fn slow(ended: Timestamp) -> Run {
-    Run::new(&Call::success(ended).took(Some(Duration::from_secs(9))), 1)
 }
 
 pub(super) fn failed(ended: Timestamp) -> Run {
@@ -224,12 +293,4 @@ impl Detector for Order31 {
         self.sum = u64::from_le_bytes(*sum);
         Ok(())
     }
-}
-
-/// The bytes of a detector that has seen what the record holds for its rule.
-pub(super) fn replayed(record: &Record, rule: u64, mut detector: impl Detector) -> Vec<u8> {
-    if let Some(evidence) = record.evidence_of(rule) {
-        evidence.calls.replay(&mut detector);
-    }
-    detector.save()
 }

@@ -30,9 +30,9 @@ fn an_override_ends_by_the_stores_time_with_an_empty_window() {
 fn while_an_override_stands_trip_and_reset_are_refused() {
     for order in [Override::force_open("a"), Override::disable("b"), Override::dry_run("c")] {
         let (mut shared, mut one) = overridden(order);
-        for command in [Command::Trip, Command::Reset, Command::Lease] {
+        for command in [Command::Trip, Command::Reset, Command::Lease { may_want: true }] {
             let merged = shared.order(&mut one, command);
-            assert!(!merged.changed && merged.granted.is_empty());
+            assert!(!merged.changed);
         }
         assert!(shared.order(&mut one, Command::Resume).began);
         assert_eq!(
@@ -63,7 +63,7 @@ fn votes_do_not_open_what_is_overridden() {
     let mut shared = Shared::at(at(10));
     shared.order(&mut one, Command::Override(Override::dry_run("new limits")));
     let vote = Some(Vote { voter: "a".into(), cast: at(9), until: at(9_000) });
-    let batch = Batch { generation: shared.record.generation(), calls: None, probes: Vec::new(), vote }.save();
+    let batch = Batch { generation: shared.record.generation(), telling: None, probes: Vec::new(), vote }.save();
     assert!(!shared.merge(&mut one, &[batch], &[]).began);
 }
 

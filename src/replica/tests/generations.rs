@@ -4,12 +4,16 @@ use super::*;
 
 /// A batch with everything that a batch can hold.
 fn full(one: &Instance, generation: Generation) -> Vec<u8> {
-    let mut log = CallLog::new(one.horizon);
-    log.add(failed(at(1)));
-    let vote = Vote { voter: "somebody".into(), cast: at(1), until: at(90_000) };
-    let calls = Some(ToldCalls { rule: one.rule, log, retry_after: Some(ms(9)) });
-    let probes = vec![Probed::ended(0, Some(true), None), Probed::accepted(1), Probed::ended(2, None, None)];
-    Batch { generation, calls, probes, vote: Some(vote) }.save()
+    let calls = one.batch(&Record::fresh(generation, at(0)), &[failed(at(1))]);
+    let telling = Batch::load(&calls).expect("its own bytes").telling;
+    let vote = Vote { voter: "another".into(), cast: at(1), until: at(90_000) };
+    let probes = vec![
+        Probed::ended(0, Some(true), at(1), None),
+        Probed::new(1, ProbeNews::Accepted, at(1)),
+        Probed::new(2, ProbeNews::Ended, at(1)),
+        Probed::new(3, ProbeNews::Began, at(1)),
+    ];
+    Batch { generation, telling, probes, vote: Some(vote) }.save()
 }
 
 proptest! {
@@ -50,9 +54,10 @@ proptest! {
 fn after_a_trip_in_the_middle_the_rest_of_a_round_belongs_to_the_past() {
     let mut one = Instance::new(1, patient());
     let mut shared = Shared::cooled_down(&mut one);
-    let lease = shared.order(&mut one, Command::Lease).granted[0];
+    let lease = shared.ask(&mut one, true).expect("a place is free");
     let generation = shared.record.generation();
-    let good = Batch { generation, calls: None, probes: vec![Probed::ended(lease, Some(false), None)], vote: None };
+    let probes = vec![Probed::ended(lease, Some(false), shared.now, None)];
+    let good = Batch { generation, telling: None, probes, vote: None };
     let batches = [good.save(), full(&one, generation)];
     shared.merge(&mut one, &batches, &[]);
     assert_eq!((shared.record.state(), shared.record.failures()), (State::Closed, 0));
@@ -70,5 +75,41 @@ fn every_transition_is_signed_and_of_the_next_generation() {
         assert_eq!(shared.record.decider, 1);
         shared.order(&mut other, Command::Reset);
         assert_eq!((shared.record.generation(), shared.record.decider), (Generation::new(2 * n + 1), 2));
+    }
+}
+
+/// `found.md` D9: what readers refuse, writers must not make, and no number is the last.
+#[test]
+fn generations_go_round_and_the_one_after_is_always_the_later() {
+    for number in [0, 1, 1 << 48, (1 << 63) - 1, 1 << 63, u64::MAX - 1, u64::MAX] {
+        let (this, next) = (Generation::new(number), Generation::new(number).next());
+        assert!(next.is_after(this) && !this.is_after(next), "{this}");
+        assert!(!this.is_after(this));
+    }
+    assert!(Generation::new(3).is_after(Generation::new(u64::MAX - 3)));
+    assert!(!Generation::new(u64::MAX - 3).is_after(Generation::new(3)));
+}
+
+/// The same for a whole record: open for centuries, of the last generation there is.
+#[test]
+fn an_operator_lifts_whatever_stands_in_a_record() {
+    const YEARS: Duration = Duration::from_secs(500 * 365 * 24 * 60 * 60);
+    for number in [1 << 48, (1 << 63) - 1, u64::MAX - 1, u64::MAX] {
+        let record = Record::fresh(Generation::new(number), at(0)).opened(at(0) + YEARS, at(0));
+        let mut shared = Shared::holding(record, at(5));
+        let mut one = Instance::new(1, patient());
+        one.poll(&mut shared);
+        assert_eq!(one.replica.machine().state(), State::Open, "{number}");
+        one.step(Input::Reset, at(6));
+        shared.now = at(6);
+        assert!(one.look(&mut shared), "the command is written");
+        assert_eq!(shared.record.state(), State::Closed);
+        assert_eq!(shared.record.generation(), Generation::new(number).next());
+
+        let mut other = Instance::new(2, patient());
+        other.poll(&mut shared);
+        assert!(!one.poll(&mut shared) && !other.poll(&mut shared), "there is nothing left to write");
+        let states = [&one, &other].map(|one| one.replica.machine().state());
+        assert_eq!(states, [State::Closed; 2], "all see the same");
     }
 }

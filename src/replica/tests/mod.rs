@@ -2,31 +2,35 @@
 
 mod bench;
 mod bytes;
+mod clocks;
 mod combining;
 mod commands;
 mod evidence;
+mod format_1;
 mod generations;
-mod ordered;
+mod handovers;
+mod malice;
+mod opaque;
 mod peek;
 mod probes;
 mod rules;
+mod samples;
 mod sizes;
 mod votes;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bench::{Instance, Order31, Shared, at, failed, fine, ms, patient, replayed, run, slow};
+use bench::{Instance, Order31, Shared, at, failed, fine, ms, patient, run};
 pub(crate) use peek::calls_in;
 use proptest::prelude::*;
 
-use super::batch::{Batch, Command, Probed, ToldCalls, Vote, Voter};
-use super::evidence_log::{CallLog, fingerprint};
+use super::batch::{Batch, Command, ProbeNews, Probed, Vote, Voter};
 use super::state::Merged;
 use super::{Record, Replica, Terms, WhenDown};
 use crate::circuit::detector::{failures, never_trips};
 use crate::circuit::{
-    Call, Decision, Detector, Facts, Generation, Horizon, Input, LoadError, Machine, Outcome, Probes, Rules, Run,
-    State, StepContext, Tally,
+    Call, Decision, Detector, Facts, Generation, Input, LoadError, Machine, Outcome, Probes, Rules, Run, State,
+    StepContext, Tally,
 };
 use crate::time::Timestamp;

@@ -2,6 +2,7 @@
 
 use crate::circuit::Hold;
 use crate::replica::batch::Batch;
+use crate::replica::pooled::Telling;
 use crate::replica::{Record, Replica};
 use crate::store::BatchId;
 use crate::time::Timestamp;
@@ -13,7 +14,8 @@ impl Record {
     }
 
     pub(crate) fn lease_until(&self, lease: u32) -> Option<Timestamp> {
-        self.machine.history().round.as_ref()?.deadline_of(lease)
+        let round = self.machine.history().round.as_ref()?;
+        round.leases.iter().find(|known| known.id == lease).map(|known| known.deadline)
     }
 }
 
@@ -32,10 +34,10 @@ impl Replica {
 
     /// The store's time, as far as it is known here.
     pub(crate) fn store_time(&self, here: Timestamp) -> Timestamp {
-        self.store_now(here)
+        self.state.store_at(here)
     }
 
-    /// The batch that the store has not accepted yet, with how many calls it tells.
+    /// The batch that the store has not accepted yet, with how many failures it tells.
     pub(crate) fn batch_calls(&self) -> Option<(BatchId, u64)> {
         let taken = self.state.outbox.batch.as_ref()?;
         Some((taken.id, calls(&taken.batch)))
@@ -43,17 +45,17 @@ impl Replica {
 
     /// The leases that this instance has in hand or in use.
     pub(crate) fn leases(&self) -> Vec<u32> {
-        let fleets = |held: Hold| matches!(held, Hold::InHand(_) | Hold::Reserved | Hold::Running);
+        let fleets = |held: Hold| matches!(held, Hold::InHand | Hold::Reserved | Hold::Running);
         let leases = self.round().map_or(&[][..], |round| &round.leases);
         leases.iter().filter(|lease| fleets(lease.held)).map(|lease| lease.id).collect()
     }
 }
 
-/// How many calls a batch tells, by its bytes.
+/// How many failures a batch tells, by its bytes.
 pub(crate) fn calls_in(batch: &[u8]) -> u64 {
     Batch::load(batch).map_or(0, |batch| calls(&batch))
 }
 
 fn calls(batch: &Batch) -> u64 {
-    batch.calls.as_ref().map_or(0, |told| told.log.count())
+    batch.telling.as_ref().map_or(0, Telling::failures)
 }

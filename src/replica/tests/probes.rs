@@ -1,30 +1,28 @@
 //! Places among the probes are the fleet's.
 
 use super::*;
-use crate::circuit::ProbeRound;
-use crate::circuit::TransitionReason;
+use crate::circuit::{Hold, TransitionReason};
 
-fn result(record: &Record, probe: Probed) -> Vec<u8> {
-    Batch { generation: record.generation(), calls: None, probes: vec![probe], vote: None }.save()
-}
-
-fn leases(record: &Record) -> usize {
-    record.machine.history().round.as_ref().map_or(0, |round| round.in_flight() as usize)
+fn running(shared: &Shared) -> usize {
+    let round = shared.record.machine.history().round.as_ref();
+    round.map_or(0, |round| round.leases.iter().filter(|lease| lease.held != Hold::InHand).count())
 }
 
 /// What machines do with a record, in any order.
 #[derive(Clone, Copy, Debug)]
 enum Act {
-    Ask,
+    Ask(bool),
     End(usize, Option<bool>),
+    Begin(usize),
     Accept(usize),
     Wait(u64),
 }
 
 fn acts() -> impl Strategy<Value = Vec<(usize, Act)>> {
     let act = prop_oneof![
-        4 => Just(Act::Ask),
+        4 => any::<bool>().prop_map(Act::Ask),
         3 => (0_usize..8, prop_oneof![Just(None), Just(Some(false)), Just(Some(true))]).prop_map(|(n, end)| Act::End(n, end)),
+        2 => (0_usize..8).prop_map(Act::Begin),
         1 => (0_usize..8).prop_map(Act::Accept),
         1 => (0_u64..20_000).prop_map(Act::Wait),
     ];
@@ -37,39 +35,42 @@ proptest! {
         let probes = Probes::ratio(2, 4).concurrent(concurrent);
         let mut machines = [1, 2, 3].map(|writer| Instance::probing(writer, probes));
         let mut shared = Shared::cooled_down(&mut machines[0]);
-        let mut granted: Vec<(Generation, u32)> = Vec::new();
+        let mut seen: Vec<(Generation, u32, u64)> = Vec::new();
         for (who, act) in acts {
-            let before = shared.record.clone();
+            let (before, now) = (shared.record.clone(), shared.now);
+            // What an instance once had it may tell of for ever.
+            let tell = |shared: &mut Shared, by: &mut Instance, n: usize, probed: &dyn Fn(u32) -> Probed| {
+                if let Some((generation, lease, _)) = seen.get(n % seen.len().max(1)).copied() {
+                    let batch = Batch { generation, telling: None, probes: vec![probed(lease)], vote: None }.save();
+                    shared.merge(by, &[batch], &[]);
+                }
+            };
+            let by = &mut machines[who];
             match act {
-                Act::Ask => {
-                    let merged = shared.order(&mut machines[who], Command::Lease);
-                    for lease in merged.granted {
-                        prop_assert!(!granted.contains(&(shared.record.generation(), lease)), "each lease is given once");
-                        granted.push((shared.record.generation(), lease));
-                    }
-                    if !merged.changed {
-                        prop_assert_eq!(&shared.record, &before);
-                    }
+                Act::Ask(may_want) => {
+                    let merged = shared.order(by, Command::Lease { may_want });
+                    prop_assert!(merged.changed || shared.record == before, "a refusal writes nothing");
                 }
-                Act::End(n, end) => {
-                    let Some((generation, lease)) = granted.get(n % granted.len().max(1)).copied() else { continue };
-                    let probe = Probed::ended(lease, end, None);
-                    let batch = Batch { generation, calls: None, probes: vec![probe], vote: None }.save();
-                    shared.merge(&mut machines[who], &[batch], &[]);
-                }
-                Act::Accept(n) => {
-                    let Some((generation, lease)) = granted.get(n % granted.len().max(1)).copied() else { continue };
-                    let batch = Batch { generation, calls: None, probes: vec![Probed::accepted(lease)], vote: None }.save();
-                    shared.merge(&mut machines[who], &[batch], &[]);
-                }
+                Act::End(n, end) => tell(&mut shared, by, n, &|lease| Probed::ended(lease, end, now, None)),
+                Act::Begin(n) => tell(&mut shared, by, n, &|lease| Probed::new(lease, ProbeNews::Began, now)),
+                Act::Accept(n) => tell(&mut shared, by, n, &|lease| Probed::new(lease, ProbeNews::Accepted, now)),
                 Act::Wait(time) => {
                     shared.now = shared.now + ms(time);
-                    shared.merge(&mut machines[who], &[], &[]);
+                    shared.merge(by, &[], &[]);
                 }
             }
-            prop_assert!(leases(&shared.record) <= concurrent as usize);
+            let generation = shared.record.generation();
+            for (lease, owner) in shared.leases() {
+                let known = seen.iter().find(|(of, id, _)| (*of, *id) == (generation, lease));
+                prop_assert!(known.is_none_or(|(.., known)| *known == owner), "a lease has one owner for ever");
+                if known.is_none() {
+                    seen.push((generation, lease, owner));
+                }
+            }
+            prop_assert!(shared.leases().len() <= concurrent as usize);
             if shared.record.state() != State::HalfOpen {
-                prop_assert_eq!(leases(&shared.record), 0, "a round that is over has no places");
+                prop_assert_eq!(shared.leases().len(), 0, "a round that is over has no places");
+                prop_assert_eq!((shared.record.wants.len(), shared.record.handovers), (0, 0));
             }
         }
     }
@@ -84,10 +85,10 @@ proptest! {
         let fold = |order: &[usize]| {
             let mut one = Instance::probing(1, probes);
             let mut shared = Shared::cooled_down(&mut one);
-            let leases: Vec<u32> = (0..4).flat_map(|_| shared.order(&mut one, Command::Lease).granted).collect();
+            let leases: Vec<u32> = (0..4).filter_map(|_| shared.ask(&mut one, false)).collect();
             for n in order {
-                let batch = result(&shared.record, Probed::ended(leases[*n], Some(results[*n]), None));
-                shared.merge(&mut one, &[batch], &[]);
+                let now = shared.now;
+                shared.tell_probe(&mut one, Probed::ended(leases[*n], Some(results[*n]), now, None));
             }
             shared.record.state()
         };
@@ -100,61 +101,107 @@ fn the_first_lease_ends_the_cooldown_and_not_before() {
     let mut one = Instance::probing(1, Probes::one());
     let mut shared = Shared::cooled_down(&mut one);
     shared.now = Timestamp::from_nanos(shared.now.as_nanos() - 1);
-    let early = shared.order(&mut one, Command::Lease);
-    assert!(early.granted.is_empty() && !early.changed);
+    assert!(!shared.order(&mut one, Command::Lease { may_want: true }).changed);
     shared.now = shared.record.machine.history().open_until;
-    let merged = shared.order(&mut one, Command::Lease);
-    assert!(merged.began && merged.granted.len() == 1);
+    let merged = shared.order(&mut one, Command::Lease { may_want: true });
+    assert!(merged.began && shared.leases() == [(0, 1)]);
     assert_eq!(shared.record.state(), State::HalfOpen);
-    assert!(!shared.order(&mut one, Command::Lease).changed, "a refusal writes nothing");
+    assert!(!shared.order(&mut one, Command::Lease { may_want: true }).changed, "it has one");
+}
+
+/// Law 4: recovery does not depend on traffic.
+#[test]
+fn an_unused_lease_has_no_deadline_and_costs_nothing() {
+    let mut one = Instance::probing(1, Probes::one().deadline(ms(5_000)));
+    let mut shared = Shared::cooled_down(&mut one);
+    let lease = shared.ask(&mut one, false).expect("a place");
+    assert_eq!(shared.record.lease_until(lease), Some(Timestamp::MAX));
+    let before = shared.record.clone();
+    for _ in 0..3 {
+        shared.now = shared.now + ms(365 * 24 * 3_600_000);
+        assert!(!shared.merge(&mut one, &[], &[Command::Look]).changed);
+    }
+    assert_eq!(shared.record, before);
+    one.apply(&shared.record, shared.now);
+    assert!(one.call(Outcome::Success, shared.now), "the first call after three years is the probe");
+    shared.commit(&mut one, &[]);
+    assert_eq!(shared.record.state(), State::Closed);
 }
 
 #[test]
-fn an_expired_lease_reopens_with_a_longer_cooldown() {
+fn the_deadline_of_a_lease_begins_with_the_call_that_uses_it() {
     let mut one = Instance::probing(1, Probes::one().deadline(ms(5_000)));
     one.rules.cooldown = crate::circuit::Cooldown::exponential(ms(1_000)..=ms(60_000));
     let mut shared = Shared::cooled_down(&mut one);
-    shared.order(&mut one, Command::Lease);
-    shared.now = shared.now + ms(4_999);
+    let lease = shared.ask(&mut one, false).expect("a place");
+    let called = shared.now + ms(100_000);
+    // The news takes two seconds.
+    shared.now = called + ms(2_000);
+    shared.tell_probe(&mut one, Probed::new(lease, ProbeNews::Began, called));
+    assert_eq!(shared.record.lease_until(lease), Some(called + ms(5_000)));
+    shared.now = called + ms(4_999);
     assert!(!shared.merge(&mut one, &[], &[]).changed);
-    shared.now = shared.now + ms(1);
+    shared.now = called + ms(5_000);
     assert!(shared.merge(&mut one, &[], &[]).began, "the next look");
-    assert_eq!(
-        (shared.record.state(), shared.record.machine.history().reason),
-        (State::Open, Some(TransitionReason::ProbeExpired))
-    );
-    assert!(shared.record.machine.history().cooldown > ms(1_700), "{:?}", shared.record.machine.history().cooldown);
+    let history = shared.record.machine.history();
+    assert_eq!((shared.record.state(), history.reason), (State::Open, Some(TransitionReason::ProbeExpired)));
+    assert!(history.cooldown > ms(1_700), "longer than the first: {:?}", history.cooldown);
 }
 
 #[test]
-fn a_lease_whose_answer_has_begun_has_succeeded_at_its_deadline() {
+fn no_clock_makes_a_deadline_begin_later_than_now() {
     let mut one = Instance::probing(1, Probes::one().deadline(ms(5_000)));
     let mut shared = Shared::cooled_down(&mut one);
-    let lease = shared.order(&mut one, Command::Lease).granted[0];
-    let batch = result(&shared.record, Probed::accepted(lease));
-    shared.merge(&mut one, &[batch], &[]);
-    assert_eq!(shared.record.state(), State::HalfOpen, "it has not ended");
-    shared.now = shared.now + ms(5_000);
+    let lease = shared.ask(&mut one, false).expect("a place");
+    let ahead = shared.now + ms(3_600_000);
+    shared.tell_probe(&mut one, Probed::new(lease, ProbeNews::Began, ahead));
+    assert_eq!(shared.record.lease_until(lease), Some(shared.now + ms(5_000)));
+}
+
+#[test]
+fn a_probe_whose_answer_has_begun_has_succeeded_soon_and_long_before_its_deadline() {
+    let mut one = Instance::probing(1, Probes::one().deadline(ms(30_000)));
+    let mut shared = Shared::cooled_down(&mut one);
+    let lease = shared.ask(&mut one, false).expect("a place");
+    let now = shared.now;
+    shared.tell_probe(&mut one, Probed::new(lease, ProbeNews::Began, now));
+    shared.tell_probe(&mut one, Probed::new(lease, ProbeNews::Accepted, now));
+    assert_eq!(shared.record.state(), State::HalfOpen, "it may still fail at once");
+    shared.now = now + ms(1_000);
     shared.merge(&mut one, &[], &[]);
-    assert_eq!(
-        (shared.record.state(), shared.record.machine.history().reason),
-        (State::Closed, Some(TransitionReason::ProbesSucceeded))
-    );
+    let reason = shared.record.machine.history().reason;
+    assert_eq!((shared.record.state(), reason), (State::Closed, Some(TransitionReason::ProbesSucceeded)));
+}
+
+#[test]
+fn a_probe_that_fails_after_its_answer_began_has_failed() {
+    let mut one = Instance::probing(1, Probes::one());
+    let mut shared = Shared::cooled_down(&mut one);
+    let lease = shared.ask(&mut one, false).expect("a place");
+    let now = shared.now;
+    for news in [ProbeNews::Began, ProbeNews::Accepted, ProbeNews::Failed] {
+        shared.tell_probe(&mut one, Probed::new(lease, news, now));
+    }
+    let reason = shared.record.machine.history().reason;
+    assert_eq!((shared.record.state(), reason), (State::Open, Some(TransitionReason::ProbeFailed)));
 }
 
 #[test]
 fn a_lease_that_is_given_back_is_free_for_the_next() {
     let (mut one, mut other) = (Instance::probing(1, Probes::one()), Instance::probing(2, Probes::one()));
     let mut shared = Shared::cooled_down(&mut one);
-    let lease = shared.order(&mut one, Command::Lease).granted[0];
-    assert!(shared.order(&mut other, Command::Lease).granted.is_empty());
-    let batch = result(&shared.record, Probed::ended(lease, None, None));
-    shared.merge(&mut other, &[batch], &[]);
+    let lease = shared.ask(&mut one, false).expect("a place");
+    assert_eq!(shared.ask(&mut other, false), None);
+    let now = shared.now;
+    shared.tell_probe(&mut other, Probed::new(lease, ProbeNews::Ended, now));
     assert_eq!(shared.record.state(), State::HalfOpen);
-    let next = shared.order(&mut other, Command::Lease).granted;
-    assert!(next.len() == 1 && next[0] != lease, "what the first holder says later is void");
-    let late = result(&shared.record, Probed::ended(lease, Some(true), None));
-    assert!(!shared.merge(&mut one, &[late], &[]).changed);
+    let next = shared.ask(&mut other, false).expect("it is free");
+    assert_ne!(next, lease, "what the first holder says later is void");
+    for news in [ProbeNews::Began, ProbeNews::Accepted, ProbeNews::Failed, ProbeNews::Succeeded, ProbeNews::Ended] {
+        let before = shared.record.clone();
+        assert!(!shared.tell_probe(&mut one, Probed::new(lease, news, now)).changed, "{news:?}");
+        assert_eq!(shared.record, before);
+    }
 }
 
 #[test]
@@ -162,37 +209,51 @@ fn a_call_is_a_probe_with_the_lease_in_hand_and_only_then() {
     let (mut one, mut other) = (Instance::probing(1, Probes::one()), Instance::probing(2, Probes::one()));
     let mut shared = Shared::cooled_down(&mut one);
     for instance in [&mut one, &mut other] {
-        instance.apply(&shared.record, &[], at(0));
+        instance.apply(&shared.record, at(0));
         assert!(!instance.call(Outcome::Success, shared.now), "no lease, no call");
         assert!(instance.replica.wants_lease(shared.now), "but a call wants one");
     }
-    shared.commit(&mut other, &[Command::Lease]);
-    one.apply(&shared.record, &[], shared.now);
+    shared.commit(&mut other, &[Command::Lease { may_want: false }]);
+    one.apply(&shared.record, shared.now);
     assert!(!one.call(Outcome::Success, shared.now));
     assert!(other.call(Outcome::Success, shared.now));
-    assert!(other.is_urgent(shared.now));
+    assert!(other.is_urgent());
     shared.commit(&mut other, &[]);
     assert_eq!(shared.record.state(), State::Closed);
 }
 
+/// An instance that fetches its lease by itself makes the first call after the cooldown a probe.
 #[test]
-fn a_lease_in_hand_goes_back_when_nobody_uses_it() {
-    let mut one = Instance::probing(1, Probes::one());
-    let mut shared = Shared::cooled_down(&mut one);
-    one.apply(&shared.record, &[], at(0));
-    shared.commit(&mut one, &[Command::Lease]);
-    assert_eq!(leases(&shared.record), 1);
-    shared.now = one.replica.round().and_then(ProbeRound::idle_at).expect("the engine is to look then");
-    assert!(one.is_urgent(shared.now));
-    shared.commit(&mut one, &[]);
-    assert_eq!((leases(&shared.record), shared.record.state()), (0, State::HalfOpen));
+fn an_instance_that_had_calls_fetches_its_lease_when_the_cooldown_ends() {
+    let (mut one, mut idle) =
+        (Instance::new(1, Box::new(failures(1).within(ms(1_000)))), Instance::probing(2, Probes::one()));
+    let mut shared = Shared::new();
+    one.poll(&mut shared);
+    idle.poll(&mut shared);
+    one.call(Outcome::Failure, at(1));
+    shared.now = at(2);
+    assert!(one.look(&mut shared));
+    assert_eq!(shared.record.state(), State::Open);
+    idle.poll(&mut shared);
+    let over = shared.record.machine.history().open_until;
+    let polled = one.turn(shared.now, |replica, turn| replica.poll(turn, &mut |_| Ok(())));
+    assert_eq!(polled.wake_at, Some(over), "it has the engine look then");
+    // At most so long it waits, so that not all ask in one moment.
+    for passed in [0, 50] {
+        shared.now = over + ms(passed);
+        idle.look(&mut shared);
+        one.look(&mut shared);
+    }
+    assert_eq!(shared.leases(), [(0, 1)], "an instance without calls has none");
+    assert!(one.call(Outcome::Success, shared.now));
+    assert_eq!(running(&shared), 0, "nothing was told yet");
 }
 
 #[test]
 fn no_more_leases_are_out_than_a_record_can_hold() {
     let mut one = Instance::probing(1, Probes::ratio(1 << 16, 1 << 16).concurrent(1 << 16));
     let mut shared = Shared::cooled_down(&mut one);
-    let commands = vec![Command::Lease; 3_000];
-    let granted = shared.merge(&mut one, &[], &commands).granted;
-    assert_eq!(granted.len(), 1_024);
+    let commands = vec![Command::Lease { may_want: true }; 3_000];
+    shared.merge(&mut one, &[], &commands);
+    assert_eq!(shared.leases().len(), 1_024);
 }

@@ -1,12 +1,12 @@
-//! Two rules at a time, each judged over what its own instances have seen.
+//! Several rules at a time, each judged over what its own instances have seen.
 
+use super::bench::moment;
 use super::*;
-use crate::circuit::detector::failure_rate;
+use crate::circuit::FleetFact;
+use crate::circuit::detector::consecutive_failures;
 
 fn rules(shared: &Shared) -> Vec<u64> {
-    let mut rules: Vec<_> = shared.record.evidence.iter().map(|held| held.rule).collect();
-    rules.sort_unstable();
-    rules
+    sorted(shared.record.evidence.iter().map(|held| held.rule).collect())
 }
 
 fn of(n: u32) -> Instance {
@@ -18,26 +18,53 @@ fn sorted(mut rules: Vec<u64>) -> Vec<u64> {
     rules
 }
 
+/// `found.md` D7.
 #[test]
-fn of_three_rules_the_one_that_was_touched_last_gives_way() {
-    let (mut a, mut b, mut c) = (of(101), of(102), of(103));
+fn of_five_rules_the_one_untouched_for_longest_gives_way_and_is_told() {
+    let mut instances: Vec<_> = (101..106).map(of).collect();
     let mut shared = Shared::at(at(1));
-    let mut add = |one: &mut Instance, time| {
+    for (time, nth) in (1..).zip([0, 1, 2, 3, 0]) {
         shared.now = at(time);
-        let batch = one.batch(&shared.record, &[failed(at(time))]);
-        shared.merge(one, &[batch], &[]);
-        assert!(shared.record.evidence.len() <= 2);
-    };
-    add(&mut a, 1);
-    add(&mut b, 2);
-    add(&mut a, 3);
-    add(&mut c, 4);
-    assert_eq!(rules(&shared), sorted(vec![a.rule, c.rule]));
-    assert_eq!(shared.record.evidence_of(a.rule).map(|held| held.calls.count()), Some(2));
+        let batch = instances[nth].batch(&shared.record, &[failed(at(time))]);
+        let merged = shared.merge(&mut instances[nth], &[batch], &[]);
+        assert!(!merged.drops_evidence, "there is a place for each of four");
+    }
+    assert_eq!(rules(&shared), sorted(instances[..4].iter().map(|one| one.rule).collect()));
+    shared.now = at(9);
+    let batch = instances[4].batch(&shared.record, &[failed(at(9))]);
+    let merged = shared.merge(&mut instances[4], &[batch], &[]);
+    assert!(merged.drops_evidence);
+    let left = [0, 2, 3, 4].map(|nth: usize| instances[nth].rule);
+    assert_eq!(rules(&shared), sorted(left.to_vec()), "the second was touched last before all others");
+    assert_eq!(shared.record.evidence_of(instances[0].rule).map(|held| held.failures()), Some(2));
 }
 
 #[test]
-fn each_rule_sees_the_calls_of_its_own_instances() {
+fn listeners_hear_that_evidence_had_to_give_way() {
+    let mut shared = Shared::at(at(5));
+    let mut instances: Vec<_> = (101..106).map(of).collect();
+    for one in &mut instances[..4] {
+        let batch = one.batch(&shared.record, &[failed(at(4))]);
+        shared.merge(one, &[batch], &[]);
+    }
+    let last = &mut instances[4];
+    last.poll(&mut shared);
+    last.call(Outcome::Failure, at(5));
+    shared.now = at(6);
+    let mut told = Facts::default();
+    let rules = last.rules.clone();
+    let mut turn = crate::replica::Turn { now: shared.now, at: moment(shared.now), rules: &rules, facts: &mut told };
+    let polled = last.replica.poll(&mut turn, &mut |_| Ok(()));
+    assert!(matches!(polled.request, Some(crate::replica::Request::Commit(_))), "{polled:?}");
+    let store = crate::store::StoreTime::from(shared.now);
+    let answer = crate::store::Committed::Applied { version: crate::store::Version(99), now: store };
+    last.replica.handle(crate::replica::Response::Committed(Ok(&answer)), shared.now, &mut turn);
+    let told: Vec<_> = told.iter().collect();
+    assert!(told.contains(&crate::circuit::Fact::Fleet(FleetFact::EvidenceDropped)), "{told:?}");
+}
+
+#[test]
+fn each_rule_sees_the_calls_of_its_own_instances_and_any_instance_judges_it() {
     let (mut strict, mut lax) = (of(3), of(5));
     let mut shared = Shared::at(at(10));
     let batches =
@@ -46,41 +73,38 @@ fn each_rule_sees_the_calls_of_its_own_instances() {
     assert_eq!(shared.record.state(), State::Closed, "two, not three");
     let batch = strict.batch(&shared.record, &[failed(at(9))]);
     shared.merge(&mut lax, &[batch], &[]);
-    assert_eq!(shared.record.state(), State::Closed, "the other rule has not judged it");
-    let look = shared.merge(&mut lax, &[], &[]);
-    assert!(!look.changed);
-    shared.merge(&mut strict, &[], &[]);
-    assert_eq!(shared.record.state(), State::Open, "the next instance of the rule has");
+    assert_eq!(shared.record.state(), State::Open);
+    assert_eq!(shared.record.verdict.map(|verdict| verdict.tally), Some(Tally::failures(3)));
 }
 
 #[test]
-fn an_instance_that_finds_evidence_nobody_has_judged_has_it_judged() {
-    let (mut strict, mut lax) = (of(2), of(5));
+fn a_trip_is_urgent_until_it_is_told_and_is_told_once() {
+    let mut one = Instance::new(1, Box::new(consecutive_failures(2)));
     let mut shared = Shared::at(at(10));
-    shared.commit(&mut strict, &[]);
-    let batch = strict.batch(&shared.record, &[failed(at(8)), failed(at(9))]);
-    shared.merge(&mut lax, &[batch], &[]);
-    strict.apply(&shared.record, &[], shared.now);
-    assert!(strict.is_urgent(shared.now));
-    assert!(shared.commit(&mut strict, &[]).began);
-    assert!(!strict.is_urgent(shared.now), "it is done");
+    shared.commit(&mut one, &[]);
+    one.call(Outcome::Failure, at(9));
+    assert!(!one.is_urgent(), "a failure may wait for company");
+    one.call(Outcome::Failure, at(10));
+    assert!(one.is_urgent());
+    one.take_batch(at(10), at(10)).expect("two failures and a trip");
+    assert!(!one.is_urgent(), "it is on its way");
+    one.call(Outcome::Failure, at(11));
+    one.replica.state.settle_batch(true);
+    assert!(!one.is_urgent(), "the fleet has heard of a trip in this generation");
+    assert!(one.replica.waits().is_some(), "the failure still waits");
 }
 
 #[test]
-fn a_trip_while_a_batch_is_on_its_way_is_as_urgent_as_the_first() {
+fn a_trip_whose_batch_is_lost_is_told_again() {
     let mut one = of(1);
     let mut shared = Shared::at(at(10));
     shared.commit(&mut one, &[]);
     one.call(Outcome::Failure, at(10));
-    assert!(one.is_urgent(at(10)));
-    one.take_batch(at(10), at(10)).expect("a failure");
-    assert!(!one.is_urgent(at(10)), "it is on its way");
-    one.call(Outcome::Failure, at(11));
-    one.replica.state.settle_batch(true);
-    assert!(one.is_urgent(at(11)), "the fleet has not heard of this one");
-    one.take_batch(at(11), at(11)).expect("the second");
-    one.replica.state.settle_batch(true);
-    assert!(!one.is_urgent(at(11)));
+    one.take_batch(at(10), at(10)).expect("a trip");
+    one.replica.state.settle_batch(false);
+    assert!(one.is_urgent());
+    shared.commit(&mut one, &[]);
+    assert_eq!(shared.record.state(), State::Open);
 }
 
 #[test]
@@ -106,7 +130,6 @@ fn an_instance_that_votes_leaves_pooled_evidence_to_those_who_pool_it() {
         let many: Vec<_> = (0..20).map(|i| failed(at(n * 20 + i))).collect();
         let batch = pools.batch(&shared.record, &many);
         shared.merge(&mut votes, &[batch], &[]);
-        assert!(shared.record.evidence[0].calls.runs().len() <= 256, "it is kept in bounds");
     }
     assert_eq!(shared.record.state(), State::Closed);
     shared.merge(&mut pools, &[], &[]);
@@ -121,16 +144,13 @@ proptest! {
     ) {
         let mut time = 0;
         let runs: Vec<_> = made.iter().map(|(gap, bad)| { time += gap; run(at(time), *bad) }).collect();
-        let detector = || Box::new(failure_rate(1.0).of_last(50).min_calls(50));
-        let (mut mine, mut other) = (Instance::new(1, detector()), of(7_000));
+        let (mut mine, mut other) = (Instance::new(1, Box::new(consecutive_failures(61))), of(7_000));
         let (mut direct, mut across) = (Shared::at(at(time)), Shared::at(at(time)));
         for (run, foreign) in runs.iter().zip(foreign) {
             let batch = mine.batch(&direct.record, &[*run]);
             direct.merge(&mut mine, std::slice::from_ref(&batch), &[]);
             across.merge(if foreign { &mut other } else { &mut mine }, &[batch], &[]);
         }
-        direct.merge(&mut mine, &[], &[]);
-        across.merge(&mut mine, &[], &[]);
         prop_assert_eq!(direct.record.evidence_of(mine.rule), across.record.evidence_of(mine.rule));
     }
 }

@@ -9,7 +9,7 @@ fn vote(voter: u64, cast: u64, until: u64) -> Vote {
 }
 
 fn batch(record: &Record, vote: Vote) -> Vec<u8> {
-    Batch { generation: record.generation(), calls: None, probes: Vec::new(), vote: Some(vote) }.save()
+    Batch { generation: record.generation(), telling: None, probes: Vec::new(), vote: Some(vote) }.save()
 }
 
 proptest! {

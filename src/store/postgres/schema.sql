@@ -46,7 +46,8 @@ create table if not exists "{table}_writers" (
 ) with (fillfactor = 50);
 create index if not exists "idx_{table}_writers_seen_at" on "{table}_writers" (seen_at);
 
--- What was noticed: transitions, with the notice as instances told it to each other. For people and their audits.
+-- What was noticed, with the notice as instances told it to each other: transitions, suspicions and their ends, leases that
+-- were wanted. For people and their audits.
 create table if not exists "{table}_events" (
     resource_key varchar(255) not null,
     version      bigint not null,

@@ -1,0 +1,32 @@
+//! How a fleet judges the calls of all its instances together, although it has not been told of all of them.
+//!
+//! Failures are told at once, so silence means success: what an instance has not told can only make a rule less met. Where
+//! the evidence of a rule says that it may be met, all are asked once what they have seen (a *suspicion*), and the verdict
+//! is about the calls up to a moment that it names (the *cut*), of all that answered. `docs/fleet-protocol.md` tells the
+//! protocol.
+
+mod bad_times;
+mod evidence;
+#[cfg(all(test, not(fusebox_loom)))]
+mod judging_tests;
+mod logs;
+mod opaque;
+mod question;
+mod resolution;
+mod rule;
+#[cfg(all(test, not(fusebox_loom)))]
+pub(super) mod samples;
+mod sequence;
+mod slots;
+mod telling;
+#[cfg(all(test, not(fusebox_loom)))]
+mod tests;
+mod told;
+mod untold;
+mod voices;
+
+pub(super) use evidence::{Judgement, LONGEST_SUSPICION, RuleEvidence, Suspicion, Verdict, kept_for};
+pub(crate) use resolution::time_resolution;
+pub(super) use sequence::TICK_BITS;
+pub(super) use telling::{Telling, Trip};
+pub(super) use untold::{Moment, Untold};
