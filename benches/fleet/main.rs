@@ -1,7 +1,8 @@
 //! What sharing a breaker costs, measured against what it may cost: `cargo bench --bench fleet --features redis,postgres`.
 //!
 //! It starts a redis-server and a PostgreSQL of its own. Counts are gates: one that is over its limit ends the program with a
-//! failure. Times are printed beside, because they are the machine's.
+//! failure. Times are printed beside, because they are the machine's. With `-- falsehood`, `outage`, `background` or `recovery`
+//! it runs fleets in virtual time instead.
 #![expect(clippy::print_stdout, reason = "it reports")]
 #![expect(
     clippy::expect_used,
@@ -11,7 +12,9 @@
 
 mod counted;
 mod measure;
+mod recovery;
 mod report;
+mod simulated;
 
 #[expect(clippy::allow_attributes, reason = "what is unused differs from file to file")]
 #[allow(dead_code, reason = "not every file needs every helper")]
@@ -34,6 +37,11 @@ fn main() {
     if std::env::args().any(|arg| arg == "--test" || arg == "--list") {
         return;
     }
+    let rows: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    if !rows.is_empty() {
+        let all_hold = rows.iter().all(|row| simulated::run(row));
+        std::process::exit(i32::from(!all_hold));
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let mut report = Report::default();
@@ -50,6 +58,7 @@ fn main() {
     measure::propagation(&runtime, &connect, &mut report);
     measure::healthy_calls(&runtime, &connect, &mut report);
     measure::frozen(&runtime, &connect, &mut report, |freeze| if freeze { redis.freeze() } else { redis.thaw() });
+    recovery::recovery(&runtime, &connect, &mut report);
     drop(redis);
 
     let postgres = runtime.block_on(postgres_server::Database::fresh());
@@ -64,6 +73,7 @@ fn main() {
     measure::contention(&runtime, &connect, &mut report, 10);
     measure::propagation(&runtime, &connect, &mut report);
     measure::healthy_calls(&runtime, &connect, &mut report);
+    recovery::recovery(&runtime, &connect, &mut report);
     drop(postgres);
     report.end();
 }

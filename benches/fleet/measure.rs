@@ -17,13 +17,13 @@ use super::report::Report;
 const FLUSH: Duration = Duration::from_millis(100);
 
 /// Instances of one breaker, each with an engine of its own.
-struct Instances {
-    breakers: Vec<CircuitBreaker>,
+pub(crate) struct Instances {
+    pub(crate) breakers: Vec<CircuitBreaker>,
     counts: Arc<Counts>,
 }
 
 impl Instances {
-    fn start(
+    pub(crate) fn start(
         runtime: &Runtime,
         connect: &Connect,
         (name, count, pushes): (&str, usize, bool),
@@ -51,7 +51,7 @@ impl Instances {
         Self { breakers, counts }
     }
 
-    fn until_all(&self, state: State, deadline: Duration) -> Duration {
+    pub(crate) fn until_all(&self, state: State, deadline: Duration) -> Duration {
         let start = Instant::now();
         while self.breakers.iter().any(|breaker| breaker.state() != state) {
             assert!(start.elapsed() < deadline, "not all are {state} after {deadline:?}");

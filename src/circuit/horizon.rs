@@ -69,6 +69,11 @@ impl Horizon {
 
 #[cfg(feature = "fleet")]
 impl Horizon {
+    #[cfg(test)]
+    pub(crate) const fn age_of(self) -> Duration {
+        self.age
+    }
+
     pub(crate) const fn wants_successes(self) -> bool {
         !self.failures_only
     }

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::circuit::{
-    Admission, Decision, Detector, Fact, Facts, Generation, Input, Machine, Outcome, PermitId, RefusedBy, RejectReason,
-    Rules, State, StepContext,
+    Admission, Decision, Detector, Fact, Facts, Generation, Input, Machine, Outcome, PartTally, PermitId, RefusedBy,
+    RejectReason, Rules, State, StepContext, TransitionReason,
 };
 use crate::clock::{Clock, ManualClock};
 use crate::fleet::scheduler::Member;
@@ -115,6 +115,17 @@ impl TestMember {
 
     pub(super) fn state(&self) -> State {
         self.inner().replica.machine().state()
+    }
+
+    /// When the newest open period is over, and why the present generation began.
+    pub(super) fn history(&self) -> (Timestamp, Option<TransitionReason>) {
+        let inner = self.inner();
+        let history = inner.replica.machine().state.history();
+        (history.open_until, history.reason)
+    }
+
+    pub(super) fn tallies(&self) -> Vec<PartTally> {
+        self.inner().replica.tallies(self.clock.now())
     }
 
     pub(super) fn generation(&self) -> Generation {

@@ -9,6 +9,8 @@ mod checking;
 mod checks;
 mod event;
 mod faults;
+mod laws;
+mod loads;
 mod member;
 mod network;
 mod regressions;

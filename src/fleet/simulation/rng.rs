@@ -36,6 +36,18 @@ impl Chance {
         least + Duration::from_nanos(self.below(crate::time::nanos(most.saturating_sub(least)) + 1))
     }
 
+    /// The time to the next of events that come by chance, so many a second.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "never negative, and no more exact than chance is"
+    )]
+    pub(super) fn gap(&mut self, a_second: f64) -> u64 {
+        let draw = (self.below(1 << 40) as f64 + 1.0) / (1_u64 << 40) as f64;
+        (-draw.ln() / a_second * 1e9).max(1_000.0) as u64
+    }
+
     pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.index(from.len())]
     }

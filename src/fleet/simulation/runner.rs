@@ -39,6 +39,20 @@ pub(super) fn run<R>(setup: &Setup, script: impl Fn(&mut World) -> R) -> R {
     }
 }
 
+/// A log, where one is asked for: `FUSEBOX_SIM_TRACE`.
+pub(super) fn tail() -> Option<Tail> {
+    std::env::var_os("FUSEBOX_SIM_TRACE").map(|_| Tail::new(VecDeque::new().into()))
+}
+
+#[expect(clippy::print_stdout, reason = "asked for by an environment variable")]
+pub(super) fn show_tail(world: &World) {
+    if let Some(tail) = &world.tail {
+        for line in tail.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            println!("{line}");
+        }
+    }
+}
+
 /// How many runs of each kind, and from which seed on.
 pub(super) fn seeds(usual: u64) -> std::ops::Range<u64> {
     let more = std::env::var("FUSEBOX_SIM_SEEDS").ok().and_then(|seeds| seeds.parse::<u64>().ok());

@@ -284,6 +284,13 @@ impl World {
         self.check(at);
     }
 
+    /// From now on the clocks of breakers and of the store show this, and engines go on: as in a test with a manual clock.
+    pub(super) fn stop_clocks(&mut self, shown: At) {
+        self.stopped = Some(shown);
+        self.network.set_clock(shown);
+        (0..self.instances.len()).for_each(|at| self.set_clock(at));
+    }
+
     /// The store's time now.
     pub(super) fn store_time(&self) -> Timestamp {
         Network::store_time(self.stopped.unwrap_or(self.now))

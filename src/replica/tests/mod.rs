@@ -15,7 +15,9 @@ mod peek;
 mod probes;
 mod rules;
 mod samples;
+mod search;
 mod sizes;
+mod small_fleet;
 mod votes;
 
 use std::sync::Arc;

@@ -13,6 +13,15 @@ impl Record {
         self.machine.standing().is_some()
     }
 
+    /// Tells whether instances are asked what they have seen.
+    pub(crate) fn is_suspected(&self) -> bool {
+        self.evidence.iter().any(|evidence| evidence.suspicion().is_some())
+    }
+
+    pub(crate) fn verdict_at(&self) -> Option<Timestamp> {
+        self.verdict.map(|verdict| verdict.at)
+    }
+
     pub(crate) fn lease_until(&self, lease: u32) -> Option<Timestamp> {
         let round = self.machine.history().round.as_ref()?;
         round.leases.iter().find(|known| known.id == lease).map(|known| known.deadline)

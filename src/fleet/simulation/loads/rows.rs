@@ -1,0 +1,173 @@
+//! The fleets, loads and rules that `docs/fleet-protocol.md` says hold: short runs here, whole ones by
+//! `cargo bench --bench fleet --features redis,postgres -- falsehood`, or `outage`.
+#![expect(clippy::print_stdout, reason = "the whole runs report")]
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::load::Load;
+use super::run::{Outcomes, Run};
+use crate::circuit::detector::{Detector, consecutive_failures, failure_rate, failures};
+
+pub(in super::super) type Rule = (&'static str, fn() -> Box<dyn Detector>);
+
+pub(in super::super) fn rules() -> [Rule; 7] {
+    [
+        ("consecutive_failures(3)", || Box::new(consecutive_failures(3))),
+        ("failures(5).of_last(20)", || Box::new(failures(5).of_last(20))),
+        ("failure_rate(0.5).of_last(20)", || Box::new(failure_rate(0.5).of_last(20))),
+        ("failure_rate(0.5).of_last(100)", || Box::new(failure_rate(0.5).of_last(100))),
+        ("failure_rate(0.5).within(1s)", || Box::new(failure_rate(0.5).within(Duration::from_secs(1)))),
+        ("failure_rate(0.5).within(10s)", || Box::new(failure_rate(0.5).within(Duration::from_secs(10)))),
+        ("failure_rate(0.5).within(60s)", || Box::new(failure_rate(0.5).within(Duration::from_secs(60)))),
+    ]
+}
+
+/// Instances, and calls of each a second.
+const FLEETS: [(usize, f64); 10] = [
+    (1, 50.0),
+    (1, 500.0),
+    (1, 5_000.0),
+    (2, 500.0),
+    (2, 20_000.0),
+    (10, 5.0),
+    (10, 50.0),
+    (10, 500.0),
+    (100, 5.0),
+    (100, 50.0),
+];
+
+fn env(name: &str, usual: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| usual.to_owned())
+}
+
+/// How long runs are: `FUSEBOX_SIM_SECONDS`.
+fn seconds(usual: u64) -> u64 {
+    env("FUSEBOX_SIM_SECONDS", "").parse().unwrap_or(usual)
+}
+
+/// Tells whether the rule is run under this load by a fleet of so many. One bad instance of few is more than a tenth of the
+/// calls; three failures in a row come by chance all the time.
+fn is_run(load: Load, rule: &str, instances: usize) -> bool {
+    let is_in_a_row = rule.starts_with("consecutive");
+    !(load == Load::Skew && instances < 10 || is_in_a_row && load != Load::Even)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "to print")]
+fn of_a_thousand(count: u64, out: &Outcomes) -> f64 {
+    count as f64 * 1_000.0 / out.calls.max(1) as f64
+}
+
+/// A verdict is false where the calls of all, in the order in which they ended, did not meet the rule. Returns how often that
+/// was so.
+fn falsehood_of(push: bool, load: Load, (rule, detector): Rule, seconds: u64) -> u64 {
+    let (mut line, mut wrong) = (String::new(), 0);
+    for (instances, rate) in FLEETS.into_iter().filter(|(instances, _)| is_run(load, rule, *instances)) {
+        let out = Run { load, instances, rate, detector, seconds, push, seed: 7 + instances as u64 }.run();
+        wrong += out.wrong;
+        let alone = of_a_thousand(out.alone, &out);
+        let rejected = of_a_thousand(out.rejected, &out);
+        let commits = of_a_thousand(out.commits, &out);
+        write!(line, " {instances}x{rate} {}/{}", out.wrong, out.openings).ok();
+        write!(line, " ({rejected:.0} + {alone:.0} ‰ rejected, {commits:.0} ‰ commits, {} B);", out.most_bytes).ok();
+        if load == Load::Skew && rule == "failure_rate(0.5).within(60s)" {
+            assert!(
+                rejected + alone <= 100.0,
+                "one bad instance of many: {rejected} + {alone} of 1,000 calls rejected"
+            );
+        }
+    }
+    println!("{} {load:?} {rule}, false of openings:{line}", if push { "with push" } else { "without" });
+    wrong
+}
+
+/// Minutes of every fleet, load and rule.
+#[test]
+#[ignore = "takes minutes: cargo bench --bench fleet --features redis,postgres -- falsehood"]
+fn falsehood() {
+    let mut wrong = 0;
+    for push in [true, false] {
+        for load in [Load::Even, Load::Chance, Load::Skew] {
+            for rule in rules() {
+                wrong += falsehood_of(push, load, rule, seconds(60));
+            }
+        }
+    }
+    assert_eq!(wrong, 0, "openings for nothing");
+}
+
+/// A fleet that is well writes nothing, whatever its rule is.
+#[test]
+fn a_fleet_that_is_well_writes_nothing_by_any_rule() {
+    for (rule, detector) in rules() {
+        let run = Run { load: Load::Well, instances: 10, rate: 50.0, detector, seconds: 20, push: true, seed: 3 };
+        let out = run.run();
+        assert_eq!((out.commits, out.openings), (0, 0), "{rule}: {out:?}");
+        assert!(out.operations <= 10 * 25, "{rule}: one poll a second of each: {out:?}");
+    }
+}
+
+/// A circuit opens in time where all calls fail from some moment on.
+#[test]
+#[ignore = "takes minutes: cargo bench --bench fleet --features redis,postgres -- outage"]
+fn outage() {
+    for push in [true, false] {
+        let mut took = Vec::new();
+        for (rule, detector) in rules() {
+            let mut line = String::new();
+            for (instances, rate) in FLEETS.into_iter().filter(|(_, rate)| *rate < 1_000.0) {
+                let seconds = 2 * (8 + detector().horizon().age_of().as_secs());
+                for seed in 0..3 {
+                    let load = Load::Outage;
+                    let run =
+                        Run { load, instances, rate, detector, seconds, push, seed: 100 * seed + instances as u64 };
+                    let out = run.run();
+                    assert_eq!(out.wrong, 0, "{rule} {instances}x{rate}");
+                    let known = out.known.expect("the fleet opens");
+                    took.push(known);
+                    write!(line, " {instances}x{rate} {:.0};", known.as_secs_f64() * 1e3).ok();
+                }
+            }
+            println!("{} {rule}, ms until all are open:{line}", if push { "with push" } else { "without" });
+        }
+        took.sort_unstable();
+        let (median, most) = (took[took.len() / 2], took[took.len() - 1]);
+        println!(
+            "{} push: median {median:.0?}, p99 {:.0?}, worst {most:.0?}",
+            if push { "with" } else { "without" },
+            took[took.len() * 99 / 100]
+        );
+    }
+}
+
+/// What a breaker costs whose calls fail one in a hundred, by chance.
+#[test]
+#[ignore = "takes a while: cargo bench --bench fleet --features redis,postgres -- outage"]
+fn background() {
+    for (rule, detector) in rules() {
+        for (instances, seconds) in [(100, seconds(60)), (300, 20), (1_000, 10)] {
+            let run = Run { load: Load::Background, instances, rate: 10.0, detector, seconds, push: true, seed: 11 };
+            let out = run.run();
+            let commits = of_a_thousand(out.commits, &out);
+            println!("1 % failures, {instances}x10, {rule}: {commits:.0} commits in 1,000 calls, {} B", out.most_bytes);
+            assert_eq!(out.wrong, 0, "{rule}");
+        }
+    }
+}
+
+/// One run of your choice: `N`, `RATE`, `LOAD`, `RULE` (a part of its name), `PUSH`, `SEED`.
+#[test]
+#[ignore = "to look at one"]
+fn one_load() {
+    let rule = rules().into_iter().find(|(name, _)| name.contains(&env("RULE", "consecutive"))).expect("a rule");
+    let run = Run {
+        load: Load::named(&env("LOAD", "Even")),
+        instances: env("N", "10").parse().expect("a number"),
+        rate: env("RATE", "5").parse().expect("a number"),
+        detector: rule.1,
+        seconds: seconds(20),
+        push: env("PUSH", "true") == "true",
+        seed: env("SEED", "17").parse().expect("a number"),
+    };
+    println!("{}: {:?}", rule.0, run.run());
+}
