@@ -11,6 +11,8 @@
 //! - A call that finds the cooldown over, or a round under way, is a probe only with a lease of the fleet's in hand, which is
 //!   fetched in the background. Where such a call is rejected the lease is fetched, and the caller comes back once.
 //!
+//! A single breaker's traces are replayed by one over a store as well, and match without exception.
+//!
 //! Beside the recorded traces, `data/shared_traces.jsonl` holds some of the same format that were made by hand from the rules.
 #![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test harness")]
 
@@ -727,11 +729,15 @@ struct Played {
     mismatches: usize,
 }
 
-fn play(file: &str, skip: &[&str]) -> Played {
+/// Plays the traces of a file as `prepare` makes them, which leaves one out by `None`.
+fn play(file: &str, skip: &[&str], prepare: impl Fn(Trace) -> Option<Trace>) -> Played {
     let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{file}: {error}"));
     let mut played = Played::default();
     for (n, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let trace: Trace = serde_json::from_str(line).unwrap_or_else(|error| panic!("{file}:{}: {error}", n + 1));
+        let Some(trace) = prepare(trace) else {
+            continue;
+        };
         let tagged = trace.tags.iter().any(|tag| skip.contains(&tag.as_str()));
         let unshared = trace.store.is_some() && cfg!(not(feature = "fleet"));
         if tagged || trace.quirk.is_some() || unshared {
@@ -754,7 +760,21 @@ fn oracle_traces() {
         .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/traces.jsonl").into());
     let skip = std::env::var("FUSEBOX_SKIP_TAGS").unwrap_or_else(|_| "verdict_when_full".into());
     let skip: Vec<&str> = skip.split(',').map(str::trim).filter(|tag| !tag.is_empty()).collect();
-    let played = play(&file, &skip);
+    let played = play(&file, &skip, Some);
+    assert_eq!(played.mismatches, 0, "see above");
+    assert!(played.replayed > 0, "no trace was replayed");
+}
+
+/// A fleet of one is the breaker: traces of a single breaker, by a breaker that shares its state with no other.
+#[cfg(feature = "fleet")]
+#[test]
+fn one_instance_over_a_store_follows_the_traces_of_a_breaker_without_one() {
+    let file = std::env::var("FUSEBOX_TRACES")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/traces.jsonl").into());
+    let played = play(&file, &["verdict_when_full"], |trace| {
+        let is_breaker = ["c-breaker", "highway"].contains(&trace.system.as_str());
+        (is_breaker && trace.store.is_none()).then(|| Trace { store: Some("alone".into()), instances: 1, ..trace })
+    });
     assert_eq!(played.mismatches, 0, "see above");
     assert!(played.replayed > 0, "no trace was replayed");
 }
@@ -762,7 +782,7 @@ fn oracle_traces() {
 #[cfg(feature = "fleet")]
 #[test]
 fn instances_that_share_a_store_follow_the_same_rules_as_one() {
-    let played = play(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/shared_traces.jsonl"), &[]);
+    let played = play(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/shared_traces.jsonl"), &[], Some);
     assert_eq!((played.mismatches, played.skipped), (0, 0), "see above");
     assert!(played.replayed >= 10, "{played:?}");
 }

@@ -387,8 +387,7 @@ impl Replica {
         let census = self.state.known.census.as_ref();
         let (answer_at, end_at) = (census.and_then(|census| census.answer_at), census.map(|census| census.end_at));
         let promise_at = self.state.outbox.untold.promise_due().map(later);
-        let opaque_at =
-            self.opaque_due().map(|due| now + due.since(self.state.store_at(here)).max(Duration::from_millis(1)));
+        let opaque_at = self.opaque_due().map(|due| now + due.since(self.state.store_at(here)).max(least));
         // A lease is fetched when the cooldown ends.
         let open_until = self.machine.state.history().open_until;
         let waits_for_end =

@@ -439,7 +439,7 @@ impl RuleEvidence {
         // Where all calls are of one instance, its own detector has seen them as they came.
         let (at, tally, retry_after) = match (self.seen_by, self.trip) {
             (SeenBy::One(_), trip) => {
-                let trip = trip.filter(|trip| trip.at <= up_to)?;
+                let trip = trip.filter(|trip| self.is_of_one_alone() || trip.at <= up_to)?;
                 (trip.at, trip.tally, trip.retry_after)
             }
             _ => judged.map(|(at, tally)| (at, tally, None))?,
@@ -453,8 +453,13 @@ impl RuleEvidence {
         let Calls::Opaque(opaque) = &self.calls else {
             return None;
         };
-        let trip = self.trip.map(|trip| trip.at + lag);
+        let trip = self.trip.map(|trip| if self.is_of_one_alone() { trip.at } else { trip.at + lag });
         opaque.due(lag).into_iter().chain(trip).min()
+    }
+
+    /// Tells whether all calls are of one instance, and no other was heard of late: none has calls that are still to be told.
+    fn is_of_one_alone(&self) -> bool {
+        matches!(self.seen_by, SeenBy::One(writer) if !self.voices.has_others(writer))
     }
 
     /// Tells whether so many suspicions were raised.

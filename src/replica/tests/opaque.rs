@@ -3,6 +3,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "there are a handful of writers")]
 
 use super::*;
+use crate::replica::pooled::samples::telling;
 
 /// Twice the flush interval of these tests.
 const LAG: u64 = 2_000;
@@ -137,6 +138,21 @@ fn an_instance_of_the_rule_sees_to_a_verdict_that_no_other_can_reach() {
     assert_eq!(shared.record.state(), State::Open);
 }
 
+/// A fleet of one is the breaker: no call of another can still be told.
+#[test]
+fn where_no_other_instance_is_known_its_own_word_counts_at_once() {
+    let mut one = Instance::new(1, Box::new(Order31 { most: 2, ..Order31::default() }));
+    let mut shared = Shared::new();
+    shared.commit(&mut one, &[]);
+    for n in 1..=2 {
+        assert_eq!(shared.record.state(), State::Closed);
+        one.call(Outcome::Failure, at(100 + n));
+        shared.now = at(101 + n);
+        shared.commit(&mut one, &[]);
+    }
+    assert_eq!(shared.record.state(), State::Open);
+}
+
 /// A breaker to which nothing happens costs nothing: law 6.
 #[test]
 fn what_was_judged_is_not_due_for_ever() {
@@ -145,6 +161,9 @@ fn what_was_judged_is_not_due_for_ever() {
     let mut shared = Shared::new();
     shared.commit(&mut one, &[]);
     shared.commit(&mut other, &[]);
+    // It is known, and has no call yet.
+    let nothing = telling(2, &*detector(), [], at(50));
+    shared.record.evidence_mut(&nothing, at(50)).0.take_in(&nothing, at(50));
     // Alone it trips, but a call of another comes between.
     one.call(Outcome::Failure, at(100));
     one.call(Outcome::Failure, at(102));

@@ -9,7 +9,7 @@ use super::super::runner::seeds;
 use super::super::setup::Setup;
 use super::pair::{Pair, one};
 use super::schedule::{Ending, Event, Step, Style, shorten};
-use crate::circuit::detector::{LoadError, Shape, consecutive_failures, failure_rate, failures, slow_call_rate};
+use crate::circuit::detector::{LoadError, consecutive_failures, failure_rate, failures, slow_call_rate};
 use crate::circuit::{Call, Cooldown, Detector, Horizon, Outcome, Probes, Tally};
 use crate::time::Timestamp;
 
@@ -90,14 +90,14 @@ impl Leaky {
     }
 }
 
-/// The rest of the rules, by chance. A verdict on an opaque rule is so late that a cooldown's growth may be forgotten meanwhile.
+/// The rest of the rules, by chance.
 fn setup(seed: u64, detector: Make, chance: &mut Chance) -> Setup {
     Setup {
         cooldown: chance.pick(&[S / 10, 5 * S]).into(),
         probes: chance.pick(&[Probes::one(), Probes::consecutive(3), Probes::ratio(2, 3)]),
         ..one(seed, detector)
     }
-    .growing(chance.permille(300) && detector().shape() != Shape::Opaque)
+    .growing(chance.permille(300))
 }
 
 impl Setup {
@@ -116,13 +116,11 @@ fn difference(setup: &Setup, steps: &[Step]) -> Option<String> {
     }
 }
 
-/// The setup and the steps of a seed. A verdict on an opaque rule is so late that an override may be over by then.
+/// The setup and the steps of a seed.
 fn drawn(seed: u64, detector: Make) -> (Setup, Vec<Step>) {
     let mut chance = Chance::new(seed ^ 0x1a3 << 32);
     let setup = setup(seed, detector, &mut chance);
-    let style = Style::random(&mut chance);
-    let style = if detector().shape() == Shape::Opaque { style.without_expiry() } else { style };
-    (setup, style.draw(30, &mut chance))
+    (setup, Style::random(&mut chance).draw(30, &mut chance))
 }
 
 /// Plays schedules of a rule, and tells of the first difference by the shortest schedule that shows it.

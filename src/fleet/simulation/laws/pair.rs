@@ -15,8 +15,6 @@ use crate::time::{Timestamp, nanos};
 
 /// The time that an instance has to speak with its store: a suspicion and two polls.
 const TALK: At = 2_500 * S / 1_000;
-/// An opaque rule is judged after two flush intervals, which are a second each.
-const OPAQUE_LAG: Duration = Duration::from_millis(2_100);
 
 /// From one state to another, and why.
 type Change = (State, State, TransitionReason);
@@ -29,7 +27,6 @@ pub(super) struct Pair {
     rules: Rules,
     /// What the clocks show.
     shown: At,
-    is_opaque: bool,
     /// Calls on their way: the machine's permit and the instance's.
     running: Vec<(PermitId, PermitId)>,
     /// The generation of the machine in which a call was told that there is no lease yet.
@@ -44,7 +41,6 @@ pub(super) struct Pair {
 impl Pair {
     pub(super) fn new(setup: Setup) -> Self {
         let made = setup.make("alone", 0, 1);
-        let is_opaque = made.detector.shape() == crate::circuit::detector::Shape::Opaque;
         let rules = made.rules;
         let mut world = World::new(setup, super::super::runner::tail());
         world.checks.facts = Some(Vec::new());
@@ -58,7 +54,6 @@ impl Pair {
             machine,
             rules,
             shown,
-            is_opaque,
             running: Vec::new(),
             awaited_in: None,
             alone: Vec::new(),
@@ -92,18 +87,6 @@ impl Pair {
         }
         self.event(&step.event)?;
         self.talk();
-        if self.is_opaque {
-            // The cooldown counts from the verdict, which is so much later.
-            let before = self.machine.generation();
-            let was_open = self.instance().state() == State::Open;
-            self.move_clocks(OPAQUE_LAG);
-            self.look();
-            self.talk();
-            self.notice_deadline();
-            if self.machine.state() == State::Open && !was_open && self.machine.generation() == before {
-                self.machine.state.history_mut().open_until = self.machine.state.history().open_until + OPAQUE_LAG;
-            }
-        }
         self.compare()
     }
 

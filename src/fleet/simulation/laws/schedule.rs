@@ -54,10 +54,6 @@ pub(super) struct Style {
     tied: u64,
     gap: Duration,
     operators: bool,
-    /// Whether failures say when to come back.
-    waits: bool,
-    /// Whether overrides end by themselves.
-    expires: bool,
 }
 
 impl Style {
@@ -67,15 +63,7 @@ impl Style {
             tied: chance.pick(&[0, 300, 700]),
             gap: chance.pick(&[MS, 15 * MS, 200 * MS, 2_000 * MS, 20_000 * MS, DAY / 24]),
             operators: chance.permille(400),
-            waits: true,
-            expires: true,
         }
-    }
-
-    /// Where overrides stand until an operator ends them.
-    pub(super) const fn without_expiry(mut self) -> Self {
-        self.expires = false;
-        self
     }
 
     pub(super) fn draw(self, steps: usize, chance: &mut Chance) -> Vec<Step> {
@@ -111,7 +99,7 @@ impl Style {
             3 => Event::Resume,
             _ => {
                 let long = chance.pick(&[20, 1_000, 7_000, 60_000]);
-                let expires_in = (chance.permille(600) && self.expires).then_some(MS * long);
+                let expires_in = chance.permille(600).then_some(MS * long);
                 Event::Hold(Hold { kind: chance.below(3), expires_in })
             }
         }
@@ -122,7 +110,7 @@ impl Style {
         let outcome = match (chance.below(40), fails) {
             (0, _) => Outcome::Cancelled,
             (1, _) => Outcome::Ignored,
-            (2, true) if self.waits => Outcome::FailureAfter(MS * chance.pick(&[1, 3_000, 8_000])),
+            (2, true) => Outcome::FailureAfter(MS * chance.pick(&[1, 3_000, 8_000])),
             (_, true) => Outcome::Failure,
             (_, false) => Outcome::Success,
         };
