@@ -349,17 +349,21 @@ impl Replica {
 
     /// Takes in what the store had when it was `here` on this instance's clock.
     fn learn_stored(&mut self, stored: &Stored, here: Timestamp, turn: &mut Turn<'_>) {
-        // A record that is known is not read anew: what was cut when it was first seen stays cut.
+        // A record that is known is not read anew: what was cut when it was first seen stays cut. It is cut again, though: the
+        // clock may have been set back since.
         let known = self.state.known.stored.as_ref();
         let known = known.filter(|known| known.version == stored.version && known.rewrite_at.is_none());
         let record = match known {
             _ if stored.record.is_empty() => Ok(None),
             Some(known) => Ok(Some((*known.record).clone())),
-            None => Record::load(&stored.record).map(|mut record| {
-                record.cut_to(stored.now.timestamp(), turn.rules.probes.deadline_after());
-                Some(record)
-            }),
+            None => Record::load(&stored.record).map(Some),
         };
+        let record = record.map(|record| {
+            record.map(|mut record| {
+                record.cut_to(stored.now.timestamp(), turn.rules.probes.deadline_after());
+                record
+            })
+        });
         let open = stored.adopted.filter(|left| left.state == State::Open).and_then(|left| left.open_until);
         let at = Clocks { here, store: stored.now.timestamp() };
         self.learn_record(stored.version, record, open.map(StoreTime::timestamp), at, turn);

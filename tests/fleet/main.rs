@@ -29,6 +29,7 @@ mod calls;
 mod events;
 mod overrides;
 mod records;
+mod recovery;
 mod users_code;
 mod writes;
 
@@ -38,6 +39,10 @@ enum Fault {
     None,
     Unreachable,
     Refused,
+    /// Answers take their time.
+    Late,
+    /// Another one was first, whatever is to be written.
+    Conflict,
 }
 
 #[derive(Debug)]
@@ -72,9 +77,13 @@ impl Wire {
         self.line.loads.load(Ordering::SeqCst)
     }
 
+    fn has(&self, fault: Fault) -> bool {
+        *self.line.fault.lock().unwrap_or_else(PoisonError::into_inner) == fault
+    }
+
     fn answer(&self) -> Result<(), StoreError> {
         match *self.line.fault.lock().unwrap_or_else(PoisonError::into_inner) {
-            Fault::None => Ok(()),
+            Fault::None | Fault::Late | Fault::Conflict => Ok(()),
             Fault::Unreachable => Err(StoreError::unreachable("the wire is cut")),
             Fault::Refused => Err(StoreError::refused("the password is wrong")),
         }
@@ -94,7 +103,15 @@ impl Store for Wire {
         Box::pin(async move {
             self.answer()?;
             self.line.commits.fetch_add(1, Ordering::SeqCst);
-            self.inner.commit(key, commit).await
+            if self.has(Fault::Conflict) {
+                let newest = self.inner.load(&[key]).await?.pop().expect("one for each key");
+                return Ok(Committed::Conflict(newest));
+            }
+            let committed = self.inner.commit(key, commit).await;
+            if self.has(Fault::Late) {
+                tokio::time::sleep(ms(50)).await;
+            }
+            committed
         })
     }
 
