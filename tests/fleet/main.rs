@@ -31,6 +31,7 @@ mod overrides;
 mod records;
 mod recovery;
 mod users_code;
+mod verdicts;
 mod writes;
 
 /// What a [`Wire`] does instead of asking.
