@@ -141,7 +141,7 @@ async fn degraded_and_recovered_are_told_once_per_change() {
 }
 
 #[tokio::test]
-async fn flush_returns_where_the_store_is_away() {
+async fn c59_flush_returns_where_the_store_is_away() {
     let bed = Bed::new();
     let one = bed.instance(usual);
     one.wire.set(Fault::Unreachable);

@@ -142,7 +142,7 @@ impl Bystanders {
 }
 
 #[tokio::test]
-async fn a_detector_that_panics_is_told_of_and_ends_no_engine() {
+async fn c59_a_detector_that_panics_is_told_of_and_ends_no_engine() {
     use Method::{AbsorbsSuccess, Load, Record as InRecord, RecordSuccesses, Reset, Save, Tally, Verdict};
     for method in [InRecord, RecordSuccesses, Verdict, Reset, Tally, Save, Load, AbsorbsSuccess, Method::Drop] {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());

@@ -40,6 +40,15 @@ impl Settings {
         self.with("detector", format!("of_last {failures} {calls}"))
     }
 
+    pub(crate) fn failures_in_a_row(self, failures: u32) -> Self {
+        self.with("detector", format!("row {failures}"))
+    }
+
+    /// In percent.
+    pub(crate) fn failure_rate(self, rate: u32, seconds: u32) -> Self {
+        self.with("detector", format!("rate {rate} {seconds}"))
+    }
+
     pub(crate) fn cooldown(self, cooldown: Duration) -> Self {
         self.with("cooldown", cooldown.as_millis())
     }

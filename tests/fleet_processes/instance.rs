@@ -62,6 +62,11 @@ impl Settings {
             let number = |at: usize| parts[at].parse::<u32>().expect("a number");
             config = match parts[0] {
                 "within" => config.detector(detect::failures(number(1)).within(Duration::from_secs(number(2).into()))),
+                "row" => config.detector(detect::consecutive_failures(number(1))),
+                "rate" => {
+                    let within = Duration::from_secs(number(2).into());
+                    config.detector(detect::failure_rate(f64::from(number(1)) / 100.0).within(within))
+                }
                 "of_last" => config.detector(detect::failures(number(1)).of_last(number(2))),
                 other => panic!("no detector {other}"),
             };

@@ -14,6 +14,7 @@ mod detection;
 mod fleet;
 mod honest;
 mod instance;
+mod laws;
 mod operators;
 mod outages;
 #[path = "../stores/postgres_server.rs"]
