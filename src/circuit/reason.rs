@@ -236,7 +236,8 @@ pub enum RejectReason {
     /// The store that the fleet shares is away, and the user wants no call then.
     StoreDown,
     /// The circuit is closed, but the calls of this instance alone meet the rule: it waits for the fleet's verdict, which
-    /// takes some 200 ms where the store pushes notices, and up to 1.5 s where it is polled.
+    /// takes some 200 ms where the store pushes notices (some 450 ms where no other instance is known), and up to 1.5 s where
+    /// it is polled.
     AwaitingVerdict,
     /// The fleet's cooldown is over, and this instance has no lease for a probe yet; it asks for one.
     AwaitingLease,

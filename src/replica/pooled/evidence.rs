@@ -111,6 +111,9 @@ pub(crate) enum Judgement {
 
 /// How long after the cut answers may take.
 const ANSWER_TIME: Duration = Duration::from_millis(120);
+/// The same where no other instance was ever heard: nobody would be missed, so those that are slow, as on a machine that has
+/// other things to do, have longer.
+const FIRST_ANSWER_TIME: Duration = Duration::from_millis(350);
 const ANSWER_TIME_WITHOUT_PUSH: Duration = Duration::from_millis(160);
 /// No verdict is reached so soon after an answer: where many instances answer, one after another is taken in.
 const WHILE_ANSWERS_COME: Duration = Duration::from_millis(60);
@@ -150,9 +153,12 @@ pub(crate) fn kept_for(lag: Duration, clock_error: Duration) -> Duration {
 }
 
 impl Suspicion {
-    fn raise(number: u64, (by, has_push): (u64, bool), logs: &Logs, now: Timestamp) -> Self {
-        let (after, answers) =
-            if has_push { (CUT_AFTER, ANSWER_TIME) } else { (CUT_AFTER_WITHOUT_PUSH, ANSWER_TIME_WITHOUT_PUSH) };
+    fn raise(number: u64, (by, has_push): (u64, bool), knows_others: bool, logs: &Logs, now: Timestamp) -> Self {
+        let (after, answers) = match (has_push, knows_others) {
+            (true, true) => (CUT_AFTER, ANSWER_TIME),
+            (true, false) => (CUT_AFTER, FIRST_ANSWER_TIME),
+            (false, _) => (CUT_AFTER_WITHOUT_PUSH, ANSWER_TIME_WITHOUT_PUSH),
+        };
         let cut = logs.end_of_tick(now + after);
         // An instance answers when the cut has passed by any clock.
         let until = cut + answers + logs.clock_error();
@@ -286,7 +292,8 @@ impl RuleEvidence {
             return Judgement::Met(Verdict { tally, retry_after, at, up_to: now, heard, silent });
         }
         if self.is_possible(rule, logs, &question) {
-            self.suspicion = Some(Suspicion::raise(self.suspicions, (by, has_push), logs, now));
+            let knows_others = self.voices.has_others(by);
+            self.suspicion = Some(Suspicion::raise(self.suspicions, (by, has_push), knows_others, logs, now));
             self.suspicions += 1;
             return Judgement::Suspected;
         }
