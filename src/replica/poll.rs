@@ -211,6 +211,7 @@ impl Replica {
     /// What to do next. Called whenever anything has changed, or its time has come.
     fn plan(&mut self, turn: &mut Turn<'_>, budget: &mut Budget<'_>) -> Plan {
         let (now, here) = (turn.now, turn.at.now);
+        self.note_urgency(now);
         if self.state.in_flight.request.is_some() {
             return Err(self.give_up_at(turn));
         }
@@ -243,11 +244,6 @@ impl Replica {
         if !self.state.outbox.commands.is_empty() {
             return self.commit(&stored, Priority::Change, turn, budget);
         }
-        let timers = &mut self.state.timers;
-        timers.urgent_since = timers.urgent_since.filter(|_| waits == Some(Priority::Change)).or_else(|| {
-            let is_urgent = waits == Some(Priority::Change);
-            is_urgent.then_some(now)
-        });
         self.arm(waits, now);
         if let Some(why) = self.answer_due(now, here)
             && self.take_batch(turn, why)
@@ -280,6 +276,14 @@ impl Replica {
             return Ok(self.load(turn.now));
         }
         Err(self.next_timer(now, here))
+    }
+
+    /// Notes since when something urgent waits, also behind a batch that the store does not take.
+    fn note_urgency(&mut self, now: Timestamp) {
+        let is_urgent = self.waits() == Some(Priority::Change);
+        let is_out = self.state.outbox.batch.is_some() || self.state.in_flight.combining.is_some();
+        let urgent_since = &mut self.state.timers.urgent_since;
+        *urgent_since = urgent_since.or_else(|| is_urgent.then_some(now)).filter(|_| is_urgent || is_out);
     }
 
     /// Within which time instances ask for a lease: so that of many few ask, and the rest hear who has it.

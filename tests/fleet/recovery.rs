@@ -56,7 +56,11 @@ async fn where_the_store_takes_no_commit_an_instance_opens_probes_and_closes_by_
     let (breaker, wire) = alone();
     breaker.flush().await;
     wire.set(Fault::Conflict);
-    fail(&breaker, 3);
+    let before = wire.commits();
+    fail(&breaker, 1);
+    until("the first failure is on its way", || wire.commits() > before).await;
+    // Its detector trips while that is being tried again.
+    fail(&breaker, 2);
     until("it opens by itself", || breaker.state() == State::Open).await;
     let away = || breaker.snapshot().fleet.and_then(|fleet| fleet.away);
     assert!(away().is_some(), "an operator sees that the store takes nothing");
