@@ -83,8 +83,12 @@ async fn a_snapshot_tells_how_the_instance_stands_with_its_fleet() {
     let alone = CircuitBreaker::new(support::config(|builder| builder));
     assert!(alone.snapshot().fleet.is_none());
     let [one, other] = bed.fleet(usual).await;
+    // While the store is away nothing is told, however soon the engine looks.
+    one.wire.set(Fault::Unreachable);
     fail(&one.breaker, 1);
     assert_eq!(one.breaker.snapshot().fleet.map(|fleet| fleet.waiting), Some(1));
+    one.wire.set(Fault::None);
+    until("it is told", || one.breaker.snapshot().fleet.is_some_and(|fleet| fleet.waiting == 0)).await;
     flush([&one, &other]).await;
     let snapshot = other.breaker.snapshot();
     let fleet = snapshot.fleet.expect("a fleet");
