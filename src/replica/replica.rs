@@ -202,11 +202,12 @@ impl Replica {
         let away = if let Contact::Away(why) = &known.contact { Some(why.clone()) } else { None };
         let store = self.state.store_at(now);
         let votes = known.last_record.as_ref().map_or(0, |record| record.live_votes(store));
+        let on_its_way = self.state.outbox.batch.as_ref().map_or(0, |batch| batch.calls);
         FleetStatus {
             generation: self.state.generation(),
             away,
             heard: known.heard.map(|heard| now.since(heard.here)),
-            waiting: self.state.outbox.untold.count(),
+            waiting: self.state.outbox.untold.count() + on_its_way,
             forgotten: self.state.outbox.forgotten,
             votes: (!self.state.is_pooled()).then_some(votes),
             verdict: self.verdict(store),
