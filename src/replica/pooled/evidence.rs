@@ -230,7 +230,8 @@ impl RuleEvidence {
         self.voices.hear(Voice { writer: telling.writer, up_to, rate: rounded(telling.rate), promise }, now);
         if let Some(suspicion) = &mut self.suspicion {
             if telling.writer == suspicion.raised_by {
-                suspicion.is_heard = telling.answers.is_some() && telling.has_push;
+                // What it tells later takes nothing back.
+                suspicion.is_heard |= telling.answers == Some(suspicion.number) && telling.has_push;
             } else {
                 suspicion.answered = true;
             }

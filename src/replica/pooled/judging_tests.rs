@@ -256,6 +256,19 @@ fn another_instance_takes_the_raisers_word_for_what_it_hears() {
     }
 }
 
+/// Its own calls go on failing: what it tells next is no answer any more.
+#[test]
+fn a_raiser_that_has_heard_its_notice_and_tells_again_has_heard_it_still() {
+    let (mut evidence, suspicion) = suspected(9);
+    for writer in [1, 2] {
+        let (told, now) = answer(writer, &[], suspicion);
+        evidence.take_in(&told, now);
+    }
+    let now = before(suspicion.until, ms(10));
+    evidence.take_in(&telling(1, &five_of_twenty(), [(now, true, false)], now), now);
+    met(evidence.judged_by(2, suspicion.until));
+}
+
 /// Three instances; the third has told of many good calls before, and does not answer.
 fn with_a_silent_third(rate: f64) -> (RuleEvidence, Suspicion) {
     let detector = five_of_twenty();
