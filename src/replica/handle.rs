@@ -75,9 +75,10 @@ impl Replica {
         let has_batch = combining.is_none() && self.state.outbox.batch.is_some();
         match committed {
             Committed::Applied { version, .. } => {
-                self.state.in_flight.conflicts = 0;
+                let had_conflicts = std::mem::take(&mut self.state.in_flight.conflicts) > 0;
                 self.took_something();
                 if has_batch {
+                    self.state.in_flight.is_contended = had_conflicts;
                     self.batch_accepted();
                     let timers = &mut self.state.timers;
                     timers.linger = timers.linger.saturating_sub(Duration::from_millis(5)).max(MIN_LINGER);
@@ -101,11 +102,12 @@ impl Replica {
                 self.state.in_flight.combining = combining;
                 self.state.in_flight.conflicts += 1;
                 let conflicts = self.state.in_flight.conflicts;
-                if let Some(batch) = &mut self.state.outbox.batch
-                    && std::mem::replace(&mut batch.may_queue, true)
-                {
-                    // It might have been queued, but too many wait already.
-                    self.linger_longer();
+                if let Some(batch) = &mut self.state.outbox.batch {
+                    self.state.in_flight.is_contended = true;
+                    if std::mem::replace(&mut batch.may_queue, true) && conflicts > 1 {
+                        // It might have been queued, but too many wait already.
+                        self.linger_longer();
+                    }
                 }
                 self.learn_stored(stored, here, turn);
                 if self.state.outbox.batch.is_none() || conflicts > 2 {

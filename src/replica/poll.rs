@@ -457,8 +457,8 @@ impl Replica {
         let id = BatchId { writer: self.state.terms.writer, seq: outbox.batches };
         let calls = batch.telling.as_ref().map_or(0, Telling::calls);
         // Many answer at once, and most of them by a record that is not the newest.
-        outbox.batch =
-            Some(TakenBatch { id, batch, taken_at: turn.now, calls, may_queue: matches!(why, Why::Asked(_)) });
+        let may_queue = matches!(why, Why::Asked(_)) || self.state.in_flight.is_contended;
+        outbox.batch = Some(TakenBatch { id, batch, taken_at: turn.now, calls, may_queue });
         true
     }
 

@@ -227,6 +227,8 @@ pub(super) struct InFlight {
     pub(super) failures: u32,
     /// Commits in a row that met another version.
     pub(super) conflicts: u32,
+    /// The last batch lost a race: others write as often, and the next may wait for the one that combines at once.
+    pub(super) is_contended: bool,
 }
 
 /// A request on its way.

@@ -193,3 +193,27 @@ fn a_batch_whose_round_was_lost_is_looked_after() {
         assert_eq!(talk.record.failures(), 1);
     }
 }
+
+/// Where others write as often, a second try costs as much as the first.
+#[test]
+fn after_a_lost_race_the_next_batch_may_be_queued_at_once_until_one_is_not_contended() {
+    let mut talk = Talk::over(Instance::new(1, patient()), Shared::new());
+    let next = |talk: &mut Talk| {
+        talk.now = talk.now + ms(1_000);
+        let now = talk.now;
+        talk.one.call(Outcome::Failure, now);
+        talk.commit()
+    };
+    assert!(!next(&mut talk).may_queue, "a writer that is merely late does best to try again");
+    talk.version = Version(talk.version.0 + 1);
+    let stored = talk.stored();
+    talk.answer(Ok(&Committed::Conflict(stored)));
+    let again = talk.commit();
+    assert!(again.may_queue);
+    talk.applied(&again);
+
+    let contended = next(&mut talk);
+    assert!(contended.may_queue);
+    talk.applied(&contended);
+    assert!(!next(&mut talk).may_queue, "the last one met no other");
+}
