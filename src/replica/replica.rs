@@ -566,7 +566,9 @@ impl Replica {
         let state = &mut self.state;
         state.known.diverged = true;
         state.known.protection = None;
-        state.outbox.demand = Demand::default();
+        // A call of the generation that opens is one that is to come again.
+        let has_calls = to != State::Closed && state.outbox.demand.has_calls;
+        state.outbox.demand = Demand { has_calls, ..Demand::default() };
         if let Some(voter) = &state.terms.voter
             && to != State::HalfOpen
             && !state.fleet_holds_a_state()
