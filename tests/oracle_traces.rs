@@ -754,10 +754,15 @@ fn play(file: &str, skip: &[&str], prepare: impl Fn(Trace) -> Option<Trace>) -> 
     played
 }
 
+/// Those that were recorded, or others that were asked for.
+fn recorded() -> String {
+    let usual = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/traces.jsonl");
+    std::env::var("FUSEBOX_TRACES").unwrap_or_else(|_| usual.into())
+}
+
 #[test]
 fn oracle_traces() {
-    let file = std::env::var("FUSEBOX_TRACES")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/traces.jsonl").into());
+    let file = recorded();
     let skip = std::env::var("FUSEBOX_SKIP_TAGS").unwrap_or_else(|_| "verdict_when_full".into());
     let skip: Vec<&str> = skip.split(',').map(str::trim).filter(|tag| !tag.is_empty()).collect();
     let played = play(&file, &skip, Some);
@@ -769,9 +774,7 @@ fn oracle_traces() {
 #[cfg(feature = "fleet")]
 #[test]
 fn one_instance_over_a_store_follows_the_traces_of_a_breaker_without_one() {
-    let file = std::env::var("FUSEBOX_TRACES")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/traces.jsonl").into());
-    let played = play(&file, &["verdict_when_full"], |trace| {
+    let played = play(&recorded(), &["verdict_when_full"], |trace| {
         let is_breaker = ["c-breaker", "highway"].contains(&trace.system.as_str());
         (is_breaker && trace.store.is_none()).then(|| Trace { store: Some("alone".into()), instances: 1, ..trace })
     });

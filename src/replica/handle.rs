@@ -355,17 +355,14 @@ impl Replica {
         // clock may have been set back since.
         let known = self.state.known.stored.as_ref();
         let known = known.filter(|known| known.version == stored.version && known.rewrite_at.is_none());
-        let record = match known {
+        let mut record = match known {
             _ if stored.record.is_empty() => Ok(None),
             Some(known) => Ok(Some((*known.record).clone())),
             None => Record::load(&stored.record).map(Some),
         };
-        let record = record.map(|record| {
-            record.map(|mut record| {
-                record.cut_to(stored.now.timestamp(), turn.rules.probes.deadline_after());
-                record
-            })
-        });
+        if let Ok(Some(record)) = &mut record {
+            record.cut_to(stored.now.timestamp(), turn.rules.probes.deadline_after());
+        }
         let open = stored.adopted.filter(|left| left.state == State::Open).and_then(|left| left.open_until);
         let at = Clocks { here, store: stored.now.timestamp() };
         self.learn_record(stored.version, record, open.map(StoreTime::timestamp), at, turn);

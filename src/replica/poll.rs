@@ -8,7 +8,7 @@ use super::batch::{Batch, Command};
 use super::clocks::translate;
 use super::merge::News;
 use super::notice::Announcement;
-use super::pooled::{Moment, Telling, kept_for};
+use super::pooled::{IDLE_AFTER, Moment, Telling, kept_at_first};
 use super::replica::{Replica, Turn};
 use super::state::{CALM_LINGER, Merged, POLL_INTERVAL, Pending, StoredRecord, TakenBatch, Wake};
 use crate::circuit::{ProbeRound, State};
@@ -75,8 +75,6 @@ type Plan = Result<Request, Option<Timestamp>>;
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(300);
 /// And so long it waits for a store that answers, and takes nothing.
 const STUCK_AFTER: Duration = Duration::from_millis(1_500);
-/// An instance that has told of its calls within this answers a suspicion although it has nothing to tell.
-const TOLD_LATELY: Duration = Duration::from_secs(60);
 /// A turn at combining ends after so many rounds, or so long.
 const MAX_ROUNDS: u32 = 20;
 const MAX_COMBINING_TIME: Duration = Duration::from_millis(250);
@@ -306,7 +304,7 @@ impl Replica {
         if !self.state.is_pooled() {
             return None;
         }
-        let told_lately = self.state.timers.flushed_at.is_some_and(|at| now.since(at) < TOLD_LATELY);
+        let told_lately = self.state.timers.flushed_at.is_some_and(|at| now.since(at) < IDLE_AFTER);
         if let Some(census) = &mut self.state.known.census
             && census.answer_at.is_some_and(|at| at <= now)
         {
@@ -330,7 +328,7 @@ impl Replica {
         record.evidence_of(self.state.outbox.untold.rule)?.opaque_due(2 * self.state.terms.flush_interval)
     }
 
-    /// Nobody has anything to tell, but something is to be judged.
+    /// This instance has nothing to tell, but something is to be judged.
     fn see_to_verdict(&mut self, stored: &StoredRecord, turn: &mut Turn<'_>, budget: &mut Budget<'_>) -> Plan {
         let news =
             News { batches: &[], commands: &[], judge_at: Some(self.store_now(turn)), has_waited: self.waited(turn) };
@@ -481,10 +479,8 @@ impl Replica {
             up_to: cut.map_or(there, |cut| there.max(cut)),
             clock_error: self.state.clock_error(here),
             has_push: self.state.known.push.is_heard(),
-            kept_for: evidence.map_or_else(
-                || kept_for(Duration::from_secs(2), self.state.clock_error(here)),
-                |evidence| evidence.kept_for(there),
-            ),
+            kept_for: evidence
+                .map_or_else(|| kept_at_first(self.state.clock_error(here)), |evidence| evidence.kept_for(there)),
         };
         let telling = self.state.outbox.untold.take(self.state.terms.writer, &moment);
         Some(telling)

@@ -500,22 +500,24 @@ impl Replica {
     /// The calls of this instance alone meet the rule: until the fleet has a verdict it goes on for a moment, so that there is
     /// evidence, and then rejects calls by itself.
     fn protect(&mut self, now: Timestamp) {
-        let known = &mut self.state.known;
-        let census = known.census.as_ref().map(|census| census.suspicion.due());
-        if now < known.calm_until && census.is_none() {
+        let known = &self.state.known;
+        let due = known.census.as_ref().map(|census| census.suspicion.due());
+        if now < known.calm_until && due.is_none() {
             return;
         }
-        let until = match census {
-            Some(due) => now + due.since(self.state.store_at(now)) + VERDICT_MARGIN,
-            None => now + PROTECTION_TIME,
-        };
+        let until = due.map_or(now + PROTECTION_TIME, |due| self.verdict_by(due, now));
         let from = end_of_next_tick(now);
         self.state.known.protection = Some(Protection { from, until, is_told: false });
     }
 
+    /// By when a verdict that is due then, by the store's clock, is known here.
+    fn verdict_by(&self, due: Timestamp, now: Timestamp) -> Timestamp {
+        now + due.since(self.state.store_at(now)) + VERDICT_MARGIN
+    }
+
     /// A suspicion is known: the verdict will be there by then.
     pub(super) fn protect_until(&mut self, due: Timestamp, now: Timestamp) {
-        let until = now + due.since(self.state.store_at(now)) + VERDICT_MARGIN;
+        let until = self.verdict_by(due, now);
         if let Some(protection) = &mut self.state.known.protection {
             protection.until = until;
         }

@@ -61,9 +61,7 @@ impl Within {
         self.min_calls = calls;
         self
     }
-}
 
-impl Within {
     fn threshold(&self) -> Threshold {
         Threshold {
             slower_than: self.judged.slow_after(),

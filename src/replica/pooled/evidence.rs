@@ -49,9 +49,9 @@ pub(super) enum Calls {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum SeenBy {
     #[default]
-    Nobody,
+    None,
     One(u64),
-    Many,
+    Several,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,8 +111,8 @@ pub(crate) enum Judgement {
 
 /// How long after the cut answers may take.
 const ANSWER_TIME: Duration = Duration::from_millis(120);
-/// The same where no other instance was ever heard: nobody would be missed, so those that are slow, as on a machine that has
-/// other things to do, have longer.
+/// The same where no other instance was ever heard: the record cannot miss any, so those that are slow, as on a machine that
+/// has other things to do, have longer.
 const FIRST_ANSWER_TIME: Duration = Duration::from_millis(350);
 const ANSWER_TIME_WITHOUT_PUSH: Duration = Duration::from_millis(160);
 /// No verdict is reached so soon after an answer: where many instances answer, one after another is taken in.
@@ -146,8 +146,12 @@ impl Slowest {
     }
 }
 
-/// How long instances keep what they have not told, beyond what the rule looks back.
-pub(crate) fn kept_for(lag: Duration, clock_error: Duration) -> Duration {
+/// How long instances keep what they have not told, beyond what the rule looks back, where no slow telling is known.
+pub(crate) fn kept_at_first(clock_error: Duration) -> Duration {
+    kept_for(MIN_LAG, clock_error)
+}
+
+fn kept_for(lag: Duration, clock_error: Duration) -> Duration {
     // A suspicion lasts longer where clocks differ: to the end of a tick, and until all have answered.
     Duration::from_millis(500) + lag + LAST_AFTER + 3 * clock_error
 }
@@ -183,7 +187,7 @@ impl RuleEvidence {
             touched: now,
             calls,
             judged: Timestamp::ZERO,
-            seen_by: SeenBy::Nobody,
+            seen_by: SeenBy::None,
             trip: None,
             suspicion: None,
             suspicions: 0,
@@ -213,16 +217,16 @@ impl RuleEvidence {
         let trip = telling.trip.filter(|_| telling.dry_runs == self.dry_runs);
         if !telling.calls.is_empty() || trip.is_some() {
             self.seen_by = match self.seen_by {
-                SeenBy::Nobody => SeenBy::One(telling.writer),
+                SeenBy::None => SeenBy::One(telling.writer),
                 SeenBy::One(writer) if writer == telling.writer => self.seen_by,
-                SeenBy::One(_) | SeenBy::Many => SeenBy::Many,
+                SeenBy::One(_) | SeenBy::Several => SeenBy::Several,
             };
         }
         self.trip = match self.seen_by {
             SeenBy::One(writer) if writer == telling.writer => self.trip.or(trip),
-            SeenBy::Nobody | SeenBy::One(_) => self.trip,
+            SeenBy::None | SeenBy::One(_) => self.trip,
             // No one detector has seen all the calls.
-            SeenBy::Many => None,
+            SeenBy::Several => None,
         };
         let answers = self.suspicion.filter(|suspicion| telling.answers == Some(suspicion.number)).is_some();
         let promise = if answers { rounded(telling.promise) } else { 0.0 };
@@ -270,13 +274,13 @@ impl RuleEvidence {
                     return Judgement::Waits;
                 }
             }
-            let (heard, silent) = self.voices.heard(suspicion.cut, now);
+            let verdict = met.map(|met| self.verdict(met, suspicion.cut, suspicion.cut, now));
             if now >= suspicion.last {
                 self.voices.forget_silent(suspicion.cut);
             }
-            if let Some(Met { at, tally, retry_after }) = met {
+            if let Some(verdict) = verdict {
                 self.suspicion = None;
-                return Judgement::Met(Verdict { tally, retry_after, at, up_to: suspicion.cut, heard, silent });
+                return Judgement::Met(verdict);
             }
             self.judged = self.judged.max(suspicion.cut.min(now));
             self.suspicion = None;
@@ -288,9 +292,8 @@ impl RuleEvidence {
         };
         self.judged = self.judged.max(before(now, lag));
         let question = Question { from: self.judged, to: now, certainty: Certainty::Possible, presumed: &[] };
-        if let Some(Met { at, tally, retry_after }) = self.met_by_bad_only(rule, logs, &question) {
-            let (heard, silent) = self.voices.heard(at, now);
-            return Judgement::Met(Verdict { tally, retry_after, at, up_to: now, heard, silent });
+        if let Some(met) = self.met_by_bad_only(rule, logs, &question) {
+            return Judgement::Met(self.verdict(met, now, met.at, now));
         }
         if self.is_possible(rule, logs, &question) {
             let knows_others = self.voices.has_others(by);
@@ -303,6 +306,13 @@ impl RuleEvidence {
         if cleared { Judgement::Cleared } else { Judgement::Nothing }
     }
 
+    /// A verdict about the calls up to a moment; who is heard or silent is asked of those up to `told`.
+    fn verdict(&self, met: Met, up_to: Timestamp, told: Timestamp, now: Timestamp) -> Verdict {
+        let Met { at, tally, retry_after } = met;
+        let (heard, silent) = self.voices.heard(told, now);
+        Verdict { tally, retry_after, at, up_to, heard, silent }
+    }
+
     /// Forgets what no verdict can depend on any more.
     pub(crate) fn trim(&mut self, now: Timestamp) {
         if let Calls::Shaped { rule, logs } = &mut self.calls {
@@ -313,8 +323,7 @@ impl RuleEvidence {
     /// Where all calls are of one instance, its own detector has seen them, in their order and with their times.
     fn met(&self, rule: &Rule, logs: &Logs, cut: Timestamp, presumed: &[Presumed]) -> Option<Met> {
         if let SeenBy::One(_) = self.seen_by {
-            let trip = self.trip.filter(|_| presumed.is_empty())?;
-            return Some(Met { at: trip.at, tally: trip.tally, retry_after: trip.retry_after });
+            return self.trip.filter(|_| presumed.is_empty()).map(Met::from);
         }
         logs.met(rule, &Question { from: self.judged, to: cut, certainty: Certainty::Sure, presumed })
     }
@@ -322,9 +331,7 @@ impl RuleEvidence {
     fn met_by_bad_only(&self, rule: &Rule, logs: &Logs, question: &Question<'_>) -> Option<Met> {
         let met = logs.met_by_bad_only(rule, question);
         match (self.seen_by, self.trip) {
-            (SeenBy::One(_), Some(trip)) if rule.counts_bad_only() || met.is_some() => {
-                Some(Met { at: trip.at, tally: trip.tally, retry_after: trip.retry_after })
-            }
+            (SeenBy::One(_), Some(trip)) if rule.counts_bad_only() || met.is_some() => Some(trip.into()),
             _ => met,
         }
     }
@@ -358,7 +365,7 @@ impl RuleEvidence {
             Calls::Opaque(opaque) => *opaque = Opaque::default(),
         }
         self.judged = now;
-        self.seen_by = SeenBy::Nobody;
+        self.seen_by = SeenBy::None;
         self.trip = None;
         self.suspicion = None;
         self.voices.end_promises();
@@ -371,15 +378,15 @@ impl RuleEvidence {
 
     /// Tells whether it is about any calls.
     pub(crate) fn has_calls(&self) -> bool {
-        self.seen_by != SeenBy::Nobody
+        self.seen_by != SeenBy::None
     }
 
     /// Tells whether another instance than this one has had calls.
     pub(crate) fn has_others(&self, writer: u64) -> bool {
         match self.seen_by {
-            SeenBy::Nobody => false,
+            SeenBy::None => false,
             SeenBy::One(one) => one != writer,
-            SeenBy::Many => true,
+            SeenBy::Several => true,
         }
     }
 
@@ -445,15 +452,11 @@ impl RuleEvidence {
         let up_to = before(now, lag);
         let judged = opaque.judge(detector, up_to);
         // Where all calls are of one instance, its own detector has seen them as they came.
-        let (at, tally, retry_after) = match (self.seen_by, self.trip) {
-            (SeenBy::One(_), trip) => {
-                let trip = trip.filter(|trip| self.is_of_one_alone() || trip.at <= up_to)?;
-                (trip.at, trip.tally, trip.retry_after)
-            }
-            _ => judged.map(|(at, tally)| (at, tally, None))?,
+        let met = match self.seen_by {
+            SeenBy::One(_) => self.trip.filter(|trip| self.is_of_one_alone() || trip.at <= up_to).map(Met::from),
+            SeenBy::None | SeenBy::Several => judged,
         };
-        let (heard, silent) = self.voices.heard(up_to, now);
-        Some(Verdict { tally, retry_after, at, up_to, heard, silent })
+        met.map(|met| self.verdict(met, up_to, up_to, now))
     }
 
     /// When calls that wait for their detector can be judged.
@@ -506,12 +509,12 @@ impl RuleEvidence {
         }
         out.time(self.judged);
         match self.seen_by {
-            SeenBy::Nobody => out.u8(0),
+            SeenBy::None => out.u8(0),
             SeenBy::One(writer) => {
                 out.u8(1);
                 out.u64(writer);
             }
-            SeenBy::Many => out.u8(2),
+            SeenBy::Several => out.u8(2),
         }
         out.option(self.trip.as_ref(), Trip::save);
         out.option(self.suspicion.as_ref(), Suspicion::save);
@@ -535,9 +538,9 @@ impl RuleEvidence {
         };
         let judged = from.time()?;
         let seen_by = match from.u8()? {
-            0 => SeenBy::Nobody,
+            0 => SeenBy::None,
             1 => SeenBy::One(from.u64()?),
-            _ => SeenBy::Many,
+            _ => SeenBy::Several,
         };
         Ok(Self {
             rule,

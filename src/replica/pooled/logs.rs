@@ -7,6 +7,7 @@ use super::question::{Question, Reached};
 use super::rule::{Leaf, Rule, Tree};
 use super::sequence::{Sequence, TICK_BITS, Writers, tick_bits_for};
 use super::slots::Slots;
+use super::telling::Trip;
 use super::told::ToldCalls;
 use crate::circuit::detector::Over;
 use crate::circuit::{LoadError, Reader, Tally, Writer};
@@ -36,16 +37,21 @@ pub(super) struct Met {
 const fn calls_of(leaf: &Leaf) -> Option<u64> {
     match leaf.threshold.over {
         Over::Calls(calls) => Some(calls as u64),
-        Over::Row => Some(row_of(leaf)),
+        // And the good one before them.
+        Over::Row => Some(leaf.row() + 1),
         Over::Time(_) => None,
     }
 }
 
-const fn row_of(leaf: &Leaf) -> u64 {
-    use crate::circuit::detector::Limit;
-    match leaf.threshold.limit {
-        Limit::Count(n) => n as u64 + 1,
-        Limit::Rate(_) => 1,
+impl From<Trip> for Met {
+    fn from(Trip { at, tally, retry_after }: Trip) -> Self {
+        Self { at, tally, retry_after }
+    }
+}
+
+impl From<Reached> for Met {
+    fn from(Reached { from, tally, retry_after, .. }: Reached) -> Self {
+        Self { at: from, tally, retry_after }
     }
 }
 
@@ -140,15 +146,17 @@ impl Logs {
 
     /// The first moment at which the rule was met.
     pub(super) fn met(&self, rule: &Rule, question: &Question<'_>) -> Option<Met> {
-        let first = self.reached(rule, &rule.tree, question, &|_| true).into_iter().min_by_key(|reached| reached.from);
-        first.map(|Reached { from, tally, retry_after, .. }| Met { at: from, tally, retry_after })
+        self.met_by(rule, question, &|_| true)
     }
 
     /// The same by numbers of bad calls alone, for which no good call matters that is not told yet.
     pub(super) fn met_by_bad_only(&self, rule: &Rule, question: &Question<'_>) -> Option<Met> {
-        let reached = self.reached(rule, &rule.tree, question, &Leaf::counts_bad_only);
-        let first = reached.into_iter().min_by_key(|reached| reached.from);
-        first.map(|Reached { from, tally, retry_after, .. }| Met { at: from, tally, retry_after })
+        self.met_by(rule, question, &Leaf::counts_bad_only)
+    }
+
+    fn met_by(&self, rule: &Rule, question: &Question<'_>, takes: &dyn Fn(&Leaf) -> bool) -> Option<Met> {
+        let reached = self.reached(rule, &rule.tree, question, takes);
+        reached.into_iter().min_by_key(|reached| reached.from).map(Met::from)
     }
 
     fn reached(

@@ -25,8 +25,9 @@ mod told;
 mod untold;
 mod voices;
 
-pub(super) use evidence::{Judgement, LONGEST_SUSPICION, RuleEvidence, Suspicion, Verdict, kept_for};
+pub(super) use evidence::{Judgement, LONGEST_SUSPICION, RuleEvidence, Suspicion, Verdict, kept_at_first};
 pub(crate) use resolution::time_resolution;
 pub(super) use sequence::TICK_BITS;
 pub(super) use telling::{Telling, Trip};
 pub(super) use untold::{Moment, Untold};
+pub(super) use voices::IDLE_AFTER;

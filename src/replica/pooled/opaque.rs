@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::logs::Met;
 use super::sequence::Writers;
 use super::telling::Telling;
-use crate::circuit::{Detector, LoadError, Reader, Run, Tally, Writer};
+use crate::circuit::{Detector, LoadError, Reader, Run, Writer};
 use crate::time::Timestamp;
 
 /// The detector's own bytes, and the calls that they do not contain yet, by the time at which they ended.
@@ -53,7 +54,7 @@ impl Opaque {
 
     /// Shows the detector the calls that ended by then; tells when it trips, and on what. The detector is another one after
     /// that.
-    pub(super) fn judge(&mut self, detector: &mut dyn Detector, up_to: Timestamp) -> Option<(Timestamp, Tally)> {
+    pub(super) fn judge(&mut self, detector: &mut dyn Detector, up_to: Timestamp) -> Option<Met> {
         let due = self.waiting.partition_point(|waiting| waiting.run.ended <= up_to);
         if due == 0 {
             return None;
@@ -67,7 +68,7 @@ impl Opaque {
         for Waiting { run, .. } in self.waiting.drain(..due) {
             run.show(detector);
             if tripped.is_none() && run.is_bad() && detector.verdict(run.ended) {
-                tripped = Some((run.ended, detector.tally(run.ended)));
+                tripped = Some(Met { at: run.ended, tally: detector.tally(run.ended), retry_after: None });
             }
         }
         self.state = Some(detector.save()).filter(|bytes| bytes.len() <= MAX_STATE_BYTES);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::circuit::detector::{Over, Shape, Threshold};
+use crate::circuit::detector::{Limit, Over, Shape, Threshold};
 use crate::circuit::{LoadError, Reader, Writer};
 
 /// A rule that any instance can judge by: thresholds, and how they are combined.
@@ -78,7 +78,7 @@ impl Class {
 
     /// The classes, the good one first.
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        (0..8).map(Self)
+        (0_u8..).map(Self).take(Self::COUNT)
     }
 }
 
@@ -151,6 +151,14 @@ impl Rule {
 }
 
 impl Leaf {
+    /// So many bad calls in a row reach it.
+    pub(super) const fn row(&self) -> u64 {
+        match self.threshold.limit {
+            Limit::Count(n) => n as u64,
+            Limit::Rate(_) => 1,
+        }
+    }
+
     /// Tells whether it counts bad calls over a time, and good ones change nothing.
     pub(super) const fn counts_bad_only(&self) -> bool {
         matches!(self.threshold.over, Over::Time(_)) && !self.threshold.counts_successes()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::question::{Certainty, Question, Reached, whole};
 use super::rule::{Class, Leaf};
 use super::told::{self, Stretch, ToldCalls};
-use crate::circuit::detector::{Limit, Over, Threshold};
+use crate::circuit::detector::{Over, Threshold};
 use crate::circuit::{CountWindow, LoadError, Reader, Tally, Writer};
 use crate::time::Timestamp;
 
@@ -547,16 +547,8 @@ impl<'a> Window<'a> {
 
     /// More calls than this, in one tick, show nothing else than as many of the same shares.
     fn enough(&self) -> u64 {
-        let row = if self.threshold.over == Over::Row { self.row_needed() } else { 0 };
+        let row = if self.threshold.over == Over::Row { self.leaf.row() } else { 0 };
         4 * u64::from(self.calls.size()).max(u64::from(self.threshold.min_calls)).max(row).max(64)
-    }
-
-    /// So many bad calls in a row reach the threshold.
-    fn row_needed(&self) -> u64 {
-        match self.threshold.limit {
-            Limit::Count(limit) => limit.into(),
-            Limit::Rate(_) => 1,
-        }
     }
 
     /// The calls that come next are those of another tick.
@@ -588,7 +580,7 @@ impl<'a> Window<'a> {
         }
         // The first of a row do not reach it.
         let first = if is_bad && self.threshold.over == Over::Row {
-            self.row_needed().saturating_sub(self.row + 1).min(count)
+            self.leaf.row().saturating_sub(self.row + 1).min(count)
         } else {
             0
         };

@@ -36,7 +36,7 @@ struct Others {
 /// Voices that are kept by name, at most.
 const NAMED: usize = 64;
 /// An instance that has told nothing for so long is taken to be idle.
-pub(super) const IDLE_AFTER: Duration = Duration::from_secs(60);
+pub(crate) const IDLE_AFTER: Duration = Duration::from_secs(60);
 /// How long a promise stands.
 pub(super) const PROMISE_LASTS: Duration = Duration::from_secs(10);
 

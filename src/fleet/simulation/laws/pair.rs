@@ -222,7 +222,7 @@ impl Pair {
     /// A call asks.
     fn begin(&mut self) -> Same {
         let mut shared = self.ask();
-        if self.awaits_lease(shared) {
+        if matches!(shared, Decision::Rejected { reason: RejectReason::AwaitingLease, until: Some(_) }) {
             // Named difference: a call may be told so once in a generation.
             let again = self.awaited_in.replace(self.machine.generation()) == Some(self.machine.generation());
             if again {
@@ -247,14 +247,6 @@ impl Pair {
             _ if alone == shared => Ok(()),
             _ => Err(format!("a call: alone {alone:?}, shared {shared:?}")),
         }
-    }
-
-    /// Tells whether a call was rejected because the instance has no lease yet.
-    fn awaits_lease(&mut self, decision: Decision) -> bool {
-        let Decision::Rejected { reason, until: Some(_) } = decision else {
-            return false;
-        };
-        reason == RejectReason::AwaitingLease
     }
 
     fn ask(&mut self) -> Decision {

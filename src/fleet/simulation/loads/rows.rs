@@ -1,5 +1,5 @@
 //! The fleets, loads and rules that `docs/fleet-protocol.md` says hold: short runs here, whole ones by
-//! `cargo bench --bench fleet --features redis,postgres -- falsehood`, or `outage`.
+//! `cargo bench --bench fleet --features redis,postgres -- falsehood`, `outage` or `background`.
 #![expect(clippy::print_stdout, reason = "the whole runs report")]
 
 use std::fmt::Write as _;
@@ -142,7 +142,7 @@ fn outage() {
 
 /// What a breaker costs whose calls fail one in a hundred, by chance.
 #[test]
-#[ignore = "takes a while: cargo bench --bench fleet --features redis,postgres -- outage"]
+#[ignore = "takes a while: cargo bench --bench fleet --features redis,postgres -- background"]
 fn background() {
     for (rule, detector) in rules() {
         for (instances, seconds) in [(100, seconds(60)), (300, 20), (1_000, 10)] {
