@@ -23,6 +23,8 @@ mod rules;
 mod run;
 mod state;
 mod step;
+#[cfg(feature = "fleet")]
+mod verdict;
 mod view;
 mod window;
 
@@ -50,9 +52,9 @@ pub(crate) use probe_round::{Hold, Lease, ProbeRound};
 pub(crate) use rules::Rules;
 #[cfg(feature = "fleet")]
 pub(crate) use step::FleetFact;
-#[cfg(feature = "fleet")]
-pub use step::Verdict;
 pub(crate) use step::{Decision, Fact, Facts, Input, PermitId, StepContext};
+#[cfg(feature = "fleet")]
+pub use verdict::Verdict;
 pub(crate) use view::{Admission, RefusedBy, View};
 #[cfg(feature = "fleet")]
 pub(crate) use window::CountWindow;

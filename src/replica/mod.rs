@@ -9,12 +9,15 @@
 mod batch;
 mod census;
 mod clocks;
+mod commit;
 mod handle;
 mod leases;
 mod merge;
 mod notice;
 mod poll;
 mod pooled;
+mod probing;
+mod protection;
 mod reconcile;
 mod record;
 #[expect(clippy::module_inception, reason = "the file of the type that the folder is about")]

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::batch::{Command, ProbeNews, Probed, Vote};
 use super::clocks::translate;
-use super::pooled::{TICK_BITS, Trip};
-use super::state::{Contact, Demand, POLL_INTERVAL, Protection, ReplicaState, Terms, Wake};
+use super::pooled::Trip;
+use super::state::{Contact, Demand, POLL_INTERVAL, ReplicaState, Terms, Wake};
 use super::status::{FleetStatus, WhenDown};
 use crate::circuit::{
-    Admission, Call, Decision, Fact, Facts, FleetFact, Hold, Input, Lease, Machine, Outcome, PartTally, PermitId,
-    ProbeRound, RefusedBy, RejectReason, Rules, Run, State, StateScope, StepContext, TransitionReason, Verdict, View,
+    Admission, Call, Decision, Fact, Facts, FleetFact, Input, Machine, Outcome, PartTally, PermitId, ProbeRound,
+    RefusedBy, RejectReason, Rules, Run, State, StateScope, StepContext, TransitionReason, Verdict, View,
 };
 use crate::time::Timestamp;
 
@@ -36,17 +36,6 @@ pub(crate) struct Turn<'a> {
     pub(crate) facts: &'a mut Facts,
 }
 
-/// A call that finds no lease is told to come back after this: so long it takes to fetch one.
-const LEASE_FETCH_TIME: Duration = Duration::from_millis(50);
-/// An instance that has not heard of its store for so long does not use a lease: it may have been handed over. That is less
-/// than another instance waits for it, so no two use one lease.
-const LEASE_IS_SURE_FOR: Duration = Duration::from_millis(2_250);
-/// So much longer than to the verdict, a call is told to wait.
-const VERDICT_MARGIN: Duration = Duration::from_millis(60);
-/// A protection of this instance ends by itself after this, if it does not hear of a suspicion.
-const PROTECTION_TIME: Duration = Duration::from_millis(1_500);
-/// So long after a suspicion has come to nothing, none begins but under a new one.
-const CALM: Duration = Duration::from_secs(3);
 /// What a breaker has left to say when it is dropped is sent within this time, or never.
 const DEPARTURE_TIME: Duration = Duration::from_secs(1);
 /// Failures of one moment that are taken over, at most.
@@ -278,29 +267,8 @@ impl Replica {
         self.state.timers.departing.is_some_and(is_over)
     }
 
-    /// Open with its cooldown over, or half-open.
-    pub(super) fn is_ready_for_probes(&self, now: Timestamp) -> bool {
-        match self.machine.state() {
-            State::Closed => false,
-            State::Open => self.machine.state.history().open_until <= now,
-            State::HalfOpen => true,
-        }
-    }
-
     fn records(&self) -> bool {
         self.state.stand_in().is_none() && self.machine.records()
-    }
-
-    pub(super) fn round(&self) -> Option<&ProbeRound> {
-        self.machine.state.history().round.as_ref()
-    }
-
-    pub(super) fn round_mut(&mut self) -> Option<&mut ProbeRound> {
-        self.machine.state.past_mut()?.round.as_mut()
-    }
-
-    pub(super) fn leases_in_hand(&self) -> u32 {
-        self.round().map_or(0, ProbeRound::in_hand)
     }
 
     fn acquire(&mut self, rules: &Rules, reserve: bool, at: StepContext, facts: &mut Facts) -> Decision {
@@ -330,82 +298,6 @@ impl Replica {
         self.machine.step(rules, input, at, facts)
     }
 
-    /// Until when this instance rejects calls by itself, if it does now.
-    fn rejects_until(&mut self, now: Timestamp, facts: &mut Facts) -> Option<Timestamp> {
-        let protection = self.state.known.protection.as_mut()?;
-        if now >= protection.until {
-            self.end_protection(now, facts);
-            return None;
-        }
-        if now < protection.from {
-            return None;
-        }
-        if !std::mem::replace(&mut protection.is_told, true) {
-            facts.push(Fact::Fleet(FleetFact::ProtectionBegan));
-        }
-        Some(protection.until)
-    }
-
-    /// This instance goes on; a protection begins anew only under another suspicion, or after a while.
-    pub(super) fn end_protection(&mut self, now: Timestamp, facts: &mut Facts) {
-        if let Some(protection) = self.state.known.protection.take() {
-            self.state.known.calm_until = now + CALM;
-            if protection.is_told {
-                facts.push(Fact::Fleet(FleetFact::ProtectionEnded));
-            }
-        }
-    }
-
-    /// A call asks that only a lease of the fleet's lets through.
-    fn acquire_lease(&mut self, rules: &Rules, now: Timestamp, reserve: bool) -> Decision {
-        self.machine.expire_leases(now);
-        let deadline = now + rules.probes.deadline_after();
-        let is_sure = self.has_sure_leases(now);
-        let round = self.round_mut().filter(|_| is_sure);
-        if let Some(lease) = round.and_then(|round| round.use_hand(deadline, reserve)) {
-            self.tell(Probed::new(lease, ProbeNews::Began, now));
-            return self.machine.admitted(Some(lease));
-        }
-        self.missed_a_lease();
-        let (reason, wait) = if self.probes_are_out(now) {
-            (RejectReason::ProbesBusy, POLL_INTERVAL)
-        } else {
-            (RejectReason::AwaitingLease, LEASE_FETCH_TIME)
-        };
-        Decision::Rejected { reason, until: Some(now + wait) }
-    }
-
-    /// Tells whether no lease in hand can have been handed over: the store was heard of a moment ago, and none has waited for
-    /// it long.
-    fn has_sure_leases(&self, now: Timestamp) -> bool {
-        let has_heard = self.state.known.heard.is_some_and(|heard| now.since(heard.here) < LEASE_IS_SURE_FOR);
-        let store = self.state.store_at(now);
-        has_heard && self.state.wanted_since().is_none_or(|since| store.since(since) < LEASE_IS_SURE_FOR)
-    }
-
-    /// Tells whether calls are on their way with all the leases that there are.
-    fn probes_are_out(&self, now: Timestamp) -> bool {
-        let record = self.state.known.last_record.as_ref();
-        let round = record.filter(|record| record.state() == State::HalfOpen);
-        let round = round.and_then(|record| record.machine.history().round.as_ref());
-        let store = self.state.store_at(now);
-        let is_used = |lease: &Lease| lease.held != Hold::InHand && lease.deadline > store;
-        let all_are_used = round.is_some_and(|round| !round.leases.is_empty() && round.leases.iter().all(is_used));
-        all_are_used || self.round().is_some_and(ProbeRound::in_use)
-    }
-
-    /// A call has found no lease.
-    fn missed_a_lease(&mut self) {
-        let demand = &mut self.state.outbox.demand;
-        demand.has_calls = true;
-        demand.rejected = demand.rejected.saturating_add(1);
-        // The engine is not woken for each of many: what they want is known.
-        if demand.rejected.is_power_of_two() {
-            self.state.timers.probe_at = None;
-            self.state.wake(Wake::Now);
-        }
-    }
-
     fn poll_admission(&mut self, rules: &Rules, at: StepContext, facts: &mut Facts) -> Decision {
         self.machine.expire_override(at.now, facts);
         self.end_hopeless_round(rules, at, facts);
@@ -417,50 +309,6 @@ impl Replica {
         }
         self.missed_a_lease();
         Decision::Busy
-    }
-
-    /// A reservation becomes a call.
-    fn begin(&mut self, rules: &Rules, permit: PermitId, now: Timestamp, facts: &mut Facts) -> Decision {
-        self.machine.expire_override(now, facts);
-        let deadline = now + rules.probes.deadline_after();
-        let is_good = match permit.lease {
-            None => permit.generation == self.machine.generation(),
-            Some(lease) => {
-                let is_held = self.place(permit, now, |round, lease| round.begin_in_hand(lease, deadline)).is_some();
-                if is_held {
-                    self.tell(Probed::new(lease, ProbeNews::Began, now));
-                }
-                is_held
-            }
-        };
-        if is_good { Decision::Admitted(permit) } else { Decision::Stale }
-    }
-
-    /// A probe has something to tell, unless it has lost its place; what that means is the fleet's to decide.
-    fn tell_probe(
-        &mut self,
-        permit: PermitId,
-        now: Timestamp,
-        f: impl FnOnce(&mut ProbeRound, u32) -> bool,
-        what: impl FnOnce(u32) -> Probed,
-    ) -> Decision {
-        let Some(lease) = self.place(permit, now, f) else {
-            return Decision::Stale;
-        };
-        self.tell(what(lease));
-        Decision::Done
-    }
-
-    fn tell(&mut self, probed: Probed) {
-        self.state.outbox.probes.push(probed);
-        self.state.wake(Wake::Now);
-    }
-
-    /// Does something with the place of a probe in the round; returns its lease, unless the place is lost.
-    fn place(&mut self, permit: PermitId, now: Timestamp, f: impl FnOnce(&mut ProbeRound, u32) -> bool) -> Option<u32> {
-        let lease = permit.lease.filter(|_| permit.generation == self.machine.generation())?;
-        self.machine.expire_leases(now);
-        self.round_mut().is_some_and(|round| f(round, lease)).then_some(lease)
     }
 
     /// A call has ended that was no probe.
@@ -495,52 +343,6 @@ impl Replica {
             self.protect(at.now);
         }
         Decision::Done
-    }
-
-    /// The calls of this instance alone meet the rule: until the fleet has a verdict it goes on for a moment, so that there is
-    /// evidence, and then rejects calls by itself.
-    fn protect(&mut self, now: Timestamp) {
-        let known = &self.state.known;
-        let due = known.census.as_ref().map(|census| census.suspicion.due());
-        if now < known.calm_until && due.is_none() {
-            return;
-        }
-        let until = due.map_or(now + PROTECTION_TIME, |due| self.verdict_by(due, now));
-        let from = end_of_next_tick(now);
-        self.state.known.protection = Some(Protection { from, until, is_told: false });
-    }
-
-    /// By when a verdict that is due then, by the store's clock, is known here.
-    fn verdict_by(&self, due: Timestamp, now: Timestamp) -> Timestamp {
-        now + due.since(self.state.store_at(now)) + VERDICT_MARGIN
-    }
-
-    /// A suspicion is known: the verdict will be there by then.
-    pub(super) fn protect_until(&mut self, due: Timestamp, now: Timestamp) {
-        let until = self.verdict_by(due, now);
-        if let Some(protection) = &mut self.state.known.protection {
-            protection.until = until;
-        }
-    }
-
-    /// Ends a round that cannot succeed. Where the fleet decides, its record knows of the same deadlines, and only leases go.
-    fn end_hopeless_round(&mut self, rules: &Rules, at: StepContext, facts: &mut Facts) {
-        if self.state.asks_fleet() {
-            self.machine.expire_leases(at.now);
-            if self.is_fruitless(rules, at.now) {
-                // No more probes go out in it: the fleet is to look.
-                self.return_leases();
-                self.state.wake(Wake::Now);
-            }
-        } else {
-            self.machine.end_hopeless_round(rules, at, facts);
-        }
-    }
-
-    /// Tells whether probes have gone out in vain for too long.
-    fn is_fruitless(&self, rules: &Rules, now: Timestamp) -> bool {
-        let patience = rules.probes.patience(self.machine.state.history().cooldown);
-        self.machine.state() == State::HalfOpen && self.round().is_some_and(|round| round.is_fruitless(patience, now))
     }
 
     /// Changes of state that this instance decided: the fleet must hear of some, and none is the fleet's yet. All
@@ -592,35 +394,4 @@ impl Replica {
             self.state.wake(Wake::Now);
         }
     }
-
-    /// Leases that the record has for this instance are in its hand, unless it has used them, or given them back.
-    pub(super) fn take_leases(&mut self, fleet: &ProbeRound, now: Timestamp) {
-        let own: Vec<_> = fleet.unused_of(self.state.terms.writer).copied().collect();
-        let outbox = &self.state.outbox;
-        let new: Vec<_> = own.into_iter().filter(|lease| !outbox.tells_of(lease.id)).collect();
-        if let Some(round) = &mut self.machine.state.history_mut().round {
-            // One that it does not have any more went to another instance.
-            let is_there = |lease: &Lease| lease.held != Hold::InHand || fleet.knows(lease.id);
-            round.leases.retain(is_there);
-            for lease in new {
-                if !round.knows(lease.id) {
-                    round.put_in_hand(&lease);
-                    let demand = &mut self.state.outbox.demand;
-                    (demand.rejected, demand.taken_at) = (0, Some(now));
-                }
-            }
-        }
-    }
-
-    /// Gives back the leases in hand.
-    pub(super) fn return_leases(&mut self) {
-        let unused = self.round_mut().map_or_else(Vec::new, ProbeRound::drop_unused);
-        let returned = unused.into_iter().map(|lease| Probed::new(lease, ProbeNews::Ended, Timestamp::ZERO));
-        self.state.outbox.probes.extend(returned);
-    }
-}
-
-/// The end of the tick after the one in which a moment lies.
-const fn end_of_next_tick(now: Timestamp) -> Timestamp {
-    Timestamp::from_nanos(((now.as_nanos() >> TICK_BITS) + 2) << TICK_BITS)
 }

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use super::cell::Writers;
 use super::logs::{Logs, Met};
 use super::opaque::Opaque;
 use super::question::{Certainty, Presumed, Question};
 use super::rule::Rule;
-use super::sequence::Writers;
-use super::telling::{self, Telling, Trip};
-use super::told::{self, ToldCalls};
+use super::suspicion::{LAST_AFTER, LONGEST_SUSPICION, Suspicion};
+use super::telling::{Telling, Trip};
+use super::told::ToldCalls;
+use super::verdict::Verdict;
 use super::voices::{Voice, Voices, rounded};
-use crate::circuit::{self, Detector, LoadError, Reader, Tally, Writer};
+use crate::circuit::{Detector, LoadError, Reader, Tally, Writer};
 use crate::replica::clocks::before;
 use crate::time::{Timestamp, nanos};
 
@@ -60,41 +62,6 @@ pub(super) struct Slowest {
     pub(super) at: Timestamp,
 }
 
-/// The rule may be met; all are asked what they have seen up to a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Suspicion {
-    pub(crate) number: u64,
-    /// The instance that ends it, unless another one must.
-    pub(crate) raised_by: u64,
-    /// The verdict is about the calls that ended before this.
-    pub(crate) cut: Timestamp,
-    /// No verdict is reached before.
-    pub(crate) until: Timestamp,
-    /// It is reached by then, whatever is missing.
-    pub(crate) last: Timestamp,
-    /// Another instance has told something since.
-    pub(super) answered: bool,
-    /// It waits to the last for instances that may not have heard of it.
-    pub(super) waits: bool,
-    /// Who raised it has heard its own notice of it.
-    pub(super) is_heard: bool,
-}
-
-/// What a fleet has found out.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Verdict {
-    pub(crate) tally: Tally,
-    pub(crate) retry_after: Option<Duration>,
-    /// When the rule was met.
-    pub(crate) at: Timestamp,
-    /// Up to when the calls of all are known.
-    pub(crate) up_to: Timestamp,
-    /// Instances that have told of all calls up to then.
-    pub(crate) heard: u32,
-    /// Instances that are known to have calls, and did not answer.
-    pub(crate) silent: u32,
-}
-
 /// What came of a look at evidence.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Judgement {
@@ -109,21 +76,6 @@ pub(crate) enum Judgement {
     Met(Verdict),
 }
 
-/// How long after the cut answers may take.
-const ANSWER_TIME: Duration = Duration::from_millis(120);
-/// The same where no other instance was ever heard: the record cannot miss any, so those that are slow, as on a machine that
-/// has other things to do, have longer.
-const FIRST_ANSWER_TIME: Duration = Duration::from_millis(350);
-const ANSWER_TIME_WITHOUT_PUSH: Duration = Duration::from_millis(160);
-/// No verdict is reached so soon after an answer: where many instances answer, one after another is taken in.
-const WHILE_ANSWERS_COME: Duration = Duration::from_millis(60);
-/// How far ahead the cut is: so long takes a notice, and without notices a poll.
-const CUT_AFTER: Duration = Duration::from_millis(60);
-const CUT_AFTER_WITHOUT_PUSH: Duration = Duration::from_millis(1_100);
-/// No suspicion lasts longer, whatever clocks differ by.
-pub(crate) const LONGEST_SUSPICION: Duration = Duration::from_secs(10);
-/// So long after it was raised, a suspicion ends: instances that hear no notices have polled by then.
-const LAST_AFTER: Duration = Duration::from_millis(1_300);
 /// Calls are judged at the latest so long after they ended; instances keep what they have not told for longer.
 const MIN_LAG: Duration = Duration::from_secs(2);
 /// Not longer than they keep it where nothing can be told.
@@ -154,26 +106,6 @@ pub(crate) fn kept_at_first(clock_error: Duration) -> Duration {
 fn kept_for(lag: Duration, clock_error: Duration) -> Duration {
     // A suspicion lasts longer where clocks differ: to the end of a tick, and until all have answered.
     Duration::from_millis(500) + lag + LAST_AFTER + 3 * clock_error
-}
-
-impl Suspicion {
-    fn raise(number: u64, (by, has_push): (u64, bool), knows_others: bool, logs: &Logs, now: Timestamp) -> Self {
-        let (after, answers) = match (has_push, knows_others) {
-            (true, true) => (CUT_AFTER, ANSWER_TIME),
-            (true, false) => (CUT_AFTER, FIRST_ANSWER_TIME),
-            (false, _) => (CUT_AFTER_WITHOUT_PUSH, ANSWER_TIME_WITHOUT_PUSH),
-        };
-        let cut = logs.end_of_tick(now + after);
-        // An instance answers when the cut has passed by any clock.
-        let until = cut + answers + logs.clock_error();
-        let last = if has_push { (now + LAST_AFTER).max(until) } else { until + answers };
-        Self { number, raised_by: by, cut, until, last, answered: false, waits: false, is_heard: false }
-    }
-
-    /// When there may be a verdict.
-    pub(crate) const fn due(&self) -> Timestamp {
-        if self.waits { self.last } else { self.until }
-    }
 }
 
 impl RuleEvidence {
@@ -228,20 +160,12 @@ impl RuleEvidence {
             // No one detector has seen all the calls.
             SeenBy::Several => None,
         };
-        let answers = self.suspicion.filter(|suspicion| telling.answers == Some(suspicion.number)).is_some();
+        let answers = self.suspicion.is_some_and(|suspicion| suspicion.is_answered_by(telling));
         let promise = if answers { rounded(telling.promise) } else { 0.0 };
         let up_to = telling.up_to.min(now);
         self.voices.hear(Voice { writer: telling.writer, up_to, rate: rounded(telling.rate), promise }, now);
         if let Some(suspicion) = &mut self.suspicion {
-            if telling.writer == suspicion.raised_by {
-                // What it tells later takes nothing back.
-                suspicion.is_heard |= telling.answers == Some(suspicion.number) && telling.has_push;
-            } else {
-                suspicion.answered = true;
-            }
-            if telling.answers == Some(suspicion.number) {
-                suspicion.until = suspicion.until.max(suspicion.last.min(now + WHILE_ANSWERS_COME));
-            }
+            suspicion.hear(telling, now);
         }
     }
 
@@ -554,63 +478,6 @@ impl RuleEvidence {
             dry_runs: u32::try_from(from.varint()?).unwrap_or(u32::MAX),
             voices: Voices::load(from)?,
             slowest: Slowest { took: Duration::from_nanos(from.varint()?), at: from.time()? },
-        })
-    }
-}
-
-impl Verdict {
-    /// As users see it, when the store's time is `now`.
-    pub(crate) fn shown(&self, now: Timestamp) -> circuit::Verdict {
-        circuit::Verdict::new(self.tally, (self.heard, self.silent), now.since(self.up_to))
-    }
-
-    pub(crate) fn save(&self, out: &mut Writer) {
-        telling::save_tally(self.tally, out);
-        told::save_wait(self.retry_after, out);
-        out.time(self.at);
-        out.time(self.up_to);
-        out.varint(self.heard.into());
-        out.varint(self.silent.into());
-    }
-
-    pub(crate) fn load(from: &mut Reader<'_>) -> Result<Self, LoadError> {
-        let number = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
-        Ok(Self {
-            tally: telling::load_tally(from)?,
-            retry_after: told::load_wait(from)?,
-            at: from.time()?,
-            up_to: from.time()?,
-            heard: number(from.varint()?),
-            silent: number(from.varint()?),
-        })
-    }
-}
-
-impl Suspicion {
-    pub(crate) fn save(&self, out: &mut Writer) {
-        out.varint(self.number);
-        out.u64(self.raised_by);
-        out.time(self.cut);
-        out.varint(nanos(self.until.since(self.cut)));
-        out.varint(nanos(self.last.since(self.until)));
-        out.flag(self.answered);
-        out.flag(self.waits);
-        out.flag(self.is_heard);
-    }
-
-    pub(crate) fn load(from: &mut Reader<'_>) -> Result<Self, LoadError> {
-        let (number, raised_by, cut) = (from.varint()?, from.u64()?, from.time()?);
-        let until = cut + Duration::from_nanos(from.varint()?);
-        let last = until + Duration::from_nanos(from.varint()?);
-        Ok(Self {
-            number,
-            raised_by,
-            cut,
-            until,
-            last,
-            answered: from.flag()?,
-            waits: from.flag()?,
-            is_heard: from.flag()?,
         })
     }
 }

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::evidence::{Judgement, RuleEvidence, Suspicion, Verdict};
+use super::evidence::{Judgement, RuleEvidence};
 use super::samples::{Ended, telling};
+use super::suspicion::Suspicion;
 use super::telling::{Telling, Trip};
+use super::verdict::Verdict;
 use crate::circuit::detector::{Detector, consecutive_failures, failure_rate, failures};
 use crate::circuit::{Reader, Tally, Writer};
 use crate::replica::clocks::before;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::bad_times::BadTimes;
+use super::cell::Writers;
 use super::question::{Question, Reached};
 use super::rule::{Leaf, Rule, Tree};
-use super::sequence::{Sequence, TICK_BITS, Writers, tick_bits_for};
+use super::sequence::{Sequence, TICK_BITS, tick_bits_for};
 use super::slots::Slots;
 use super::telling::Trip;
 use super::told::ToldCalls;

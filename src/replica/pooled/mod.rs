@@ -6,6 +6,7 @@
 //! protocol.
 
 mod bad_times;
+mod cell;
 mod evidence;
 #[cfg(all(test, not(fusebox_loom)))]
 mod judging_tests;
@@ -18,16 +19,21 @@ mod rule;
 pub(super) mod samples;
 mod sequence;
 mod slots;
+mod suspicion;
 mod telling;
 #[cfg(all(test, not(fusebox_loom)))]
 mod tests;
 mod told;
 mod untold;
+mod verdict;
 mod voices;
+mod window;
 
-pub(super) use evidence::{Judgement, LONGEST_SUSPICION, RuleEvidence, Suspicion, Verdict, kept_at_first};
+pub(super) use evidence::{Judgement, RuleEvidence, kept_at_first};
 pub(crate) use resolution::time_resolution;
 pub(super) use sequence::TICK_BITS;
+pub(super) use suspicion::{LONGEST_SUSPICION, Suspicion};
 pub(super) use telling::{Telling, Trip};
 pub(super) use untold::{Moment, Untold};
+pub(super) use verdict::Verdict;
 pub(super) use voices::IDLE_AFTER;

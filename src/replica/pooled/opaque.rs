@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::cell::Writers;
 use super::logs::Met;
-use super::sequence::Writers;
 use super::telling::Telling;
 use crate::circuit::{Detector, LoadError, Reader, Run, Writer};
 use crate::time::Timestamp;

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::cell::Writers;
 use super::logs::{Logs, Met};
 use super::question::{Certainty, Question};
 use super::rule::{Class, Rule};
-use super::sequence::{Sequence, Writers};
+use super::sequence::Sequence;
 use super::told::{Stretch, ToldCalls};
 use super::untold::{Moment, Untold};
 use crate::circuit::detector::{Detector, consecutive_failures, failure_rate, failures, slow_call_rate};
