@@ -112,7 +112,8 @@ impl Replica {
         let counts = |record: &Record| record.machine.history().round.as_ref().map(ProbeRound::counts);
         if begins {
             demand.rejected = 0;
-            demand.has_calls &= record.state() != State::Closed;
+            // Calls before the first word of the store are of the generation that it tells of.
+            demand.has_calls &= record.state() != State::Closed || last.is_none();
         } else if last.is_some_and(|last| counts(last) != counts(record)) {
             demand.rejected = 0;
         }
