@@ -1,4 +1,4 @@
-//! A store's clock that was set back leaves nothing that lasts longer than it can: `found.md` D6.
+//! A store's clock that was set back leaves nothing that lasts longer than it can.
 
 use super::*;
 use crate::circuit::detector::failure_rate;

@@ -65,7 +65,7 @@ proptest! {
         prop_assert_eq!(in_order.record.state(), parts.record.state());
     }
 
-    /// Law 1: what one instance alone has seen is judged by its own detector, call by call.
+    /// What one instance alone has seen is judged by its own detector, call by call.
     #[test]
     fn an_instance_alone_decides_as_a_breaker_without_a_fleet(
         made in prop::collection::vec((1_u64..20, any::<bool>()), 1..90),
@@ -155,7 +155,7 @@ fn while_the_circuit_is_not_closed_there_is_no_evidence() {
     assert!(shared.record.evidence.is_empty());
 }
 
-/// `found.md` F3: one instance has 120 successes, the failures of another lie between them; whichever comes first.
+/// One instance has 120 successes, the failures of another lie between them; whichever comes first.
 #[test]
 fn what_comes_late_is_judged_in_its_place() {
     let detector = || Box::new(failures(5).of_last(20));

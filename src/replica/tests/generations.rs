@@ -78,7 +78,7 @@ fn every_transition_is_signed_and_of_the_next_generation() {
     }
 }
 
-/// `found.md` D9: what readers refuse, writers must not make, and no number is the last.
+/// What readers refuse, writers must not make, and no number is the last.
 #[test]
 fn generations_go_round_and_the_one_after_is_always_the_later() {
     for number in [0, 1, 1 << 48, (1 << 63) - 1, 1 << 63, u64::MAX - 1, u64::MAX] {

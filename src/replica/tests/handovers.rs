@@ -214,7 +214,6 @@ fn a_rejection_says_whether_a_probe_is_on_its_way() {
     assert_eq!(asked(&mut other, shared.now), (RejectReason::ProbesBusy, true));
 }
 
-/// `found.md` D16.
 #[test]
 fn a_flush_does_not_give_back_the_lease_just_asked_for() {
     let mut one = Instance::probing(1, Probes::one());

@@ -132,7 +132,7 @@ fn ticks(out: &mut Writer, ticks: u64, of_one: bool, classes: std::ops::Range<u6
     }
 }
 
-/// What these claim took minutes to replay call by call (`found.md` D8).
+/// What these claim took minutes to replay call by call.
 #[test]
 fn huge_counts_in_a_sequence_are_judged_in_bounded_time() {
     const HUGE: u64 = 1 << 40;

@@ -153,7 +153,7 @@ fn where_no_other_instance_is_known_its_own_word_counts_at_once() {
     assert_eq!(shared.record.state(), State::Open);
 }
 
-/// A breaker to which nothing happens costs nothing: law 6.
+/// A breaker to which nothing happens costs nothing.
 #[test]
 fn what_was_judged_is_not_due_for_ever() {
     let detector = || Box::new(Order31 { most: 2, ..Order31::default() });

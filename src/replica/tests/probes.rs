@@ -109,7 +109,7 @@ fn the_first_lease_ends_the_cooldown_and_not_before() {
     assert!(!shared.order(&mut one, Command::Lease { may_want: true }).changed, "it has one");
 }
 
-/// Law 4: recovery does not depend on traffic.
+/// Recovery does not depend on traffic.
 #[test]
 fn an_unused_lease_has_no_deadline_and_costs_nothing() {
     let mut one = Instance::probing(1, Probes::one().deadline(ms(5_000)));

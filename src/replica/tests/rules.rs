@@ -18,7 +18,6 @@ fn sorted(mut rules: Vec<u64>) -> Vec<u64> {
     rules
 }
 
-/// `found.md` D7.
 #[test]
 fn of_five_rules_the_one_untouched_for_longest_gives_way_and_is_told() {
     let mut instances: Vec<_> = (101..106).map(of).collect();

@@ -5,7 +5,7 @@ use super::*;
 use crate::circuit::Override;
 use crate::circuit::detector::{consecutive_failures, failure_rate, slow_call_rate};
 
-/// What the evidence of a rule that any instance can judge takes at most: law 2.
+/// What the evidence of a rule that any instance can judge takes at most.
 const RULE_BYTES: usize = 8 * 1_024;
 
 fn slow(ended: Timestamp) -> Run {
