@@ -4,6 +4,7 @@
 use ::bytes::Bytes;
 
 use super::*;
+use crate::circuit::detector::consecutive_failures;
 use crate::circuit::{Fact, Origin, Override};
 use crate::replica::Turn;
 use crate::replica::handle::Response;
@@ -216,4 +217,22 @@ fn after_a_lost_race_the_next_batch_may_be_queued_at_once_until_one_is_not_conte
     assert!(contended.may_queue);
     talk.applied(&contended);
     assert!(!next(&mut talk).may_queue, "the last one met no other");
+}
+
+/// Two batches of one instance wait, of calls within a tick: a failure, and then a success and a failure.
+#[test]
+fn a_round_is_taken_in_in_the_order_in_which_its_batches_were_accepted() {
+    let detector = || Box::new(consecutive_failures(2));
+    let other = Instance::new(2, detector());
+    let mut talk = Talk::over(Instance::new(1, detector()), Shared::at(at(100)));
+    let now = talk.now;
+    talk.one.call(Outcome::Failure, now);
+    talk.commit();
+    let calls: [&[Run]; 2] = [&[failed(at(90))], &[fine(at(91)), failed(at(92))]];
+    let waiting = calls.map(|calls| other.batch(&talk.record, calls).into());
+    talk.combine(&waiting);
+    let round = talk.commit();
+    talk.applied(&round);
+    let evidence = talk.record.evidence_of(other.rule).expect("what they told");
+    assert_eq!((evidence.failures(), evidence.suspicion()), (2, None), "no two of them are in a row");
 }
