@@ -101,8 +101,9 @@ impl Rejected {
         self.reason
     }
 
-    /// Returns how long from now it is worth another try: zero once that time has come, `None` when it is not known: while
-    /// half-open it depends on the probes, and an override without expiry on its operator.
+    /// Returns how long from now it is worth another try: zero once that time has come, `None` when it is not known: of its
+    /// own probes a breaker does not know when they end, and an override without expiry depends on its operator. Where a
+    /// fleet decides which calls probe, and while a store is away, it is known.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         if self.until == u64::MAX {

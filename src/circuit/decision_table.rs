@@ -155,7 +155,7 @@ fn cell(make: Make, act: Act) -> String {
             format!("{why}{when}")
         }
         Decision::Overridden => "refused".to_owned(),
-        Decision::Done | Decision::Stale | Decision::Busy => String::new(),
+        Decision::Done | Decision::Stale => String::new(),
     };
     for fact in facts {
         let separator = if text.is_empty() { "" } else { "; " };

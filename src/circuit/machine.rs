@@ -61,7 +61,7 @@ impl Machine {
                 self.expire_override(at.now, facts);
                 self.end_hopeless_round(rules, at, facts);
                 let busy = self.state.state == State::HalfOpen && self.free_probes(rules) == 0;
-                if busy { Decision::Busy } else { Decision::Done }
+                if busy { Decision::PROBES_BUSY } else { Decision::Done }
             }
         }
     }
@@ -101,7 +101,7 @@ impl Machine {
         let round = self.state.history_mut().round.get_or_insert_with(|| ProbeRound::new(&rules.probes));
         match round.admit(&rules.probes, at.now, reserve) {
             Some(lease) => self.admitted(Some(lease)),
-            None => Decision::Rejected { reason: RejectReason::ProbesBusy, until: None },
+            None => Decision::PROBES_BUSY,
         }
     }
 

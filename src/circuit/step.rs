@@ -40,7 +40,7 @@ pub(crate) enum Input<'a> {
     Resume,
     /// A look from outside: an override may end by itself now.
     Look,
-    /// Asks whether a call would go through, without making one.
+    /// Asks whether a call would be rejected, without making one; where one would go through, the answer is `Done`.
     Poll,
 }
 
@@ -61,12 +61,15 @@ pub(crate) enum Decision {
     Admitted(PermitId),
     /// The call may not; `until` says when to come back, where that is known.
     Rejected { reason: RejectReason, until: Option<Timestamp> },
-    /// All probes are on their way.
-    Busy,
     /// The outcome, or the reservation, is of another time and changes nothing.
     Stale,
     /// The command is refused because an override stands.
     Overridden,
+}
+
+impl Decision {
+    /// All probes are on their way, and when one of them ends is not known.
+    pub(super) const PROBES_BUSY: Self = Self::Rejected { reason: RejectReason::ProbesBusy, until: None };
 }
 
 /// A change of state.

@@ -46,13 +46,7 @@ impl Replica {
             self.tell(Probed::new(lease, ProbeNews::Began, now));
             return self.machine.admitted(Some(lease));
         }
-        self.missed_a_lease();
-        let (reason, wait) = if self.probes_are_out(now) {
-            (RejectReason::ProbesBusy, POLL_INTERVAL)
-        } else {
-            (RejectReason::AwaitingLease, LEASE_FETCH_TIME)
-        };
-        Decision::Rejected { reason, until: Some(now + wait) }
+        self.misses_a_lease(now)
     }
 
     /// Tells whether no lease in hand can have been handed over: the store was heard of a moment ago, and none has waited for
@@ -74,8 +68,8 @@ impl Replica {
         all_are_used || self.round().is_some_and(ProbeRound::in_use)
     }
 
-    /// A call has found no lease.
-    pub(super) fn missed_a_lease(&mut self) {
+    /// A call finds no lease.
+    pub(super) fn misses_a_lease(&mut self, now: Timestamp) -> Decision {
         let demand = &mut self.state.outbox.demand;
         demand.has_calls = true;
         demand.rejected = demand.rejected.saturating_add(1);
@@ -84,6 +78,12 @@ impl Replica {
             self.state.timers.probe_at = None;
             self.state.wake(Wake::Now);
         }
+        let (reason, wait) = if self.probes_are_out(now) {
+            (RejectReason::ProbesBusy, POLL_INTERVAL)
+        } else {
+            (RejectReason::AwaitingLease, LEASE_FETCH_TIME)
+        };
+        Decision::Rejected { reason, until: Some(now + wait) }
     }
 
     /// A reservation becomes a call.

@@ -301,14 +301,13 @@ impl Replica {
     fn poll_admission(&mut self, rules: &Rules, at: StepContext, facts: &mut Facts) -> Decision {
         self.machine.expire_override(at.now, facts);
         self.end_hopeless_round(rules, at, facts);
-        if self.rejects_until(at.now, facts).is_some() {
-            return Decision::Busy;
+        if let Some(until) = self.rejects_until(at.now, facts) {
+            return Decision::Rejected { reason: RejectReason::AwaitingVerdict, until: Some(until) };
         }
         if !self.is_ready_for_probes(at.now) || self.leases_in_hand() > 0 {
             return Decision::Done;
         }
-        self.missed_a_lease();
-        Decision::Busy
+        self.misses_a_lease(at.now)
     }
 
     /// A call has ended that was no probe.

@@ -28,6 +28,7 @@ mod away;
 mod calls;
 mod events;
 mod overrides;
+mod readiness;
 mod records;
 mod recovery;
 mod users_code;

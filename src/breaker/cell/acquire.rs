@@ -6,15 +6,18 @@ use super::info::Info;
 use crate::breaker::events::{EventKind, Occurrence};
 use crate::breaker::permit::{AtSight, Permit};
 use crate::breaker::rejected::Rejected;
-use crate::circuit::{Decision, Input, PermitId, RejectReason};
+use crate::circuit::{Decision, Generation, Input, PermitId, RejectReason};
 use crate::clock::COARSE_LAG_NANOS;
+#[cfg(feature = "fleet")]
+use crate::replica::POLL_INTERVAL;
 use crate::sync::Ordering::Relaxed;
 use crate::time::Timestamp;
 
 /// How a call would be rejected.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refusal {
-    word: AdmissionWord,
+    generation: Generation,
+    reason: RejectReason,
     /// Until when; `u64::MAX` where that is not known.
     until: u64,
 }
@@ -45,7 +48,7 @@ impl BreakerCell {
         }
         let until = self.until.load(Relaxed);
         let rejects = word.admits_none() && !word.tells_every_call() && self.is_before(until);
-        rejects.then(|| Err(self.reject(word, until)))
+        rejects.then(|| Err(self.reject(self.refusal_at_sight(word, until))))
     }
 
     /// Asks for a call that will be made later, or not at all: until then the permit is [`RESERVED`].
@@ -63,21 +66,15 @@ impl BreakerCell {
             // Without the lock while the cooldown is surely not over.
             let until = self.until.load(Relaxed);
             if self.is_before(until) {
-                return Err(self.reject(word, until));
+                return Err(self.reject(self.refusal_at_sight(word, until)));
             }
         }
         let (decision, now) = self.step(Input::Acquire { reserve });
         match decision {
             Decision::Admitted(permit) => Ok(Permit::new(self, permit, now)),
-            Decision::Rejected { reason, until } => {
-                let word = self.word();
-                self.tell_rejected(word, reason);
-                Err(Rejected::new(self, word.generation(), reason, until.map_or(u64::MAX, Timestamp::as_nanos)))
-            }
+            Decision::Rejected { reason, until } => Err(self.reject(self.refusal_by(reason, until))),
             // Only a cell without a breaker answers otherwise, and there is no handle to one.
-            Decision::Done | Decision::Stale | Decision::Busy | Decision::Overridden => {
-                Ok(Permit::new(self, at_sight, now))
-            }
+            Decision::Done | Decision::Stale | Decision::Overridden => Ok(Permit::new(self, at_sight, now)),
         }
     }
 
@@ -98,39 +95,60 @@ impl BreakerCell {
     #[inline]
     pub(in crate::breaker) fn refusal(&'static self) -> Option<Refusal> {
         let word = self.word();
-        if word.admits_for_now() { None } else { self.refusal_slow(word) }
+        if word.admits_all() { None } else { self.refusal_slow(word) }
     }
 
     fn refusal_slow(&'static self, word: AdmissionWord) -> Option<Refusal> {
-        if word.admits_none() {
-            let until = self.until.load(Relaxed);
-            return self.is_before(until).then_some(Refusal { word, until });
+        let until = self.until.load(Relaxed);
+        if word.admits_none() && self.is_before(until) {
+            return Some(self.refusal_at_sight(word, until));
         }
-        let busy = word.must_ask() && self.step(Input::Poll).0 == Decision::Busy;
-        busy.then(|| Refusal { word: self.word(), until: u64::MAX })
+        if word.admits_all() || word.is_unjudged() && until == u64::MAX {
+            return None;
+        }
+        let Decision::Rejected { reason, until } = self.step(Input::Poll).0 else {
+            return None;
+        };
+        Some(self.refusal_by(reason, until))
+    }
+
+    /// What the word says while no call is admitted.
+    #[inline]
+    fn refusal_at_sight(&self, word: AdmissionWord, until: u64) -> Refusal {
+        let reason = word.refusal_reason();
+        // A store that is away may be back at any time, and is asked each poll interval.
+        #[cfg(feature = "fleet")]
+        let until = if reason == RejectReason::StoreDown { (self.coarse() + POLL_INTERVAL).as_nanos() } else { until };
+        Refusal { generation: word.generation(), reason, until }
+    }
+
+    /// What the machine has said.
+    fn refusal_by(&self, reason: RejectReason, until: Option<Timestamp>) -> Refusal {
+        let until = until.map_or(u64::MAX, Timestamp::as_nanos);
+        Refusal { generation: self.word().generation(), reason, until }
     }
 
     /// The rejection of a call that was promised one when the service was asked whether it is ready.
     #[inline]
     pub(in crate::breaker) fn reject_as_promised(&'static self, promise: Refusal) -> Rejected {
         let word = self.word();
-        if word.generation() != promise.word.generation() {
+        if word.generation() != promise.generation {
             return self.reject_after_change(word);
         }
-        self.reject(word, promise.until)
+        self.reject(promise)
     }
 
     #[inline]
-    fn reject(&'static self, word: AdmissionWord, until: u64) -> Rejected {
-        let reason = if word.must_ask() { RejectReason::ProbesBusy } else { word.refusal_reason() };
-        self.tell_rejected(word, reason);
-        Rejected::new(self, word.generation(), reason, until)
+    fn reject(&'static self, refusal: Refusal) -> Rejected {
+        let Refusal { generation, reason, until } = refusal;
+        self.tell_rejected(self.word(), reason);
+        Rejected::new(self, generation, reason, until)
     }
 
     #[cold]
     fn reject_after_change(&'static self, word: AdmissionWord) -> Rejected {
         if let Some(refusal) = self.refusal_slow(word) {
-            return self.reject(refusal.word, refusal.until);
+            return self.reject(refusal);
         }
         self.tell_rejected(word, RejectReason::NotReady);
         Rejected::new(self, word.generation(), RejectReason::NotReady, 0)

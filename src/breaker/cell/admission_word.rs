@@ -83,12 +83,6 @@ impl AdmissionWord {
         self.0 == generation.get() << FLAGS
     }
 
-    /// Every call goes through, at least for now.
-    #[inline]
-    pub(super) const fn admits_for_now(self) -> bool {
-        self.0 & 1 == 0
-    }
-
     #[inline]
     pub(super) const fn admits_all(self) -> bool {
         self.0 & ADMISSION == 0
