@@ -38,8 +38,8 @@ pub(crate) struct Scheduler {
     polled_up_to: Option<MemberId>,
     /// Whose keys the next load asks for.
     to_load: Vec<MemberId>,
-    /// A load is on its way.
-    loading: bool,
+    /// When the load was asked for that is on its way.
+    loading: Option<Timestamp>,
     /// Operations on their way.
     in_flight: usize,
     /// Flushes that are over.
@@ -56,7 +56,7 @@ struct Entry {
     scheduled_at: Option<Timestamp>,
     /// What it waits for.
     asking: Option<Asking>,
-    /// When the store was last asked about its key.
+    /// When its last commit was asked for.
     asked_at: Timestamp,
     /// The number of the last look at it.
     look: u64,
@@ -98,7 +98,7 @@ impl Scheduler {
             poll_at: now + POLL_INTERVAL,
             polled_up_to: None,
             to_load: Vec::new(),
-            loading: false,
+            loading: None,
             in_flight: 0,
             flushed: Vec::new(),
             seed,
@@ -209,7 +209,8 @@ impl Scheduler {
             return None;
         }
         // Where an answer must come first, the answer wakes: a look before it would find nothing to do, over and over.
-        if self.in_flight >= MAX_IN_FLIGHT || self.health.is_down() && (self.loading || self.all_are_asking()) {
+        if self.in_flight >= MAX_IN_FLIGHT || self.health.is_down() && (self.loading.is_some() || self.all_are_asking())
+        {
             return None;
         }
         if let Some(down) = self.health.down() {
@@ -245,7 +246,7 @@ impl Scheduler {
                 return Some(ask);
             }
         }
-        if self.to_load.is_empty() || self.loading {
+        if self.to_load.is_empty() || self.loading.is_some() {
             return None;
         }
         let ids: Vec<_> = self.to_load.drain(..MAX_KEYS_IN_LOAD.min(self.to_load.len())).collect();
@@ -253,15 +254,9 @@ impl Scheduler {
     }
 
     fn load(&mut self, ids: Vec<MemberId>, now: Timestamp) -> Ask {
-        self.loading = true;
+        self.loading = Some(now);
         self.in_flight += 1;
-        let mut keys = Vec::with_capacity(ids.len());
-        for id in &ids {
-            if let Some(entry) = self.members.get_mut(id) {
-                entry.asked_at = now;
-                keys.push(entry.key.clone());
-            }
-        }
+        let keys = ids.iter().filter_map(|id| self.members.get(id)).map(|entry| entry.key.clone()).collect();
         Ask::Load(ids, keys)
     }
 
@@ -337,7 +332,7 @@ impl Scheduler {
     fn look_whether_it_is_back(&mut self, now: Timestamp) -> Option<Ask> {
         let due = self.health.down().is_none_or(|down| down.retry_at <= now);
         // A load of no keys needs no store: its answer would say nothing of it.
-        if !due || self.loading || self.all_are_asking() {
+        if !due || self.loading.is_some() || self.all_are_asking() {
             return None;
         }
         // Replicas that were about to ask are asked for now, or ask again later.
@@ -357,7 +352,7 @@ impl Scheduler {
     /// The store has answered a load.
     pub(crate) fn loaded(&mut self, ids: &[MemberId], answer: &Result<Vec<Stored>, StoreError>, now: Timestamp) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        self.loading = false;
+        let asked_at = self.loading.take().unwrap_or(now);
         match answer {
             Ok(records) => {
                 self.answered(false, now);
@@ -365,12 +360,12 @@ impl Scheduler {
                 // In the order in which they would be looked at.
                 loaded.sort_by_key(|(id, _)| *id);
                 for (id, stored) in loaded {
-                    self.hand(id, Response::Loaded(Ok(stored)), now);
+                    self.hand(id, Response::Loaded(Ok(stored)), asked_at, now);
                 }
             }
             Err(error) => {
                 for id in ids {
-                    self.hand(*id, Response::Loaded(Err(error)), now);
+                    self.hand(*id, Response::Loaded(Err(error)), asked_at, now);
                 }
                 self.failed(error, false, now);
                 if self.health.is_down() {
@@ -390,12 +385,13 @@ impl Scheduler {
             }
             Err(error) => self.failed(error, true, now),
         }
-        self.hand(id, Response::Committed(answer.as_ref()), now);
+        let asked_at = self.members.get(&id).map_or(now, |entry| entry.asked_at);
+        self.hand(id, Response::Committed(answer.as_ref()), asked_at, now);
     }
 
     /// Brings a replica what the store has said. Where it would be the next to be looked at, it says in the same turn what
     /// to ask now, so that a commit costs two turns and not three.
-    fn hand(&mut self, id: MemberId, response: Response<'_>, now: Timestamp) {
+    fn hand(&mut self, id: MemberId, response: Response<'_>, asked_at: Timestamp, now: Timestamp) {
         // What an error means for the store is decided before anything more is asked of it.
         let may_look = !matches!(response, Response::Loaded(Err(_))) && self.is_next(id, now);
         let (is_down, bucket) = (self.health.is_down(), &mut self.bucket);
@@ -413,7 +409,7 @@ impl Scheduler {
             let Some(response) = response.take() else {
                 return;
             };
-            replica.handle(response, entry.asked_at, turn);
+            replica.handle(response, asked_at, turn);
             if may_look {
                 polled = Some(replica.poll(turn, &mut |priority| bucket.take(priority, now)));
             } else if is_down && replica.end_flush(true) {
@@ -442,7 +438,12 @@ impl Scheduler {
             Notice::Changed { key, version, notice, .. } => {
                 let announcement = Announcement::load(notice);
                 for id in self.by_key.get(key).cloned().unwrap_or_default() {
-                    self.hand(id, Response::Changed { version: *version, announcement: announcement.clone() }, now);
+                    self.hand(
+                        id,
+                        Response::Changed { version: *version, announcement: announcement.clone() },
+                        now,
+                        now,
+                    );
                 }
             }
             Notice::Lagged => {

@@ -1,10 +1,12 @@
 //! What instances are for: calls, and what operators tell them.
 
-use super::event::{At, Command, Event, MS, Who};
+use super::event::{At, Command, Event, MS, Who, name};
+use super::member::TestMember;
 use super::world::{Running, World};
-use crate::circuit::{Decision, Input, Outcome};
+use crate::circuit::{Decision, Generation, Input, Outcome, RejectReason, State};
 use crate::fleet::scheduler::MemberId;
-use crate::time::nanos;
+use crate::replica::Record;
+use crate::time::{Timestamp, nanos};
 
 impl World {
     pub(super) fn call(&mut self, who: Who, key: usize) {
@@ -31,7 +33,15 @@ impl World {
             (_, true) => Outcome::Failure,
             (_, false) => Outcome::Success,
         };
+        let could_probe = self.could_probe(at, key);
         let decision = self.instances[at].members[key].ask();
+        self.checks.calls += 1;
+        if let Decision::Rejected { reason, until } = decision {
+            self.rejected(at, key, reason, until);
+        }
+        if could_probe {
+            self.checks.recovering.tried(key, at, self.setup.needed);
+        }
         if let Decision::Admitted(permit) = decision {
             self.instances[at].passed[key] += 1;
             self.next += 1;
@@ -47,18 +57,52 @@ impl World {
         decision
     }
 
+    /// Tells whether a call that comes now should bring a circuit nearer to its closing.
+    fn could_probe(&self, at: usize, key: usize) -> bool {
+        let out = self.checks.probes.values().filter(|probe| probe.key == key).count();
+        let all_are_out = out >= self.setup.concurrent.min(self.setup.needed) as usize;
+        let is_closed = self.instances[at].members[key].state() == State::Closed;
+        let recovering = &self.checks.recovering;
+        recovering.counts && !all_are_out && !is_closed && !recovering.is_early(key, at, self.now)
+    }
+
+    fn rejected(&mut self, at: usize, key: usize, reason: RejectReason, until: Option<Timestamp>) {
+        // By itself an instance does not know when its own probes will have ended.
+        let is_alone = !self.instances[at].members[key].is_led();
+        let is_unknown = reason == RejectReason::ForcedOpen || is_alone && reason == RejectReason::ProbesBusy;
+        assert!(until.is_some() || is_unknown, "{at}/{key}: {reason:?} does not say when to come back");
+        let here = self.instances[at].here();
+        let wait = until.map_or(0, |until| nanos(until.since(here)));
+        self.checks.recovering.told_to_wait(key, at, self.now.saturating_add(wait));
+    }
+
     pub(super) fn end(&mut self, at: usize, call: u64) {
         let Some(Running { key, permit, outcome }) = self.instances[at].calls.remove(&call) else {
             return;
         };
         self.checks.probe_ended(call);
         let member = self.instances[at].members[key].clone();
+        let is_judged = matches!(outcome, Outcome::Failure | Outcome::Success);
+        if permit.lease.is_some() && !is_judged {
+            self.checks.recovering.is_unfinished(key);
+        }
         let is_seen = permit.lease.is_none() && permit.generation == member.generation() && !member.is_overridden();
         if outcome == Outcome::Failure && is_seen {
             self.instances[at].failed[key] += 1;
         }
+        if is_judged && is_seen && self.is_of_fleets_generation(&member, key) {
+            let who = (at, self.checks.lives[at]);
+            self.checks.histories[key].ended(self.now, who, outcome == Outcome::Failure);
+        }
         let decision = member.report(permit, outcome);
         self.note(|| format!("{at}/{key} {outcome:?} {permit:?}: {decision:?}"));
+    }
+
+    /// Tells whether what an instance sees now is of the generation that the record has.
+    fn is_of_fleets_generation(&self, member: &TestMember, key: usize) -> bool {
+        let generation = self.checks.record(&name(key)).map_or(Generation::new(1), Record::generation);
+        // One that has not heard of the fleet yet may tell what it saw when it does.
+        member.status().generation.is_none_or(|known| known == generation)
     }
 
     pub(super) fn command(&mut self, at: usize, key: usize, command: &Command) {

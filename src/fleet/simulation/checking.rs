@@ -1,15 +1,18 @@
 //! What must hold after every step.
 #![expect(clippy::panic, reason = "a broken promise must be told")]
 
+use std::time::Duration;
+
 use super::checks::Probe;
 use super::event::{At, S, name};
+use super::history::{Said, Truth};
 use super::member::Seen;
 use super::network::Network;
 use super::world::World;
 use crate::backoff::mix;
-use crate::circuit::{Fact, FleetFact, Origin, State, TransitionReason};
-use crate::replica::Record;
-use crate::time::Timestamp;
+use crate::circuit::{Fact, FleetFact, Generation, Origin, State, TransitionReason};
+use crate::replica::{FleetStatus, Record};
+use crate::time::{Timestamp, nanos};
 
 /// Records fit everywhere.
 pub(super) const MAX_BYTES: usize = 64 * 1024;
@@ -36,15 +39,14 @@ impl World {
         let until = match deadline.filter(|deadline| *deadline < Timestamp::MAX) {
             Some(deadline) => now + self.until_store_time(deadline),
             // Its time begins with this call.
-            None => now + crate::time::nanos(self.setup.deadline),
+            None => now + nanos(self.setup.deadline),
         };
         // An instance that was told so a moment ago may be so much late.
         assert!(
             until > now
                 || !is_led
-                || deadline.is_some_and(|deadline| {
-                    self.store_time().since(deadline) <= std::time::Duration::from_millis(1_100)
-                }),
+                || deadline
+                    .is_some_and(|deadline| { self.store_time().since(deadline) <= Duration::from_millis(1_100) }),
             "{at}/{key} uses lease {lease} long after it ran out"
         );
         self.checks.probes.insert(call, Probe { instance: at, key, fleet, own, wipes, until, lease });
@@ -69,13 +71,22 @@ impl World {
             for seen in member.take_seen() {
                 self.check_seen(at, key, &seen);
             }
-            let fleet = member.status().generation;
+            let FleetStatus { generation: fleet, forgotten, .. } = member.status();
             let known = self.checks.fleet[at][key];
             assert!(fleet >= known, "{at}/{key} goes back from generation {known:?} to {fleet:?}");
             self.checks.fleet[at][key] = fleet;
             let own = member.generation();
             assert!(own >= self.checks.own[at][key], "{at}/{key}: its own generation goes back");
             self.checks.own[at][key] = own;
+            if forgotten > self.checks.forgotten[at][key] {
+                self.checks.forgot_at[key] = Some(self.now);
+            }
+            self.checks.forgotten[at][key] = forgotten;
+            // A clock that a test moves may leap while an answer is on its way.
+            if let (Some((store, error)), None) = (member.store_clock(), self.stopped) {
+                let off = store.since(self.store_time()).max(self.store_time().since(store));
+                assert!(off <= error, "{at}/{key} is off by {off:?} and says {error:?}");
+            }
         }
     }
 
@@ -87,6 +98,9 @@ impl World {
         match seen {
             Seen::Fact(Fact::Transition(transition)) => {
                 self.checks.transitions += 1;
+                if transition.to != State::HalfOpen {
+                    self.checks.recovering.begin(key, at);
+                }
                 let what = format!("{} {at}/{key} {transition:?}", self.now);
                 self.checks.digest.transitions = digest(self.checks.digest.transitions, what.as_bytes());
                 if let Some(fleet) = transition.fleet
@@ -132,9 +146,14 @@ impl World {
             Ok(record) => record,
             Err(error) => panic!("the record of {key} cannot be read: {error}"),
         };
+        let known = before.map(|(_, before)| (before.generation(), before.state()));
         if let Some((version, before)) = before {
             assert!(*version < stored.version, "versions grow");
             self.check_change(key, before, &record);
+        }
+        if known.is_none_or(|(generation, _)| generation < record.generation()) {
+            let was_closed = known.is_none_or(|(_, state)| state == State::Closed);
+            self.check_verdict(key, was_closed, &record);
         }
         self.note(|| {
             let failures = record.failures();
@@ -181,6 +200,32 @@ impl World {
             && after.state() == State::Open
         {
             self.check_votes(key, votes);
+        }
+    }
+
+    /// The circuit has opened, or closed: an opening is justified by the calls of the instances that it says were heard.
+    fn check_verdict(&mut self, key: &str, was_closed: bool, record: &Record) {
+        let place = (0..self.setup.keys).find(|at| name(*at) == key).unwrap_or(0);
+        let reason = record.machine.history().reason;
+        if let (State::Open, true, Some(TransitionReason::Detected(_)), Some(at), None) =
+            (record.state(), was_closed, reason, record.verdict_at(), self.setup.detector)
+        {
+            // Calls that were told and lost are in no evidence.
+            let is_past = |then: At| then + 60 * S < self.now;
+            let is_whole = (self.checks.wipes == 0 || is_past(self.checks.wiped_at))
+                && self.checks.forgot_at[place].is_none_or(is_past);
+            let moment = nanos(at.since(Network::store_time(0)));
+            let before = self.checks.records.get(key).map_or(Duration::ZERO, |(_, before)| before.clock_error());
+            let clock_error = before.max(record.clock_error());
+            let said = Said { moment, heard: record.verdict_heard(), clock_error };
+            let truth = self.checks.histories[place].truth(self.setup.rule, said);
+            assert!(truth != Truth::NotMet || !is_whole, "{key} opens for what did not happen: {said:?}, {record:?}");
+            let (found_true, unknown) = &mut self.checks.verdicts;
+            *(if truth == Truth::Met { found_true } else { unknown }) += 1;
+        }
+        // The first record that there is tells of calls from before it.
+        if record.state() == State::Closed && record.generation() != Generation::new(1) {
+            self.checks.histories[place].begin();
         }
     }
 

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::event::{At, name};
+use super::history::History;
+use super::recovering::Recovering;
 use super::setup::Setup;
 use crate::circuit::{Fact, Generation};
 use crate::replica::Record;
@@ -31,6 +33,16 @@ pub(super) struct Checks {
     pub(super) most_probes: u32,
     /// What happened when, as two numbers: the transitions of all instances, and the records that the store had.
     pub(super) digest: Digest,
+    /// The calls of each key, for what a verdict can rest on.
+    pub(super) histories: Vec<History>,
+    /// When an instance last gave up calls that it could not tell, by key, and how many each instance has given up.
+    pub(super) forgot_at: Vec<Option<At>>,
+    pub(super) forgotten: Vec<Vec<u64>>,
+    pub(super) recovering: Recovering,
+    /// Calls that asked.
+    pub(super) calls: u64,
+    /// Verdicts that were found true, and those for which it cannot be said.
+    pub(super) verdicts: (u64, u64),
     /// What happened to breakers, where a test wants to know all of it.
     pub(super) facts: Option<Vec<Fact>>,
 }
@@ -73,6 +85,12 @@ impl Checks {
             most_bytes: 0,
             most_probes: 0,
             digest: Digest::default(),
+            histories: vec![History::default(); setup.keys],
+            forgot_at: vec![None; setup.keys],
+            forgotten: vec![vec![0; setup.keys]; setup.instances],
+            recovering: Recovering::new(setup),
+            calls: 0,
+            verdicts: (0, 0),
             facts: None,
         }
     }
@@ -81,6 +99,7 @@ impl Checks {
         self.lives[at] += 1;
         self.fleet[at].fill(None);
         self.own[at].fill(Generation::new(0));
+        self.forgotten[at].fill(0);
     }
 
     pub(super) fn crashed(&mut self, at: usize) {

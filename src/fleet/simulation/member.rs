@@ -1,6 +1,7 @@
 //! A breaker of a virtual instance: the real replica, without the shell that keeps calls off the lock.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::circuit::{
     Admission, Decision, Detector, Fact, Facts, Generation, Input, Machine, Outcome, PartTally, PermitId, RefusedBy,
@@ -8,7 +9,7 @@ use crate::circuit::{
 };
 use crate::clock::{Clock, ManualClock};
 use crate::fleet::scheduler::Member;
-use crate::replica::{FleetStatus, Record, Replica, Terms, Turn, WakeUp};
+use crate::replica::{FleetStatus, POLL_INTERVAL, Record, Replica, Terms, Turn, WakeUp};
 use crate::time::Timestamp;
 
 /// How a breaker is made.
@@ -92,6 +93,7 @@ impl TestMember {
                     RefusedBy::Operator => RejectReason::ForcedOpen,
                     RefusedBy::Store => RejectReason::StoreDown,
                 };
+                let until = if by == RefusedBy::Store { now + POLL_INTERVAL } else { until };
                 Decision::Rejected { reason, until: Some(until).filter(|until| *until < Timestamp::MAX) }
             }
             Admission::None { .. } | Admission::Unjudged { .. } | Admission::Ask => {
@@ -134,6 +136,11 @@ impl TestMember {
 
     pub(super) fn status(&self) -> FleetStatus {
         self.inner().replica.status(self.clock.now())
+    }
+
+    /// The store's time as far as it is known here, and what that may be off by.
+    pub(super) fn store_clock(&self) -> Option<(Timestamp, Duration)> {
+        self.inner().replica.store_clock(self.clock.now())
     }
 
     /// Tells whether an override stands that is not over, in the breaker's own view.

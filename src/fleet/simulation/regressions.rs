@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::event::{Command, Health, MS, S, Trouble, name};
 use super::runner::run;
-use super::setup::Setup;
+use super::setup::{Rule, Setup, Wire};
 use super::world::World;
 use crate::circuit::State;
 
@@ -112,4 +112,18 @@ fn a_closed_state_from_before_a_loss_does_not_close_what_opened_since() {
         assert_eq!(world.states(0), [State::Open; 3]);
         world.check_agreement();
     });
+}
+
+/// A poll was on its way when the instance sent a batch, and its answer was measured from then: it seemed fast, and clocks
+/// better known than they were.
+#[test]
+fn what_a_clock_is_said_to_be_off_by_is_no_less_than_it_is() {
+    for seed in 0..5 {
+        let wire = Wire { slow: 500, ..Wire::default() };
+        run(&Setup { wire, rule: Rule::Counting, ..steady(seed, 3) }, |world| {
+            world.health = Health::Recovering;
+            // Each step looks at the clock.
+            world.run_for(60 * S);
+        });
+    }
 }

@@ -61,7 +61,7 @@ pub(super) fn seeds(usual: u64) -> std::ops::Range<u64> {
 }
 
 /// The part with the troubles, and what must become of it in the end.
-fn storm_and_calm(world: &mut World) {
+pub(super) fn storm_and_calm(world: &mut World) {
     world.run_for(crate::time::nanos(world.setup.stormy));
     world.mend();
     // No instance stays frozen, nothing stays on its way.
@@ -72,6 +72,7 @@ fn storm_and_calm(world: &mut World) {
         }
     }
     world.pump_all();
+    world.checks.recovering.counts = world.setup.at_last == Health::Well;
     let expected: &[State] =
         if world.setup.at_last == Health::Sick { &[State::Open, State::HalfOpen] } else { &[State::Closed] };
     let all = |world: &mut World| {

@@ -23,9 +23,22 @@ pub(super) enum Rule {
 
 impl Rule {
     pub(super) fn detector(self) -> Box<dyn Detector> {
+        self.detector_over(self.window())
+    }
+
+    /// How long calls count, where that is a matter of time.
+    pub(super) const fn window(self) -> Duration {
         match self {
-            Self::Failures(n) => Box::new(failures(n).within(20 * S)),
-            Self::Rate => Box::new(failure_rate(0.5).within(20 * S).min_calls(8)),
+            Self::Failures(_) | Self::Rate => Duration::from_secs(20),
+            Self::OfLast | Self::Consecutive | Self::Counting => Duration::ZERO,
+        }
+    }
+
+    /// The same rule, over another time.
+    pub(super) fn detector_over(self, window: Duration) -> Box<dyn Detector> {
+        match self {
+            Self::Failures(n) => Box::new(failures(n).within(window)),
+            Self::Rate => Box::new(failure_rate(0.5).within(window).min_calls(8)),
             Self::OfLast => Box::new(failure_rate(0.5).of_last(20)),
             Self::Consecutive => Box::new(consecutive_failures(5)),
             Self::Counting => Box::new(failures(u32::MAX).within(100 * 86_400 * S)),
@@ -78,6 +91,8 @@ pub(super) struct Setup {
     pub(super) detector: Option<fn() -> Box<dyn Detector>>,
     pub(super) cooldown: Cooldown,
     pub(super) probes: Probes,
+    /// So many of them must succeed.
+    pub(super) needed: u32,
     pub(super) deadline: Duration,
     pub(super) concurrent: u32,
     pub(super) when_down: WhenDown,
@@ -109,6 +124,7 @@ impl Setup {
             detector: None,
             cooldown: Cooldown::fixed(5 * S),
             probes: Probes::one(),
+            needed: 1,
             deadline: 10 * S,
             concurrent: 1,
             when_down: WhenDown::Local,
@@ -135,7 +151,8 @@ impl Setup {
         setup.rule = chance.pick(&[Rule::Failures(3), Rule::Failures(5), Rule::Rate, Rule::OfLast, Rule::Consecutive]);
         setup.cooldown =
             if chance.permille(500) { Cooldown::fixed(4 * S) } else { Cooldown::exponential(2 * S..=15 * S) };
-        setup.probes = chance.pick(&[Probes::one(), Probes::consecutive(3), Probes::ratio(2, 3)]);
+        let probes = [(Probes::one(), 1), (Probes::consecutive(3), 3), (Probes::ratio(2, 3), 2)];
+        (setup.probes, setup.needed) = chance.pick(&probes);
         setup.concurrent = chance.pick(&[1, 1, 2]);
         setup.deadline = chance.pick(&[4 * S, 10 * S]);
         setup.when_down =
@@ -154,6 +171,16 @@ impl Setup {
         }
         setup.at_last = chance.pick(&[Health::Well, Health::Well, Health::Sick]);
         setup
+    }
+
+    /// The same for many instances, of which each has few calls.
+    pub(super) fn random_of(seed: u64, instances: usize) -> Self {
+        let one = Self::random(seed);
+        let rule = match one.rule {
+            Rule::Failures(n) => Rule::Failures(20 * n),
+            other => other,
+        };
+        Self { instances, keys: 1, rule, every: 2 * S, stormy: 60 * S, ..one }
     }
 
     pub(super) fn make(&self, name: &str, seed: u64, writer: u64) -> Make {

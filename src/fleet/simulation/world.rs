@@ -81,6 +81,11 @@ impl Instance {
     pub(super) fn engine_time(&self) -> Timestamp {
         self.engine.now()
     }
+
+    /// What the clock of its breakers shows.
+    pub(super) fn here(&self) -> Timestamp {
+        self.clock.now()
+    }
 }
 
 impl World {

@@ -413,8 +413,12 @@ impl RuleEvidence {
 
     /// How long instances must keep what they have not told, beyond what the rule looks back.
     pub(crate) fn kept_for(&self, now: Timestamp) -> Duration {
-        let error = if let Calls::Shaped { logs, .. } = &self.calls { logs.clock_error() } else { Duration::ZERO };
-        kept_for(self.slowest.lag(now), error)
+        kept_for(self.slowest.lag(now), self.clock_error())
+    }
+
+    /// What the clocks of instances differ by, where that is more than a tick allows for anyway.
+    pub(crate) fn clock_error(&self) -> Duration {
+        if let Calls::Shaped { logs, .. } = &self.calls { logs.clock_error() } else { Duration::ZERO }
     }
 
     pub(crate) fn save(&self, out: &mut Writer) {

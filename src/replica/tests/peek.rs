@@ -1,8 +1,10 @@
 //! What only tests want to know of a replica and a record.
 
+use std::time::Duration;
+
 use crate::circuit::Hold;
 use crate::replica::batch::Batch;
-use crate::replica::pooled::Telling;
+use crate::replica::pooled::{RuleEvidence, Telling};
 use crate::replica::{Record, Replica};
 use crate::store::BatchId;
 use crate::time::Timestamp;
@@ -20,6 +22,16 @@ impl Record {
 
     pub(crate) fn verdict_at(&self) -> Option<Timestamp> {
         self.verdict.map(|verdict| verdict.at)
+    }
+
+    /// How many instances' calls a verdict says that it rests on.
+    pub(crate) fn verdict_heard(&self) -> u32 {
+        self.verdict.map_or(0, |verdict| verdict.heard)
+    }
+
+    /// What clocks are said to be off by, by those who told something.
+    pub(crate) fn clock_error(&self) -> Duration {
+        self.evidence.iter().map(RuleEvidence::clock_error).max().unwrap_or_default()
     }
 
     pub(crate) fn lease_until(&self, lease: u32) -> Option<Timestamp> {
@@ -44,6 +56,11 @@ impl Replica {
     /// The store's time, as far as it is known here.
     pub(crate) fn store_time(&self, here: Timestamp) -> Timestamp {
         self.state.store_at(here)
+    }
+
+    /// The store's time as it is known here, if it is, and what that may be off by.
+    pub(crate) fn store_clock(&self, here: Timestamp) -> Option<(Timestamp, Duration)> {
+        self.state.known.clock.map(|clock| (clock.store_at(here), clock.error_at(here)))
     }
 
     /// The batch that the store has not accepted yet, with how many failures it tells.
