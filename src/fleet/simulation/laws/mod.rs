@@ -6,3 +6,4 @@ mod openings;
 mod pair;
 mod recovery;
 mod schedule;
+mod storms;
