@@ -1,10 +1,11 @@
 //! Every order in which two instances and a store can come to what they come to: calls, looks of the engines, requests and
 //! answers that arrive, are lost or come twice, a crash, an outage, an operator.
 #![expect(clippy::panic, reason = "a broken promise must be told")]
+#![expect(clippy::print_stdout, reason = "how much was searched is told")]
 
 use std::collections::{HashSet, VecDeque};
 
-use super::small_fleet::{Act, Bounds, Fleet, Troubles};
+use super::small_fleet::{Act, Bounds, Fleet, Rule, Troubles};
 
 /// A replica cannot be copied: a state is come to anew, by what led there.
 fn play(bounds: Bounds, path: &[Act]) -> (Fleet, bool) {
@@ -56,27 +57,46 @@ fn each_trouble() -> [Troubles; 6] {
 #[test]
 fn in_every_order_of_two_failures_the_fleet_comes_to_what_it_must() {
     for troubles in each_trouble() {
-        let (states, is_all) = search(Bounds { calls: 1, opens: 2, troubles, forgetful: false }, 20_000);
+        let (states, is_all) = search(Bounds { calls: 1, rule: Rule::Failures(2), troubles, forgetful: false }, 20_000);
         println!("{troubles:?}: {states} states, all: {is_all}");
         assert!(is_all, "more than {states} states");
     }
 }
 
 /// How many states a longer search visits: `FUSEBOX_SEARCH_STATES`.
+fn most() -> Option<usize> {
+    std::env::var("FUSEBOX_SEARCH_STATES").ok().and_then(|most| most.parse().ok())
+}
+
+/// Visits the first states, or all where that is asked for.
+fn search_six_calls(rule: Rule, troubles: Troubles, all: bool) {
+    let most = most().unwrap_or(if all { 50_000 } else { 3_000 });
+    let (states, is_all) = search(Bounds { calls: 3, rule, troubles, forgetful: false }, most);
+    println!("{rule:?} {troubles:?}: {states} states, all: {is_all}");
+    assert!(is_all || !all && states == most, "{states} states");
+}
+
 #[test]
 fn of_six_calls_and_an_outage_under_an_override_as_well() {
-    let most = std::env::var("FUSEBOX_SEARCH_STATES").ok().and_then(|most| most.parse().ok()).unwrap_or(3_000);
     let both = Troubles { outages: 1, holds: 1, ..Troubles::default() };
     for troubles in each_trouble().into_iter().chain([both]) {
-        let (states, is_all) = search(Bounds { calls: 3, opens: 3, troubles, forgetful: false }, most);
-        println!("{troubles:?}: {states} states, all: {is_all}");
-        assert!(states > 100, "{states} states");
+        search_six_calls(Rule::Failures(3), troubles, troubles == Troubles::default());
+    }
+}
+
+/// A verdict takes all that an instance has seen: it is asked.
+#[test]
+fn of_six_calls_that_are_judged_by_what_all_have_answered() {
+    for rule in [Rule::Rate, Rule::InARow] {
+        for troubles in each_trouble() {
+            search_six_calls(rule, troubles, false);
+        }
     }
 }
 
 #[test]
 fn a_store_that_forgets_which_batches_it_took_is_found_out() {
     let troubles = Troubles { losses: 1, ..Troubles::default() };
-    let bounds = Bounds { calls: 2, opens: 9, troubles, forgetful: true };
+    let bounds = Bounds { calls: 2, rule: Rule::Failures(9), troubles, forgetful: true };
     assert!(std::panic::catch_unwind(|| search(bounds, 20_000)).is_err(), "a batch that was told twice counts twice");
 }

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::task::{Context, Poll, Waker};
 
 use super::*;
+use crate::circuit::detector::{consecutive_failures, failure_rate};
 use crate::circuit::{Override, TransitionReason};
 use crate::clock::ManualClock;
 use crate::replica::handle::Response;
@@ -12,16 +13,57 @@ use crate::replica::poll::Request;
 use crate::store::{Committed, MemoryStore, Store, StoreError, StoreFuture, Stored};
 
 const KEY: &str = "a";
-const CALLS: [[Outcome; 3]; 2] =
-    [[Outcome::Failure, Outcome::Success, Outcome::Failure], [Outcome::Failure, Outcome::Failure, Outcome::Success]];
+
+/// How the calls of the two end, in turn.
+type Calls = [&'static [Outcome; 3]; 2];
+
+const FSF: &[Outcome; 3] = &[Outcome::Failure, Outcome::Success, Outcome::Failure];
+const FFS: &[Outcome; 3] = &[Outcome::Failure, Outcome::Failure, Outcome::Success];
+const FFF: &[Outcome; 3] = &[Outcome::Failure; 3];
+
+/// What opens the circuit, and the calls that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// So many failures, whatever else there is: no instance need be asked.
+    Failures(u32),
+    /// Half of the calls, which never fail: one of the instances has seen ten good ones before, and told of none.
+    Rate,
+    /// Three in a row, which is so in every order.
+    InARow,
+}
+
+impl Rule {
+    const fn calls(self) -> Calls {
+        match self {
+            Self::Failures(_) => [FSF, FFS],
+            Self::Rate => [FFF, FSF],
+            Self::InARow => [FFF, FFF],
+        }
+    }
+
+    fn detector(self) -> Box<dyn Detector> {
+        match self {
+            Self::Failures(n) => Box::new(failures(n).within(ms(60_000))),
+            Self::Rate => Box::new(failure_rate(0.5).within(ms(60_000)).min_calls(3)),
+            Self::InARow => Box::new(consecutive_failures(3)),
+        }
+    }
+
+    /// The longest that an instance waits for: all answers to a question, where there may be one.
+    const fn longest_wait(self) -> u64 {
+        match self {
+            Self::Failures(_) => 150,
+            Self::Rate | Self::InARow => 700,
+        }
+    }
+}
 
 /// How much happens.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     /// Calls of each instance.
     pub(super) calls: usize,
-    /// So many failures open the circuit.
-    pub(super) opens: u32,
+    pub(super) rule: Rule,
     pub(super) troubles: Troubles,
     /// The store does not know which batches it has taken in: what must be noticed.
     pub(super) forgetful: bool,
@@ -47,7 +89,7 @@ pub(super) enum Act {
 }
 
 /// How often each trouble may come up.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Troubles {
     pub(super) losses: u32,
     pub(super) doubles: u32,
@@ -80,7 +122,7 @@ pub(super) struct Fleet {
     made: [usize; 2],
     failures: u32,
     calls: usize,
-    opens: u32,
+    rule: Rule,
     forgetful: bool,
     left: Troubles,
     has_crashed: bool,
@@ -90,12 +132,12 @@ pub(super) struct Fleet {
 }
 
 impl Fleet {
-    pub(super) fn new(Bounds { calls, opens, troubles, forgetful }: Bounds) -> Self {
+    pub(super) fn new(Bounds { calls, rule, troubles, forgetful }: Bounds) -> Self {
         let clock = ManualClock::new();
         clock.set(at(0));
         let store = MemoryStore::with_clock(clock.clone());
         let mut fleet = Self {
-            instances: [1, 2].map(|writer| Self::instance(writer, opens)),
+            instances: [1, 2].map(|writer| Self::instance(writer, rule)),
             slots: [Slot::Empty, Slot::Empty],
             again: None,
             store,
@@ -105,7 +147,7 @@ impl Fleet {
             made: [0; 2],
             failures: 0,
             calls,
-            opens,
+            rule,
             forgetful,
             left: troubles,
             has_crashed: false,
@@ -113,11 +155,17 @@ impl Fleet {
             given: 0,
         };
         (0..2).for_each(|who| fleet.talk(who));
+        if rule == Rule::Rate {
+            for _ in 0..10 {
+                fleet.instances[1].call(Outcome::Success, fleet.now);
+            }
+            fleet.wait(ms(100));
+        }
         fleet
     }
 
-    fn instance(writer: u64, opens: u32) -> Instance {
-        Instance::new(writer, Box::new(failures(opens).within(ms(60_000))))
+    fn instance(writer: u64, rule: Rule) -> Instance {
+        Instance::new(writer, rule.detector())
     }
 
     pub(super) fn acts(&self) -> Vec<Act> {
@@ -152,7 +200,7 @@ impl Fleet {
         let mut counts = true;
         match act {
             Act::Call(who) => self.call(who),
-            Act::Look(who) => counts = self.look(who),
+            Act::Look(who) => counts = self.look(who, self.rule.longest_wait()),
             Act::Arrive(who) => self.arrive(who),
             Act::ArriveTwice(who) => {
                 self.left.doubles -= 1;
@@ -189,7 +237,7 @@ impl Fleet {
                 self.left.crashes -= 1;
                 self.has_crashed = true;
                 self.slots[who] = Slot::Empty;
-                self.instances[who] = Self::instance(who as u64 + 11, self.opens);
+                self.instances[who] = Self::instance(who as u64 + 11, self.rule);
             }
             Act::StoreGoes => {
                 self.left.outages -= 1;
@@ -207,13 +255,14 @@ impl Fleet {
     }
 
     fn call(&mut self, who: usize) {
-        let outcome = CALLS[who][self.made[who]];
+        let outcome = self.rule.calls()[who][self.made[who]];
         self.made[who] += 1;
         let passed = self.instances[who].call(outcome, self.now);
         self.failures += u32::from(passed && outcome.is_failure());
     }
 
-    fn look(&mut self, who: usize) -> bool {
+    /// The engine looks at it, and again when it wants to be looked at in so many milliseconds. Tells whether it asks.
+    fn look(&mut self, who: usize, longest: u64) -> bool {
         for _ in 0..2 {
             let now = self.now;
             let polled = self.instances[who].turn(now, |replica, turn| replica.poll(turn, &mut |_| Ok(())));
@@ -222,7 +271,7 @@ impl Fleet {
                 return true;
             }
             match polled.wake_at {
-                Some(at) if at.since(now) <= ms(150) => self.wait(at.since(now)),
+                Some(at) if at.since(now) <= ms(longest) => self.wait(at.since(now)),
                 _ => return false,
             }
         }
@@ -270,10 +319,10 @@ impl Fleet {
         });
     }
 
-    /// What it asks is answered, until it asks nothing.
+    /// What it asks is answered, until it asks nothing before some time has passed.
     fn talk(&mut self, who: usize) {
         for _ in 0..20 {
-            if matches!(self.slots[who], Slot::Empty) && !self.look(who) {
+            if matches!(self.slots[who], Slot::Empty) && !self.look(who, 0) {
                 return;
             }
             self.arrive(who);
@@ -285,14 +334,14 @@ impl Fleet {
     /// From now on all is well: both have what the other has told, by polls.
     fn settle(&mut self) {
         self.is_away = false;
-        for _ in 0..3 {
+        for time in (0..=3_000).step_by(25) {
             for who in 0..2 {
-                self.wait(ms(1_000));
-                if matches!(self.slots[who], Slot::Empty) {
+                if time % 1_000 == 0 && matches!(self.slots[who], Slot::Empty) {
                     self.instances[who].replica.reload();
                 }
                 self.talk(who);
             }
+            self.wait(ms(25));
         }
     }
 
@@ -308,22 +357,41 @@ impl Fleet {
         assert!(!self.generation.is_after(record.generation()), "back to {}", record.generation());
         self.generation = record.generation();
         assert!(record.failures() <= self.failures, "{} failures, {} happened", record.failures(), self.failures);
-        if let (State::Open, Some(TransitionReason::Detected(tally))) =
-            (record.state(), record.machine.history().reason)
-        {
-            let happened = u64::from(self.failures);
-            assert!((u64::from(self.opens)..=happened).contains(&tally.count()), "{tally} of {happened} failures");
-        }
+        let (State::Open, Some(TransitionReason::Detected(tally))) = (record.state(), record.machine.history().reason)
+        else {
+            return;
+        };
+        let least = match self.rule {
+            Rule::Failures(opens) => opens,
+            Rule::InARow => 3,
+            // What an instance that is gone kept to itself cannot be known.
+            Rule::Rate => {
+                assert!(self.has_crashed, "{tally}, and ten good calls are left out");
+                1
+            }
+        };
+        let happened = u64::from(self.failures);
+        assert!((u64::from(least)..=happened).contains(&tally.count()), "{tally} of {happened} failures");
     }
 
     /// Whatever has happened: when all is well again, the books are right, and an operator has the last word.
     pub(super) fn end_well(&mut self) {
+        // An instance that has done nothing for longer has not answered: what it tells may be too late.
+        let is_in_time = self.now.since(at(0)) <= ms(150);
         self.settle();
         let is_first = self.record().is_none_or(|record| record.generation() == Generation::new(1));
         if is_first && !self.has_crashed {
             let held = self.record().map_or(0, |record| record.failures());
-            assert_eq!(held, self.failures, "failures in the record, failures that happened");
-            assert!(self.failures < self.opens, "{held} failures, and closed");
+            let opens = match self.rule {
+                Rule::Failures(opens) => {
+                    assert_eq!(held, self.failures, "failures in the record, failures that happened");
+                    opens
+                }
+                // One to spare: within a tick the order of calls is not known.
+                Rule::InARow if is_in_time => 4,
+                Rule::Rate | Rule::InARow => u32::MAX,
+            };
+            assert!(self.failures < opens, "{} failures, and closed", self.failures);
         }
         self.instances[0].step(Input::Resume, self.now);
         self.settle();
