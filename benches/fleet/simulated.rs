@@ -7,7 +7,7 @@ use std::process::Command;
 /// What can be asked for, the tests that it is, and how many seeds of each.
 const ROWS: [(&str, &str, u32); 5] = [
     ("falsehood", "fleet::simulation::loads::rows::falsehood", 1),
-    ("outage", "fleet::simulation::loads::rows::outage", 1),
+    ("outage", "fleet::simulation::loads::rows::outage", 3),
     ("background", "fleet::simulation::loads::rows::background", 1),
     ("recovery", "fleet::simulation::laws::recovery::", 20),
     ("storms", "fleet::simulation::laws::storms::", 1),

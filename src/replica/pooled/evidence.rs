@@ -160,10 +160,9 @@ impl RuleEvidence {
             // No one detector has seen all the calls.
             SeenBy::Several => None,
         };
-        let answers = self.suspicion.is_some_and(|suspicion| suspicion.is_answered_by(telling));
-        let promise = if answers { rounded(telling.promise) } else { 0.0 };
         let up_to = telling.up_to.min(now);
-        self.voices.hear(Voice { writer: telling.writer, up_to, rate: rounded(telling.rate), promise }, now);
+        let (rate, promise) = (rounded(telling.rate), rounded(telling.promise));
+        self.voices.hear(Voice { writer: telling.writer, up_to, rate, promise }, telling.before, now);
         if let Some(suspicion) = &mut self.suspicion {
             suspicion.hear(telling, now);
         }

@@ -40,6 +40,7 @@ pub(in crate::replica) fn telling(
         up_to: now,
         rate: 0.0,
         promise: 0.0,
+        before: None,
         answers: None,
         trip: None,
         clock_error: Duration::ZERO,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::rule::Rule;
 use super::told::{self, ToldCalls};
-use super::voices::{load_rate, save_rate};
+use super::voices::{Promised, load_rate, save_rate};
 use crate::circuit::{Counted, LoadError, Reader, Tally, Writer};
 use crate::time::{Timestamp, nanos};
 
@@ -26,6 +26,8 @@ pub(crate) struct Telling {
     /// Good calls a second, less the failures.
     pub(super) rate: f64,
     pub(super) promise: f64,
+    /// It has told before: up to when, and what it promised.
+    pub(super) before: Option<Promised>,
     /// The suspicion that it answers, after the cut.
     pub(super) answers: Option<u64>,
     /// Its own detector has tripped.
@@ -75,6 +77,7 @@ impl Telling {
         out.time(self.up_to);
         save_rate(self.rate, out);
         save_rate(self.promise, out);
+        out.option(self.before.as_ref(), Promised::save);
         out.varint(self.answers.map_or(0, |number| number.saturating_add(1)));
         out.option(self.trip.as_ref(), Trip::save);
         out.varint(nanos(self.clock_error));
@@ -92,6 +95,7 @@ impl Telling {
             up_to: from.time()?,
             rate: load_rate(from)?,
             promise: load_rate(from)?,
+            before: from.option(Promised::load)?,
             answers: from.varint()?.checked_sub(1),
             trip: from.option(Trip::load)?,
             clock_error: Duration::from_nanos(from.varint()?),

@@ -233,3 +233,31 @@ fn what_waits_long_is_told_as_of_its_time() {
     assert_eq!(told, counts);
     assert!(telling.calls.len() < 4_096, "{} runs", telling.calls.len());
 }
+
+/// What an instance promises with the telling of its newest failure, of those in its last second.
+fn promised_with(good_a_second: u64, bad: u64) -> f64 {
+    let mut untold = Untold::new(&consecutive_failures(3));
+    let begin = 600_000 * MS;
+    let end = begin + 5_000 * MS;
+    let gap = 1_000 * MS / good_a_second;
+    for nth in 0..5 * good_a_second {
+        untold.saw(Run::new(&Call::success(Timestamp::from_nanos(begin + nth * gap)), 1), None);
+    }
+    for nth in 0..bad {
+        untold.saw(Run::new(&Call::failure(Timestamp::from_nanos(end + nth * MS)), 1), None);
+    }
+    let now = Timestamp::from_nanos(end + bad * MS);
+    let telling = untold.take(1, &Moment::unasked(now, Duration::from_secs(4)));
+    assert_eq!(telling.failures(), bad);
+    telling.promise
+}
+
+/// Each such failure was asked about: an instance promised good calls only where it was asked.
+#[test]
+fn an_instance_promises_good_calls_with_a_failure_that_is_an_exception() {
+    assert!(promised_with(20, 1) > 15.0, "{}", promised_with(20, 1));
+    assert!(promised_with(200, 4) > 150.0, "four of two hundred");
+    assert!(promised_with(20, 2) <= 0.0, "the second in a second is none");
+    assert!(promised_with(200, 20) <= 0.0, "nor is one of ten");
+    assert!(promised_with(2, 1) <= 0.0, "it would show too late that they do not come");
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::rule::{Class, Rule};
 use super::telling::{Telling, Trip, fingerprint};
 use super::told::{Stretch, ToldCalls};
-use super::voices::PROMISE_LASTS;
+use super::voices::{PROMISE_LASTS, Promised};
 use crate::circuit::{Detector, Run};
 use crate::replica::clocks::{before, translate};
 use crate::time::Timestamp;
@@ -29,6 +29,8 @@ pub(crate) struct Untold {
     told_up_to: Timestamp,
     /// The rate that was promised, and since when.
     promise: Option<Promise>,
+    /// Up to when it has told last, and what it promised then.
+    before: Option<Promised>,
     dry_runs: u32,
 }
 
@@ -87,6 +89,8 @@ const SETTLED_BITS: u8 = 28;
 const KEPT_WHILE_AWAY: Duration = Duration::from_secs(15);
 /// Rates below this are no promise: their absence would show too late.
 const LEAST_PROMISE: f64 = 4.0;
+/// Such a part of the calls may be bad where more good ones are promised unasked.
+const MOST_BAD: f64 = 0.03;
 /// At such a part of what was promised, a promise is broken.
 const BROKEN_AT: f64 = 0.25;
 
@@ -107,6 +111,11 @@ impl Rates {
         }
         self.newest = self.newest.max(Some(now));
     }
+
+    /// Tells whether a bad call is an exception: there is no second one in a second, or they are few among the good ones.
+    fn are_good(&self) -> bool {
+        self.bad <= (MOST_BAD * self.good).max(1.5)
+    }
 }
 
 impl Untold {
@@ -122,6 +131,7 @@ impl Untold {
             rates: Rates::default(),
             told_up_to: Timestamp::ZERO,
             promise: None,
+            before: None,
             dry_runs: 0,
         }
     }
@@ -288,9 +298,9 @@ impl Untold {
         Some(promise.since + Self::period(promise.rate))
     }
 
-    /// Every 200 ms, or four calls' time.
+    /// Every 200 ms, or ten calls' time: of ten calls that come by chance, one in four hundred times two or fewer do.
     fn period(rate: f64) -> Duration {
-        Duration::from_secs_f64((4.0 / rate.max(LEAST_PROMISE)).clamp(0.2, 1.0))
+        Duration::from_secs_f64((10.0 / rate.max(LEAST_PROMISE)).clamp(0.2, 1.0))
     }
 
     /// Tells whether what was promised has failed to come: then this is to be told.
@@ -331,7 +341,8 @@ impl Untold {
         self.trim(moment.here, moment.kept_for);
         self.rates.decay(moment.here);
         let rate = (self.rates.good - self.rates.bad).max(0.0);
-        let promise = if moment.answers.is_some() && rate >= LEAST_PROMISE { rate } else { 0.0 };
+        let promises = (moment.answers.is_some() || self.rates.are_good()) && rate >= LEAST_PROMISE;
+        let promise = if promises { rate } else { 0.0 };
         self.promise =
             (promise > 0.0).then_some(Promise { rate: promise, made_at: moment.here, since: moment.here, kept: 0.0 });
         let on_stores_clock = |at: Timestamp| translate(at, moment.here, moment.there);
@@ -350,6 +361,8 @@ impl Untold {
         self.told_up_to = newest;
         let trip = self.trip.map(|trip| Trip { at: on_stores_clock(trip.at), ..trip });
         self.trip_is_told = trip.is_some();
+        let up_to = moment.up_to.max(newest);
+        let before = self.before.replace(Promised { since: up_to, rate: promise });
         Telling {
             writer,
             rule: self.rule,
@@ -357,9 +370,10 @@ impl Untold {
             dry_runs: self.dry_runs,
             calls,
             took,
-            up_to: moment.up_to.max(newest),
+            up_to,
             rate,
             promise,
+            before,
             answers: moment.answers,
             trip,
             clock_error: moment.clock_error,

@@ -25,12 +25,21 @@ pub(super) struct Voices {
     others: Others,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Others {
     number: u32,
-    promised: f64,
-    /// Since when the newest of the promises stands.
-    since: Timestamp,
+    /// When one of them last told.
+    newest: Timestamp,
+    /// What they have promised, the oldest first: promises of about the same time are one.
+    promised: Vec<Promised>,
+}
+
+/// Good calls a second that an instance has promised, or several have at about the same time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Promised {
+    /// Since when: of several, the newest counts. That is less than was promised: there is rather a question too many.
+    pub(super) since: Timestamp,
+    pub(super) rate: f64,
 }
 
 /// Voices that are kept by name, at most.
@@ -39,14 +48,20 @@ const NAMED: usize = 64;
 pub(crate) const IDLE_AFTER: Duration = Duration::from_secs(60);
 /// How long a promise stands.
 pub(super) const PROMISE_LASTS: Duration = Duration::from_secs(10);
+/// Promises of one such stretch of time are one: a little more than a second.
+const STRETCH_BITS: u8 = 30;
+/// So many of them reach as far back as promises stand, and a little ahead.
+const MOST_STRETCHES: usize = 12;
 
 impl Voices {
-    pub(super) fn hear(&mut self, voice: Voice, now: Timestamp) {
+    /// An instance tells; `before`: it has told before, and what it promised then.
+    pub(super) fn hear(&mut self, voice: Voice, before: Option<Promised>, now: Timestamp) {
         match self.named.iter_mut().find(|known| known.writer == voice.writer) {
             Some(known) => *known = Voice { up_to: known.up_to.max(voice.up_to), ..voice },
             None => {
-                // It was one of the others, as far as is known.
-                self.others.leave();
+                if let Some(before) = before {
+                    self.others.leave(before);
+                }
                 self.named.push(voice);
             }
         }
@@ -98,13 +113,13 @@ impl Voices {
     /// Whatever was promised belongs to a time that is over.
     pub(super) fn end_promises(&mut self) {
         self.named.iter_mut().for_each(|voice| voice.promise = 0.0);
-        self.others.promised = 0.0;
+        self.others.promised.clear();
     }
 
     /// Cuts times that are further ahead than any clock can be.
     pub(super) fn cut_to(&mut self, latest: Timestamp) {
         self.named.iter_mut().for_each(|voice| voice.up_to = voice.up_to.min(latest));
-        self.others.since = self.others.since.min(latest);
+        self.others.cut_to(latest);
     }
 
     /// Half of what is promised and should have come by now.
@@ -112,8 +127,8 @@ impl Voices {
         let stands = |since: Timestamp| now.since(since) < PROMISE_LASTS;
         let half = |since: Timestamp, promise: f64| Presumed { from: since, to: now, per_second: promise / 2.0 };
         let named = self.named.iter().filter(|voice| voice.promise > 0.0 && stands(voice.up_to));
-        let others = Some(self.others).filter(|others| others.promised > 0.0 && stands(others.since));
-        let others = others.map(|others| half(others.since, others.promised));
+        let others = self.others.promised.iter().filter(|promised| stands(promised.since));
+        let others = others.map(|promised| half(promised.since, promised.rate));
         named.map(|voice| half(voice.up_to, voice.promise)).chain(others).collect()
     }
 
@@ -125,11 +140,7 @@ impl Voices {
             save_rate(voice.rate, out);
             save_rate(voice.promise, out);
         }
-        out.varint(self.others.number.into());
-        if self.others.number > 0 {
-            save_rate(self.others.promised, out);
-            out.time(self.others.since);
-        }
+        self.others.save(out);
     }
 
     pub(super) fn load(from: &mut Reader<'_>) -> Result<Self, LoadError> {
@@ -138,10 +149,7 @@ impl Voices {
             let (writer, up_to) = (from.u64()?, from.time()?);
             voices.named.push(Voice { writer, up_to, rate: load_rate(from)?, promise: load_rate(from)? });
         }
-        let number = u32::try_from(from.varint()?).unwrap_or(u32::MAX);
-        if number > 0 {
-            voices.others = Others { number, promised: load_rate(from)?, since: from.time()? };
-        }
+        voices.others = Others::load(from)?;
         if voices.named.len() > NAMED + 1 || !voices.named.is_sorted_by(|a, b| a.writer < b.writer) {
             return Err(LoadError::new("voices that are too many, or out of order"));
         }
@@ -152,23 +160,82 @@ impl Voices {
 impl Others {
     /// One that is not known by name any more.
     fn add(&mut self, gone: Voice, now: Timestamp) {
-        if now.since(self.since) >= PROMISE_LASTS {
+        if now.since(self.newest) >= PROMISE_LASTS {
             *self = Self::default();
         }
         self.number = self.number.saturating_add(1);
-        self.promised = rounded(self.promised + gone.promise);
-        // What is counted from then on is less than was promised: there is rather a question too many.
-        self.since = self.since.max(gone.up_to);
+        self.newest = self.newest.max(gone.up_to);
+        self.promised.retain(|promised| now.since(promised.since) < PROMISE_LASTS);
+        match self.of_the_time(gone.up_to) {
+            _ if gone.promise <= 0.0 => {}
+            Some(promised) => {
+                promised.rate = rounded(promised.rate + gone.promise);
+                promised.since = promised.since.max(gone.up_to);
+            }
+            None => {
+                self.promised.push(Promised { since: gone.up_to, rate: gone.promise });
+                self.promised.sort_unstable_by_key(|promised| promised.since);
+                let over = self.promised.len().saturating_sub(MOST_STRETCHES);
+                self.promised.drain(..over);
+            }
+        }
     }
 
-    /// One of them is known by name again, with its part of what they have promised.
-    fn leave(&mut self) {
-        let left = self.number.saturating_sub(1);
-        self.promised = rounded(self.promised * f64::from(left) / f64::from(self.number.max(1)));
-        self.number = left;
-        if left == 0 {
+    /// One of them is known by name again: what it promised before does not stand any more.
+    fn leave(&mut self, before: Promised) {
+        self.number = self.number.saturating_sub(1);
+        if self.number == 0 {
             *self = Self::default();
         }
+        if let Some(promised) = self.of_the_time(before.since) {
+            promised.rate = rounded((promised.rate - before.rate).max(0.0));
+        }
+    }
+
+    /// The promises of about that time.
+    fn of_the_time(&mut self, at: Timestamp) -> Option<&mut Promised> {
+        let stretch = |at: Timestamp| at.as_nanos() >> STRETCH_BITS;
+        self.promised.iter_mut().find(|promised| stretch(promised.since) == stretch(at))
+    }
+
+    fn cut_to(&mut self, latest: Timestamp) {
+        self.newest = self.newest.min(latest);
+        self.promised.retain(|promised| promised.since <= latest);
+    }
+
+    fn save(&self, out: &mut Writer) {
+        out.varint(self.number.into());
+        if self.number > 0 {
+            out.time(self.newest);
+            out.varint(self.promised.len() as u64);
+            self.promised.iter().for_each(|promised| promised.save(out));
+        }
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, LoadError> {
+        let number = u32::try_from(from.varint()?).unwrap_or(u32::MAX);
+        if number == 0 {
+            return Ok(Self::default());
+        }
+        let mut others = Self { number, newest: from.time()?, promised: Vec::new() };
+        for _ in 0..from.varint_count(9)? {
+            others.promised.push(Promised::load(from)?);
+        }
+        if others.promised.len() > MOST_STRETCHES || !others.promised.is_sorted_by(|a, b| a.since < b.since) {
+            return Err(LoadError::new("promises that are too many, or out of order"));
+        }
+        Ok(others)
+    }
+}
+
+impl Promised {
+    pub(super) fn save(&self, out: &mut Writer) {
+        out.time(self.since);
+        save_rate(self.rate, out);
+    }
+
+    pub(super) fn load(from: &mut Reader<'_>) -> Result<Self, LoadError> {
+        Ok(Self { since: from.time()?, rate: load_rate(from)? })
     }
 }
 
@@ -190,4 +257,75 @@ pub(super) fn rounded(rate: f64) -> f64 {
 /// To the nearest, so that a rate stays the same however often it is written and read.
 fn hundredths(rate: f64) -> u64 {
     super::question::whole((rate * 100.0).clamp(0.0, 1e9) + 0.5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_nanos(ms * 1_000_000)
+    }
+
+    /// Sixty-four that are busier than all that come, and have promised nothing.
+    fn full() -> Voices {
+        let mut voices = Voices::default();
+        for writer in 0..NAMED as u64 {
+            voices.hear(Voice { writer, up_to: at(0), rate: 1_000.0, promise: 0.0 }, None, at(0));
+        }
+        voices
+    }
+
+    fn tell(voices: &mut Voices, writer: u64, (time, rate): (u64, f64), before: Option<(u64, f64)>) {
+        let before = before.map(|(since, rate)| Promised { since: at(since), rate });
+        voices.hear(Voice { writer, up_to: at(time), rate, promise: rate }, before, at(time));
+    }
+
+    /// Good calls that are presumed in the second before `to`.
+    fn presumed(voices: &Voices, to: u64) -> f64 {
+        let of = |one: Presumed| one.per_second * one.to.since(one.from.max(at(to - 1_000))).as_secs_f64();
+        voices.promised(at(to)).into_iter().map(of).sum()
+    }
+
+    /// There was one sum, which counted from when the newest of the others had told, and forgot the rest.
+    #[test]
+    fn a_promise_of_one_that_is_not_known_by_name_counts_from_when_it_was_given() {
+        let mut voices = full();
+        for n in 0..5 {
+            tell(&mut voices, 100 + n, (2_000 * n + 500, 10.0), None);
+        }
+        assert_eq!(voices.number(), 64 + 5);
+        // Half of what each has promised; the newest told half a second ago.
+        assert!((presumed(&voices, 9_000) - 4.5 * 5.0).abs() < 1e-6, "{}", presumed(&voices, 9_000));
+        assert!((presumed(&voices, 10_600) - 4.0 * 5.0).abs() < 1e-6, "a promise stands for ten seconds");
+    }
+
+    #[test]
+    fn one_that_tells_again_is_no_new_one_and_takes_its_promise_back() {
+        let mut voices = full();
+        for n in 0..5 {
+            tell(&mut voices, 100 + n, (500, 10.0), None);
+        }
+        for n in 0..5 {
+            tell(&mut voices, 100 + n, (3_000, 4.0), Some((500, 10.0)));
+        }
+        assert_eq!(voices.number(), 64 + 5);
+        assert!((presumed(&voices, 5_000) - 5.0 * 2.0).abs() < 1e-6, "{}", presumed(&voices, 5_000));
+        tell(&mut voices, 100, (6_000, 0.0), Some((3_000, 4.0)));
+        assert!((presumed(&voices, 8_000) - 4.0 * 2.0).abs() < 1e-6, "{}", presumed(&voices, 8_000));
+        assert_eq!(voices.number(), 64 + 5);
+    }
+
+    #[test]
+    fn what_others_promise_is_bounded_and_read_as_it_was_written() {
+        let mut voices = full();
+        for n in 0..1_000 {
+            tell(&mut voices, 100 + n, (100 * n, 10.0), None);
+        }
+        let mut out = Writer::with_head(&[]);
+        voices.save(&mut out);
+        let bytes = out.finish();
+        assert!(bytes.len() < 64 * 24 + MOST_STRETCHES * 12 + 16, "{} bytes", bytes.len());
+        assert_eq!(Voices::load(&mut Reader::without_head(&bytes)).ok(), Some(voices));
+    }
 }
