@@ -69,7 +69,7 @@ pub(crate) enum Decision {
 
 impl Decision {
     /// All probes are on their way, and when one of them ends is not known.
-    pub(super) const PROBES_BUSY: Self = Self::Rejected { reason: RejectReason::ProbesBusy, until: None };
+    pub(crate) const PROBES_BUSY: Self = Self::Rejected { reason: RejectReason::ProbesBusy, until: None };
 }
 
 /// A change of state.

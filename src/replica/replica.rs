@@ -307,7 +307,11 @@ impl Replica {
         if !self.is_ready_for_probes(at.now) || self.leases_in_hand() > 0 {
             return Decision::Done;
         }
-        self.misses_a_lease(at.now)
+        match self.misses_a_lease(at.now) {
+            // As a breaker without a store says it: when the probes end is not known.
+            Decision::Rejected { reason: RejectReason::ProbesBusy, .. } => Decision::PROBES_BUSY,
+            rejected => rejected,
+        }
     }
 
     /// A call has ended that was no probe.
