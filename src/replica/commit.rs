@@ -50,6 +50,9 @@ impl Replica {
             outbox.voted_at = vote.cast;
         }
         self.state.timers.flushed_at = Some(turn.now);
+        if let Why::Asked(_) = why {
+            self.state.timers.answered_at = Some(turn.now);
+        }
         outbox.batches += 1;
         let id = BatchId { writer: self.state.terms.writer, seq: outbox.batches };
         let calls = batch.telling.as_ref().map_or(0, Telling::calls);

@@ -33,6 +33,8 @@ const MAX_ANSWER_TIME: Duration = Duration::from_secs(1);
 const BLOCKED_RECHECK: Duration = Duration::from_secs(60);
 /// How long instances that know what a damaged record said have to write it again.
 const CORRUPT_GRACE: Duration = Duration::from_secs(5);
+/// So many races in a row an instance may lose that ends its own suspicion before it waits as others do.
+const MAX_RACES: u32 = 6;
 /// How far failures in a row push the next request back, at most.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
@@ -110,7 +112,8 @@ impl Replica {
                     }
                 }
                 self.learn_stored(stored, here, turn);
-                if self.state.outbox.batch.is_none() || conflicts > 2 {
+                let may_be_queued = self.state.outbox.batch.is_some() && conflicts <= 2;
+                if !may_be_queued && (!self.ends_own_suspicion(now) || conflicts > MAX_RACES) {
                     // Nothing but a compare-and-swap will do, and other instances want the same.
                     let most = Duration::from_millis(5 << conflicts.min(6));
                     self.state.timers.not_before = now + self.state.jitter(most);
@@ -146,6 +149,12 @@ impl Replica {
                 self.learn_stored(stored, here, turn);
             }
         }
+    }
+
+    /// Tells whether a suspicion is to be ended that this instance has raised: no other one wants to yet.
+    fn ends_own_suspicion(&self, now: Timestamp) -> bool {
+        let census = self.state.known.census.as_ref();
+        census.is_some_and(|census| census.suspicion.raised_by == self.state.terms.writer && census.end_at <= now)
     }
 
     /// The store has a batch of this instance that no record is known to contain: once the round that is to take it in must
@@ -240,8 +249,10 @@ impl Replica {
         if is_old || self.machine.state() != State::Closed || !self.state.asks_fleet() {
             return;
         }
+        let awaited = self.state.known.protection.and_then(|protection| protection.awaits);
+        self.state.known.must_load |= awaited.is_some_and(|awaited| awaited < suspicion.number);
         self.begin_census(suspicion, turn);
-        let earliest = self.state.timers.flushed_at.map(|told| told + CALM_LINGER);
+        let earliest = self.state.timers.answered_at.map(|told| told + CALM_LINGER);
         if let Some(census) = &mut self.state.known.census {
             census.answer_at = census.answer_at.max(earliest);
         }

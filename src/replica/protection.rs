@@ -25,8 +25,9 @@ impl Replica {
             return;
         }
         let until = due.map_or(now + PROTECTION_TIME, |due| self.verdict_by(due, now));
+        let awaits = known.census.as_ref().map(|census| census.suspicion.number);
         let from = end_of_next_tick(now);
-        self.state.known.protection = Some(Protection { from, until, is_told: false });
+        self.state.known.protection = Some(Protection { from, until, is_told: false, awaits });
     }
 
     /// A suspicion is known: the verdict will be there by then.

@@ -132,6 +132,15 @@ impl Replica {
         {
             self.machine.judge(turn.facts, |detector| detector.reset());
         }
+        if let Some(suspicion) = evidence.and_then(|evidence| evidence.suspicion())
+            && let Some(protection) = &mut self.state.known.protection
+        {
+            let awaited = *protection.awaits.get_or_insert(suspicion.number);
+            if awaited < suspicion.number {
+                // That one has come to nothing: until the next verdict there is to be new evidence.
+                self.end_protection(turn.at.now, turn.facts);
+            }
+        }
         let known = self.state.known.census.as_ref().map(|census| census.suspicion.number);
         match evidence.and_then(|evidence| evidence.suspicion()).copied() {
             Some(suspicion) if known == Some(suspicion.number) => {

@@ -159,6 +159,12 @@ impl Record {
         self.evidence.iter().find(|evidence| evidence.rule == rule)
     }
 
+    /// What is asked now, to be shown.
+    #[cfg(test)]
+    pub(crate) fn suspicions(&self) -> impl Iterator<Item = impl fmt::Debug> + '_ {
+        self.evidence.iter().filter_map(|evidence| evidence.suspicion().copied())
+    }
+
     /// The place for evidence of a rule, made for what an instance tells where there is none; tells as well whether another
     /// rule had to give way: the one that was untouched for longest.
     pub(super) fn evidence_mut(&mut self, telling: &Telling, now: Timestamp) -> (&mut RuleEvidence, bool) {

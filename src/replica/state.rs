@@ -106,6 +106,8 @@ pub(super) struct Protection {
     pub(super) until: Timestamp,
     /// Listeners know.
     pub(super) is_told: bool,
+    /// The suspicion whose verdict it awaits, where one is known.
+    pub(super) awaits: Option<u64>,
 }
 
 /// Whether this instance hears what the store tells all.
@@ -288,6 +290,8 @@ pub(super) struct Timers {
     pub(super) flush_at: Option<Timestamp>,
     /// When something was last sent.
     pub(super) flushed_at: Option<Timestamp>,
+    /// When it was last told because all were asked.
+    pub(super) answered_at: Option<Timestamp>,
     /// How long failures wait for company.
     pub(super) linger: Duration,
     /// When to ask for a lease.

@@ -157,8 +157,10 @@ impl World {
         }
         self.note(|| {
             let failures = record.failures();
+            let asks = record.suspicions();
+            let asks: String = asks.map(|asked| format!(", asks {asked:?}")).collect();
             format!(
-                "{key} is {:?} g{} by {:x}, {failures} failures",
+                "{key} is {:?} g{} by {:x}, {failures} failures{asks}",
                 record.state(),
                 record.generation(),
                 record.decider

@@ -2,6 +2,7 @@
 
 mod bench;
 mod bytes;
+mod census;
 mod clocks;
 mod combining;
 mod commands;

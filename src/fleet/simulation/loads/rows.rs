@@ -124,38 +124,62 @@ fn a_failure_in_a_hundred_calls_costs_few_operations() {
     }
 }
 
+/// How long it takes until all instances know that the circuit is open, from the call by which one breaker that sees all calls
+/// would have opened, where all calls fail from some moment on.
+fn outage_known(push: bool, (instances, rate): (usize, f64), (rule, detector): Rule, seed: u64) -> Duration {
+    let seconds = 2 * (8 + detector().horizon().age_of().as_secs());
+    let load = Load::Outage;
+    let out = Run { load, instances, rate, detector, seconds, push, seed: 100 * seed + instances as u64 }.run();
+    assert_eq!(out.wrong, 0, "{rule} {instances}x{rate}");
+    out.known.expect("the fleet opens")
+}
+
+/// Of a hundred outages, 99 are known within this with notices; without, a poll later than the longest question.
+const KNOWN_WITHIN: [(bool, Duration); 2] =
+    [(true, Duration::from_millis(500)), (false, Duration::from_millis(1_600 + 1_100))];
+
 /// A circuit opens in time where all calls fail from some moment on.
 #[test]
 #[ignore = "takes minutes: cargo bench --bench fleet --features redis,postgres -- outage"]
 fn outage() {
-    for push in [true, false] {
+    for (push, within) in KNOWN_WITHIN {
+        let how = if push { "with push" } else { "without" };
         let mut took = Vec::new();
         for (rule, detector) in rules() {
             let mut line = String::new();
-            for (instances, rate) in FLEETS.into_iter().filter(|(_, rate)| *rate < 1_000.0) {
-                let seconds = 2 * (8 + detector().horizon().age_of().as_secs());
+            for fleet in FLEETS.into_iter().filter(|(_, rate)| *rate < 1_000.0) {
                 for seed in seeds(3) {
-                    let load = Load::Outage;
-                    let run =
-                        Run { load, instances, rate, detector, seconds, push, seed: 100 * seed + instances as u64 };
-                    let out = run.run();
-                    assert_eq!(out.wrong, 0, "{rule} {instances}x{rate}");
-                    let known = out.known.expect("the fleet opens");
+                    let known = outage_known(push, fleet, (rule, detector), seed);
                     took.push(known);
-                    write!(line, " {instances}x{rate} {:.0};", known.as_secs_f64() * 1e3).ok();
+                    write!(line, " {}x{} {:.0};", fleet.0, fleet.1, known.as_secs_f64() * 1e3).ok();
                 }
             }
-            println!("{} {rule}, ms until all are open:{line}", if push { "with push" } else { "without" });
+            println!("{how} {rule}, ms until all are open:{line}");
         }
         took.sort_unstable();
-        let (median, most) = (took[took.len() / 2], took[took.len() - 1]);
-        println!(
-            "{} push: median {} ms, p99 {} ms, worst {} ms",
-            if push { "with" } else { "without" },
-            median.as_millis(),
-            took[took.len() * 99 / 100].as_millis(),
-            most.as_millis(),
-        );
+        let (median, p99, most) = (took[took.len() / 2], took[took.len() * 99 / 100], took[took.len() - 1]);
+        let [median, p99, most] = [median, p99, most].map(|took| took.as_millis());
+        println!("{how}: median {median} ms, p99 {p99} ms, worst {most} ms, of {} runs", took.len());
+        assert!(p99 <= within.as_millis(), "{how}: {p99} ms, {within:?} are allowed");
+    }
+}
+
+/// Those that took longest: answers came late, the end of a question lost its races, and instances that all awaited a verdict
+/// had nothing to tell for the next one.
+#[test]
+fn an_outage_that_begins_while_instances_protect_themselves_is_known_in_time() {
+    let slowest = [
+        ("within(10s)", (10, 5.0), &[2, 3, 11][..]),
+        ("within(10s)", (10, 50.0), &[6]),
+        ("within(60s)", (10, 5.0), &[2, 7, 11]),
+        ("within(60s)", (100, 5.0), &[1]),
+    ];
+    for (name, fleet, seeds) in slowest {
+        let rule = rules().into_iter().find(|(rule, _)| rule.contains(name)).expect("a rule");
+        for seed in seeds {
+            let known = outage_known(true, fleet, rule, *seed);
+            assert!(known <= KNOWN_WITHIN[0].1, "{name} {fleet:?} {seed}: {known:?}");
+        }
     }
 }
 
@@ -164,13 +188,13 @@ fn outage() {
 #[ignore = "takes a while: cargo bench --bench fleet --features redis,postgres -- background"]
 fn background() {
     for (rule, detector) in rules() {
-        for (instances, seconds) in [(100, seconds(60)), (300, 20), (1_000, 10)] {
+        for (instances, seconds) in [(100, seconds(60)), (300, seconds(60)), (1_000, 10)] {
             let run = Run { load: Load::Background, instances, rate: 10.0, detector, seconds, push: true, seed: 11 };
             let out = run.run();
             let commits = of_a_thousand(out.commits, &out);
             println!("1 % failures, {instances}x10, {rule}: {commits:.0} commits in 1,000 calls, {} B", out.most_bytes);
             assert_eq!(out.wrong, 0, "{rule}");
-            assert!(instances > 100 || commits <= most_operations(rule), "{rule}: {commits}");
+            assert!(instances > 300 || commits <= most_operations(rule), "{rule}: {commits}");
         }
     }
 }
