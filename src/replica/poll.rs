@@ -268,6 +268,8 @@ impl Replica {
         let is_out = self.state.outbox.batch.is_some() || self.state.in_flight.combining.is_some();
         let urgent_since = &mut self.state.timers.urgent_since;
         *urgent_since = urgent_since.or_else(|| is_urgent.then_some(now)).filter(|_| is_urgent || is_out);
+        // What the store did not take is over: with its next answer, this instance is one of the fleet again.
+        self.state.known.is_stuck &= is_urgent || is_out;
     }
 
     /// Within which time instances ask for a lease: so that of many few ask, and the rest hear who has it.

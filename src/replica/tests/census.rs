@@ -118,3 +118,37 @@ fn who_awaits_a_verdict_goes_on_for_a_moment_before_the_next_one() {
     assert!(one.call(Outcome::Failure, shared.now), "for a moment");
     assert!(!one.call(Outcome::Failure, shared.now + ms(100)));
 }
+
+/// It was for ever: nothing was left that the store could have taken.
+#[test]
+fn who_went_alone_because_nothing_was_taken_comes_back_when_nothing_waits_any_more() {
+    let (mut one, mut two, mut shared) = (of_ten_seconds(1), of_ten_seconds(2), Shared::at(at(1_000)));
+    one.poll(&mut shared);
+    (0..10).for_each(|_| assert!(one.call(Outcome::Failure, at(1_000))));
+    // Each time, another instance was first.
+    let mut now = at(1_000);
+    while one.replica.state.is_reachable() {
+        now = now + ms(5);
+        assert!(now < at(4_000), "it waits for ever");
+        shared.now = now;
+        let polled = one.turn(now, |replica, turn| replica.poll(turn, &mut |_| Ok(())));
+        if let Some(Request::Commit(_)) = polled.request {
+            shared.version = Version(shared.version.0 + 1);
+            let stored = Stored::new(shared.version, shared.record.save().into(), StoreTime::from(now));
+            let answer = Committed::Conflict(stored);
+            one.turn(now, |replica, turn| replica.handle(Response::Committed(Ok(&answer)), turn.now, turn));
+        }
+    }
+    let away = |one: &Instance| one.replica.status(now).away;
+    assert_eq!(away(&one).as_deref(), Some("the store answers, but takes nothing of this breaker"));
+    assert_eq!(one.replica.machine().state(), State::Open, "by itself");
+
+    // Another one opens the circuit for all: what was to be told belongs to a time that is over.
+    shared.order(&mut two, Command::Trip);
+    for _ in 0..3 {
+        shared.now = shared.now + ms(1_000);
+        one.poll(&mut shared);
+    }
+    assert_eq!(away(&one), None);
+    assert_eq!(one.replica.status(now).generation, Some(shared.record.generation()));
+}
