@@ -377,6 +377,12 @@ impl Replica {
         let open = stored.adopted.filter(|left| left.state == State::Open).and_then(|left| left.open_until);
         let at = Clocks { here, store: stored.now.timestamp() };
         self.learn_record(stored.version, record, open.map(StoreTime::timestamp), at, turn);
+        if Record::is_of_older_format(&stored.record) && self.state.known.stored.is_some() {
+            // All instances are to read the same: one writes it anew, whether anything else is to be written or not.
+            let at = turn.now + self.state.jitter(JITTER);
+            let timers = &mut self.state.timers;
+            timers.look_at = Some(timers.look_at.map_or(at, |known| known.min(at)));
+        }
     }
 
     fn learn_record(

@@ -313,6 +313,11 @@ impl Record {
         Self::parse(format, fields).map_err(|error| Unreadable::Corrupt(error.to_string()))
     }
 
+    /// Tells whether bytes that this release reads are of a format that it does not write.
+    pub(super) fn is_of_older_format(bytes: &[u8]) -> bool {
+        bytes.strip_prefix(MAGIC).and_then(|rest| rest.first()).is_some_and(|format| *format < FORMAT)
+    }
+
     fn parse(format: u8, bytes: &[u8]) -> Result<Self, LoadError> {
         if format < OLDEST_FORMAT {
             return Err(LoadError::new(format!("format {format}")));

@@ -138,3 +138,33 @@ async fn failures_before_the_first_word_from_the_store_are_not_lost() {
     flush([&one, &other]).await;
     assert_eq!((failures(&one.breaker), failures(&other.breaker)), (2, 2));
 }
+
+/// Open in generation 8 for 30 s, with a round of which one probe has succeeded; without its checksum.
+const OF_FORMAT_1: &str = "4642010108000000000000004d00000000000000004a61e07e8d030004\
+    00f684dc858d030000ac23fc06000000020000000101\
+    0100000001000000ffffffffffffffff070000000000000005000000020000000100000000\
+    0000";
+
+#[tokio::test]
+async fn a_record_of_format_1_counts_and_is_written_anew_without_a_call() {
+    let bytes = |hex: &str| -> Vec<u8> {
+        let digits: Vec<_> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
+        digits.chunks_exact(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).expect("a byte")).collect()
+    };
+    let mut old = bytes(OF_FORMAT_1);
+    let checksum = Sha256::digest(&old);
+    old.extend(&checksum[..4]);
+    let bed = Bed::new();
+    bed.put(old).await;
+    let [one, other] = bed.fleet(usual).await;
+    until("they follow it", || one.breaker.is_open() && other.breaker.is_open()).await;
+    let deadline = support::timer_now() + secs(10);
+    while bed.stored().await.record[2] != 2 {
+        assert!(support::timer_now() < deadline, "it is still of format 1");
+        tokio::time::sleep(ms(5)).await;
+    }
+    flush([&one, &other]).await;
+    assert_eq!(states([&one, &other]), [State::Open; 2]);
+    let generation = |instance: &Instance| instance.breaker.snapshot().fleet.and_then(|fleet| fleet.generation);
+    assert_eq!(generation(&one).map(|generation| generation.get()), Some(8));
+}

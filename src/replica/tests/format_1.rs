@@ -3,6 +3,9 @@
 use super::bytes::sealed;
 use super::*;
 use crate::circuit::{Override, TransitionReason, Writer};
+use crate::replica::handle::Response;
+use crate::replica::poll::Request;
+use crate::store::{Committed, StoreTime, Stored, Version};
 
 /// What release 0.1 put in front: state, generation, decider, and since when.
 fn begun(state: State, generation: u64) -> Writer {
@@ -152,4 +155,38 @@ fn what_is_cut_off_is_damage() {
     for len in 3..body.len() {
         assert!(Record::load(&sealed(body[..len].to_vec())).is_err(), "{len} of {} bytes", body.len());
     }
+}
+
+/// A fleet without calls stayed of format 1 until something happened.
+#[test]
+fn it_is_written_anew_at_once_where_nothing_else_is_to_be_written() {
+    let mut out = begun(State::Open, 8);
+    save_history(&mut out, TransitionReason::ProbeFailed, &[], None);
+    out.u8(0);
+    out.u32(0);
+    let bytes = sealed(out.finish());
+    let old = Record::load(&bytes).expect("a record of release 0.1");
+    let (mut one, now) = (Instance::new(1, patient()), at(2_000));
+    let polled = one.turn(now, |replica, turn| replica.poll(turn, &mut |_| Ok(())));
+    assert!(matches!(polled.request, Some(Request::Load)), "{polled:?}");
+    let stored = Stored::new(Version(5), bytes.into(), StoreTime::from(now));
+    one.turn(now, |replica, turn| replica.handle(Response::Loaded(Ok(&stored)), now, turn));
+    assert_eq!(one.replica.machine().state(), State::Open, "it counts at once");
+    let polled = one.turn(now, |replica, turn| replica.poll(turn, &mut |_| Ok(())));
+    let at = polled.wake_at.expect("a time");
+    assert!(polled.request.is_none() && at <= now + ms(50), "not all instances at the same time: {polled:?}");
+    let polled = one.turn(at, |replica, turn| replica.poll(turn, &mut |_| Ok(())));
+    let Some(Request::Commit(commit)) = polled.request else {
+        panic!("it is not written: {polled:?}");
+    };
+    assert_eq!((commit.expected, commit.record[2]), (Version(5), 2));
+    assert!(commit.batch.is_none() && commit.notice.is_none(), "nothing is told");
+    assert_eq!(Record::load(&commit.record).expect("its own bytes"), old);
+
+    // Another one was first: there is nothing left to do.
+    let newer = Stored::new(Version(6), old.save().into(), StoreTime::from(at));
+    let answer = Committed::Conflict(newer);
+    one.turn(at, |replica, turn| replica.handle(Response::Committed(Ok(&answer)), at, turn));
+    let polled = one.turn(at + ms(500), |replica, turn| replica.poll(turn, &mut |_| Ok(())));
+    assert!(polled.request.is_none(), "{polled:?}");
 }
