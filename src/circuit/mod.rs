@@ -3,6 +3,8 @@
 //! Nothing here reads a clock, takes a lock, waits or does I/O. `Machine` makes every decision and every transition;
 //! the shell in `breaker` moves data in and out of it.
 
+#[cfg(feature = "fleet")]
+mod advice;
 mod bounds;
 mod codec;
 mod cooldown;
@@ -40,6 +42,8 @@ pub use reason::{RejectReason, TransitionReason};
 pub use run::Run;
 pub use state::{Generation, Origin, State, StateScope};
 
+#[cfg(feature = "fleet")]
+pub use advice::Advice;
 #[cfg(feature = "fleet")]
 pub(crate) use codec::{Reader, Writer};
 pub(crate) use machine::Machine;

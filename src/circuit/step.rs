@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::detector::Tally;
-#[cfg(feature = "fleet")]
-use super::verdict::Verdict;
 use super::{Generation, Origin, Outcome, Override, RejectReason, State, TransitionReason};
+#[cfg(feature = "fleet")]
+use super::{advice::Advice, verdict::Verdict};
 use crate::time::Timestamp;
 
 /// What a step takes besides its input: the time, and a seed for what depends on chance.
@@ -117,6 +117,8 @@ pub(crate) enum FleetFact {
     ProtectionEnded,
     /// The fleet has reached a verdict: on what evidence.
     Judged(Verdict),
+    /// What the fleet would be better off with.
+    Advised(Advice),
 }
 
 /// The facts of a step, in order. The first few need no memory of their own.

@@ -51,7 +51,7 @@ mod simulation;
 mod store_health;
 mod token_bucket;
 
-pub use crate::circuit::Verdict;
+pub use crate::circuit::{Advice, Verdict};
 pub use crate::replica::{FleetStatus, WhenDown};
 pub use config::Fleet;
 

@@ -1,9 +1,11 @@
 //! Comparing what the store has with what it is known to have had, and following it.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::clocks::Clocks;
+use super::pooled::{RuleEvidence, advice_of_calls};
 use super::record::{Record, Unreadable};
 use super::replica::{Replica, Turn};
 use crate::circuit::{Fact, FleetFact, Generation, MachineState, Origin, ProbeRound, State, TransitionReason};
@@ -123,10 +125,11 @@ impl Replica {
     fn take_evidence(&mut self, record: &Record, turn: &mut Turn<'_>) {
         let rule = self.state.outbox.untold.rule;
         let drifts = record.evidence.iter().any(|evidence| evidence.rule != rule);
-        if drifts && !std::mem::replace(&mut self.state.known.drift_told, true) {
+        if drifts && !mem::replace(&mut self.state.known.drift_told, true) {
             turn.facts.push(Fact::Fleet(FleetFact::ConfigDrift));
         }
         let evidence = record.evidence_of(rule);
+        self.advise(evidence, turn);
         if let Some(dry_runs) = evidence.map(|evidence| evidence.dry_runs())
             && self.state.outbox.untold.note_dry_runs(dry_runs)
         {
@@ -164,6 +167,21 @@ impl Replica {
                 self.end_protection(turn.at.now, turn.facts);
             }
             Some(_) | None => {}
+        }
+    }
+
+    /// Tells what the fleet would be better off with, each kind once.
+    fn advise(&mut self, evidence: Option<&RuleEvidence>, turn: &mut Turn<'_>) {
+        if !self.state.is_pooled() {
+            return;
+        }
+        let store = self.state.store_at(turn.at.now);
+        let of_evidence = evidence.into_iter().flat_map(|evidence| evidence.advice(store));
+        for advice in of_evidence.chain(advice_of_calls(self.state.outbox.untold.newest_calls())) {
+            if self.state.known.advised.iter().all(|known| mem::discriminant(known) != mem::discriminant(&advice)) {
+                self.state.known.advised.push(advice);
+                turn.facts.push(Fact::Fleet(FleetFact::Advised(advice)));
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use super::pooled::{Trip, Untold, Verdict};
 use super::record::Record;
 use super::status::WhenDown;
 use crate::backoff::draw;
-use crate::circuit::{Detector, Generation, Run, State};
+use crate::circuit::{Advice, Detector, Generation, Run, State};
 use crate::store::{BatchId, Round, Version};
 use crate::time::Timestamp;
 
@@ -84,6 +84,8 @@ pub(super) struct Known {
     pub(super) corrupt_since: Option<Timestamp>,
     /// Listeners know that the record holds evidence of another rule.
     pub(super) drift_told: bool,
+    /// What listeners were advised.
+    pub(super) advised: Vec<Advice>,
 }
 
 /// Whether the store answers for this breaker.

@@ -119,6 +119,33 @@ async fn another_rule_in_the_fleet_is_told_once() {
 }
 
 #[tokio::test]
+async fn a_fleet_is_advised_once_about_a_rule_that_it_cannot_judge_well() {
+    let bed = Bed::new();
+    let long = |b: CircuitBreakerConfigBuilder| b.detector(detect::failure_rate(0.5).of_last(20_000));
+    let (one, other) = (bed.instance(long), bed.instance(long));
+    for _ in 0..3 {
+        fail(&one.breaker, 1);
+        flush([&one, &other]).await;
+    }
+    for instance in [&one, &other] {
+        let events = instance.events.take();
+        let advised: Vec<_> = events
+            .iter()
+            .filter_map(
+                |event| if let EventKind::Advice { advice, .. } = event.kind() { Some((event, advice)) } else { None },
+            )
+            .collect();
+        let [(event, Advice::LongWindow { calls: 20_000, .. })] = advised[..] else {
+            panic!("{advised:?}");
+        };
+        assert_eq!(
+            event.to_string(),
+            "test: advice: the rule looks at the newest 20000 calls, at most 10,000 are known well: use a rule over a time"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_vote_opens_the_instance_and_a_quorum_the_fleet() {
     let bed = Bed::new();
     let voting = |id: &'static str| {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use fusebox::fleet::{Fleet, WhenDown};
+use fusebox::fleet::{Advice, Fleet, WhenDown};
 use fusebox::store::{Commit, Committed, MemoryStore, Notices, Store, StoreError, StoreFuture, Stored, Summary};
 use fusebox::{
     CallError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, CircuitBreakerLayer, Event,

@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::circuit::{Fact, Generation, Origin, Outcome, RejectReason, State, StateScope, Tally, TransitionReason};
 #[cfg(feature = "fleet")]
-use crate::circuit::{FleetFact, Verdict};
+use crate::circuit::{Advice, FleetFact, Verdict};
+use crate::circuit::{Fact, Generation, Origin, Outcome, RejectReason, State, StateScope, Tally, TransitionReason};
 use crate::text::OneLine;
 use crate::time::Timestamp;
 
@@ -154,6 +154,13 @@ pub enum EventKind {
         /// What it rests on.
         verdict: Verdict,
     },
+    /// The fleet works, and would work better otherwise. Told once for each kind of advice.
+    #[cfg(feature = "fleet")]
+    #[non_exhaustive]
+    Advice {
+        /// With what.
+        advice: Advice,
+    },
 }
 
 impl From<Fact> for EventKind {
@@ -172,6 +179,7 @@ impl From<Fact> for EventKind {
                 FleetFact::ProtectionBegan => Self::ProtectionBegan,
                 FleetFact::ProtectionEnded => Self::ProtectionEnded,
                 FleetFact::Judged(verdict) => Self::Judged { verdict },
+                FleetFact::Advised(advice) => Self::Advice { advice },
             },
         }
     }
@@ -244,6 +252,8 @@ impl fmt::Display for Event {
             EventKind::ProtectionEnded => f.write_str("this instance rejects no more calls by itself"),
             #[cfg(feature = "fleet")]
             EventKind::Judged { verdict } => write!(f, "the fleet's verdict: {verdict}"),
+            #[cfg(feature = "fleet")]
+            EventKind::Advice { advice } => write!(f, "advice: {advice}"),
         }
     }
 }

@@ -117,6 +117,11 @@ impl Logs {
         longest.map_or(Duration::ZERO, |bits| Duration::from_nanos(1 << (bits - 1)))
     }
 
+    /// Within such a time, the order of calls of several instances is not known.
+    pub(super) const fn tick(&self) -> Duration {
+        Duration::from_nanos(1 << self.sequence.bits())
+    }
+
     pub(super) fn failures(&self) -> u64 {
         let times = self.slots.iter().map(Slots::failures).chain(self.bad_times.iter().map(|(_, log)| log.failures()));
         times.chain([self.sequence.failures()]).max().unwrap_or(0)
@@ -242,6 +247,16 @@ pub(super) struct Reach {
 }
 
 impl Rule {
+    /// The fewest of the newest calls that a threshold counts; `None`: all count by time.
+    pub(super) fn fewest_calls(&self) -> Option<u64> {
+        let fewest = |leaf: &Leaf| match leaf.threshold.over {
+            Over::Calls(calls) => Some(calls as u64),
+            Over::Row => Some(leaf.row()),
+            Over::Time(_) => None,
+        };
+        self.leaves.iter().filter_map(fewest).min()
+    }
+
     pub(super) fn horizon(&self) -> Reach {
         let calls = self.leaves.iter().filter_map(calls_of).max().unwrap_or(0);
         let time = |leaf: &Leaf| if let Over::Time(time) = leaf.threshold.over { time } else { Duration::ZERO };

@@ -5,6 +5,7 @@
 //! is about the calls up to a moment that it names (the *cut*), of all that answered. `docs/fleet-protocol.md` tells the
 //! protocol.
 
+mod advice;
 mod bad_times;
 mod cell;
 mod evidence;
@@ -29,6 +30,7 @@ mod verdict;
 mod voices;
 mod window;
 
+pub(super) use advice::of_calls as advice_of_calls;
 pub(super) use evidence::{Judgement, RuleEvidence, kept_at_first};
 pub(crate) use resolution::time_resolution;
 pub(super) use sequence::TICK_BITS;

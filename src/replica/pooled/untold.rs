@@ -140,6 +140,11 @@ impl Untold {
         self.shape.is_none()
     }
 
+    /// Over how many of the newest calls the rule looks, where its shape is known.
+    pub(crate) fn newest_calls(&self) -> u64 {
+        self.shape.as_ref().map_or(0, |rule| rule.horizon().calls)
+    }
+
     /// Tells whether good calls are evidence that others must see.
     pub(crate) fn wants_good_calls(&self) -> bool {
         self.shape.as_ref().map_or(self.wants_good_calls, |rule| !rule.counts_bad_only())

@@ -88,6 +88,14 @@ impl Voices {
         u32::try_from(self.named.len()).unwrap_or(u32::MAX).saturating_add(self.others.number)
     }
 
+    /// Good calls a second of those that have told, or promised, within ten seconds.
+    pub(super) fn per_second(&self, now: Timestamp) -> f64 {
+        let stands = |since: Timestamp| now.since(since) < PROMISE_LASTS;
+        let named = self.named.iter().filter(|voice| stands(voice.up_to)).map(|voice| voice.rate);
+        let others = self.others.promised.iter().filter(|promised| stands(promised.since)).map(|others| others.rate);
+        named.chain(others).sum()
+    }
+
     /// Tells whether another instance than this one was ever heard.
     pub(super) fn has_others(&self, writer: u64) -> bool {
         self.others.number > 0 || self.named.iter().any(|voice| voice.writer != writer)

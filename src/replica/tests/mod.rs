@@ -1,5 +1,6 @@
 //! What the record of a breaker promises, whichever instance writes it and in whatever order.
 
+mod advice;
 mod bench;
 mod bytes;
 mod census;

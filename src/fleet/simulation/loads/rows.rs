@@ -61,10 +61,11 @@ fn of_a_thousand(count: u64, out: &Outcomes) -> f64 {
 
 /// A verdict is false where the calls of all, in the order in which they ended, did not meet the rule. Returns how often that
 /// was so.
-fn falsehood_of(push: bool, load: Load, (rule, detector): Rule, seconds: u64) -> u64 {
+fn falsehood_of(push: bool, load: Load, (rule, detector): Rule, (seconds, seed): (u64, u64)) -> u64 {
     let (mut line, mut wrong) = (String::new(), 0);
     for (instances, rate) in FLEETS.into_iter().filter(|(instances, _)| is_run(load, rule, *instances)) {
-        let out = Run { load, instances, rate, detector, seconds, push, seed: 7 + instances as u64 }.run();
+        let seed = 1_000 * seed + 7 + instances as u64;
+        let out = Run { load, instances, rate, detector, seconds, push, seed }.run();
         wrong += out.wrong;
         let alone = of_a_thousand(out.alone, &out);
         let rejected = of_a_thousand(out.rejected, &out);
@@ -87,10 +88,10 @@ fn falsehood_of(push: bool, load: Load, (rule, detector): Rule, seconds: u64) ->
 #[ignore = "takes minutes: cargo bench --bench fleet --features redis,postgres -- falsehood"]
 fn falsehood() {
     let mut wrong = 0;
-    for push in [true, false] {
+    for (seed, push) in seeds(1).flat_map(|seed| [(seed, true), (seed, false)]) {
         for load in [Load::Even, Load::Chance, Load::Skew] {
             for rule in rules() {
-                wrong += falsehood_of(push, load, rule, seconds(60));
+                wrong += falsehood_of(push, load, rule, (seconds(60), seed));
             }
         }
     }

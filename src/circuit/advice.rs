@@ -1,0 +1,71 @@
+//! What a fleet advises, as users see it.
+
+use std::fmt;
+use std::time::Duration;
+
+/// What the instances that share a breaker would be better off with.
+///
+/// Told by [`EventKind::Advice`](crate::EventKind::Advice), each kind once by each instance that finds it. Nothing is wrong:
+/// what was configured is done.
+///
+/// ```
+/// use fusebox::{CircuitBreaker, EventKind};
+///
+/// fn watch(breaker: &CircuitBreaker) {
+///     breaker.on_event(|event| {
+///         if let EventKind::Advice { advice } = event.kind() {
+///             println!("{}: {advice}", event.breaker());
+///         }
+///     });
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Advice {
+    /// More than 300 instances put their calls together. Each question is answered by all of them, so the breaker's
+    /// operations grow with their number; [`Fleet::votes`](crate::fleet::Fleet::votes) costs nothing until an instance trips.
+    #[non_exhaustive]
+    ManyInstances {
+        /// How many have told of their calls within a minute.
+        instances: u32,
+    },
+    /// The rule looks at so few of the newest calls that the fleet has them in less than twice the time within which the
+    /// order of calls of several instances is not known: which calls are the newest is not known either. The rule is met one
+    /// failure later than by a breaker that sees all calls, and it is met by chance more often than one over a time.
+    #[non_exhaustive]
+    ShortWindow {
+        /// How many calls it looks at.
+        calls: u64,
+        /// In what time the fleet has as many.
+        span: Duration,
+    },
+    /// The rule looks at more than 10,000 of the newest calls: of the older ones it is kept how many there were, and what
+    /// comes late for them is forgotten.
+    #[non_exhaustive]
+    LongWindow {
+        /// How many calls it looks at.
+        calls: u64,
+    },
+}
+
+impl fmt::Display for Advice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ManyInstances { instances } => {
+                write!(f, "{instances} instances put their calls together, up to 300 are cheap: use Fleet::votes")
+            }
+            Self::ShortWindow { calls, span } => {
+                write!(
+                    f,
+                    "the fleet has the newest {calls} calls within {span:.1?}, and their order is not known: use a rule over a time"
+                )
+            }
+            Self::LongWindow { calls } => {
+                write!(
+                    f,
+                    "the rule looks at the newest {calls} calls, at most 10,000 are known well: use a rule over a time"
+                )
+            }
+        }
+    }
+}
