@@ -112,7 +112,8 @@ impl Replica {
         let until = Timestamp::MAX;
         let admission = match self.state.stand_in().filter(|_| self.machine.overridden().is_none()) {
             None => {
-                let clean = view.clean && !self.state.shares_successes();
+                // That there are calls at all must be seen once in each generation: such an instance is to probe.
+                let clean = view.clean && self.state.outbox.demand.has_calls && !self.state.shares_successes();
                 // Each call must be asked for while some are rejected; their outcomes count.
                 let admission = self.state.known.protection.map_or(view.admission, |protection| Admission::Unjudged {
                     until: protection.until,

@@ -17,13 +17,14 @@ fn alone() -> (CircuitBreaker, Wire) {
     (CircuitBreaker::new(support::config(|builder| usual(builder).cooldown(COOLDOWN).store(store))), wire)
 }
 
-/// The first call after the cooldown is a probe where the instance had a call that counts, the second where it had none.
+/// The first call after the cooldown is a probe where the instance had a call, the second where it had none.
 #[tokio::test]
 async fn where_calls_are_rare_they_close_the_circuit_all_the_same() {
-    for calls_before in [0, 1] {
+    for (failed, succeeded) in [(0, 0), (1, 0), (0, 1), (0, 200)] {
         let (breaker, _) = alone();
-        // A good call is nothing to this rule, and leaves no trace.
-        fail(&breaker, calls_before);
+        let calls_before = usize::from(failed + succeeded > 0);
+        fail(&breaker, failed);
+        succeed(&breaker, succeeded);
         breaker.trip().expect("no override");
         breaker.flush().await;
         sleep(COOLDOWN + ms(1_000)).await;
