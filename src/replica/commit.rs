@@ -188,8 +188,12 @@ impl Replica {
         let news = News { batches: &[], commands: &command, judge_at: None, has_waited: None };
         let merged = self.merge(&stored.record, &news, self.store_now(turn), turn);
         if !merged.changed {
-            // All places are taken. What changes that changes the record, and is seen then.
-            let again = turn.now + POLL_INTERVAL;
+            // All places are taken: what changes that changes the record, and is seen then. Or the cooldown is not over by
+            // the store's clock, which is known better now than when this instance heard of it.
+            let cooldown = stored.record.until().filter(|_| stored.record.state() == State::Open);
+            let is_left = cooldown.map(|until| until.since(self.store_now(turn))).filter(|left| !left.is_zero());
+            let wait = is_left.map_or(POLL_INTERVAL, |left| (left + Duration::from_millis(1)).min(POLL_INTERVAL));
+            let again = turn.now + wait;
             self.state.timers.probe_at = Some(again);
             return if self.state.timers.flush == Some(false) { Ok(self.load(turn.now)) } else { Err(Some(again)) };
         }

@@ -60,7 +60,7 @@ impl Instance {
     }
 
     /// Where `here` is `there` on the store's clock.
-    fn set_clock(&mut self, here: Timestamp, there: Timestamp) {
+    pub(super) fn set_clock(&mut self, here: Timestamp, there: Timestamp) {
         let clocks = Clocks { here, store: there };
         self.replica.state.known.clock = Some(Estimate::learn(None, clocks, Duration::ZERO));
     }

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::circuit::{Hold, TransitionReason};
+use crate::replica::clocks::before;
+use crate::replica::poll::Request;
 
 fn running(shared: &Shared) -> usize {
     let round = shared.record.machine.history().round.as_ref();
@@ -247,6 +249,32 @@ fn an_instance_that_had_calls_fetches_its_lease_when_the_cooldown_ends() {
     assert_eq!(shared.leases(), [(0, 1)], "an instance without calls has none");
     assert!(one.call(Outcome::Success, shared.now));
     assert_eq!(running(&shared), 0, "nothing was told yet");
+}
+
+/// It waited for a second, because all places seemed taken.
+#[test]
+fn an_instance_that_asks_before_the_cooldown_is_over_by_the_stores_clock_asks_again_when_it_is() {
+    let mut one = Instance::new(1, Box::new(failures(1).within(ms(1_000))));
+    let mut shared = Shared::new();
+    one.poll(&mut shared);
+    one.call(Outcome::Failure, at(1));
+    shared.now = at(2);
+    assert!(one.look(&mut shared));
+    let over = shared.record.machine.history().open_until;
+    // Since then it has learnt that the store's clock is behind what it took it for.
+    one.set_clock(over, before(over, ms(120)));
+    let mut now = over;
+    while shared.leases().is_empty() {
+        let polled = one.turn(now, |replica, turn| replica.poll(turn, &mut |_| Ok(())));
+        if let Some(Request::Commit(commit)) = polled.request {
+            shared.record = Record::load(&commit.record).expect("its own bytes");
+            break;
+        }
+        now = polled.wake_at.expect("it asks again");
+        assert!(now <= over + ms(200), "it waits until {now:?}");
+    }
+    assert_eq!(shared.leases(), [(0, 1)]);
+    assert!(before(now, ms(120)) >= over, "not before");
 }
 
 #[test]
