@@ -71,7 +71,7 @@ pub struct Snapshot {
     pub retry_after: Option<Duration>,
     /// The counts of the detector, or of each part of a combined one.
     pub detectors: Vec<PartTally>,
-    /// The recent outcomes.
+    /// The recent outcomes of this instance's own calls.
     pub recent: Recent,
     /// Where the probes stand, while half-open.
     pub probes: Option<ProbeTally>,

@@ -157,6 +157,13 @@ fn outage() {
             }
             println!("{how} {rule}, ms until all are open:{line}");
         }
+        if push {
+            for (rule, detector) in rules() {
+                let known = outage_known(push, (1_000, 10.0), (rule, detector), 0);
+                println!("{how} {rule}, 1,000x10: {} ms until all are open", known.as_millis());
+                assert!(known <= Duration::from_secs(2), "{rule}: {known:?}");
+            }
+        }
         took.sort_unstable();
         let (median, p99, most) = (took[took.len() / 2], took[took.len() * 99 / 100], took[took.len() - 1]);
         let [median, p99, most] = [median, p99, most].map(|took| took.as_millis());
@@ -189,13 +196,17 @@ fn an_outage_that_begins_while_instances_protect_themselves_is_known_in_time() {
 #[ignore = "takes a while: cargo bench --bench fleet --features redis,postgres -- background"]
 fn background() {
     for (rule, detector) in rules() {
-        for (instances, seconds) in [(100, seconds(60)), (300, seconds(60)), (1_000, 10)] {
+        for (instances, seconds) in [(100, seconds(60)), (300, seconds(60)), (1_000, seconds(60)), (10_000, 5)] {
             let run = Run { load: Load::Background, instances, rate: 10.0, detector, seconds, push: true, seed: 11 };
             let out = run.run();
-            let commits = of_a_thousand(out.commits, &out);
-            println!("1 % failures, {instances}x10, {rule}: {commits:.0} commits in 1,000 calls, {} B", out.most_bytes);
+            let (commits, a_second) = (of_a_thousand(out.commits, &out), out.commits / seconds);
+            println!(
+                "1 % failures, {instances}x10, {rule}: {commits:.0} commits in 1,000 calls, {a_second} a second, {} B",
+                out.most_bytes
+            );
             assert_eq!(out.wrong, 0, "{rule}");
             assert!(instances > 300 || commits <= most_operations(rule), "{rule}: {commits}");
+            assert!(instances > 1_000 || a_second <= 500, "{rule}: {a_second} a second");
         }
     }
 }
