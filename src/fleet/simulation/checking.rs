@@ -96,6 +96,7 @@ impl World {
             facts.push(*fact);
         }
         match seen {
+            Seen::Fact(Fact::Fleet(FleetFact::Advised(_))) => self.checks.advised += 1,
             Seen::Fact(Fact::Transition(transition)) => {
                 self.checks.transitions += 1;
                 if transition.to != State::HalfOpen {

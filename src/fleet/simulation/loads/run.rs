@@ -45,6 +45,8 @@ pub(in super::super) struct Outcomes {
     /// Those that write.
     pub(in super::super) commits: u64,
     pub(in super::super) most_bytes: usize,
+    /// How many times instances were advised.
+    pub(in super::super) advised: u64,
     /// From the one breaker's verdict on the outage to the fleet's, and until all instances knew.
     pub(in super::super) decided: Option<Duration>,
     pub(in super::super) known: Option<Duration>,
@@ -94,9 +96,14 @@ impl Run {
         let after: u64 = world.instances.iter().map(|instance| instance.ops).sum();
         (out.operations, out.commits) = (after - before, world.checks.commits);
         (out.most_bytes, out.truths) = (world.checks.most_bytes, truth.times);
+        out.advised = world.checks.advised;
         runner::show_tail(&world);
         out
     }
+}
+
+const fn brief(fails: bool) -> &'static str {
+    if fails { "fails" } else { "succeeds" }
 }
 
 impl UnderLoad {
@@ -116,7 +123,10 @@ impl UnderLoad {
                 if was_closed && permit.lease.is_none() {
                     let exact = Timestamp::from_nanos(at + ORIGIN);
                     let now = if is_one_of_many { exact } else { self.world.instances[who].clock.now() };
-                    if self.truth.sees(at, now, fails) && is_out {
+                    let is_met = self.truth.sees(at, now, fails);
+                    self.world
+                        .note(|| format!("{who} {}{}", brief(fails), if is_met { ", by which it is met" } else { "" }));
+                    if is_met && is_out {
                         self.first_met.get_or_insert(at);
                     }
                 }
