@@ -36,6 +36,9 @@ pub(crate) struct Scheduler {
     poll_at: Timestamp,
     /// Where the last poll ended, if there are too many keys for one.
     polled_up_to: Option<MemberId>,
+    /// Notices were missed since all replicas loaded last, and from when on they do so at once.
+    has_lagged: bool,
+    reload_after: Timestamp,
     /// Whose keys the next load asks for.
     to_load: Vec<MemberId>,
     /// When the load was asked for that is on its way.
@@ -97,6 +100,8 @@ impl Scheduler {
             bucket: TokenBucket::full(now),
             poll_at: now + POLL_INTERVAL,
             polled_up_to: None,
+            has_lagged: false,
+            reload_after: now,
             to_load: Vec::new(),
             loading: None,
             in_flight: 0,
@@ -307,6 +312,9 @@ impl Scheduler {
     fn poll(&mut self, now: Timestamp) {
         let spread = 0.8 + 0.4 * self.draw();
         self.poll_at = now + POLL_INTERVAL.mul_f64(spread);
+        if self.has_lagged {
+            self.reload_all(now);
+        }
         let from = self.polled_up_to.take().map_or(Bound::Unbounded, Bound::Excluded);
         let ids = self.members.range((from, Bound::Unbounded)).map(|(id, _)| *id).take(MAX_KEYS_IN_POLL);
         let ids: Vec<_> = ids.collect();
@@ -438,19 +446,20 @@ impl Scheduler {
             Notice::Changed { key, version, notice, .. } => {
                 let announcement = Announcement::load(notice);
                 for id in self.by_key.get(key).cloned().unwrap_or_default() {
-                    self.hand(
-                        id,
-                        Response::Changed { version: *version, announcement: announcement.clone() },
-                        now,
-                        now,
-                    );
+                    self.hand(id, Response::Changed { version: *version, announcement }, now, now);
                 }
             }
-            Notice::Lagged => {
-                self.for_each(now, |replica, _| replica.reload());
-                self.schedule_all(now);
-            }
+            Notice::Lagged if now >= self.reload_after => self.reload_all(now),
+            // The next poll does it: strangers who send what nobody understands cost no more than that.
+            Notice::Lagged => self.has_lagged = true,
         }
+    }
+
+    /// Whatever is known may be old.
+    fn reload_all(&mut self, now: Timestamp) {
+        (self.has_lagged, self.reload_after) = (false, now + POLL_INTERVAL);
+        self.for_each(now, |replica, _| replica.reload());
+        self.schedule_all(now);
     }
 
     /// Has a turn at each replica.

@@ -16,6 +16,9 @@ pub(super) struct Census {
     pub(super) end_at: Timestamp,
     /// When a verdict is due.
     pub(super) due: Timestamp,
+    is_raiser: bool,
+    /// A notice has said that it is over.
+    may_be_over: bool,
 }
 
 /// An answer comes so much later than the cut, at the most, so that not all come in one moment.
@@ -36,11 +39,28 @@ impl Census {
         let at = |there: Timestamp| now + there.since(store);
         // Waits are short, whatever a record says.
         let most = now + LONGEST_SUSPICION;
-        let answer_at = (at(suspicion.cut) + error + ANSWER_SPREAD.mul_f64(draws.0)).min(most);
+        let answer_at = Self::answer_at(suspicion.cut, (now, store), error, draws.0);
         let stand_in = STAND_IN_AFTER + STAND_IN_SPREAD.mul_f64(draws.1);
         let due = at(suspicion.due()).min(most) + Duration::from_millis(1);
         let end_at = if is_raiser { due } else { due + stand_in };
-        Self { suspicion, answer_at: Some(answer_at), end_at, due }
+        Self { suspicion, answer_at: Some(answer_at), end_at, due, is_raiser, may_be_over: false }
+    }
+
+    /// When calls up to `cut` are told that all are asked for: not before that has passed by any clock.
+    pub(super) fn answer_at(
+        cut: Timestamp,
+        (now, store): (Timestamp, Timestamp),
+        error: Duration,
+        draw: f64,
+    ) -> Timestamp {
+        (now + cut.since(store) + error + ANSWER_SPREAD.mul_f64(draw)).min(now + LONGEST_SUSPICION)
+    }
+
+    /// A notice says that it is over: an instance that would stand in leaves it until then, but once.
+    pub(super) fn wait_for_poll(&mut self, until: Timestamp) {
+        if !self.is_raiser && !std::mem::replace(&mut self.may_be_over, true) {
+            self.end_at = self.end_at.max(until);
+        }
     }
 
     /// The suspicion waits for instances that may not have heard of it.

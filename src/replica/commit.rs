@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::batch::{Batch, Command};
 use super::clocks::translate;
 use super::merge::News;
@@ -19,9 +17,6 @@ use crate::time::Timestamp;
 /// A turn at combining ends after so many rounds, or so long.
 const MAX_ROUNDS: u32 = 20;
 const MAX_COMBINING_TIME: Duration = Duration::from_millis(250);
-/// Larger notices do not fit everywhere. An empty one makes its readers load: also where a headline would leave out what
-/// counts.
-const MAX_NOTICE_BYTES: usize = 3_000;
 /// A command to trip or to reset that the store did not take for so long is void.
 const MAX_COMMAND_AGE: Duration = Duration::from_secs(60);
 
@@ -50,14 +45,14 @@ impl Replica {
             outbox.voted_at = vote.cast;
         }
         self.state.timers.flushed_at = Some(turn.now);
-        if let Why::Asked(_) = why {
+        if let Why::Asked(..) = why {
             self.state.timers.answered_at = Some(turn.now);
         }
         outbox.batches += 1;
         let id = BatchId { writer: self.state.terms.writer, seq: outbox.batches };
         let calls = batch.telling.as_ref().map_or(0, Telling::calls);
         // Many answer at once, and most of them by a record that is not the newest.
-        let may_queue = matches!(why, Why::Asked(_)) || self.state.in_flight.is_contended;
+        let may_queue = matches!(why, Why::Asked(..)) || self.state.in_flight.is_contended;
         outbox.batch = Some(TakenBatch { id, batch, taken_at: turn.now, calls, may_queue });
         true
     }
@@ -68,9 +63,10 @@ impl Replica {
             return None;
         }
         let (here, there) = (turn.at.now, self.store_now(turn));
-        let answers = if let Why::Asked(number) = why { Some(number) } else { None };
-        let census = self.state.known.census.as_ref();
-        let cut = census.filter(|census| answers == Some(census.suspicion.number)).map(|census| census.suspicion.cut);
+        let (answers, cut) = match why {
+            Why::Asked(number, cut) => (Some(number), Some(cut)),
+            Why::News | Why::Withdraws => (None, None),
+        };
         let untold = &self.state.outbox.untold;
         let evidence = self.state.known.stored.as_ref().and_then(|stored| stored.record.evidence_of(untold.rule));
         let moment = Moment {
@@ -213,7 +209,7 @@ impl Replica {
         };
         let ttl = record.ttl(self.store_now(turn));
         let mut commit = Commit::new(stored.version, record.save().into(), summary, ttl);
-        commit.notice = self.announcement(stored, &merged);
+        commit.notice = self.announcement(stored, &merged).map(|announcement| announcement.save().into());
         if let Some(combining) = &self.state.in_flight.combining {
             let is_over = turn.now.since(combining.since) >= MAX_COMBINING_TIME;
             commit.release = combining.rounds >= MAX_ROUNDS || is_over;
@@ -229,26 +225,25 @@ impl Replica {
     }
 
     /// What all others are to hear of a change, if anything.
-    fn announcement(&self, stored: &StoredRecord, merged: &Merged) -> Option<Bytes> {
-        let record = &merged.record;
+    fn announcement(&self, stored: &StoredRecord, merged: &Merged) -> Option<Announcement> {
         if merged.began || stored.rewrite_at.is_some() {
-            let headline = record.headline().save();
-            let is_enough = headline.len() <= MAX_NOTICE_BYTES && !record.has_live_evidence();
-            return Some(if is_enough { headline.into() } else { Bytes::new() });
+            return Some(Announcement::Load);
         }
         if !merged.tells_all {
             return None;
         }
-        for evidence in &record.evidence {
+        for evidence in &merged.record.evidence {
             let before = stored.record.evidence_of(evidence.rule).and_then(|before| before.suspicion());
             match (before, evidence.suspicion()) {
                 (old, Some(new)) if old.is_none_or(|old| old.number != new.number) => {
-                    return Some(Announcement::save_suspicion(evidence.rule, new).into());
+                    return Some(Announcement::suspected(evidence.rule, new));
                 }
-                (Some(old), None) => return Some(Announcement::save_cleared(evidence.rule, old.number).into()),
+                (Some(old), None) => {
+                    return Some(Announcement::Cleared { rule: evidence.rule, number: old.number });
+                }
                 _ => {}
             }
         }
-        Some(Bytes::new())
+        Some(Announcement::Load)
     }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::census::Census;
 use super::clocks::{Clocks, Estimate, before};
 use super::notice::Announcement;
-use super::poll::{JITTER, Priority};
+use super::poll::JITTER;
 use super::pooled::Suspicion;
+use super::push::Asked;
 use super::record::{Record, Unreadable};
 use super::replica::{Replica, Turn};
 use super::state::{CALM_LINGER, Combining, Contact, MAX_LINGER, MIN_LINGER, POLL_INTERVAL, Pending, StoredRecord};
@@ -17,7 +18,7 @@ use crate::store::{Committed, ROUND_LEASE, StoreError, StoreTime, Stored, Versio
 use crate::time::Timestamp;
 
 /// Something that the store has said.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Response<'a> {
     /// The answer to a load, which this replica or the engine's poll asked for.
     Loaded(Result<&'a Stored, &'a StoreError>),
@@ -95,9 +96,7 @@ impl Replica {
                 if merged.tells_all || merged.began {
                     self.state.known.push.note_sent(*version, now);
                 }
-                let record = Arc::new(merged.record);
-                self.state.known.stored = Some(StoredRecord { version: *version, record, rewrite_at: None });
-                self.apply_stored(turn);
+                self.hold(StoredRecord { version: *version, record: Arc::new(merged.record), rewrite_at: None }, turn);
                 self.end_vain_protection(has_batch, turn);
             }
             Committed::Conflict(stored) => {
@@ -206,65 +205,57 @@ impl Replica {
         }
     }
 
-    fn changed(&mut self, version: Version, announcement: Announcement, turn: &mut Turn<'_>) {
+    /// The store tells of a change. What the notice says is not believed: who may send one need not be one of the fleet.
+    fn changed(&mut self, version: Version, announcement: Announcement, turn: &Turn<'_>) {
         self.state.known.push.note_heard(version);
         if version <= self.state.known.stored.as_ref().map_or(Version::NONE, |stored| stored.version) {
             return;
         }
         let rule_here = self.state.outbox.untold.rule;
-        let record = match announcement {
-            Announcement::Headline(record) => record,
-            Announcement::Suspected { rule, suspicion } => {
-                if rule == rule_here {
-                    self.hear_of(suspicion, turn);
-                }
-                return;
+        match announcement {
+            Announcement::Load => self.state.known.push.ask_to_load(version),
+            Announcement::Suspected { rule, number, cut } if rule == rule_here => {
+                self.hear_of(version, (number, cut), turn);
             }
-            Announcement::Cleared { rule, number } => {
-                if rule == rule_here {
-                    self.hear_of_end(number, turn);
-                }
-                return;
-            }
-            Announcement::Load => {
-                self.state.known.must_load = true;
-                return;
-            }
-        };
-        // A version is the time of its write, or a little more where several writes fell into one microsecond.
-        let (written, estimate) = (StoreTime(version.0).timestamp(), self.store_now(turn));
-        let store = if written > estimate + Duration::from_millis(1) { written } else { estimate };
-        // The state is followed at once. What it leaves out is to be loaded before anything is built on it, unless what is on
-        // its way meets it by itself.
-        self.state.known.must_load |= self.state.in_flight.request.is_none();
-        self.apply(&Arc::new(*record), false, store, turn);
+            Announcement::Cleared { rule, number } if rule == rule_here => self.hear_of_end(version, number, turn),
+            Announcement::Suspected { .. } | Announcement::Cleared { .. } => {}
+        }
     }
 
-    /// All are asked what they have seen: a notice says so, which decides nothing but when this instance tells. However many
-    /// come, it does not tell more often for that.
-    fn hear_of(&mut self, suspicion: Suspicion, turn: &Turn<'_>) {
+    /// All are asked what they have seen, a notice says: this instance tells it after the cut. However many notices come, it
+    /// does not tell more often than five times a second for that, and what it tells is what it has seen.
+    fn hear_of(&mut self, version: Version, (number, cut): (u64, Timestamp), turn: &Turn<'_>) {
         let known = &self.state.known;
-        let is_old = suspicion.number < known.censuses_over
-            || known.census.as_ref().is_some_and(|census| suspicion.number <= census.suspicion.number);
-        if is_old || self.machine.state() != State::Closed || !self.state.asks_fleet() {
+        let is_old = number < known.censuses_over
+            || known.census.as_ref().is_some_and(|census| number <= census.suspicion.number);
+        let may_answer = self.state.is_pooled() && self.machine.state() == State::Closed && self.state.asks_fleet();
+        if is_old || !may_answer {
             return;
         }
-        let awaited = self.state.known.protection.and_then(|protection| protection.awaits);
-        self.state.known.must_load |= awaited.is_some_and(|awaited| awaited < suspicion.number);
-        self.begin_census(suspicion, turn);
-        let earliest = self.state.timers.answered_at.map(|told| told + CALM_LINGER);
-        if let Some(census) = &mut self.state.known.census {
-            census.answer_at = census.answer_at.max(earliest);
+        let protects = known.protection.and_then(|protection| protection.awaits).is_some_and(|awaits| awaits < number);
+        let is_asked_otherwise = known.push.asked.is_some_and(|asked| (asked.number, asked.cut) != (number, cut));
+        if protects || is_asked_otherwise {
+            // The record says which it is.
+            self.state.known.push.ask_to_load(version);
         }
+        if self.state.known.push.asked.is_some() {
+            return;
+        }
+        let here = turn.at.now;
+        let (draw, store, error) = (self.state.chance(), self.state.store_at(here), self.state.clock_error(here));
+        let answer_at = Census::answer_at(cut, (turn.now, store), error, draw);
+        let earliest = self.state.timers.answered_at.map_or(Timestamp::ZERO, |told| told + CALM_LINGER);
+        self.state.known.push.asked = Some(Asked { number, cut, answer_at: answer_at.max(earliest) });
     }
 
-    /// A suspicion has come to nothing, a notice says. The next poll will show whether that is so; until then this instance
-    /// does not see to the verdict, unless it waits for it.
-    fn hear_of_end(&mut self, number: u64, turn: &mut Turn<'_>) {
-        let waits = self.state.known.protection.is_some() || self.state.timers.flush.is_some();
+    /// A suspicion has come to nothing, a notice says. An instance that only stands in for the one that ends it leaves it the
+    /// time that a poll takes, once; one that waits for the verdict sees whether that is so.
+    fn hear_of_end(&mut self, version: Version, number: u64, turn: &Turn<'_>) {
         if let Some(census) = self.state.known.census.as_mut().filter(|census| census.suspicion.number <= number) {
-            census.end_at = census.end_at.max(turn.now + POLL_INTERVAL * 3 / 2);
-            self.state.known.must_load |= waits;
+            census.wait_for_poll(turn.now + POLL_INTERVAL * 3 / 2);
+            if self.state.known.protection.is_some() || self.state.timers.flush.is_some() {
+                self.state.known.push.ask_to_load(version);
+            }
         }
     }
 
@@ -274,7 +265,16 @@ impl Replica {
         let is_raiser = suspicion.raised_by == self.state.terms.writer;
         let draws = (self.state.chance(), self.state.chance());
         let (store, error) = (self.state.store_at(here), self.state.clock_error(here));
-        let census = Census::hear(suspicion, is_raiser, (turn.now, store), error, draws);
+        let mut census = Census::hear(suspicion, is_raiser, (turn.now, store), error, draws);
+        if self.state.outbox.untold.is_told_up_to(suspicion.cut) {
+            // A notice of it has been answered.
+            census.answer_at = None;
+        }
+        if let Some(asked) = self.state.known.push.asked.take_if(|asked| asked.number <= suspicion.number)
+            && asked.cut == suspicion.cut
+        {
+            census.answer_at = census.answer_at.map(|at| at.min(asked.answer_at));
+        }
         self.state.known.census = Some(census);
         self.protect_until(suspicion.due(), here);
     }
@@ -425,7 +425,13 @@ impl Replica {
             let known = before.and_then(|stored| stored.rewrite_at);
             known.unwrap_or_else(|| now + self.state.jitter(JITTER))
         });
-        self.state.known.stored = Some(StoredRecord { version, record: Arc::new(record), rewrite_at });
+        self.hold(StoredRecord { version, record: Arc::new(record), rewrite_at }, turn);
+    }
+
+    /// The store has this record now.
+    fn hold(&mut self, stored: StoredRecord, turn: &mut Turn<'_>) {
+        self.state.known.push.note_known(stored.version);
+        self.state.known.stored = Some(stored);
         self.apply_stored(turn);
     }
 
@@ -435,10 +441,7 @@ impl Replica {
         let Some(record) = stored.map(|stored| stored.record.clone()) else {
             return;
         };
-        let has_news = self.waits() >= Some(Priority::Failures);
-        let (outbox, in_flight) = (&self.state.outbox, &self.state.in_flight);
-        let settled =
-            !has_news && outbox.batch.is_none() && in_flight.combining.is_none() && outbox.commands.is_empty();
+        let settled = self.is_settled();
         self.apply(&record, settled, self.store_now(turn), turn);
     }
 }

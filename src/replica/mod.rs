@@ -18,6 +18,7 @@ mod poll;
 mod pooled;
 mod probing;
 mod protection;
+mod push;
 mod reconcile;
 mod record;
 #[expect(clippy::module_inception, reason = "the file of the type that the folder is about")]

@@ -56,8 +56,8 @@ pub(crate) struct WakeUp {
 pub(super) enum Why {
     /// Something has happened.
     News,
-    /// All are asked: the number of the suspicion.
-    Asked(u64),
+    /// All are asked: the number of the suspicion, and what it is about: calls up to this time of the store's.
+    Asked(u64, Timestamp),
     /// Calls that it has promised do not come.
     Withdraws,
 }
@@ -118,7 +118,8 @@ impl Replica {
     /// Where nothing but failures wait, sets when they are sent, as a look would.
     fn linger_until(&mut self, now: Timestamp, here: Timestamp) -> Option<Timestamp> {
         let (known, timers, outbox) = (&self.state.known, &self.state.timers, &self.state.outbox);
-        let due = [known.stored.as_ref()?.rewrite_at, timers.look_at, timers.flush_at];
+        let asked_at = known.push.asked.map(|asked| asked.answer_at);
+        let due = [known.stored.as_ref()?.rewrite_at, timers.look_at, timers.flush_at, known.push.load_at(), asked_at];
         let must_look = known.store_is_down
             || known.census.is_some()
             || known.must_load
@@ -162,7 +163,8 @@ impl Replica {
     /// none is in hand.
     pub(super) fn wants_lease(&self, here: Timestamp) -> bool {
         let is_held = self.machine.overridden().is_some();
-        let is_due = self.state.outbox.demand.has_calls && self.state.asks_fleet() && !is_held;
+        let is_there = self.state.timers.departing.is_none();
+        let is_due = self.state.outbox.demand.has_calls && self.state.asks_fleet() && !is_held && is_there;
         // Beside a probe that is on its way, places are left to the others, unless there is none, or a call has found no lease.
         let demand = &self.state.outbox.demand;
         let may_have_more = demand.has_room && (demand.rejected > 0 || !self.knows_others());
@@ -206,7 +208,8 @@ impl Replica {
         if now < timers.not_before {
             return Err(Some(timers.not_before));
         }
-        let is_good = known.blocked_until.is_none() && !known.must_load;
+        let must_load = known.must_load || known.push.load_at().is_some_and(|at| at <= now);
+        let is_good = known.blocked_until.is_none() && !must_load;
         let Some(stored) = known.stored.clone().filter(|_| is_good) else {
             budget(Priority::Change).map_err(Some)?;
             return Ok(self.load(turn.now));
@@ -293,14 +296,21 @@ impl Replica {
             return None;
         }
         let told_lately = self.state.timers.flushed_at.is_some_and(|at| now.since(at) < IDLE_AFTER);
-        if let Some(census) = &mut self.state.known.census
-            && census.answer_at.is_some_and(|at| at <= now)
-        {
-            census.answer_at = None;
-            let number = census.suspicion.number;
-            return self.state.outbox.untold.has_an_answer(here, told_lately).then_some(Why::Asked(number));
+        if let Some((number, cut)) = self.question_due(now) {
+            return self.state.outbox.untold.has_an_answer(here, told_lately).then_some(Why::Asked(number, cut));
         }
         self.state.outbox.untold.breaks_promise(here).then_some(Why::Withdraws)
+    }
+
+    /// The suspicion that is to be answered now, of which a notice tells, or the record: its number and its cut.
+    fn question_due(&mut self, now: Timestamp) -> Option<(u64, Timestamp)> {
+        let known = &mut self.state.known;
+        if let Some(asked) = known.push.asked.take_if(|asked| asked.answer_at <= now) {
+            return Some((asked.number, asked.cut));
+        }
+        let census = known.census.as_mut()?;
+        census.answer_at.take_if(|at| *at <= now)?;
+        Some((census.suspicion.number, census.suspicion.cut))
     }
 
     /// Tells whether calls that only the detector can judge have waited long enough.
@@ -318,6 +328,7 @@ impl Replica {
 
     pub(super) fn load(&mut self, now: Timestamp) -> Request {
         self.state.known.must_load = false;
+        self.state.known.push.note_load(now);
         self.state.in_flight.request = Some(Pending::Load);
         self.state.in_flight.asked_at = now;
         Request::Load
@@ -368,9 +379,12 @@ impl Replica {
             let due = timers.flushed_at.map_or(now, |at| at + flush_interval);
             due.max(now + Duration::from_millis(100))
         });
-        // A probe that outlives its deadline has failed, and its place is free.
-        let expires_at = self.round().and_then(ProbeRound::next_deadline).map(later);
-        let times = [timers.flush_at, timers.probe_at, timers.look_at, rewrite_at, outcomes_at];
+        // A probe that outlives its deadline has failed, and its place is free. In a round of one's own, the next call sees it.
+        let round = self.round().filter(|_| self.state.asks_fleet());
+        let expires_at = round.and_then(ProbeRound::next_deadline).map(later);
+        let push = &self.state.known.push;
+        let (asked_at, load_at) = (push.asked.map(|asked| asked.answer_at), push.load_at());
+        let times = [timers.flush_at, timers.probe_at, timers.look_at, rewrite_at, outcomes_at, asked_at, load_at];
         let more = [answer_at, end_at, promise_at, opaque_at, lease_at, expires_at];
         times.into_iter().chain(more).flatten().min()
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clocks::Clocks;
+use super::poll::Priority;
 use super::pooled::{RuleEvidence, advice_of_calls};
 use super::record::{Record, Unreadable};
 use super::replica::{Replica, Turn};
@@ -65,9 +66,14 @@ impl Replica {
         // After a loss of data there may be two generations of one number; the one that the store has counts.
         let last = self.state.known.last_record.replace(record.clone());
         let begins = last.as_ref().is_none_or(|last| !last.is_same_generation(record));
+        let mut settled = settled;
         if begins && (known_generation.is_some() || record.state() != State::Closed) {
             // What waits to be told belongs to the generation before.
             self.state.forget_calls();
+        } else if begins && record.machine.history().reason.is_some() {
+            // So does what this instance saw before it heard of the fleet, and before the fleet closed.
+            self.state.outbox.untold.forget_before(local.machine.since);
+            settled |= self.is_settled();
         }
         self.note_demand(last.as_deref(), record, begins);
         self.take_evidence(record, turn);
@@ -101,6 +107,13 @@ impl Replica {
                 self.return_leases();
             }
         }
+    }
+
+    /// Tells whether nothing is on its way from here that might change the record.
+    pub(super) fn is_settled(&self) -> bool {
+        let (outbox, in_flight) = (&self.state.outbox, &self.state.in_flight);
+        let is_idle = outbox.batch.is_none() && in_flight.combining.is_none() && outbox.commands.is_empty();
+        is_idle && self.waits() < Some(Priority::Failures)
     }
 
     /// Whether this instance is to have a lease begins anew with the generation, and after another one was seen to use one.

@@ -86,7 +86,7 @@ impl Record {
     }
 
     /// The same, open until then, as an older library left it.
-    pub(super) fn opened(mut self, until: Timestamp, now: Timestamp) -> Self {
+    pub(crate) fn opened(mut self, until: Timestamp, now: Timestamp) -> Self {
         self.machine.state = State::Open;
         *self.machine.history_mut() = History {
             reason: Some(TransitionReason::Tripped),
@@ -157,6 +157,12 @@ impl Record {
 
     pub(super) fn evidence_of(&self, rule: u64) -> Option<&RuleEvidence> {
         self.evidence.iter().find(|evidence| evidence.rule == rule)
+    }
+
+    /// The rules of which there is evidence, each with how many suspicions it has raised.
+    #[cfg(test)]
+    pub(crate) fn rules(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.evidence.iter().map(|evidence| (evidence.rule, evidence.suspicions()))
     }
 
     /// What is asked now, to be shown.

@@ -8,6 +8,7 @@ use super::batch::{Batch, Command, Probed, Vote, Voter};
 use super::census::Census;
 use super::clocks::{Clocks, Estimate};
 use super::pooled::{Trip, Untold, Verdict};
+use super::push::Push;
 use super::record::Record;
 use super::status::WhenDown;
 use crate::backoff::draw;
@@ -62,7 +63,7 @@ pub(super) struct Known {
     pub(super) protection: Option<Protection>,
     /// No protection begins before, unless there is a new suspicion; by this instance's clock.
     pub(super) calm_until: Timestamp,
-    /// How notices come back that this instance has caused.
+    /// Whether notices come that this instance has caused, and what notices ask for.
     pub(super) push: Push,
     /// A suspicion has come to nothing in this generation.
     pub(super) is_calm: bool,
@@ -110,50 +111,6 @@ pub(super) struct Protection {
     pub(super) is_told: bool,
     /// The suspicion whose verdict it awaits, where one is known.
     pub(super) awaits: Option<u64>,
-}
-
-/// Whether this instance hears what the store tells all.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Push {
-    /// The version of the oldest record with a notice of this instance's of which it has not heard, and when it wrote that, by
-    /// the engine's clock.
-    pub(super) sent: Option<(Version, Timestamp)>,
-    /// The newest version that a notice was about.
-    pub(super) heard: Version,
-}
-
-impl Push {
-    /// This instance has caused a notice, of which it may have heard before it heard so.
-    pub(super) fn note_sent(&mut self, version: Version, now: Timestamp) {
-        if version > self.heard {
-            self.sent.get_or_insert((version, now));
-        }
-    }
-
-    /// A notice has come.
-    pub(super) fn note_heard(&mut self, version: Version) {
-        self.heard = self.heard.max(version);
-        if self.sent.is_some_and(|(sent, _)| sent <= self.heard) {
-            self.sent = None;
-        }
-    }
-
-    /// Tells whether notices come: no notice of its own has been on its way for longer than one takes.
-    pub(super) fn is_likely(self, now: Timestamp) -> bool {
-        const ON_ITS_WAY: Duration = Duration::from_millis(100);
-        self.sent.is_none_or(|(_, at)| now.since(at) < ON_ITS_WAY)
-    }
-
-    /// Tells whether this instance has heard all the notices that it has caused.
-    pub(super) const fn is_heard(self) -> bool {
-        self.sent.is_none()
-    }
-}
-
-impl Default for Push {
-    fn default() -> Self {
-        Self { sent: None, heard: Version::NONE }
-    }
 }
 
 /// A record with its place in the store.

@@ -31,6 +31,7 @@ mod overrides;
 mod readiness;
 mod records;
 mod recovery;
+mod strangers;
 mod users_code;
 mod verdicts;
 mod writes;

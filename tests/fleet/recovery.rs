@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use fusebox::Permit;
+use fusebox::{Permit, Probes};
 use tokio::time::sleep;
 
 use super::*;
@@ -102,4 +102,28 @@ async fn a_clock_of_the_store_that_is_set_back_keeps_nothing_open() {
     probe(&fleet[1]).await.success();
     flush(&fleet).await;
     assert_eq!(states(&fleet), [State::Closed; 2]);
+}
+
+/// It held its place until the others had waited for it in vain.
+#[tokio::test]
+async fn a_breaker_that_is_dropped_gives_back_its_place_among_the_probes() {
+    let bed = Bed::new();
+    let probing = |builder: CircuitBreakerConfigBuilder| usual(builder).probes(Probes::consecutive(2).concurrent(2));
+    let [one, other] = bed.fleet(probing).await;
+    fail(&one.breaker, 1);
+    fail(&other.breaker, 2);
+    flush([&one, &other]).await;
+    assert_eq!(states([&one, &other]), [State::Open; 2]);
+    bed.clock.advance(secs(30));
+    flush([&one, &other]).await;
+    let probe = other.breaker.acquire().expect("its place");
+    flush([&one, &other]).await;
+    let restarted = bed.instance(probing);
+    drop(one);
+    flush([&restarted, &other]).await;
+    assert!(restarted.breaker.acquire().is_err(), "it had no call before, so it has no lease");
+    restarted.breaker.flush().await;
+    let second = restarted.breaker.acquire();
+    assert!(second.is_ok(), "{second:?}");
+    drop(probe);
 }

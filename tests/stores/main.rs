@@ -17,6 +17,8 @@ mod postgres;
 #[cfg(feature = "postgres")]
 #[expect(dead_code, reason = "not every file needs every helper")]
 mod postgres_server;
+#[cfg(any(feature = "postgres", all(feature = "redis", unix)))]
+mod strangers;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -5,7 +5,7 @@ use super::member::TestMember;
 use super::world::{Running, World};
 use crate::circuit::{Decision, Generation, Input, Outcome, RejectReason, State};
 use crate::fleet::scheduler::MemberId;
-use crate::replica::Record;
+use crate::replica::{Record, WhenDown};
 use crate::time::{Timestamp, nanos};
 
 impl World {
@@ -90,7 +90,9 @@ impl World {
         if outcome == Outcome::Failure && is_seen {
             self.instances[at].failed[key] += 1;
         }
-        if is_judged && is_seen && self.is_of_fleets_generation(&member, key) {
+        // An instance that is without its store, and lets calls through or rejects them, takes no notice of how they end.
+        let is_noted = self.setup.when_down == WhenDown::Local || member.status().away.is_none();
+        if is_judged && is_seen && is_noted && self.is_of_fleets_generation(&member, key) {
             let who = (at, self.checks.lives[at]);
             self.checks.histories[key].ended(self.now, who, outcome == Outcome::Failure);
         }

@@ -99,6 +99,8 @@ pub(super) enum Trouble {
     /// Notices do not reach the instance.
     Deaf(usize),
     Hears(usize),
+    /// A stranger tells all instances something: what it is depends on this number.
+    Stranger(u64),
 }
 
 /// Whom it concerns: an instance in one of its lives, or the world.

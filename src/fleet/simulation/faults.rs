@@ -60,6 +60,7 @@ impl World {
             };
             self.later(at, Who { instance: who, life: 0 }, Event::Command { key, command });
         }
+        self.plan_strangers(stormy);
         self.later(stormy, Who::WORLD, Event::Mend);
     }
 
@@ -112,6 +113,7 @@ impl World {
                 self.instances[at].frozen_until = self.instances[at].frozen_until.max(until);
             }
             Trouble::Deaf(at) => self.instances[at].deaf = true,
+            Trouble::Stranger(words) => self.hear_stranger(words),
             Trouble::Hears(at) => {
                 self.instances[at].deaf = false;
                 let who = self.who(at);

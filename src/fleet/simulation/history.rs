@@ -72,11 +72,14 @@ impl History {
         let moments: Vec<At> = calls.iter().filter(is_near).map(|call| call.at).collect();
         // Failures may be counted for a tick longer, or for a sixteenth of their window.
         let longest = rule.window() + Duration::from_nanos(tolerance);
-        let is_met = |left_out: &dyn Fn((usize, u32)) -> bool| {
-            let seen = |call: &&Ended| call.failed || !left_out(call.who);
+        let is_met = |left_out: &dyn Fn(&Ended) -> bool| {
+            let seen = |call: &&Ended| call.failed || !left_out(call);
             let seen: Vec<_> = calls.iter().filter(seen).copied().collect();
-            moments.iter().any(|moment| {
-                let calls = as_late_as_can_be(&seen, *moment, order);
+            // Fewer good calls make a greater share, and more of them the least number that a rule asks for.
+            let limits = |moment: At| [moment.saturating_sub(order), moment, moment + order];
+            let orders = moments.iter().flat_map(|moment| limits(*moment).map(|good_until| (*moment, good_until)));
+            orders.into_iter().any(|(moment, good_until)| {
+                let calls = as_late_as_can_be(&seen, (moment, good_until), order);
                 [rule.window(), longest].into_iter().any(|window| meets(rule, window, &calls))
             })
         };
@@ -97,9 +100,13 @@ impl History {
         let Some(sets) = sets_of(whose.len(), silent) else {
             return Truth::Unknown;
         };
-        let any = sets
-            .into_iter()
-            .any(|set| is_met(&|who| whose.iter().position(|one| *one == who).is_some_and(|nth| set & 1 << nth != 0)));
+        let any = sets.into_iter().any(|set| {
+            let is_in =
+                |call: &Ended| whose.iter().position(|one| *one == call.who).is_some_and(|nth| set & 1 << nth != 0);
+            // One that did not answer may have told of its good calls up to some time.
+            let told = calls.iter().filter(|call| !call.failed && is_in(call)).map(|call| call.at);
+            told.chain([0]).any(|told| is_met(&|call| call.at > told && is_in(call)))
+        });
         if any { Truth::Met } else { Truth::NotMet }
     }
 }
@@ -111,9 +118,9 @@ fn sets_of(all: usize, members: usize) -> Option<Vec<u64>> {
 }
 
 /// What ended up to a moment, in the order that has most failures at its end: what ended within so short a time may have
-/// ended the other way round.
-fn as_late_as_can_be(calls: &[Ended], moment: At, order: At) -> Vec<(At, bool)> {
-    let ended = |call: &&Ended| if call.failed { call.at <= moment + order } else { call.at + order <= moment };
+/// ended the other way round. Of good calls, those that ended until a moment near it are taken.
+fn as_late_as_can_be(calls: &[Ended], (moment, good_until): (At, At), order: At) -> Vec<(At, bool)> {
+    let ended = |call: &&Ended| call.at <= if call.failed { moment + order } else { good_until };
     let placed =
         |call: &Ended| (if call.failed { call.at.min(moment) } else { call.at.saturating_sub(order) }, call.failed);
     let mut placed: Vec<_> = calls.iter().filter(ended).map(placed).collect();

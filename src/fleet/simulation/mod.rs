@@ -20,5 +20,6 @@ mod rng;
 mod runner;
 mod scenarios;
 mod setup;
+mod strangers;
 mod transport;
 mod world;

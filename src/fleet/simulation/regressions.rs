@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::event::{Command, Health, MS, S, Trouble, name};
-use super::runner::run;
+use super::runner::{run, storm_and_calm};
 use super::setup::{Rule, Setup, Wire};
 use super::world::World;
 use crate::circuit::State;
@@ -125,5 +125,14 @@ fn what_a_clock_is_said_to_be_off_by_is_no_less_than_it_is() {
             // Each step looks at the clock.
             world.run_for(60 * S);
         });
+    }
+}
+
+/// An instance told its calls to the record before (343); one that had opened by itself opened a fleet that had closed since
+/// (631); a voter's late probe kept its engine awake (1918); one that had gone alone never came back (72).
+#[test]
+fn random_runs_that_failed_once_do_not_fail_any_more() {
+    for seed in [72, 343, 631, 1918] {
+        run(&Setup::random(seed), storm_and_calm);
     }
 }

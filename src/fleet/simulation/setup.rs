@@ -68,6 +68,7 @@ pub(super) struct Troubles {
     pub(super) freezes: u64,
     pub(super) deafness: u64,
     pub(super) commands: u64,
+    pub(super) strangers: u64,
 }
 
 /// The clocks of instances, and that of the store.
@@ -170,6 +171,7 @@ impl Setup {
             at += chance.between(3 * S, 20 * S);
         }
         setup.at_last = chance.pick(&[Health::Well, Health::Well, Health::Sick]);
+        setup.troubles.strangers = chance.pick(&[0, 20, 400]);
         setup
     }
 
@@ -226,6 +228,7 @@ impl Troubles {
             freezes: some(3),
             deafness: some(3),
             commands: some(6),
+            strangers: 0,
         }
     }
 }

@@ -406,6 +406,11 @@ impl RuleEvidence {
         number < self.suspicions
     }
 
+    #[cfg(test)]
+    pub(crate) const fn suspicions(&self) -> u64 {
+        self.suspicions
+    }
+
     pub(crate) const fn dry_runs(&self) -> u32 {
         self.dry_runs
     }

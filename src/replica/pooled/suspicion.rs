@@ -69,7 +69,7 @@ impl Suspicion {
     }
 
     pub(super) fn is_answered_by(&self, telling: &Telling) -> bool {
-        telling.answers == Some(self.number)
+        telling.answers == Some(self.number) && telling.up_to >= self.cut
     }
 
     /// What an instance tells while it stands.

@@ -140,6 +140,11 @@ impl Untold {
         self.shape.is_none()
     }
 
+    /// Tells whether all calls that ended before a moment of the store's clock have been told.
+    pub(crate) fn is_told_up_to(&self, cut: Timestamp) -> bool {
+        self.before.is_some_and(|before| before.since >= cut)
+    }
+
     /// Over how many of the newest calls the rule looks, where its shape is known.
     pub(crate) fn newest_calls(&self) -> u64 {
         self.shape.as_ref().map_or(0, |rule| rule.horizon().calls)
@@ -277,6 +282,13 @@ impl Untold {
         self.trip = None;
         self.trip_is_told = false;
         self.promise = None;
+    }
+
+    /// Forgets calls that ended before a moment of the breaker's clock, and a trip of then.
+    pub(crate) fn forget_before(&mut self, here: Timestamp) {
+        self.runs.retain(|run| run.ended >= here);
+        self.count_bad();
+        self.trip = self.trip.filter(|trip| trip.at >= here);
     }
 
     /// The fleet has counted so many dry runs that would have opened the circuit. Returns whether that is news.

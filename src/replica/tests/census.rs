@@ -30,7 +30,7 @@ fn is_told(shared: &mut Shared, of: &mut Instance, runs: &[Run]) -> Suspicion {
 
 /// A notice says that all are asked.
 fn hear(one: &mut Instance, shared: &Shared, suspicion: Suspicion) {
-    let announcement = Announcement::Suspected { rule: one.rule, suspicion };
+    let announcement = Announcement::suspected(one.rule, &suspicion);
     let heard = Response::Changed { version: Version(shared.version.0 + 1), announcement };
     one.turn(shared.now, |replica, turn| replica.handle(heard, turn.now, turn));
 }
@@ -104,7 +104,7 @@ fn who_awaits_a_verdict_goes_on_for_a_moment_before_the_next_one() {
     let first = suspicion(&shared, &one).expect("a suspicion");
     assert!(!one.call(Outcome::Failure, at(1_150)), "it awaits the verdict");
 
-    shared.now = first.until + ms(100);
+    shared.now = first.until + ms(40);
     let before = shared.now.since(at(0)).as_millis();
     let later = u64::try_from(before).expect("few") - 10;
     let runs = [calls(0, 11, 1_010), calls(8, 0, later)].concat();

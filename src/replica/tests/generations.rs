@@ -113,3 +113,26 @@ fn an_operator_lifts_whatever_stands_in_a_record() {
         assert_eq!(states, [State::Closed; 2], "all see the same");
     }
 }
+
+/// One that had started while the store was away opened the fleet for what had been before the fleet closed.
+#[test]
+fn what_an_instance_saw_before_the_fleet_closed_opens_nothing_when_it_first_hears_of_it() {
+    let mut voter = Instance::new(9, patient());
+    let mut shared = Shared::at(at(3_000));
+    shared.order(&mut voter, Command::Trip);
+    shared.now = at(5_000);
+    shared.order(&mut voter, Command::Reset);
+    for (first, is_open) in [(2_000, false), (5_500, true)] {
+        let mut one = Instance::new(1, Box::new(failures(3).within(ms(60_000))));
+        one.go_away(&"no store yet".into(), at(0));
+        (0..3).for_each(|n| assert!(one.call(Outcome::Failure, at(first + 100 * n))));
+        assert_eq!(one.replica.machine().state(), State::Open, "by itself");
+        let mut there = Shared::holding(shared.record.clone(), at(6_000));
+        for _ in 0..3 {
+            one.poll(&mut there);
+            there.now = there.now + ms(1_000);
+        }
+        let expected = if is_open { State::Open } else { State::Closed };
+        assert_eq!((there.record.state(), one.replica.machine().state()), (expected, expected), "{first}");
+    }
+}

@@ -156,3 +156,23 @@ fn a_voter_with_a_long_name_is_told_from_others() {
     assert_eq!(shared.record.live_votes(at(0)), 2);
     assert!(shared.record.votes.iter().all(|vote| vote.voter.len() <= 64));
 }
+
+/// The engine looked each millisecond, until another call came.
+#[test]
+fn a_probe_of_ones_own_that_is_late_keeps_no_engine_awake() {
+    let mut one = Instance::voting(1, Box::new(failures(1).within(ms(1_000))), 2);
+    let mut shared = Shared::new();
+    one.poll(&mut shared);
+    assert!(one.call(Outcome::Failure, at(100)));
+    shared.now = at(200);
+    one.look(&mut shared);
+    assert_eq!((one.replica.machine().state(), shared.record.state()), (State::Open, State::Closed), "one vote of two");
+    let over = one.replica.machine().state.history().open_until;
+    let asked = one.step(Input::Acquire { reserve: false }, over);
+    assert!(matches!(asked, Decision::Admitted(_)), "{asked:?}");
+    let late = over + one.rules.probes.deadline_after() + ms(5);
+    shared.now = late;
+    one.poll(&mut shared);
+    let polled = one.turn(late, |replica, turn| replica.poll(turn, &mut |_| Ok(())));
+    assert!(polled.wake_at.is_none_or(|wake| wake > late + ms(100)), "{polled:?}");
+}
