@@ -9,15 +9,25 @@ use std::time::Duration;
 /// what was configured is done.
 ///
 /// ```
-/// use fusebox::{CircuitBreaker, EventKind};
+/// use std::sync::{mpsc, Arc};
+/// use fusebox::{detect, store::MemoryStore, CircuitBreaker, CircuitBreakerConfig, EventKind};
 ///
-/// fn watch(breaker: &CircuitBreaker) {
-///     breaker.on_event(|event| {
-///         if let EventKind::Advice { advice } = event.kind() {
-///             println!("{}: {advice}", event.breaker());
+/// # tokio_test::block_on(async {
+/// let (advise, advised) = mpsc::channel();
+/// let config = CircuitBreakerConfig::builder("payments")
+///     .detector(detect::failure_rate(0.5).of_last(20_000))
+///     .store(Arc::new(MemoryStore::new()))
+///     .on_event(move |event| {
+///         if let EventKind::Advice { advice, .. } = event.kind() {
+///             advise.send(advice).unwrap();
 ///         }
-///     });
-/// }
+///     })
+///     .build()?;
+/// let breaker = CircuitBreaker::new(config);
+/// breaker.flush().await;
+/// let advice = advised.try_recv()?.to_string();
+/// assert!(advice.starts_with("the rule looks at the newest 20000 calls"), "{advice}");
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
