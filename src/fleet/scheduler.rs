@@ -450,7 +450,7 @@ impl Scheduler {
                 }
             }
             Notice::Lagged if now >= self.reload_after => self.reload_all(now),
-            // The next poll does it: strangers who send what nobody understands cost no more than that.
+            // The next poll does it: a notice that no store can read costs no more than that, however many there are.
             Notice::Lagged => self.has_lagged = true,
         }
     }

@@ -441,7 +441,6 @@ impl Replica {
         let Some(record) = stored.map(|stored| stored.record.clone()) else {
             return;
         };
-        let settled = self.is_settled();
-        self.apply(&record, settled, self.store_now(turn), turn);
+        self.apply(&record, self.store_now(turn), turn);
     }
 }

@@ -54,7 +54,7 @@ impl Push {
         }
     }
 
-    /// A notice has come. That it is one of this instance's shows in its version, which nobody else knows before.
+    /// A notice has come. Its version tells whether it is one of this instance's: no other instance knows it before.
     pub(super) fn note_heard(&mut self, version: Version) {
         if let Some(own) = self.sent.iter().position(|(sent, _)| *sent == version) {
             self.sent.drain(..=own);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn however_many_come_they_make_it_load_ten_times_a_second() {
+    fn however_many_come_they_make_it_load_four_times_in_400_ms() {
         let (mut push, mut loads) = (Push::default(), 0);
         for ms in 0..1_000 {
             push.ask_to_load(Version(ms));

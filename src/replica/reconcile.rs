@@ -52,9 +52,8 @@ impl Replica {
         }
     }
 
-    /// Follows a record that the store is known to have. `settled`: nothing is on its way from here that might change the
-    /// record; `store`: the store's time now.
-    pub(super) fn apply(&mut self, record: &Arc<Record>, settled: bool, store: Timestamp, turn: &mut Turn<'_>) {
+    /// Follows a record that the store is known to have; `store` is the store's time now.
+    pub(super) fn apply(&mut self, record: &Arc<Record>, store: Timestamp, turn: &mut Turn<'_>) {
         let here = turn.at.now;
         self.state.known.heard = Some(Clocks { here, store });
         let known_generation = self.state.generation();
@@ -66,15 +65,14 @@ impl Replica {
         // After a loss of data there may be two generations of one number; the one that the store has counts.
         let last = self.state.known.last_record.replace(record.clone());
         let begins = last.as_ref().is_none_or(|last| !last.is_same_generation(record));
-        let mut settled = settled;
         if begins && (known_generation.is_some() || record.state() != State::Closed) {
             // What waits to be told belongs to the generation before.
             self.state.forget_calls();
         } else if begins && record.machine.history().reason.is_some() {
             // So does what this instance saw before it heard of the fleet, and before the fleet closed.
-            self.state.outbox.untold.forget_before(local.machine.since);
-            settled |= self.is_settled();
+            self.forget_before(local.machine.since, turn);
         }
+        let settled = self.is_settled();
         self.note_demand(last.as_deref(), record, begins);
         self.take_evidence(record, turn);
         if !self.state.is_pooled() && !held_a_state && !self.state.fleet_holds_a_state() {
@@ -109,8 +107,19 @@ impl Replica {
         }
     }
 
+    /// Forgets calls from before the fleet closed; the detector goes on with those that are left.
+    fn forget_before(&mut self, closed: Timestamp, turn: &mut Turn<'_>) {
+        if self.state.outbox.untold.forget_before(closed) {
+            let untold = &self.state.outbox.untold;
+            self.machine.judge(turn.facts, |detector| {
+                detector.reset();
+                untold.show(detector);
+            });
+        }
+    }
+
     /// Tells whether nothing is on its way from here that might change the record.
-    pub(super) fn is_settled(&self) -> bool {
+    fn is_settled(&self) -> bool {
         let (outbox, in_flight) = (&self.state.outbox, &self.state.in_flight);
         let is_idle = outbox.batch.is_none() && in_flight.combining.is_none() && outbox.commands.is_empty();
         is_idle && self.waits() < Some(Priority::Failures)

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fusebox::store::Store;
+use fusebox::store::{Notice, Store};
 use fusebox::{CircuitBreaker, CircuitBreakerConfig, State};
-use tokio::time::sleep;
+use futures::StreamExt;
+use tokio::time::{sleep, timeout};
 
 fn breaker(name: &str, store: &Arc<dyn Store>) -> CircuitBreaker {
     CircuitBreaker::new(CircuitBreakerConfig::builder(name).store(store.clone()).build().expect("a configuration"))
@@ -57,12 +58,16 @@ async fn a_role_of_postgres_without_any_right_opens_nothing() {
     let mut stranger = PgConnection::connect(&database.url_as(&role, "wr0ng")).await.expect("connects");
     let denied = query("select 1 from hw_circuit_breakers").execute(&mut stranger).await.expect_err("no right");
     assert!(denied.to_string().contains("permission denied"), "{denied}");
+    let mut heard = store.watch();
+    sleep(Duration::from_millis(500)).await;
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     for version in [1, i64::MAX] {
         let payload = format!("{version}  {} {}", hex(b"well"), hex(&record));
         let sent = query("select pg_notify('hw_circuit_breakers', $1)").bind(payload).execute(&mut stranger).await;
         sent.expect("it may send notices");
     }
+    let said = async { while !matches!(heard.next().await, Some(Notice::Changed { key, .. }) if key == "well") {} };
+    timeout(Duration::from_secs(10), said).await.expect("who listens hears it");
     nothing_comes_of_it(&store, &fleet).await;
 }
 

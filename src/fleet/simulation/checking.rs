@@ -10,7 +10,7 @@ use super::member::Seen;
 use super::network::Network;
 use super::world::World;
 use crate::backoff::mix;
-use crate::circuit::{Fact, FleetFact, Generation, Origin, State, TransitionReason};
+use crate::circuit::{Advice, Fact, FleetFact, Generation, Origin, State, TransitionReason};
 use crate::replica::{FleetStatus, Record};
 use crate::time::{Timestamp, nanos};
 
@@ -96,7 +96,7 @@ impl World {
             facts.push(*fact);
         }
         match seen {
-            Seen::Fact(Fact::Fleet(FleetFact::Advised(_))) => self.checks.advised += 1,
+            Seen::Fact(Fact::Fleet(FleetFact::Advised(Advice::ShortWindow { .. }))) => self.checks.short_windows += 1,
             Seen::Fact(Fact::Transition(transition)) => {
                 self.checks.transitions += 1;
                 if transition.to != State::HalfOpen {

@@ -28,8 +28,8 @@ pub(super) struct Checks {
     pub(super) tripped: Vec<Vec<(usize, At, At)>>,
     pub(super) commits: u64,
     pub(super) transitions: u64,
-    /// How often instances were advised.
-    pub(super) advised: u64,
+    /// How often instances were told that their window is short.
+    pub(super) short_windows: u64,
     pub(super) decisions: u64,
     pub(super) most_bytes: usize,
     pub(super) most_probes: u32,
@@ -83,7 +83,7 @@ impl Checks {
             tripped: vec![Vec::new(); setup.keys],
             commits: 0,
             transitions: 0,
-            advised: 0,
+            short_windows: 0,
             decisions: 0,
             most_bytes: 0,
             most_probes: 0,

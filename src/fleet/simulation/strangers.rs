@@ -54,7 +54,7 @@ impl World {
                 Announcement::Suspected { rule, number, cut }.save()
             }
             3 => Announcement::Cleared { rule, number }.save(),
-            4 => b"what nobody understands".to_vec(),
+            4 => b"what no instance understands".to_vec(),
             _ => return Notice::Lagged,
         };
         Notice::changed(key.to_owned(), version, notice.into())

@@ -271,6 +271,20 @@ fn a_raiser_that_has_heard_its_notice_and_tells_again_has_heard_it_still() {
     met(evidence.judged_by(2, suspicion.until));
 }
 
+/// A notice may name an earlier cut.
+#[test]
+fn an_answer_that_does_not_tell_of_all_calls_before_the_cut_is_none() {
+    for (early, judgement) in [(10, Some(Judgement::Waits)), (0, None)] {
+        let (mut evidence, suspicion) = suspected(9);
+        let (told, now) = answer(2, &[], suspicion);
+        let up_to = before(suspicion.cut, ms(early));
+        evidence.take_in(&telling(1, &five_of_twenty(), [], up_to).answering(suspicion.number), up_to);
+        evidence.take_in(&told, now);
+        let judged = evidence.judged_by(2, suspicion.until);
+        assert_eq!(judgement.is_some(), judged == Judgement::Waits, "{judged:?}");
+    }
+}
+
 /// Three instances; the third has told of many good calls before, and does not answer.
 fn with_a_silent_third(rate: f64) -> (RuleEvidence, Suspicion) {
     let detector = five_of_twenty();

@@ -120,6 +120,11 @@ impl Rule {
         Class(u8::from(failed) | number(passed) << 1)
     }
 
+    /// How long a call of a class took at least, where that is of any use to the rule.
+    pub(super) fn least_time(&self, class: Class) -> Option<Duration> {
+        usize::from(class.0 >> 1).checked_sub(1).and_then(|passed| self.limits.get(passed)).copied()
+    }
+
     /// The lengths of the windows over a time in which good calls count.
     pub(super) fn windows(&self) -> Vec<Duration> {
         let window = |leaf: &Leaf| match leaf.threshold.over {

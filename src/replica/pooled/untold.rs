@@ -7,7 +7,7 @@ use super::rule::{Class, Rule};
 use super::telling::{Telling, Trip, fingerprint};
 use super::told::{Stretch, ToldCalls};
 use super::voices::{PROMISE_LASTS, Promised};
-use crate::circuit::{Detector, Run};
+use crate::circuit::{Call, Detector, Run};
 use crate::replica::clocks::{before, translate};
 use crate::time::Timestamp;
 
@@ -284,11 +284,22 @@ impl Untold {
         self.promise = None;
     }
 
-    /// Forgets calls that ended before a moment of the breaker's clock, and a trip of then.
-    pub(crate) fn forget_before(&mut self, here: Timestamp) {
+    /// Forgets calls that ended before a moment of the breaker's clock, and a trip of then. Returns whether there were any.
+    pub(crate) fn forget_before(&mut self, here: Timestamp) -> bool {
+        let before = self.runs.len();
         self.runs.retain(|run| run.ended >= here);
         self.count_bad();
         self.trip = self.trip.filter(|trip| trip.at >= here);
+        self.runs.len() < before
+    }
+
+    /// Shows a detector the calls that wait, in their order.
+    pub(crate) fn show(&self, detector: &mut dyn Detector) {
+        for run in &self.runs {
+            let call = if run.class.failed() { Call::failure(run.ended) } else { Call::success(run.ended) };
+            let took = self.shape.as_ref().map_or(run.took, |rule| rule.least_time(run.class));
+            Run::new(&call.took(took), run.count).show(detector);
+        }
     }
 
     /// The fleet has counted so many dry runs that would have opened the circuit. Returns whether that is news.

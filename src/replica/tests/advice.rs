@@ -18,7 +18,7 @@ impl Listener {
     fn follow(&mut self, shared: &Shared) {
         let (now, rules, facts) = (shared.now, self.instance.rules.clone(), &mut Facts::default());
         let turn = &mut crate::replica::Turn { now, at: bench::moment(now), rules: &rules, facts };
-        self.instance.replica.apply(&Arc::new(shared.record.clone()), true, now, turn);
+        self.instance.replica.apply(&Arc::new(shared.record.clone()), now, turn);
         self.heard.extend(facts.iter().filter_map(|fact| match fact {
             Fact::Fleet(FleetFact::Advised(advice)) => Some(advice),
             _ => None,

@@ -107,7 +107,7 @@ impl Instance {
 
     pub(super) fn apply(&mut self, record: &Record, now: Timestamp) {
         self.set_clock(now, now);
-        self.turn(now, |replica, turn| replica.apply(&Arc::new(record.clone()), true, now, turn));
+        self.turn(now, |replica, turn| replica.apply(&Arc::new(record.clone()), now, turn));
     }
 
     /// What an instance of this one's rule tells of these calls, which ended in this order.

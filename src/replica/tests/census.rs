@@ -152,3 +152,57 @@ fn who_went_alone_because_nothing_was_taken_comes_back_when_nothing_waits_any_mo
     assert_eq!(away(&one), None);
     assert_eq!(one.replica.status(now).generation, Some(shared.record.generation()));
 }
+
+/// An answer by the notice is one: the record, which comes with the store's word on it, asks no second time. One that came
+/// too early, because the notice said so, is none.
+#[test]
+fn one_that_hears_by_a_notice_answers_once_and_again_where_that_came_too_early() {
+    for (early, answers) in [(false, 1), (true, 2)] {
+        let (mut one, mut two, mut shared) = (of_ten_seconds(1), of_ten_seconds(2), Shared::at(at(1_000)));
+        one.poll(&mut shared);
+        (0..20).for_each(|_| assert!(one.call(Outcome::Success, at(1_000))));
+        shared.now = at(1_050);
+        let asked = is_told(&mut shared, &mut two, &calls(30, 0, 1_045));
+        let mut said = asked;
+        said.cut = if early { at(1_050) } else { asked.cut };
+        hear(&mut one, &shared, said);
+        let mut written = 0;
+        for later in (1_050..asked.until.since(at(0)).as_millis()).step_by(10) {
+            shared.now = at(u64::try_from(later).expect("few"));
+            // What a commit brings is the newest record; here it is loaded where a commit is due.
+            let polled = one.turn(shared.now, |replica, turn| replica.poll(turn, &mut |_| Ok(())));
+            if polled.request.is_some() {
+                one.replica.ask_again();
+                written += u32::from(one.poll(&mut shared));
+            }
+            one.call(Outcome::Success, shared.now);
+        }
+        assert_eq!(written, answers, "too early: {early}");
+    }
+}
+
+/// A stranger says over and over that it is over.
+#[test]
+fn no_notice_of_an_end_keeps_a_suspicion_from_its_end() {
+    for is_raiser in [true, false] {
+        let (mut one, mut two, mut shared) = (of_ten_seconds(1), of_ten_seconds(2), Shared::at(at(1_000)));
+        one.poll(&mut shared);
+        two.poll(&mut shared);
+        let (raiser, other) = if is_raiser { (&mut one, &mut two) } else { (&mut two, &mut one) };
+        assert!(raiser.call(Outcome::Failure, at(1_000)));
+        assert!(raiser.look(&mut shared));
+        let asked = suspicion(&shared, raiser).expect("a suspicion");
+        other.poll(&mut shared);
+        let mut now = asked.last;
+        while suspicion(&shared, &one).is_some() {
+            now = now + ms(20);
+            shared.now = now;
+            let announcement = Announcement::Cleared { rule: one.rule, number: asked.number };
+            let heard = Response::Changed { version: Version(shared.version.0 + 1), announcement };
+            one.turn(now, |replica, turn| replica.handle(heard, now, turn));
+            one.look(&mut shared);
+            let most = if is_raiser { ms(100) } else { ms(3_000) };
+            assert!(now <= asked.last + most, "raised by itself: {is_raiser}");
+        }
+    }
+}

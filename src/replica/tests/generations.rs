@@ -136,3 +136,32 @@ fn what_an_instance_saw_before_the_fleet_closed_opens_nothing_when_it_first_hear
         assert_eq!((there.record.state(), one.replica.machine().state()), (expected, expected), "{first}");
     }
 }
+
+/// Its own detector still counted what the fleet was not told: one failure opened the fleet, with two from before it closed.
+#[test]
+fn a_detector_counts_nothing_from_before_the_fleet_closed_of_which_it_first_hears() {
+    type Make = fn() -> Box<dyn Detector>;
+    let rules: [Make; 3] = [
+        || Box::new(failures(3).within(ms(60_000))),
+        || Box::new(crate::circuit::detector::consecutive_failures(3)),
+        || Box::new(crate::circuit::detector::failure_rate(0.5).within(ms(60_000)).min_calls(3)),
+    ];
+    let mut voter = Instance::new(9, patient());
+    let mut closed = Shared::at(at(3_000));
+    closed.order(&mut voter, Command::Trip);
+    closed.now = at(5_000);
+    closed.order(&mut voter, Command::Reset);
+    for (rule, (first, is_open)) in rules.iter().flat_map(|rule| [(rule, (2_000, false)), (rule, (5_500, true))]) {
+        let mut one = Instance::new(1, rule());
+        (0..2).for_each(|n| assert!(one.call(Outcome::Failure, at(first + 100 * n))));
+        let mut shared = Shared::holding(closed.record.clone(), at(6_000));
+        one.poll(&mut shared);
+        assert!(one.call(Outcome::Failure, at(6_100)));
+        for _ in 0..4 {
+            shared.now = shared.now + ms(1_000);
+            one.poll(&mut shared);
+        }
+        let expected = if is_open { State::Open } else { State::Closed };
+        assert_eq!(shared.record.state(), expected, "{}, calls from {first} ms on", rule().rule());
+    }
+}

@@ -77,7 +77,7 @@ fn is_short(detector: &dyn Detector, instances: usize, rate: f64) -> bool {
 }
 
 /// A verdict is false where the calls of all, in the order in which they ended, did not meet the rule. Returns how often that
-/// was so, beyond what is allowed: once a minute where the window is short, and the fleet was advised so.
+/// was so, beyond what is allowed: once a minute where the window is short, and the fleet was told so.
 fn falsehood_of(push: bool, load: Load, (rule, detector): Rule, (seconds, seed): (u64, u64)) -> u64 {
     let (mut line, mut wrong) = (String::new(), 0);
     for (instances, rate) in FLEETS.into_iter().filter(|(instances, _)| is_run(load, rule, *instances)) {
@@ -86,7 +86,7 @@ fn falsehood_of(push: bool, load: Load, (rule, detector): Rule, (seconds, seed):
         let allowed = if is_short(&*detector(), instances, rate) { seconds.div_ceil(60) } else { 0 };
         wrong += out.wrong.saturating_sub(allowed);
         assert!(
-            out.wrong == 0 || out.advised > 0,
+            out.wrong == 0 || out.short_windows > 0,
             "{rule} {instances}x{rate}: it is not told that its window is short"
         );
         let alone = of_a_thousand(out.alone, &out);

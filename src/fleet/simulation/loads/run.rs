@@ -45,8 +45,8 @@ pub(in super::super) struct Outcomes {
     /// Those that write.
     pub(in super::super) commits: u64,
     pub(in super::super) most_bytes: usize,
-    /// How many times instances were advised.
-    pub(in super::super) advised: u64,
+    /// How many times instances were told that their window is short.
+    pub(in super::super) short_windows: u64,
     /// From the one breaker's verdict on the outage to the fleet's, and until all instances knew.
     pub(in super::super) decided: Option<Duration>,
     pub(in super::super) known: Option<Duration>,
@@ -96,7 +96,7 @@ impl Run {
         let after: u64 = world.instances.iter().map(|instance| instance.ops).sum();
         (out.operations, out.commits) = (after - before, world.checks.commits);
         (out.most_bytes, out.truths) = (world.checks.most_bytes, truth.times);
-        out.advised = world.checks.advised;
+        out.short_windows = world.checks.short_windows;
         runner::show_tail(&world);
         out
     }
