@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::CircuitBreakerConfig;
-use super::events::{Event, Listener, Subject};
+use super::events::{Event, EventListener, Listener, Subject};
 use super::handle::CircuitBreaker;
 use super::settings::Settings;
 use crate::circuit::{Cooldown, Detector, Probes, State, detector as detect};
@@ -260,7 +260,7 @@ impl CircuitBreakerConfigBuilder {
     /// });
     /// ```
     pub fn on_event(mut self, f: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        self.settings.listeners.push(Listener::Event(Arc::new(f)));
+        self.settings.listeners.push(Listener::Event(Arc::new(EventListener::new(f))));
         self
     }
 

@@ -1,6 +1,9 @@
 //! What decides for a breaker: its machine alone, or a replica of what its fleet shares.
 
 #[cfg(feature = "fleet")]
+use super::events::EventKind;
+use super::events::Occurrence;
+#[cfg(feature = "fleet")]
 use super::shared::Shared;
 use crate::circuit::{Decision, Facts, Input, Machine, PartTally, Rules, StateScope, StepContext, View};
 use crate::time::Timestamp;
@@ -73,6 +76,22 @@ impl Control {
             Self::Solo(_) => StateScope::Instance,
             #[cfg(feature = "fleet")]
             Self::Shared(shared) => shared.replica.scope(),
+        }
+    }
+
+    /// Adds to an event what is known of it besides.
+    pub(super) fn complete(&self, what: Occurrence) -> Occurrence {
+        match self {
+            Self::Solo(_) => what,
+            #[cfg(feature = "fleet")]
+            Self::Shared(shared) => {
+                let trouble = match what.kind {
+                    EventKind::StoreDegraded | EventKind::StoreRecovered => shared.replica.outage(),
+                    EventKind::StoreImpaired => shared.replica.impairment(),
+                    _ => None,
+                };
+                Occurrence { store_trouble: trouble.cloned(), ..what }
+            }
         }
     }
 

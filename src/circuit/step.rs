@@ -105,6 +105,10 @@ pub(crate) enum FleetFact {
     StoreDegraded,
     /// The store answers again.
     StoreRecovered,
+    /// The store works, and one of its side steps does not.
+    StoreImpaired,
+    /// The record was handed batches that are none.
+    BatchUnreadable,
     /// The store holds a record that this release cannot use.
     RecordUnreadable,
     /// The record holds evidence of another rule.

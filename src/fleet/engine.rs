@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
-use super::scheduler::{Ask, Member, MemberId, Scheduler};
+use super::scheduler::{Ask, Lane, Member, MemberId, Scheduler};
 use crate::clock::{fresh_seed, system_now, timer_now};
 use crate::guard::guarded;
 use crate::replica::WakeUp;
@@ -38,7 +38,7 @@ pub(crate) enum Message {
     /// A step of a breaker wants its replica looked at.
     Wake(MemberId, WakeUp),
     Flush(MemberId, oneshot::Sender<()>),
-    Loaded(Vec<MemberId>, Result<Vec<Stored>, StoreError>),
+    Loaded(Lane, Vec<(MemberId, Result<Stored, StoreError>)>),
     Committed(MemberId, Result<Committed, StoreError>),
     Stop,
 }
@@ -107,7 +107,8 @@ fn run(store: Arc<dyn Store>, thread: UnboundedSender<Message>, messages: Unboun
         return;
     };
     runtime.block_on(async {
-        let scheduler = Scheduler::new(fresh_seed(), system_now());
+        let name = guarded(|| store.describe()).unwrap_or_else(|| "a store".to_owned());
+        let scheduler = Scheduler::new(name.into(), fresh_seed(), system_now());
         // Within the runtime, where stores begin to listen. A store is a user's code: without its notices, polls find what has
         // changed.
         let notices = guarded(|| store.watch()).unwrap_or_else(never_notices);
@@ -174,15 +175,8 @@ impl Running {
                 self.waiters.insert(self.next_waiter, done);
                 self.scheduler.flush(id, self.next_waiter, now);
             }
-            // An error may be a user's, and panic when it is dropped: after all have heard of it.
-            Message::Loaded(ids, answer) => {
-                self.scheduler.loaded(&ids, &answer, now);
-                guarded(|| drop(answer));
-            }
-            Message::Committed(id, answer) => {
-                self.scheduler.committed(id, &answer, now);
-                guarded(|| drop(answer));
-            }
+            Message::Loaded(lane, answers) => self.scheduler.loaded(lane, &answers, now),
+            Message::Committed(id, answer) => self.scheduler.committed(id, &answer, now),
             Message::Stop => self.stops = true,
         }
     }
@@ -191,13 +185,14 @@ impl Running {
         let (store, thread) = (Arc::clone(&self.store), self.thread.clone());
         tokio::spawn(async move {
             let message = match ask {
-                Ask::Load(ids, keys) => {
-                    let load = async move { store.load(&keys.iter().map(String::as_str).collect::<Vec<_>>()).await };
-                    Message::Loaded(ids, in_time(load).await)
+                Ask::Load(lane, ids, keys) => {
+                    let load =
+                        async move { Ok(store.load_each(&keys.iter().map(String::as_str).collect::<Vec<_>>()).await) };
+                    Message::Loaded(lane, for_each(&ids, in_time(load).await))
                 }
                 Ask::Commit(id, key, commit) => {
                     let commit = async move { store.commit(&key, *commit).await };
-                    Message::Committed(id, in_time(commit).await)
+                    Message::Committed(id, in_time(commit).await.map_err(StoreError::into_own))
                 }
             };
             thread.send(message).ok();
@@ -227,6 +222,27 @@ impl Running {
             Poll::Pending
         })
     }
+}
+
+/// The answers to a load, whatever it was that came: a store may be a user's.
+fn for_each(
+    ids: &[MemberId],
+    came: Result<Vec<Result<Stored, StoreError>>, StoreError>,
+) -> Vec<(MemberId, Result<Stored, StoreError>)> {
+    let answers =
+        match came.map(|answers| answers.into_iter().map(|answer| answer.map_err(StoreError::into_own)).collect()) {
+            Ok(answers) if Vec::len(&answers) == ids.len() => answers,
+            Ok(answers) => {
+                let (asked, came) = (ids.len(), answers.len());
+                let wrong = || StoreError::refused(format!("the store was asked for {asked} records and gave {came}"));
+                ids.iter().map(|_| Err(wrong())).collect()
+            }
+            Err(error) => {
+                let error = error.into_own();
+                ids.iter().map(|_| Err(error.again())).collect()
+            }
+        };
+    ids.iter().copied().zip(answers).collect()
 }
 
 /// An operation of a store, which may be a user's: in a task of its own, since one that panics has not answered.

@@ -5,11 +5,11 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::store_health::{Change, StoreHealth};
+use super::store_health::{Change, StoreHealth, is_there};
 use super::token_bucket::TokenBucket;
 use crate::backoff::draw;
 use crate::replica::{Announcement, POLL_INTERVAL, Polled, Replica, Request, Response, Turn, WakeUp};
-use crate::store::{Commit, Committed, Notice, StoreError, Stored};
+use crate::store::{Commit, Committed, Notice, StoreError, StoreTrouble, Stored};
 use crate::time::Timestamp;
 
 /// Which member of an engine.
@@ -34,21 +34,32 @@ pub(crate) struct Scheduler {
     health: StoreHealth,
     bucket: TokenBucket,
     poll_at: Timestamp,
+    polls: u64,
     /// Where the last poll ended, if there are too many keys for one.
     polled_up_to: Option<MemberId>,
     /// Notices were missed since all replicas loaded last, and from when on they do so at once.
     has_lagged: bool,
     reload_after: Timestamp,
-    /// Whose keys the next load asks for.
-    to_load: Vec<MemberId>,
-    /// When the load was asked for that is on its way.
-    loading: Option<Timestamp>,
+    /// Whose keys the next loads ask for: those without trouble, and those with.
+    to_load: [VecDeque<MemberId>; 2],
+    /// The loads on their way, of each kind: what is wrong with some keys holds up no others.
+    loading: [Option<Loading>; 2],
     /// Operations on their way.
     in_flight: usize,
+    /// What listeners have heard of the store's side steps, and when.
+    impairments: Vec<(Timestamp, Arc<StoreTrouble>)>,
     /// Flushes that are over.
     flushed: Vec<u64>,
     seed: u64,
     draws: u64,
+}
+
+/// A load on its way.
+#[derive(Clone, Copy, Debug)]
+struct Loading {
+    asked_at: Timestamp,
+    /// It asks for as many keys as it can, to see whether the store is there.
+    is_ping: bool,
 }
 
 /// A replica, as far as the scheduler need not ask it.
@@ -59,6 +70,10 @@ struct Entry {
     scheduled_at: Option<Timestamp>,
     /// What it waits for.
     asking: Option<Asking>,
+    /// The next load asks for its key.
+    is_listed: bool,
+    /// How often in a row its key could not be loaded.
+    troubles: u32,
     /// When its last commit was asked for.
     asked_at: Timestamp,
     /// The number of the last look at it.
@@ -73,10 +88,21 @@ enum Asking {
     Commit,
 }
 
+/// Which loads wait for each other: those of keys without trouble, or those of keys with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    Calm,
+    Troubled,
+}
+
+impl Lane {
+    const ALL: [Self; 2] = [Self::Calm, Self::Troubled];
+}
+
 /// Something to ask the store.
 #[derive(Debug)]
 pub(crate) enum Ask {
-    Load(Vec<MemberId>, Vec<String>),
+    Load(Lane, Vec<MemberId>, Vec<String>),
     Commit(MemberId, String, Box<Commit>),
 }
 
@@ -86,25 +112,32 @@ const MAX_KEYS_IN_LOAD: usize = 256;
 const MAX_KEYS_IN_POLL: usize = 4 * MAX_KEYS_IN_LOAD;
 /// Operations on their way at once.
 const MAX_IN_FLIGHT: usize = 64;
+/// A key that cannot be loaded is asked for in each poll, then in every second, fourth, and at the end in every 16th.
+const LONGEST_TROUBLE: u32 = 4;
+/// Of a store's side steps listeners hear at most so often within this time, and of the same trouble once.
+const MAX_IMPAIRMENTS: usize = 16;
+const IMPAIRMENT_KNOWN_FOR: Duration = Duration::from_secs(60 * 60);
 /// Replicas that must all load again do so spread over this time.
 const RELOAD_SPREAD: Duration = Duration::from_millis(200);
 
 impl Scheduler {
-    pub(crate) fn new(seed: u64, now: Timestamp) -> Self {
+    pub(crate) fn new(store: Arc<str>, seed: u64, now: Timestamp) -> Self {
         Self {
             members: BTreeMap::new(),
             by_key: HashMap::new(),
             agenda: BTreeSet::new(),
             ready: VecDeque::new(),
-            health: StoreHealth::default(),
+            health: StoreHealth::new(store, now),
             bucket: TokenBucket::full(now),
             poll_at: now + POLL_INTERVAL,
+            polls: 0,
             polled_up_to: None,
             has_lagged: false,
             reload_after: now,
-            to_load: Vec::new(),
-            loading: None,
+            to_load: Default::default(),
+            loading: [None; 2],
             in_flight: 0,
+            impairments: Vec::new(),
             flushed: Vec::new(),
             seed,
             draws: 0,
@@ -118,11 +151,20 @@ impl Scheduler {
 
     pub(crate) fn join(&mut self, id: MemberId, member: Arc<dyn Member>, key: String, now: Timestamp) {
         if let Some(down) = self.health.down() {
-            member.visit(now, &mut |replica, turn| replica.go_without_store(Some(&down.why), false, turn));
+            member.visit(now, &mut |replica, turn| replica.go_without_store(&down.outage, turn));
         }
         self.by_key.entry(key.clone()).or_default().push(id);
-        let entry =
-            Entry { member, key, scheduled_at: None, asking: None, asked_at: now, look: 0, waiters: Vec::new() };
+        let entry = Entry {
+            member,
+            key,
+            scheduled_at: None,
+            asking: None,
+            is_listed: false,
+            troubles: 0,
+            asked_at: now,
+            look: 0,
+            waiters: Vec::new(),
+        };
         self.members.insert(id, entry);
         self.schedule(id, now);
     }
@@ -162,7 +204,6 @@ impl Scheduler {
             self.agenda.remove(&(at, id));
         }
         self.flushed.extend(entry.waiters);
-        self.to_load.retain(|other| *other != id);
     }
 
     /// A step of a breaker wants its replica looked at.
@@ -214,15 +255,17 @@ impl Scheduler {
             return None;
         }
         // Where an answer must come first, the answer wakes: a look before it would find nothing to do, over and over.
-        if self.in_flight >= MAX_IN_FLIGHT || self.health.is_down() && (self.loading.is_some() || self.all_are_asking())
-        {
+        let is_loading = self.is_loading(Lane::Calm);
+        if self.in_flight >= MAX_IN_FLIGHT || self.health.is_down() && (is_loading || self.all_are_asking()) {
             return None;
         }
         if let Some(down) = self.health.down() {
             // While it is down, replicas have nothing to do but wait for the load that finds it back.
             return Some(down.retry_at);
         }
-        Some(self.agenda.first().map_or(self.poll_at, |(at, _)| self.poll_at.min(*at)))
+        let ping_at = self.health.ping_at().filter(|_| !is_loading && !self.all_are_asking());
+        let first = self.agenda.first().map(|(at, _)| *at);
+        Some([first, ping_at].into_iter().flatten().fold(self.poll_at, Timestamp::min))
     }
 
     /// What to ask the store now; `None` when there is nothing more.
@@ -235,6 +278,11 @@ impl Scheduler {
         }
         if self.health.is_down() {
             return self.look_whether_it_is_back(now);
+        }
+        if self.health.ping_at().is_some_and(|at| at <= now)
+            && let Some(ping) = self.ping(now)
+        {
+            return Some(ping);
         }
         if now >= self.poll_at {
             self.poll(now);
@@ -251,18 +299,56 @@ impl Scheduler {
                 return Some(ask);
             }
         }
-        if self.to_load.is_empty() || self.loading.is_some() {
-            return None;
-        }
-        let ids: Vec<_> = self.to_load.drain(..MAX_KEYS_IN_LOAD.min(self.to_load.len())).collect();
-        Some(self.load(ids, now))
+        Lane::ALL.into_iter().find_map(|lane| self.load_listed(lane, now))
     }
 
-    fn load(&mut self, ids: Vec<MemberId>, now: Timestamp) -> Ask {
-        self.loading = Some(now);
+    fn is_loading(&self, lane: Lane) -> bool {
+        self.loading[lane as usize].is_some()
+    }
+
+    /// Lists a key for the next load.
+    fn list(&mut self, id: MemberId) {
+        if let Some(entry) = self.members.get_mut(&id).filter(|entry| !entry.is_listed) {
+            entry.is_listed = true;
+            let lane = if entry.troubles > 0 { Lane::Troubled } else { Lane::Calm };
+            self.to_load[lane as usize].push_back(id);
+        }
+    }
+
+    fn load_listed(&mut self, lane: Lane, now: Timestamp) -> Option<Ask> {
+        if self.is_loading(lane) {
+            return None;
+        }
+        let mut ids = Vec::new();
+        while ids.len() < MAX_KEYS_IN_LOAD
+            && let Some(id) = self.to_load[lane as usize].pop_front()
+        {
+            if let Some(entry) = self.members.get_mut(&id) {
+                entry.is_listed = false;
+                ids.push(id);
+            }
+        }
+        (!ids.is_empty()).then(|| self.load(lane, ids, false, now))
+    }
+
+    fn load(&mut self, lane: Lane, ids: Vec<MemberId>, is_ping: bool, now: Timestamp) -> Ask {
+        self.loading[lane as usize] = Some(Loading { asked_at: now, is_ping });
         self.in_flight += 1;
         let keys = ids.iter().filter_map(|id| self.members.get(id)).map(|entry| entry.key.clone()).collect();
-        Ask::Load(ids, keys)
+        Ask::Load(lane, ids, keys)
+    }
+
+    /// Asks for as many keys as it can. A load of no keys needs no store: its answer would say nothing of it.
+    fn ping(&mut self, now: Timestamp) -> Option<Ask> {
+        if self.is_loading(Lane::Calm) {
+            return None;
+        }
+        let idle = |troubled: bool| {
+            let is_idle = move |entry: &Entry| entry.asking.is_none() && (entry.troubles > 0) == troubled;
+            self.members.iter().filter(move |(_, entry)| is_idle(entry)).map(|(id, _)| *id)
+        };
+        let ids: Vec<_> = idle(false).chain(idle(true)).take(MAX_KEYS_IN_LOAD).collect();
+        (!ids.is_empty()).then(|| self.load(Lane::Calm, ids, true, now))
     }
 
     /// Looks at a replica.
@@ -290,9 +376,7 @@ impl Scheduler {
             None => None,
             Some(Request::Load) => {
                 entry.asking = Some(Asking::Load);
-                if !self.to_load.contains(&id) {
-                    self.to_load.push(id);
-                }
+                self.list(id);
                 None
             }
             Some(Request::Commit(commit)) => {
@@ -312,6 +396,7 @@ impl Scheduler {
     fn poll(&mut self, now: Timestamp) {
         let spread = 0.8 + 0.4 * self.draw();
         self.poll_at = now + POLL_INTERVAL.mul_f64(spread);
+        self.polls = self.polls.wrapping_add(1);
         if self.has_lagged {
             self.reload_all(now);
         }
@@ -322,12 +407,14 @@ impl Scheduler {
             self.polled_up_to = ids.last().copied();
         }
         for id in ids {
-            let Entry { asking, scheduled_at, .. } = &self.members[&id];
-            if asking.is_none() && !self.to_load.contains(&id) {
-                self.to_load.push(id);
+            let Entry { asking, scheduled_at, troubles, .. } = &self.members[&id];
+            let is_left_alone = !self.polls.is_multiple_of(1 << (*troubles).min(LONGEST_TROUBLE));
+            let (is_idle, is_scheduled) = (asking.is_none(), scheduled_at.is_some());
+            if is_idle && !is_left_alone {
+                self.list(id);
             }
             // Outcomes that wake nothing are found by looking.
-            if scheduled_at.is_none() {
+            if !is_scheduled {
                 self.schedule(id, now);
             }
         }
@@ -338,47 +425,50 @@ impl Scheduler {
     }
 
     fn look_whether_it_is_back(&mut self, now: Timestamp) -> Option<Ask> {
-        let due = self.health.down().is_none_or(|down| down.retry_at <= now);
-        // A load of no keys needs no store: its answer would say nothing of it.
-        if !due || self.loading.is_some() || self.all_are_asking() {
+        let is_due = self.health.down().is_none_or(|down| down.retry_at <= now);
+        if !is_due || self.is_loading(Lane::Calm) || self.all_are_asking() {
             return None;
         }
         // Replicas that were about to ask are asked for now, or ask again later.
-        for id in std::mem::take(&mut self.to_load) {
-            if let Some(entry) = self.members.get_mut(&id)
-                && entry.asking == Some(Asking::Load)
-            {
+        for id in self.to_load.iter_mut().flat_map(std::mem::take).collect::<Vec<_>>() {
+            let Some(entry) = self.members.get_mut(&id) else {
+                continue;
+            };
+            entry.is_listed = false;
+            if entry.asking == Some(Asking::Load) {
                 entry.asking = None;
                 self.visit(id, now, |replica, _| replica.ask_again());
             }
         }
-        let idle = self.members.iter().filter(|(_, entry)| entry.asking.is_none());
-        let ids = idle.map(|(id, _)| *id).take(MAX_KEYS_IN_LOAD).collect();
-        Some(self.load(ids, now))
+        self.ping(now)
     }
 
-    /// The store has answered a load.
-    pub(crate) fn loaded(&mut self, ids: &[MemberId], answer: &Result<Vec<Stored>, StoreError>, now: Timestamp) {
+    /// The store has answered a load, for each key by itself.
+    pub(crate) fn loaded(&mut self, lane: Lane, answers: &[(MemberId, Result<Stored, StoreError>)], now: Timestamp) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        let asked_at = self.loading.take().unwrap_or(now);
-        match answer {
-            Ok(records) => {
-                self.answered(false, now);
-                let mut loaded: Vec<_> = ids.iter().copied().zip(records).collect();
-                // In the order in which they would be looked at.
-                loaded.sort_by_key(|(id, _)| *id);
-                for (id, stored) in loaded {
-                    self.hand(id, Response::Loaded(Ok(stored)), asked_at, now);
-                }
+        let loading = self.loading[lane as usize].take();
+        let asked_at = loading.map_or(now, |loading| loading.asked_at);
+        let failure = answers.iter().filter_map(|(_, answer)| answer.as_ref().err()).find(|error| !is_there(error));
+        let is_there = answers.iter().any(|(_, answer)| answer.as_ref().err().is_none_or(is_there));
+        if is_there {
+            self.answered(now);
+        }
+        // In the order in which they would be looked at.
+        let mut answers: Vec<_> = answers.iter().collect();
+        answers.sort_by_key(|(id, _)| *id);
+        for (id, answer) in answers {
+            if let Some(entry) = self.members.get_mut(id) {
+                entry.troubles = if answer.is_err() { entry.troubles.saturating_add(1) } else { 0 };
             }
-            Err(error) => {
-                for id in ids {
-                    self.hand(*id, Response::Loaded(Err(error)), asked_at, now);
-                }
-                self.failed(error, false, now);
-                if self.health.is_down() {
-                    self.end_flushes(now);
-                }
+            self.hand(*id, Response::Loaded(answer.as_ref()), asked_at, now);
+        }
+        if let Some(error) = failure.filter(|_| !is_there) {
+            match loading {
+                Some(Loading { is_ping: true, .. }) => self.ping_failed(error, now),
+                _ => self.health.doubted(now),
+            }
+            if self.health.is_down() {
+                self.end_flushes(now);
             }
         }
     }
@@ -386,12 +476,10 @@ impl Scheduler {
     /// The store has answered a commit.
     pub(crate) fn committed(&mut self, id: MemberId, answer: &Result<Committed, StoreError>, now: Timestamp) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        match answer {
-            Ok(committed) => {
-                let wrote = !matches!(committed, Committed::Conflict(_) | Committed::Fenced(_));
-                self.answered(wrote, now);
-            }
-            Err(error) => self.failed(error, true, now),
+        if answer.as_ref().err().is_none_or(is_there) {
+            self.answered(now);
+        } else {
+            self.health.doubted(now);
         }
         let asked_at = self.members.get(&id).map_or(now, |entry| entry.asked_at);
         self.hand(id, Response::Committed(answer.as_ref()), asked_at, now);
@@ -450,9 +538,24 @@ impl Scheduler {
                 }
             }
             Notice::Lagged if now >= self.reload_after => self.reload_all(now),
+            Notice::Impaired { why } => self.impaired(why, now),
             // The next poll does it: a notice that no store can read costs no more than that, however many there are.
             Notice::Lagged => self.has_lagged = true,
         }
+    }
+
+    /// Tells of it, unless listeners know.
+    fn impaired(&mut self, why: &str, now: Timestamp) {
+        let is_known =
+            |told: &(Timestamp, Arc<StoreTrouble>)| told.1.why() == why && now.since(told.0) < IMPAIRMENT_KNOWN_FOR;
+        self.impairments.retain(|told| now.since(told.0) < IMPAIRMENT_KNOWN_FOR);
+        // A store that is away has been told of.
+        if self.health.is_down() || self.impairments.len() >= MAX_IMPAIRMENTS || self.impairments.iter().any(is_known) {
+            return;
+        }
+        let trouble = Arc::new(StoreTrouble::new(self.health.store().clone(), why.into()));
+        self.for_each(now, |replica, turn| replica.hear_of_impairment(&trouble, turn));
+        self.impairments.push((now, trouble));
     }
 
     /// Whatever is known may be old.
@@ -487,18 +590,20 @@ impl Scheduler {
         }
     }
 
-    fn answered(&mut self, wrote: bool, now: Timestamp) {
-        if let Change::Recovered { is_news } = self.health.answered(wrote, now) {
-            self.for_each(now, |replica, turn| replica.store_came_back(is_news, turn));
+    fn answered(&mut self, now: Timestamp) {
+        if self.health.answered(now) == Change::Recovered {
+            self.for_each(now, |replica, turn| replica.store_came_back(turn));
             self.schedule_all(now);
         }
     }
 
-    fn failed(&mut self, error: &StoreError, wrote: bool, now: Timestamp) {
+    fn ping_failed(&mut self, error: &StoreError, now: Timestamp) {
         let draw = self.draw();
-        if let Change::Degraded { is_news } = self.health.failed(error, wrote, now, draw) {
-            let why = self.health.down().map(|down| down.why.clone());
-            self.for_each(now, |replica, turn| replica.go_without_store(why.as_ref(), is_news, turn));
+        if self.health.ping_failed(error, now, draw) == Change::Degraded {
+            let Some(outage) = self.health.down().map(|down| down.outage.clone()) else {
+                return;
+            };
+            self.for_each(now, |replica, turn| replica.go_without_store(&outage, turn));
             self.end_flushes(now);
         }
     }

@@ -10,7 +10,7 @@ use super::poll::{Budget, JITTER, Plan, Priority, Request, Why};
 use super::pooled::{Moment, Telling, kept_at_first};
 use super::replica::{Replica, Turn};
 use super::state::{Merged, POLL_INTERVAL, Pending, StoredRecord, TakenBatch};
-use crate::circuit::State;
+use crate::circuit::{Fact, FleetFact, State};
 use crate::store::{BatchId, Commit, MAX_ROUND_BATCHES, StoreTime, Summary};
 use crate::time::Timestamp;
 
@@ -124,6 +124,9 @@ impl Replica {
             let waiting = &combining.round.batches;
             // A batch of a newer release that another instance left: it is lost, the others are not.
             batches.extend(waiting.iter().filter_map(|(_, bytes)| Batch::load(bytes).ok()));
+            if batches.len() < waiting.len() {
+                turn.facts.push(Fact::Fleet(FleetFact::BatchUnreadable));
+            }
             // What has come since this round was handed out is not in it.
             judge_at = (waiting.len() < MAX_ROUND_BATCHES).then_some(combining.handed_out);
         } else if let Some(taken) = &self.state.outbox.batch {

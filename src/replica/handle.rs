@@ -69,9 +69,10 @@ impl Replica {
         };
         let committed = match answer {
             Ok(committed) => committed,
-            Err(error) => return self.failed(error, turn),
+            Err(error) => return self.failed(error, true, turn),
         };
         self.succeeded(turn);
+        self.state.known.trouble = None;
         let now = turn.now;
         // A turn at combining takes a round into the record; the batch waits.
         let combining = self.state.in_flight.combining.take();
@@ -194,13 +195,14 @@ impl Replica {
             Ok(_) if request.is_some() => {}
             Ok(stored) => {
                 self.succeeded(turn);
+                self.state.known.trouble.take_if(|(_, wrote)| !*wrote);
                 if is_own && let Some(is_fetched) = &mut self.state.timers.flush {
                     *is_fetched = true;
                     self.state.timers.probe_at = None;
                 }
                 self.learn_stored(stored, here, turn);
             }
-            Err(error) if is_own => self.failed(error, turn),
+            Err(error) if is_own => self.failed(error, false, turn),
             Err(_) => {}
         }
     }
@@ -286,24 +288,26 @@ impl Replica {
         }
     }
 
-    fn failed(&mut self, error: &StoreError, turn: &mut Turn<'_>) {
+    fn failed(&mut self, error: &StoreError, wrote: bool, turn: &mut Turn<'_>) {
         if self.state.in_flight.combining.take().is_some() {
             self.look_after_round(turn.now);
         }
         self.state.in_flight.failures = self.state.in_flight.failures.saturating_add(1);
         self.linger_longer();
+        let why: Arc<str> = error.explain().into();
+        self.state.known.trouble = Some((why.clone(), wrote));
         let most = (JITTER * (1 << self.state.in_flight.failures.min(10))).min(MAX_BACKOFF);
         self.state.timers.not_before = turn.now + self.state.jitter(most);
         match error {
-            StoreError::Foreign { .. } => self.block(&error.explain().into(), turn),
+            StoreError::Foreign { .. } => self.block(&why, turn),
             StoreError::TooLarge { .. } => {
                 // Nothing of it will ever fit.
                 self.state.settle_batch(false);
             }
-            StoreError::Unavailable { .. } | StoreError::Refused(_) => {}
+            StoreError::Unavailable { .. } | StoreError::Busy(_) | StoreError::Refused(_) => {}
         }
         if self.state.timers.urgent_since.is_some() {
-            self.go_alone(Some(&error.explain().into()), turn);
+            self.go_alone(Some(&why), turn);
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::batch::{Command, ProbeNews, Probed, Vote};
 use super::clocks::translate;
+
 use super::pooled::Trip;
 use super::state::{Contact, Demand, POLL_INTERVAL, ReplicaState, Terms, Wake};
 use super::status::{FleetStatus, WhenDown};
@@ -12,6 +13,7 @@ use crate::circuit::{
     Admission, Call, Decision, Fact, Facts, FleetFact, Input, Machine, Outcome, PartTally, PermitId, ProbeRound,
     RefusedBy, RejectReason, Rules, Run, State, StateScope, StepContext, TransitionReason, Verdict, View,
 };
+use crate::store::StoreTrouble;
 use crate::time::Timestamp;
 
 /// A machine, with all that the protocol between it and its fleet needs: deterministic, without clock, lock or I/O.
@@ -186,16 +188,34 @@ impl Replica {
         if is_fleets { StateScope::Fleet } else { StateScope::Instance }
     }
 
+    /// The newest outage of the store.
+    pub(crate) const fn outage(&self) -> Option<&Arc<StoreTrouble>> {
+        self.state.known.outage.as_ref()
+    }
+
+    /// The newest trouble with one of the store's side steps.
+    pub(crate) const fn impairment(&self) -> Option<&Arc<StoreTrouble>> {
+        self.state.known.impairment.as_ref()
+    }
+
+    /// The store works, and one of its side steps does not.
+    pub(crate) fn hear_of_impairment(&mut self, trouble: &Arc<StoreTrouble>, turn: &mut Turn<'_>) {
+        self.state.known.impairment = Some(trouble.clone());
+        turn.facts.push(Fact::Fleet(FleetFact::StoreImpaired));
+    }
+
     /// How this instance stands with its fleet.
     pub(crate) fn status(&self, now: Timestamp) -> FleetStatus {
         let known = &self.state.known;
         let away = if let Contact::Away(why) = &known.contact { Some(why.clone()) } else { None };
+        let trouble = known.trouble.as_ref().filter(|_| !known.store_is_down).map(|(why, _)| why.clone());
         let store = self.state.store_at(now);
         let votes = known.last_record.as_ref().map_or(0, |record| record.live_votes(store));
         let on_its_way = self.state.outbox.batch.as_ref().map_or(0, |batch| batch.calls);
         FleetStatus {
             generation: self.state.generation(),
             away,
+            trouble,
             heard: known.heard.map(|heard| now.since(heard.here)),
             waiting: self.state.outbox.untold.count() + on_its_way,
             forgotten: self.state.outbox.forgotten,
@@ -224,21 +244,18 @@ impl Replica {
         is_done && self.state.in_flight.request.is_none() && self.state.timers.flush.take().is_some()
     }
 
-    /// The engine finds the store away: this instance goes on by itself. `is_news`: listeners do not know yet.
-    pub(crate) fn go_without_store(&mut self, why: Option<&Arc<str>>, is_news: bool, turn: &mut Turn<'_>) {
+    /// The engine finds the store away: this instance goes on by itself.
+    pub(crate) fn go_without_store(&mut self, outage: &Arc<StoreTrouble>, turn: &mut Turn<'_>) {
         self.state.known.store_is_down = true;
-        self.go_alone(why, turn);
-        if is_news {
-            turn.facts.push(Fact::Fleet(FleetFact::StoreDegraded));
-        }
+        self.state.known.outage = Some(outage.clone());
+        self.go_alone(Some(outage.shared_why()), turn);
+        turn.facts.push(Fact::Fleet(FleetFact::StoreDegraded));
     }
 
-    /// The engine has had an answer of the store again. `is_news`: listeners have heard that it was away.
-    pub(crate) fn store_came_back(&mut self, is_news: bool, turn: &mut Turn<'_>) {
+    /// The engine has had an answer of the store again.
+    pub(crate) fn store_came_back(&mut self, turn: &mut Turn<'_>) {
         self.state.known.store_is_down = false;
-        if is_news {
-            turn.facts.push(Fact::Fleet(FleetFact::StoreRecovered));
-        }
+        turn.facts.push(Fact::Fleet(FleetFact::StoreRecovered));
         self.reload();
     }
 

@@ -7,13 +7,14 @@ use std::time::Duration;
 use super::batch::{Batch, Command, Probed, Vote, Voter};
 use super::census::Census;
 use super::clocks::{Clocks, Estimate};
+
 use super::pooled::{Trip, Untold, Verdict};
 use super::push::Push;
 use super::record::Record;
 use super::status::WhenDown;
 use crate::backoff::draw;
 use crate::circuit::{Advice, Detector, Generation, Run, State};
-use crate::store::{BatchId, Round, Version};
+use crate::store::{BatchId, Round, StoreTrouble, Version};
 use crate::time::Timestamp;
 
 /// How an instance takes part in its fleet.
@@ -75,6 +76,11 @@ pub(super) struct Known {
     pub(super) contact: Contact,
     /// The scheduler has given the store up: until it has not, nothing is asked of it.
     pub(super) store_is_down: bool,
+    /// The newest outage of the store, and the newest trouble with one of its side steps.
+    pub(super) outage: Option<Arc<StoreTrouble>>,
+    pub(super) impairment: Option<Arc<StoreTrouble>>,
+    /// Why a request for this breaker alone has failed, and whether that was a write: until one like it succeeds.
+    pub(super) trouble: Option<(Arc<str>, bool)>,
     /// When the store was last heard of.
     pub(super) heard: Option<Clocks>,
     /// Whatever is known may be old.

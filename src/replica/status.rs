@@ -54,6 +54,10 @@ pub struct FleetStatus {
     pub generation: Option<Generation>,
     /// Why this instance is on its own: the store does not answer, or holds a record that this release cannot use.
     pub away: Option<Arc<str>>,
+    /// What is wrong with this breaker's record alone, while the store answers for others: a lock, a right that is missing, a
+    /// server that only reads, a record that is not ours. This breaker tries again, ever more rarely; a write that succeeds ends
+    /// the trouble of writes, and a load that of loads.
+    pub trouble: Option<Arc<str>>,
     /// How long ago the store was last heard of.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::time::seconds::of_option"))]
     pub heard: Option<Duration>,

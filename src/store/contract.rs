@@ -18,6 +18,9 @@ use crate::time::Timestamp;
 /// What a store's methods return.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
+/// What [`Store::load_each`] returns: an answer for each key, in order.
+pub type Answers<'a> = Pin<Box<dyn Future<Output = Vec<Result<Stored, StoreError>>> + Send + 'a>>;
+
 /// What [`Store::watch`] returns.
 pub type Notices = Pin<Box<dyn Stream<Item = Notice> + Send>>;
 
@@ -68,6 +71,44 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Returns the newest record of each key, in order. A key without one has [`Version::NONE`] and an empty record.
     fn load<'a>(&'a self, keys: &'a [&'a str]) -> StoreFuture<'a, Vec<Stored>>;
 
+    /// The same, with an answer for each key: what is wrong with one is no reason to know nothing of the others. By default it
+    /// [loads](Self::load) all of them, and where that fails each by itself.
+    ///
+    /// ```
+    /// use fusebox::store::{MemoryStore, Store};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let answers = MemoryStore::new().load_each(&["payments", "invoices"]).await;
+    /// assert!(answers.len() == 2 && answers.iter().all(Result::is_ok));
+    /// # });
+    /// ```
+    fn load_each<'a>(&'a self, keys: &'a [&'a str]) -> Answers<'a> {
+        Box::pin(async move {
+            let mut answers = Vec::with_capacity(keys.len());
+            match self.load(keys).await {
+                Ok(records) if records.len() == keys.len() => answers.extend(records.into_iter().map(Ok)),
+                Ok(records) => {
+                    let (asked, came) = (keys.len(), records.len());
+                    let wrong =
+                        || StoreError::refused(format!("the store was asked for {asked} records and gave {came}"));
+                    answers.extend(keys.iter().map(|_| Err(wrong())));
+                }
+                Err(error) if keys.len() == 1 => answers.push(Err(error.into_own())),
+                Err(error) => {
+                    error.into_own();
+                    for key in keys {
+                        let answer = self.load(std::slice::from_ref(key)).await.map_err(StoreError::into_own);
+                        answers.push(answer.and_then(|records| {
+                            let nothing = || StoreError::refused("the store was asked for a record and gave none");
+                            records.into_iter().next().ok_or_else(nothing)
+                        }));
+                    }
+                }
+            }
+            answers
+        })
+    }
+
     /// Writes a record. The only write there is.
     fn commit<'a>(&'a self, key: &'a str, commit: Commit) -> StoreFuture<'a, Committed>;
 
@@ -88,6 +129,19 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// ```
     fn clock_error(&self) -> Duration {
         Duration::ZERO
+    }
+
+    /// Says which store this is, for people: what it is and where, and never a secret. By default the name of its type.
+    ///
+    /// ```
+    /// use fusebox::store::{MemoryStore, Store};
+    ///
+    /// assert_eq!(MemoryStore::new().describe(), "MemoryStore");
+    /// ```
+    fn describe(&self) -> String {
+        let name = std::any::type_name::<Self>();
+        let name = name.split('<').next().unwrap_or(name);
+        name.rsplit("::").next().unwrap_or(name).to_owned()
     }
 
     /// Lists the keys that have a record, each once and in any order: for people who look after a fleet. It may be slow. By
@@ -441,6 +495,13 @@ pub enum Notice {
     },
     /// Something may have been missed: load whatever you use.
     Lagged,
+    /// The store works, and something beside does not, such as publishing: what happens is found later, by polls. To be said
+    /// once for each such trouble.
+    #[non_exhaustive]
+    Impaired {
+        /// What is wrong, never with a secret.
+        why: String,
+    },
 }
 
 impl Notice {
@@ -448,6 +509,11 @@ impl Notice {
     #[must_use]
     pub const fn changed(key: String, version: Version, notice: Bytes) -> Self {
         Self::Changed { key, version, notice }
+    }
+
+    /// The store works, and something beside does not.
+    pub fn impaired(why: impl Into<String>) -> Self {
+        Self::Impaired { why: why.into() }
     }
 }
 
@@ -473,7 +539,10 @@ pub enum StoreError {
         /// What went wrong.
         source: Option<BoxError>,
     },
-    /// It was reached and refused: credentials, permissions, a missing schema, a replica that only reads, no memory left.
+    /// It was reached and could not do it now: a lock that was not free, a lost race, a deadlock, too little memory or time.
+    /// Nothing took place.
+    Busy(BoxError),
+    /// It was reached and refused: credentials, permissions, a missing schema, a replica that only reads.
     Refused(BoxError),
     /// The key holds something that is not ours.
     #[non_exhaustive]
@@ -502,6 +571,11 @@ impl StoreError {
         Self::Unavailable { maybe: true, source: Some(source.into()) }
     }
 
+    /// It was reached and could not do it now.
+    pub fn busy(source: impl Into<BoxError>) -> Self {
+        Self::Busy(source.into())
+    }
+
     /// It was reached and refused.
     pub fn refused(source: impl Into<BoxError>) -> Self {
         Self::Refused(source.into())
@@ -512,22 +586,37 @@ impl StoreError {
         Self::Foreign { key: key.into() }
     }
 
+    /// The same for each of several keys.
+    pub(super) fn for_each<T>(&self, keys: &[&str]) -> Vec<Result<T, Self>> {
+        keys.iter().map(|_| Err(self.again())).collect()
+    }
+
+    /// The same in words of this crate: what is behind an error may be a user's, and panic when it is shown or dropped.
+    pub(crate) fn into_own(self) -> Self {
+        let own = self.again();
+        guarded(|| drop(self));
+        own
+    }
+
+    /// The same once more. Errors of others cannot be copied: their words are.
+    pub(crate) fn again(&self) -> Self {
+        let words = |source: &BoxError| {
+            guarded(|| with_sources(&**source)).unwrap_or_else(|| "its error cannot be shown".to_owned()).into()
+        };
+        match self {
+            Self::Unavailable { maybe, source } => {
+                Self::Unavailable { maybe: *maybe, source: source.as_ref().map(words) }
+            }
+            Self::Busy(source) => Self::Busy(words(source)),
+            Self::Refused(source) => Self::Refused(words(source)),
+            Self::Foreign { key } => Self::Foreign { key: key.clone() },
+            Self::TooLarge { bytes, limit } => Self::TooLarge { bytes: *bytes, limit: *limit },
+        }
+    }
+
     /// The error with everything behind it, for an operator. What is behind it may be a user's, whose code may panic.
     pub(crate) fn explain(&self) -> String {
-        let explain = || {
-            let mut text = self.to_string();
-            let mut source = Error::source(self);
-            while let Some(error) = source {
-                let more = error.to_string();
-                if !text.contains(&more) {
-                    text.push_str(": ");
-                    text.push_str(&more);
-                }
-                source = error.source();
-            }
-            text
-        };
-        guarded(explain).unwrap_or_else(|| "the store failed, and its error cannot be shown".to_owned())
+        guarded(|| with_sources(self)).unwrap_or_else(|| "the store failed, and its error cannot be shown".to_owned())
     }
 
     /// By default, that is the answer to [`Store::keys`].
@@ -542,6 +631,21 @@ impl StoreError {
     }
 }
 
+/// An error with everything behind it, each once.
+fn with_sources(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        source = error.source();
+    }
+    text
+}
+
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -549,6 +653,7 @@ impl fmt::Display for StoreError {
             Self::Unavailable { maybe: true, .. } => {
                 f.write_str("the store did not answer, the write may have happened")
             }
+            Self::Busy(source) => write!(f, "the store could not do it now: {source}"),
             Self::Refused(source) => write!(f, "the store refused: {source}"),
             Self::Foreign { key } => write!(f, "the key `{key}` holds something that is not a breaker's record"),
             Self::TooLarge { bytes, limit } => {
@@ -561,7 +666,9 @@ impl fmt::Display for StoreError {
 impl Error for StoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Unavailable { source: Some(source), .. } | Self::Refused(source) => Some(&**source),
+            Self::Unavailable { source: Some(source), .. } | Self::Busy(source) | Self::Refused(source) => {
+                Some(&**source)
+            }
             Self::Unavailable { source: None, .. } | Self::Foreign { .. } | Self::TooLarge { .. } => None,
         }
     }

@@ -16,14 +16,15 @@ mod protocol;
 mod redial;
 #[cfg(feature = "redis")]
 mod redis;
+mod trouble;
 mod watchers;
 
 pub use cas::{Cas, CasStore};
 pub use conformance::{Conformance, Violation, conformance};
 pub(crate) use contract::never_notices;
 pub use contract::{
-    BatchId, Commit, Committed, Notice, Notices, Round, Store, StoreError, StoreFuture, StoreTime, Stored, Summary,
-    Version,
+    Answers, BatchId, Commit, Committed, Notice, Notices, Round, Store, StoreError, StoreFuture, StoreTime, Stored,
+    Summary, Version,
 };
 pub use key::Key;
 pub use memory::MemoryStore;
@@ -32,3 +33,4 @@ pub use postgres::{PostgresStore, PostgresStoreBuilder, Pruned};
 pub(crate) use protocol::{MAX_BATCH_AGE, MAX_ROUND_BATCHES, ROUND_LEASE};
 #[cfg(feature = "redis")]
 pub use redis::{RedisServer, RedisStore, RedisStoreBuilder};
+pub use trouble::StoreTrouble;

@@ -5,6 +5,10 @@
 
 use std::time::Duration;
 
+/// The largest record, and the largest batch, in bytes.
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(super) const LARGEST: usize = 64 * 1024;
+
 /// How long a round of combining belongs to its writer: the lease, by the store's clock.
 pub(crate) const ROUND_LEASE: Duration = Duration::from_millis(500);
 

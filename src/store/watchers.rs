@@ -10,6 +10,9 @@ use tokio::sync::mpsc;
 
 use super::contract::{Notice, Notices};
 
+/// After so many tries in a row what does not work is told of.
+#[cfg(any(feature = "postgres", feature = "redis"))]
+const TRIES_BEFORE_TOLD: u32 = 4;
 /// Notices that wait for one watcher, at most.
 const MOST: usize = 1024;
 
@@ -38,6 +41,64 @@ impl Watchers {
                 Err(mpsc::error::TrySendError::Closed(_)) => false,
             }
         });
+    }
+}
+
+/// What a store does beside what it is asked: where that fails, watchers hear of it once, until it succeeds again.
+#[cfg(any(feature = "postgres", feature = "redis"))]
+#[derive(Debug, Default)]
+pub(super) struct SideStep {
+    watchers: Watchers,
+    has_failed: AtomicBool,
+}
+
+#[cfg(any(feature = "postgres", feature = "redis"))]
+impl SideStep {
+    /// A new watcher of these troubles and those notices.
+    pub(super) fn watch_with(&self, notices: Notices) -> Notices {
+        // Only one of the two may end: what is left goes on.
+        Box::pin(Both { troubles: self.watchers.watch(), notices: Some(notices) })
+    }
+
+    pub(super) fn succeeded(&self) {
+        self.has_failed.store(false, Ordering::Relaxed);
+    }
+
+    /// `why` says what was tried, and what came of it.
+    pub(super) fn failed(&self, why: impl FnOnce() -> String) {
+        if !self.has_failed.swap(true, Ordering::Relaxed) {
+            self.watchers.tell(&Notice::impaired(why()));
+        }
+    }
+
+    /// So many times in a row it has failed. Told at once where the server refuses; else it may be away with all the rest, so
+    /// it is told later, and again.
+    pub(super) fn failed_again(&self, failures: u32, is_refusal: bool, why: impl FnOnce() -> String) {
+        if is_refusal && failures == 1 || failures.is_multiple_of(TRIES_BEFORE_TOLD) {
+            self.watchers.tell(&Notice::impaired(why()));
+        }
+    }
+}
+
+#[cfg(any(feature = "postgres", feature = "redis"))]
+struct Both {
+    troubles: Notices,
+    notices: Option<Notices>,
+}
+
+#[cfg(any(feature = "postgres", feature = "redis"))]
+impl Stream for Both {
+    type Item = Notice;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Notice>> {
+        if let Some(notices) = &mut self.notices {
+            match notices.as_mut().poll_next(cx) {
+                Poll::Ready(None) => self.notices = None,
+                Poll::Ready(notice) => return Poll::Ready(notice),
+                Poll::Pending => {}
+            }
+        }
+        self.troubles.as_mut().poll_next(cx)
     }
 }
 

@@ -32,6 +32,7 @@ mod readiness;
 mod records;
 mod recovery;
 mod strangers;
+mod trouble;
 mod users_code;
 mod verdicts;
 mod writes;

@@ -15,8 +15,12 @@ mod order;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "postgres")]
+mod postgres_locks;
+#[cfg(feature = "postgres")]
 #[expect(dead_code, reason = "not every file needs every helper")]
 mod postgres_server;
+#[cfg(any(feature = "postgres", all(feature = "redis", unix)))]
+mod side_steps;
 #[cfg(any(feature = "postgres", all(feature = "redis", unix)))]
 mod strangers;
 

@@ -442,7 +442,7 @@ async fn a_row_that_somebody_locks_keeps_nobody() {
     let lock = "begin; select * from hw_circuit_breakers where resource_key = 'a' for update";
     sqlx::raw_sql(lock).fetch_all(&mut person).await.expect("locks");
     let error = store.commit("a", write(version, "2")).await.expect_err("locked");
-    assert!(matches!(error, StoreError::Unavailable { maybe: false, .. }), "{error:?}");
+    assert!(matches!(error, StoreError::Busy(_)), "{error:?}");
     let mut batch = write(version, "2");
     batch.batch = Some((BatchId { writer: 1, seq: 1 }, Bytes::from_static(b"+")));
     batch.may_queue = true;

@@ -269,7 +269,7 @@ async fn what_is_not_ours_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_server_without_memory_refuses_and_nothing_half_done_stays() {
+async fn a_server_without_memory_is_busy_and_nothing_half_done_stays() {
     let server = Redis::start().await;
     let store = store_of(&server).await;
     let version = applied(&store, "a", batch(Version::NONE, "1", 1)).await;
@@ -282,13 +282,13 @@ async fn a_server_without_memory_refuses_and_nothing_half_done_stays() {
     let mut combined = batch(on.version, "11", 3);
     combined.round = Some(round.clone());
     let refused = store.commit("a", combined.clone()).await.expect_err("no memory");
-    assert!(matches!(refused, StoreError::Refused(_)), "{refused:?}");
+    assert!(matches!(refused, StoreError::Busy(_)), "{refused:?}");
     let waiting = server.command(&format!("LLEN {}", outbox_of(&server).await)).await;
     assert_eq!(waiting, redis::Value::Int(1), "the batch of the round still waits");
     let mut more = batch(Version(1), "100", 4);
     more.may_queue = true;
     let refused = store.commit("a", more.clone()).await.expect_err("no memory");
-    assert!(matches!(refused, StoreError::Refused(_)), "{refused:?}");
+    assert!(matches!(refused, StoreError::Busy(_)), "{refused:?}");
     let stored = newest(&store, "a").await.expect("reading needs no memory");
     assert_eq!((stored.version, &stored.record[..]), (version, &b"1"[..]));
 

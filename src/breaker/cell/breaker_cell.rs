@@ -217,7 +217,9 @@ impl BreakerCell {
         self.publish(body, at.now);
         if !facts.is_empty() {
             if let Some(notifier) = body.notifier() {
-                notifier.push_facts(&facts, body.control.machine().generation(), at.now);
+                notifier.push_facts(&facts, body.control.machine().generation(), at.now, |what| {
+                    body.control.complete(what)
+                });
             }
             if let Some(queue) = body.wait_queue() {
                 queue.wake_later(usize::MAX);

@@ -7,6 +7,8 @@ use std::time::Duration;
 #[cfg(feature = "fleet")]
 use crate::circuit::{Advice, FleetFact, Verdict};
 use crate::circuit::{Fact, Generation, Origin, Outcome, RejectReason, State, StateScope, Tally, TransitionReason};
+#[cfg(feature = "fleet")]
+use crate::store::StoreTrouble;
 use crate::text::OneLine;
 use crate::time::Timestamp;
 
@@ -51,19 +53,30 @@ pub struct Event {
 }
 
 /// What happened, on its way to the listeners.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::breaker) struct Occurrence {
     pub(in crate::breaker) kind: EventKind,
     pub(in crate::breaker) generation: Generation,
     pub(in crate::breaker) origin: Origin,
     pub(in crate::breaker) scope: StateScope,
     pub(in crate::breaker) at: Timestamp,
+    /// What is wrong with the store, or is no more.
+    #[cfg(feature = "fleet")]
+    pub(in crate::breaker) store_trouble: Option<Arc<StoreTrouble>>,
 }
 
 impl Occurrence {
     /// Something that this instance saw, or did, by itself.
     pub(in crate::breaker) const fn new(kind: EventKind, generation: Generation, at: Timestamp) -> Self {
-        Self { kind, generation, origin: Origin::Decided, scope: StateScope::Instance, at }
+        Self {
+            kind,
+            generation,
+            origin: Origin::Decided,
+            scope: StateScope::Instance,
+            at,
+            #[cfg(feature = "fleet")]
+            store_trouble: None,
+        }
     }
 }
 
@@ -132,10 +145,18 @@ pub enum EventKind {
     },
     /// The detector panicked; its window was reset.
     DetectorPanicked,
-    /// The store that the fleet shares does not answer: this instance is on its own. Told once for each outage.
+    /// The store that the fleet shares is away: this instance is on its own, with all its breakers over that store. A listener
+    /// that was written once and given to several of them, as a registry's template does, is told once for each outage: of
+    /// listeners of one type, the first. [`Event::store_trouble`] says which store it is, and why.
     StoreDegraded,
     /// The store answers again.
     StoreRecovered,
+    /// The store works, and something beside does not: it may not publish, notices do not come through a pooler, its log is
+    /// full. Whatever is written stands, and instances learn of it by polls, later. Told once, as an outage is;
+    /// [`Event::store_trouble`] says what it is.
+    StoreImpaired,
+    /// Among the batches that instances left for one another in the store was something that is none. It is dropped.
+    BatchUnreadable,
     /// The store holds a record that this release cannot use: newer, not ours, or damaged. A newer or foreign one is left
     /// alone, and this breaker is on its own; a damaged one is replaced by an instance that knows what it said.
     RecordUnreadable,
@@ -173,6 +194,8 @@ impl From<Fact> for EventKind {
             Fact::Fleet(fact) => match fact {
                 FleetFact::StoreDegraded => Self::StoreDegraded,
                 FleetFact::StoreRecovered => Self::StoreRecovered,
+                FleetFact::StoreImpaired => Self::StoreImpaired,
+                FleetFact::BatchUnreadable => Self::BatchUnreadable,
                 FleetFact::RecordUnreadable => Self::RecordUnreadable,
                 FleetFact::ConfigDrift => Self::ConfigDrift,
                 FleetFact::EvidenceDropped => Self::EvidenceDropped,
@@ -225,6 +248,16 @@ impl Event {
     }
 }
 
+#[cfg(feature = "fleet")]
+impl Event {
+    /// Returns what is known of the outage that [began](EventKind::StoreDegraded) or [ended](EventKind::StoreRecovered), or
+    /// of what [does not work](EventKind::StoreImpaired).
+    #[must_use]
+    pub fn store_trouble(&self) -> Option<&StoreTrouble> {
+        self.what.store_trouble.as_deref()
+    }
+}
+
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", OneLine(&self.breaker))?;
@@ -243,7 +276,23 @@ impl fmt::Display for Event {
             }
             EventKind::Rejected { reason } => write!(f, "call rejected ({})", reason.as_str()),
             EventKind::DetectorPanicked => f.write_str("the detector panicked and was reset"),
-            EventKind::StoreDegraded => f.write_str("the store does not answer, this instance is on its own"),
+            EventKind::StoreDegraded => {
+                f.write_str("the store is away, this instance is on its own")?;
+                #[cfg(feature = "fleet")]
+                if let Some(trouble) = self.store_trouble() {
+                    write!(f, " ({trouble})")?;
+                }
+                Ok(())
+            }
+            EventKind::StoreImpaired => {
+                f.write_str("the store works, but tells of changes late")?;
+                #[cfg(feature = "fleet")]
+                if let Some(trouble) = self.store_trouble() {
+                    write!(f, " ({trouble})")?;
+                }
+                Ok(())
+            }
+            EventKind::BatchUnreadable => f.write_str("the store held a batch that is none, and dropped it"),
             EventKind::StoreRecovered => f.write_str("the store answers again"),
             EventKind::RecordUnreadable => f.write_str("the store holds a record that cannot be used"),
             EventKind::ConfigDrift => f.write_str("other instances judge by another rule"),

@@ -1,10 +1,14 @@
 //! Functions that are told what happens to a breaker.
 
 use std::any::Any;
+#[cfg(feature = "fleet")]
+use std::any::TypeId;
 use std::fmt;
 use std::sync::Arc;
 
 use super::event::Event;
+#[cfg(feature = "fleet")]
+use super::event::EventKind;
 use crate::circuit::State;
 
 /// The breaker that an event is about. Its type is not known here, since a breaker knows its listeners: the builder wraps
@@ -15,7 +19,35 @@ pub(in crate::breaker) type Subject<'a> = &'a (dyn Any + Send + Sync);
 #[derive(Clone)]
 pub(in crate::breaker) enum Listener {
     State(Arc<dyn Fn(Subject<'_>, State, State) + Send + Sync>),
-    Event(Arc<dyn Fn(&Event) + Send + Sync>),
+    Event(Arc<EventListener>),
+}
+
+/// A function that is told of events.
+pub(in crate::breaker) struct EventListener {
+    f: Box<dyn Fn(&Event) + Send + Sync>,
+    /// What was written once, and given to many breakers, is one listener as far as an outage of their store goes.
+    #[cfg(feature = "fleet")]
+    kind: TypeId,
+}
+
+impl EventListener {
+    pub(in crate::breaker) fn new<F: Fn(&Event) + Send + Sync + 'static>(f: F) -> Self {
+        Self {
+            f: Box::new(f),
+            #[cfg(feature = "fleet")]
+            kind: TypeId::of::<F>(),
+        }
+    }
+
+    pub(super) fn hear(&self, event: &Event) {
+        #[cfg(feature = "fleet")]
+        if let Some(trouble) = event.store_trouble()
+            && !trouble.is_news_for(self.kind, event.kind() == EventKind::StoreRecovered)
+        {
+            return;
+        }
+        (self.f)(event);
+    }
 }
 
 impl Listener {

@@ -11,6 +11,6 @@ pub use event::{Event, EventKind};
 pub use stream::Events;
 
 pub(super) use event::Occurrence;
-pub(super) use listener::{Listener, Subject};
+pub(super) use listener::{EventListener, Listener, Subject};
 pub(super) use notifier::Notifier;
 pub(super) use wait_queue::WaitQueue;

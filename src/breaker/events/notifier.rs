@@ -68,10 +68,16 @@ impl Notifier {
     }
 
     #[cold]
-    pub(in crate::breaker) fn push_facts(&self, facts: &Facts, generation: Generation, now: Timestamp) {
+    pub(in crate::breaker) fn push_facts(
+        &self,
+        facts: &Facts,
+        generation: Generation,
+        now: Timestamp,
+        complete: impl Fn(Occurrence) -> Occurrence,
+    ) {
         for fact in facts.iter() {
             let kind = EventKind::from(fact);
-            self.push(match fact {
+            let what = match fact {
                 // A step may make two transitions, each into a generation of its own.
                 Fact::Transition(transition) => Occurrence {
                     generation: transition.fleet.unwrap_or(transition.generation),
@@ -80,7 +86,8 @@ impl Notifier {
                     ..Occurrence::new(kind, transition.generation, now)
                 },
                 _ => Occurrence::new(kind, generation, now),
-            });
+            };
+            self.push(complete(what));
         }
     }
 
@@ -108,7 +115,7 @@ impl Notifier {
         for listener in &self.settings.listeners {
             // A listener that panics has said so on standard error; the others still hear of the event.
             guarded(|| match (listener, event.what.kind) {
-                (Listener::Event(f), _) => f(event),
+                (Listener::Event(listener), _) => listener.hear(event),
                 (Listener::State(f), EventKind::StateChanged { from, to, .. }) if from != to => f(subject, from, to),
                 (Listener::State(_), _) => {}
             });

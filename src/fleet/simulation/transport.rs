@@ -30,7 +30,7 @@ impl World {
         self.network.next += 1;
         let op = self.network.next;
         let (asked, request) = match ask {
-            Ask::Load(ids, keys) => (Asked::Load(ids), Request::Load(keys)),
+            Ask::Load(lane, ids, keys) => (Asked::Load(lane, ids), Request::Load(keys)),
             Ask::Commit(id, key, commit) => {
                 self.checks.commits += 1;
                 if let Some((batch, bytes)) = &commit.batch {
@@ -124,8 +124,15 @@ impl World {
             _ => StoreError::no_answer("in time"),
         };
         match (asked, answer) {
-            (Asked::Load(ids), Answer::Loaded(stored)) => instance.scheduler.loaded(&ids, &Ok(stored), now),
-            (Asked::Load(ids), answer) => instance.scheduler.loaded(&ids, &Err(error(answer)), now),
+            (Asked::Load(lane, ids), Answer::Loaded(stored)) => {
+                let answers: Vec<_> = ids.into_iter().zip(stored.into_iter().map(Ok)).collect();
+                instance.scheduler.loaded(lane, &answers, now);
+            }
+            (Asked::Load(lane, ids), answer) => {
+                let error = error(answer);
+                let answers: Vec<_> = ids.into_iter().map(|id| (id, Err(error.again()))).collect();
+                instance.scheduler.loaded(lane, &answers, now);
+            }
             (Asked::Commit(id), Answer::Committed(committed)) => instance.scheduler.committed(id, &Ok(committed), now),
             (Asked::Commit(id), answer) => instance.scheduler.committed(id, &Err(error(answer)), now),
         }

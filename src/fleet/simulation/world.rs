@@ -12,7 +12,7 @@ use super::rng::Chance;
 use super::setup::{Clocks, Setup};
 use crate::circuit::{Outcome, PermitId, State};
 use crate::clock::{Clock, ManualClock};
-use crate::fleet::scheduler::{Member, MemberId, Scheduler};
+use crate::fleet::scheduler::{Lane, Member, MemberId, Scheduler};
 use crate::store::BatchId;
 use crate::time::{Timestamp, nanos};
 
@@ -46,7 +46,7 @@ pub(super) struct Instance {
 
 #[derive(Debug)]
 pub(super) enum Asked {
-    Load(Vec<MemberId>),
+    Load(Lane, Vec<MemberId>),
     Commit(MemberId),
 }
 
@@ -125,7 +125,7 @@ impl World {
                 name: format!("instance-{at}"),
                 life: 0,
                 alive: false,
-                scheduler: Scheduler::new(0, Timestamp::ZERO),
+                scheduler: Scheduler::new("memory".into(), 0, Timestamp::ZERO),
                 members: Vec::new(),
                 clock,
                 engine: ManualClock::new(),
@@ -178,7 +178,7 @@ impl World {
         instance.life += 1;
         instance.alive = true;
         let now = instance.engine_time();
-        instance.scheduler = Scheduler::new(seeds[0], now);
+        instance.scheduler = Scheduler::new("memory".into(), seeds[0], now);
         instance.members.clear();
         for key in 0..setup.keys {
             let make = setup.make(&instance.name, seeds[1 + key], seeds[1 + setup.keys + key]);

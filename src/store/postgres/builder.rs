@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
+use tokio::time::sleep;
 
 use super::connections::{Connections, on_one_connection};
+use super::failure::is_locked;
 use super::prune::{Keep, Pruner};
 use super::schema::{self, Table};
 use super::statements::Statement;
 use super::store::{PostgresStore, Settings};
+use crate::clock::timer_now;
 use crate::error::ConfigError;
 use crate::store::contract::StoreError;
 
@@ -18,6 +21,10 @@ use crate::store::contract::StoreError;
 const DAY: u64 = 24 * 60 * 60;
 /// The longest namespace.
 const LONGEST_NAMESPACE: usize = 64;
+
+/// How long a migration tries to get the locks that it needs, and how long it leaves the tables alone after a try.
+const MIGRATION_PATIENCE: Duration = Duration::from_secs(30);
+const MIGRATION_PAUSE: Duration = Duration::from_secs(1);
 
 /// Builds a [`PostgresStore`], or what it needs in the database.
 ///
@@ -41,7 +48,9 @@ pub struct PostgresStoreBuilder {
     options: Option<Box<PgConnectOptions>>,
     listen_url: Option<String>,
     namespace: String,
+    schema: String,
     table: String,
+    roles: Vec<String>,
     prepared: bool,
     timeout: Duration,
     widen_from: Option<String>,
@@ -115,7 +124,9 @@ impl PostgresStoreBuilder {
             options: None,
             listen_url: None,
             namespace: String::new(),
+            schema: String::new(),
             table: "hw_circuit_breakers".to_owned(),
+            roles: Vec::new(),
             prepared: false,
             timeout: Duration::from_secs(1),
             widen_from: None,
@@ -159,6 +170,36 @@ impl PostgresStoreBuilder {
     /// The table; `hw_circuit_breakers` by default.
     pub fn table(mut self, table: impl Into<String>) -> Self {
         self.table = table.into();
+        self
+    }
+
+    /// The schema that the table is in. By default it is wherever the server's `search_path` finds it, which is `public` unless a
+    /// database or a role says otherwise. [`migrate`](Self::migrate) makes the schema where it is missing.
+    ///
+    /// ```
+    /// use fusebox::store::PostgresStore;
+    ///
+    /// let store = PostgresStore::builder().url("postgres://app@db.internal/shop").schema("ops").table("breakers").build()?;
+    /// # let _ = store;
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    pub fn schema(mut self, schema: impl Into<String>) -> Self {
+        self.schema = schema.into();
+        self
+    }
+
+    /// Lets [`migrate`](Self::migrate) give a role what it needs to use the store, and no more: to select, insert, update and
+    /// delete in the four tables, and to execute the function. May be said for several roles. Each must be there.
+    ///
+    /// ```
+    /// use fusebox::store::PostgresStore;
+    ///
+    /// let script = PostgresStore::builder().grant_to("app").migration()?;
+    /// assert!(script.contains("grant execute on function \"hw_circuit_breakers_commit_v2\" to \"app\";"));
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    pub fn grant_to(mut self, role: impl Into<String>) -> Self {
+        self.roles.push(role.into());
         self
     }
 
@@ -250,10 +291,11 @@ impl PostgresStoreBuilder {
                 return Err(ConfigError::new(field, &"0 s", "more than nothing"));
             }
         }
-        let table = Table::new(&self.table)?;
+        let table = Table::new(&self.schema, &self.table)?;
+        let connections = Connections::new(options, self.timeout, self.prepared);
         Ok(PostgresStore::with(Settings {
-            pruner: Pruner::new(options.clone(), table.clone(), self.keep),
-            connections: Connections::new(options, self.timeout),
+            pruner: Pruner::new(connections.clone(), table.clone(), self.keep),
+            connections,
             listening,
             table,
             namespace: self.namespace,
@@ -282,13 +324,15 @@ impl PostgresStoreBuilder {
         Ok(store)
     }
 
-    /// Creates the table and what belongs to it, or adds what is missing; running it again changes nothing. Rows and columns
-    /// of an older table stay. All or nothing, in one transaction that waits for others who migrate.
+    /// Creates the table and what belongs to it, or adds what is missing; running it again changes nothing, and then takes no lock
+    /// on a table, so it may run beside a fleet at work. Rows and columns of an older table stay. All or nothing, in one
+    /// transaction that waits for others who migrate. Where something is to be added to a table that others use, it waits
+    /// 300 ms for its turn and tries again a second later, so that none of them waits longer than that.
     ///
     /// # Errors
     ///
     /// [`StoreError::Refused`] for a setting that cannot work and for a role that may not; [`StoreError::Unavailable`] when
-    /// the server was not reached, or the table was not free for ten seconds.
+    /// the server was not reached, or the table was not free for half a minute.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), fusebox::store::StoreError> {
@@ -301,7 +345,18 @@ impl PostgresStoreBuilder {
         let script = self.migration().map_err(StoreError::refused)?;
         let options = self.connect_options().map_err(StoreError::refused)?;
         on_one_connection(options, async |connection| {
-            sqlx::raw_sql(AssertSqlSafe(script)).execute(connection).await.map(|_| ())
+            let started = timer_now();
+            loop {
+                let done = sqlx::raw_sql(AssertSqlSafe(script.as_str())).execute(&mut *connection).await;
+                match done {
+                    // Who waits for a lock on a table holds up all who come later, and so does the server's queue for it.
+                    Err(error) if is_locked(&error) && started.elapsed() < MIGRATION_PATIENCE => {
+                        sqlx::raw_sql("rollback").execute(&mut *connection).await?;
+                        sleep(MIGRATION_PAUSE).await;
+                    }
+                    done => return done.map(|_| ()),
+                }
+            }
         })
         .await
     }
@@ -318,11 +373,12 @@ impl PostgresStoreBuilder {
     /// # Ok::<(), fusebox::ConfigError>(())
     /// ```
     pub fn migration(&self) -> Result<String, ConfigError> {
-        let table = Table::new(&self.table)?;
+        let table = Table::new(&self.schema, &self.table)?;
+        self.roles.iter().try_for_each(|role| schema::check_identifier("grant_to", role))?;
         if let Some(zone) = &self.widen_from {
             schema::check_zone(zone)?;
         }
-        Ok(schema::migration(&table, self.widen_from.as_deref()))
+        Ok(schema::migration(&table, self.widen_from.as_deref(), &self.roles))
     }
 
     /// Creates the database, unless it is there. Connects to the database `postgres` for that.
@@ -382,6 +438,7 @@ impl fmt::Debug for PostgresStoreBuilder {
         // Neither URLs nor options: they hold passwords.
         f.debug_struct("PostgresStoreBuilder")
             .field("namespace", &self.namespace)
+            .field("schema", &self.schema)
             .field("table", &self.table)
             .field("prepared", &self.prepared)
             .field("timeout", &self.timeout)

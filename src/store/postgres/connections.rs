@@ -2,68 +2,124 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{ConnectOptions, Connection};
 use tokio::runtime::{Handle, Id};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::failure::{is_usable, store_error, unavailable};
 use super::statements::Statement;
+use crate::clock::timer_now;
 use crate::store::contract::StoreError;
 
-/// Statements at the same time.
+/// Connections at the same time, those included of which an answer is no longer waited for.
 const MOST: usize = 2;
-
+/// How long a connection is kept that does not answer. The server ends a statement before that, and says so: where it does not,
+/// it stands still or the network has lost the connection.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// How long work on a connection of its own may take: changes of the schema, pruning.
-const WORK: Duration = Duration::from_secs(60);
+pub(super) const WORK: Duration = Duration::from_secs(60);
 
 /// Connections that are closed as soon as anything about them is in doubt: sqlx's pool would wait for a frozen server to
-/// answer a statement that is no longer wanted.
+/// answer a statement that is no longer wanted. An operation that is given up leaves its connection to a task that waits for the
+/// answer, so that what the server still works on is never more than [`MOST`] statements. Clones are the same ones.
+#[derive(Clone)]
 pub(super) struct Connections {
+    shared: Arc<Shared>,
+    turns: Arc<Semaphore>,
+}
+
+struct Shared {
     options: PgConnectOptions,
     timeout: Duration,
+    /// Statements are prepared, so the session is the store's own.
+    prepared: bool,
     /// Each with the runtime that it was made on, with which it lives and stalls.
     idle: Mutex<Vec<(Option<Id>, PgConnection)>>,
-    turns: Semaphore,
 }
 
 impl Connections {
-    pub(super) fn new(options: PgConnectOptions, timeout: Duration) -> Self {
-        Self { options, timeout, idle: Mutex::default(), turns: Semaphore::new(MOST) }
+    pub(super) fn new(options: PgConnectOptions, timeout: Duration, prepared: bool) -> Self {
+        let shared = Arc::new(Shared { options, timeout, prepared, idle: Mutex::default() });
+        Self { shared, turns: Arc::new(Semaphore::new(MOST)) }
     }
 
-    pub(super) const fn options(&self) -> &PgConnectOptions {
-        &self.options
+    pub(super) fn options(&self) -> &PgConnectOptions {
+        &self.shared.options
     }
 
     /// Runs a statement that may be run twice.
-    pub(super) async fn read(&self, statement: &Statement) -> Result<Vec<PgRow>, StoreError> {
+    pub(super) async fn read(&self, statement: Statement) -> Result<Vec<PgRow>, StoreError> {
         self.in_time(statement, true).await
     }
 
     /// Runs a statement once at most.
-    pub(super) async fn write(&self, statement: &Statement) -> Result<Vec<PgRow>, StoreError> {
+    pub(super) async fn write(&self, statement: Statement) -> Result<Vec<PgRow>, StoreError> {
         self.in_time(statement, false).await
     }
 
-    async fn in_time(&self, statement: &Statement, may_repeat: bool) -> Result<Vec<PgRow>, StoreError> {
-        let sent = AtomicBool::new(false);
-        match timeout(self.timeout, self.run(statement, may_repeat, &sent)).await {
-            Ok(rows) => rows.map_err(|error| store_error(&error, sent.load(Ordering::Relaxed))),
-            Err(_) => {
-                self.forget();
-                let text = format!("no answer within {:?}", self.timeout);
-                Err(unavailable(sent.load(Ordering::Relaxed), text))
+    async fn in_time(&self, statement: Statement, may_repeat: bool) -> Result<Vec<PgRow>, StoreError> {
+        let limit = self.shared.timeout;
+        let until = timer_now() + limit;
+        let turn = self.turn(until).await?;
+        let statement = statement.within(limit);
+        let shared = Arc::clone(&self.shared);
+        let sent = Arc::new(AtomicBool::new(false));
+        let was_sent = Arc::clone(&sent);
+        let (tell, answer) = oneshot::channel();
+        tokio::spawn(async move {
+            let rows = timeout(PATIENCE.max(limit), shared.run(&statement, may_repeat, &sent, &turn)).await;
+            // Whoever gets the next turn finds the connection.
+            drop(turn);
+            if rows.is_err() {
+                shared.forget();
+            }
+            tell.send(rows.ok()).ok();
+        });
+        match timeout_at(until, answer).await {
+            Ok(Ok(Some(rows))) => rows.map_err(|error| store_error(&error, was_sent.load(Ordering::Relaxed))),
+            Ok(Ok(None) | Err(_)) | Err(_) => {
+                Err(unavailable(was_sent.load(Ordering::Relaxed), format!("no answer within {limit:?}")))
             }
         }
     }
 
-    async fn run(&self, statement: &Statement, may_repeat: bool, sent: &AtomicBool) -> Result<Vec<PgRow>, sqlx::Error> {
-        let _turn = self.turns.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
+    async fn turn(&self, until: Instant) -> Result<OwnedSemaphorePermit, StoreError> {
+        let turn = timeout_at(until, Arc::clone(&self.turns).acquire_owned()).await;
+        turn.ok().and_then(Result::ok).ok_or_else(|| {
+            let limit = self.shared.timeout;
+            unavailable(false, format!("all {MOST} connections were in use, or without an answer, for {limit:?}"))
+        })
+    }
+
+    /// Works for longer than an operation may take, in the place of one of the others.
+    pub(super) async fn at_length(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<(), sqlx::Error>,
+    ) -> Result<(), StoreError> {
+        let turn = self.turn(timer_now() + WORK).await?;
+        self.shared.make_room(&turn);
+        on_one_connection(self.shared.options.clone(), work).await
+    }
+
+    /// What ended one connection has mostly ended the others.
+    pub(super) fn forget(&self) {
+        self.shared.forget();
+    }
+}
+
+impl Shared {
+    async fn run(
+        &self,
+        statement: &Statement,
+        may_repeat: bool,
+        sent: &AtomicBool,
+        turn: &OwnedSemaphorePermit,
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
         if let Some(mut connection) = self.take() {
             sent.store(true, Ordering::Relaxed);
             let rows = self.keep(statement.run(&mut connection).await, connection);
@@ -73,7 +129,11 @@ impl Connections {
             }
         }
         sent.store(false, Ordering::Relaxed);
+        self.make_room(turn);
         let mut connection = self.options.connect().await?;
+        if self.prepared {
+            Statement::session_limits(self.timeout).run(&mut connection).await?;
+        }
         sent.store(true, Ordering::Relaxed);
         self.keep(statement.run(&mut connection).await, connection)
     }
@@ -83,6 +143,14 @@ impl Connections {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let at = idle.iter().rposition(|(runtime, _)| *runtime == here)?;
         Some(idle.remove(at).1)
+    }
+
+    /// Before another connection is made: idle ones of other runtimes have no turn, and count all the same.
+    fn make_room(&self, turn: &OwnedSemaphorePermit) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = turn.semaphore().available_permits();
+        let excess = idle.len().saturating_sub(others);
+        idle.drain(..excess);
     }
 
     fn keep<T>(&self, result: Result<T, sqlx::Error>, connection: PgConnection) -> Result<T, sqlx::Error> {
@@ -98,8 +166,7 @@ impl Connections {
         result
     }
 
-    /// What ended one connection has mostly ended the others.
-    pub(super) fn forget(&self) {
+    fn forget(&self) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
@@ -128,6 +195,6 @@ pub(super) async fn on_one_connection(
 impl fmt::Debug for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not the options: they hold the password.
-        f.debug_struct("Connections").field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("Connections").field("timeout", &self.shared.timeout).finish_non_exhaustive()
     }
 }

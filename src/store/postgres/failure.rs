@@ -22,8 +22,11 @@ pub(super) fn store_error(error: &sqlx::Error, sent: bool) -> StoreError {
 
 fn by_code(code: &str, text: String, sent: bool) -> StoreError {
     match code {
-        // Rolled back for sure: lost a race, a lock was not free in time, canceled; or never begun.
-        "40001" | "40P01" | "55P03" | "57014" | "57P03" | "53300" => unavailable(false, text),
+        // Rolled back for sure: lost a race, a lock was not free in time, took too long; no memory, no disk, no time.
+        "40001" | "40P01" | "55P03" | "57014" => StoreError::busy(text),
+        // It lets none in now, or not that many.
+        "57P03" | "53300" => unavailable(false, text),
+        _ if code.starts_with("53") || code.starts_with("54") => StoreError::busy(text),
         // Table, function, column, schema.
         "42P01" | "42883" | "42703" | "3F000" => schema_missing(&text),
         _ if code.starts_with("08") || code.starts_with("57P") || code.starts_with("XX") => unavailable(sent, text),
@@ -38,6 +41,11 @@ pub(super) fn unavailable(maybe: bool, source: impl Into<BoxError>) -> StoreErro
 /// Says what to do, since a new user sees this first.
 pub(super) fn schema_missing(what: &str) -> StoreError {
     StoreError::refused(format!("{what}; run `PostgresStore::migrate`, or the builder's `migrate`, once"))
+}
+
+/// Whether a lock was not free in time.
+pub(super) fn is_locked(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(database) if database.code().as_deref() == Some("55P03"))
 }
 
 /// Whether a connection is still good after this.

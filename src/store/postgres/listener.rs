@@ -1,6 +1,7 @@
 //! Notices from PostgreSQL's `NOTIFY`.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,17 +11,20 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::store::contract::{Notice, Notices, Version, never_notices};
+use super::failure::store_error;
+use crate::store::contract::{Notice, Notices, StoreError, Version, never_notices};
 use crate::store::redial;
-use crate::store::watchers::Watchers;
+use crate::store::watchers::{SideStep, Watchers};
 use crate::text::{hex, unhex};
 
 /// The most of a payload that is ours; PostgreSQL takes less than 8000 bytes, and the version comes in front.
 const LARGEST: usize = 7_900;
 /// How long a connection may say nothing before it is asked whether it lives.
 const SILENT: Duration = Duration::from_secs(15);
-/// How long dialling may take, or an answer to that question.
+/// How long an answer to that question may take, or all that must be said to listen.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long dialling may take.
+const DIAL: Duration = Duration::from_secs(2);
 
 /// Where notices of one namespace go, and how they are written: version, namespace, key and notice, the last three in
 /// hexadecimal digits.
@@ -31,10 +35,10 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn new(table: &str, namespace: &str) -> Self {
+    pub(super) fn new(name: String, namespace: &str) -> Self {
         let mut digits = String::new();
         hex(namespace.as_bytes(), &mut digits);
-        Self { name: table.to_owned(), namespace: digits }
+        Self { name, namespace: digits }
     }
 
     /// All but the version, which the server adds.
@@ -69,13 +73,13 @@ impl Channel {
 }
 
 /// Listens in a task, until what is returned is dropped.
-pub(super) fn watch(options: PgConnectOptions, channel: Channel) -> Notices {
+pub(super) fn watch(options: PgConnectOptions, channel: Channel, hearing: Arc<SideStep>) -> Notices {
     let Ok(runtime) = Handle::try_current() else {
         return never_notices();
     };
     let watchers = Watchers::default();
     let notices = watchers.watch();
-    let task = runtime.spawn(async move { listen(&options, &channel, &watchers).await });
+    let task = runtime.spawn(async move { listen(&options, &channel, &watchers, &hearing).await });
     Box::pin(Listening { notices, task })
 }
 
@@ -98,14 +102,23 @@ impl Drop for Listening {
     }
 }
 
-async fn listen(options: &PgConnectOptions, channel: &Channel, watchers: &Watchers) {
-    let mut waits = redial::delays();
+async fn listen(options: &PgConnectOptions, channel: &Channel, watchers: &Watchers, hearing: &SideStep) {
+    let (mut waits, mut failures) = (redial::delays(), 0_u32);
     loop {
-        if let Ok(Ok(mut listener)) = timeout(PATIENCE, dial(options, channel)).await {
-            waits = redial::delays();
-            // Whatever came before this was not heard.
-            watchers.tell(&Notice::Lagged);
-            hear(&mut listener, channel, watchers).await;
+        let dialled = timeout(PATIENCE, dial(options, channel)).await;
+        let dialled = dialled.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()));
+        match dialled.map_err(|error| store_error(&error, false)) {
+            Ok(mut listener) => {
+                (waits, failures) = (redial::delays(), 0);
+                // Whatever came before this was not heard.
+                watchers.tell(&Notice::Lagged);
+                hear(&mut listener, channel, watchers).await;
+            }
+            Err(error) => {
+                failures = failures.saturating_add(1);
+                let is_refusal = matches!(error, StoreError::Refused(_));
+                hearing.failed_again(failures, is_refusal, || format!("no notices can be heard: {}", error.explain()));
+            }
         }
         sleep(waits.next().unwrap_or(PATIENCE)).await;
     }
@@ -114,6 +127,8 @@ async fn listen(options: &PgConnectOptions, channel: &Channel, watchers: &Watche
 async fn dial(options: &PgConnectOptions, channel: &Channel) -> Result<PgListener, sqlx::Error> {
     let pool = PgPoolOptions::new()
         .max_connections(1)
+        // The pool would dial a server that refuses again and again for all of that time.
+        .acquire_timeout(DIAL)
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
@@ -150,13 +165,17 @@ mod tests {
 
     #[test]
     fn notices_come_back_from_their_payload() {
-        let channel = Channel::new("t", "shop");
+        let channel = Channel::new("t".to_owned(), "shop");
         let read = |payload: String| channel.read(&format!("7 {payload}"));
         let changed = |key: &str, notice: &'static [u8]| Notice::changed(key.to_owned(), Version(7), notice.into());
         assert_eq!(read(channel.write("a b", b"\0'")), Some(changed("a b", b"\0'")));
         assert_eq!(read(channel.write("a", &[7; 5_000])), Some(changed("a", b"")), "too large: the header alone");
         assert!(channel.write("a", &[7; 5_000]).len() < 8_000);
         assert_eq!(read(channel.write(&"k".repeat(5_000), b"")), Some(Notice::Lagged));
-        assert_eq!(Channel::new("t", "").read(&format!("7 {}", channel.write("a", b"n"))), None, "for others");
+        assert_eq!(
+            Channel::new("t".to_owned(), "").read(&format!("7 {}", channel.write("a", b"n"))),
+            None,
+            "for others"
+        );
     }
 }

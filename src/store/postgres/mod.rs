@@ -3,6 +3,7 @@
 mod builder;
 mod connections;
 mod failure;
+mod limits;
 mod listener;
 mod prune;
 mod schema;

@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::Row;
-use sqlx::postgres::PgConnectOptions;
 use tokio::runtime::Handle;
 
-use super::connections::on_one_connection;
+use super::connections::{Connections, WORK};
 use super::schema::{PRUNE_LIMIT, Table, mark_retention};
 use super::statements::{Statement, micros};
 use crate::clock::fresh_seed;
@@ -41,7 +40,7 @@ pub(super) struct Keep {
 
 /// Looks from time to time.
 pub(super) struct Pruner {
-    options: PgConnectOptions,
+    connections: Connections,
     table: Table,
     keep: Keep,
     /// When to look next, by the server's clock; zero until that is known.
@@ -49,8 +48,8 @@ pub(super) struct Pruner {
 }
 
 impl Pruner {
-    pub(super) fn new(options: PgConnectOptions, table: Table, keep: Keep) -> Arc<Self> {
-        Arc::new(Self { options, table, keep, due: AtomicU64::new(0) })
+    pub(super) fn new(connections: Connections, table: Table, keep: Keep) -> Arc<Self> {
+        Arc::new(Self { connections, table, keep, due: AtomicU64::new(0) })
     }
 
     /// Prunes in the background if it is time to.
@@ -76,49 +75,51 @@ impl Pruner {
         }
     }
 
-    /// On a connection of its own: with a large table it takes longer than an operation may.
+    /// In the place of another connection: with a large table it takes longer than an operation may.
     pub(super) async fn prune(&self) -> Result<Pruned, StoreError> {
-        let statement = statement(&self.table, self.keep);
+        let statement = statement(&self.table, self.keep).within(WORK);
         let mut all = Pruned::default();
-        on_one_connection(self.options.clone(), async |connection| {
-            loop {
-                let rows = statement.run(connection).await?;
-                let count = |at: usize| -> Result<u64, sqlx::Error> {
-                    let count: Option<i64> = rows.first().map(|row| row.try_get(at)).transpose()?;
-                    Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
-                };
-                let [rows, events, writers] = [count(0)?, count(1)?, count(2)?];
-                all.rows += rows;
-                all.events += events;
-                if rows.max(events).max(writers) < PRUNE_LIMIT {
-                    return Ok(());
+        self.connections
+            .at_length(async |connection| {
+                loop {
+                    let rows = statement.run(connection).await?;
+                    let count = |at: usize| -> Result<u64, sqlx::Error> {
+                        let count: Option<i64> = rows.first().map(|row| row.try_get(at)).transpose()?;
+                        Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+                    };
+                    let [rows, events, writers] = [count(0)?, count(1)?, count(2)?];
+                    all.rows += rows;
+                    all.events += events;
+                    if rows.max(events).max(writers) < PRUNE_LIMIT {
+                        return Ok(());
+                    }
                 }
-            }
-        })
-        .await?;
+            })
+            .await?;
         Ok(all)
     }
 }
 
 /// Takes away what is no longer kept, unless another store does so just now, and counts rows, events, and marks of writers.
 fn statement(table: &Table, keep: Keep) -> Statement {
-    let table = table.as_str();
+    let name = table.shown();
+    let [outbox, writers, events_log, table] = ["_outbox", "_writers", "_events", ""].map(|suffix| table.sql(suffix));
     let ago = |time: Duration| format!("clock_timestamp() - {} * interval '1 microsecond'", micros(time));
     let (closed, events, retention) = (ago(keep.closed), ago(keep.events), mark_retention());
     Statement::plain(format!(
-        "with turn as materialized (select pg_try_advisory_xact_lock(hashtext('fusebox prune'), hashtext('{table}')) as ours), \
-         old as materialized (select c.resource_key from \"{table}\" c where (select ours from turn) \
+        "with turn as materialized (select pg_try_advisory_xact_lock(hashtext('fusebox prune'), hashtext('{name}')) as ours), \
+         old as materialized (select c.resource_key from {table} c where (select ours from turn) \
             and c.updated_at < {closed} and c.lease_until < clock_timestamp() \
             and case when c.record is null then c.state = 'CLOSED' else c.expires_at < clock_timestamp() end \
             limit {PRUNE_LIMIT} for update skip locked), \
-         gone as (delete from \"{table}\" c using old where c.resource_key = old.resource_key returning 1), \
-         batches as (delete from \"{table}_outbox\" o using old \
+         gone as (delete from {table} c using old where c.resource_key = old.resource_key returning 1), \
+         batches as (delete from {outbox} o using old \
             where o.resource_key = old.resource_key and o.queued_at < {closed}), \
-         writers as (delete from \"{table}_writers\" m where (m.resource_key, m.writer) in ( \
-            select d.resource_key, d.writer from \"{table}_writers\" d where (select ours from turn) \
+         writers as (delete from {writers} m where (m.resource_key, m.writer) in ( \
+            select d.resource_key, d.writer from {writers} d where (select ours from turn) \
             and d.seen_at < clock_timestamp() - interval '{retention}' limit {PRUNE_LIMIT} for update skip locked) returning 1), \
-         events as (delete from \"{table}_events\" e where (e.resource_key, e.version) in ( \
-            select d.resource_key, d.version from \"{table}_events\" d where (select ours from turn) \
+         events as (delete from {events_log} e where (e.resource_key, e.version) in ( \
+            select d.resource_key, d.version from {events_log} d where (select ours from turn) \
             and d.at < {events} limit {PRUNE_LIMIT}) returning 1) \
          select (select count(*) from gone), (select count(*) from events), (select count(*) from writers)"
     ))

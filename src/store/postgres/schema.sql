@@ -1,64 +1,109 @@
--- Adds to a table of breakers what shared records need. Running it again changes nothing, and neither rows nor columns
--- that are there are taken away. `schema.rs` fills in what is in braces; `{table}` is a checked identifier.
+-- Adds to a table of breakers what shared records need. Running it again changes nothing and locks nothing, and neither rows nor
+-- columns that are there are taken away. `schema.rs` fills in what is in braces, and puts the schema's name before each table's:
+-- both are checked identifiers. Whatever would take a lock on a table looks first whether it has something to do.
 
-create table if not exists "{table}" (
-    resource_key  varchar(255) primary key,
-    state         varchar(50) not null default 'CLOSED' check (state in ('CLOSED', 'OPEN', 'HALF_OPEN')),
-    failure_count integer not null default 0 check (failure_count >= 0),
-    open_until    timestamptz,
-    created_at    timestamptz not null default clock_timestamp(),
-    updated_at    timestamptz not null default clock_timestamp()
-);
+do $fusebox$
+begin
 
-alter table "{table}"
-    add column if not exists version     bigint not null default 0,
-    add column if not exists generation  bigint not null default 0,
-    add column if not exists record      bytea,
-    add column if not exists expires_at  timestamptz,
-    add column if not exists lease_until timestamptz not null default '-infinity',
-    add column if not exists lease_token bigint not null default 0;
+if to_regclass('"{table}"') is null then
+    create table "{table}" (
+        resource_key  varchar(255) primary key,
+        state         varchar(50) not null default 'CLOSED' check (state in ('CLOSED', 'OPEN', 'HALF_OPEN')),
+        failure_count integer not null default 0 check (failure_count >= 0),
+        open_until    timestamptz,
+        created_at    timestamptz not null default clock_timestamp(),
+        updated_at    timestamptz not null default clock_timestamp()
+    );
+end if;
+
+if {lacks_columns} then
+    alter table "{table}"
+        add column if not exists version     bigint not null default 0,
+        add column if not exists generation  bigint not null default 0,
+        add column if not exists record      bytea,
+        add column if not exists expires_at  timestamptz,
+        add column if not exists lease_until timestamptz not null default '-infinity',
+        add column if not exists lease_token bigint not null default 0;
+end if;
 
 -- Room in each page, so that writes without a transition touch no index.
-alter table "{table}" set (fillfactor = 50);
+if not exists (select from pg_class where oid = '"{table}"'::regclass and 'fillfactor=50' = any (reloptions)) then
+    alter table "{table}" set (fillfactor = 50);
+end if;
 
-create index if not exists "idx_{table}_state" on "{table}" (state);
-create index if not exists "idx_{table}_open_until" on "{table}" (open_until) where open_until is not null;
+if to_regclass('"{index}_state"') is null then
+    create index "idx_{name}_state" on "{table}" (state);
+end if;
+if to_regclass('"{index}_open_until"') is null then
+    create index "idx_{name}_open_until" on "{table}" (open_until) where open_until is not null;
+end if;
 
 -- Batches that lost the race for their record and wait for the writer that combines. Those of one writer have ids in the
 -- order in which they were accepted, because the row of its mark is locked before an id is drawn.
-create table if not exists "{table}_outbox" (
-    id           bigint generated always as identity primary key,
-    resource_key varchar(255) not null,
-    delta        bytea not null,
-    queued_at    timestamptz not null default clock_timestamp()
-);
-create index if not exists "idx_{table}_outbox_key" on "{table}_outbox" (resource_key, id);
+if to_regclass('"{table}_outbox"') is null then
+    create table "{table}_outbox" (
+        id           bigint generated always as identity primary key,
+        resource_key varchar(255) not null,
+        delta        bytea not null,
+        queued_at    timestamptz not null default clock_timestamp()
+    );
+end if;
+if to_regclass('"{index}_outbox_key"') is null then
+    create index "idx_{name}_outbox_key" on "{table}_outbox" (resource_key, id);
+end if;
 -- A queue is mostly dead rows: waiting for a fifth of a large table to die would make every look at it slow.
-alter table "{table}_outbox" set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+if not exists (
+    select from pg_class
+    where oid = '"{table}_outbox"'::regclass and 'autovacuum_vacuum_scale_factor=0' = any (reloptions)
+) then
+    alter table "{table}_outbox" set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+end if;
 
 -- The newest batch that was accepted from each writer.
-create table if not exists "{table}_writers" (
-    resource_key varchar(255) not null,
-    writer       bigint not null,
-    seq          bigint not null,
-    seen_at      timestamptz not null default clock_timestamp(),
-    primary key (resource_key, writer)
-) with (fillfactor = 50);
-create index if not exists "idx_{table}_writers_seen_at" on "{table}_writers" (seen_at);
+if to_regclass('"{table}_writers"') is null then
+    create table "{table}_writers" (
+        resource_key varchar(255) not null,
+        writer       bigint not null,
+        seq          bigint not null,
+        seen_at      timestamptz not null default clock_timestamp(),
+        primary key (resource_key, writer)
+    ) with (fillfactor = 50);
+end if;
+if to_regclass('"{index}_writers_seen_at"') is null then
+    create index "idx_{name}_writers_seen_at" on "{table}_writers" (seen_at);
+end if;
 
 -- What was noticed, with the notice as instances told it to each other: transitions, suspicions and their ends, leases that
--- were wanted. For people and their audits.
-create table if not exists "{table}_events" (
-    resource_key varchar(255) not null,
-    version      bigint not null,
-    at           timestamptz not null,
-    state        varchar(50) not null,
-    payload      bytea not null,
-    primary key (resource_key, version)
-);
-create index if not exists "idx_{table}_events_at" on "{table}_events" (at);
+-- were wanted. For people and their audits, and for instances that look what has changed: those see what transactions wrote
+-- that were not over when they looked before.
+if to_regclass('"{table}_events"') is null then
+    create table "{table}_events" (
+        resource_key varchar(255) not null,
+        version      bigint not null,
+        at           timestamptz not null,
+        state        varchar(50) not null,
+        payload      bytea not null,
+        primary key (resource_key, version)
+    );
+end if;
+if not exists (
+    select from pg_attribute where attrelid = '"{table}_events"'::regclass and attname = 'txid' and not attisdropped
+) then
+    alter table "{table}_events" add column txid bigint;
+    alter table "{table}_events" alter column txid set default txid_current();
+end if;
+if to_regclass('"{index}_events_at"') is null then
+    create index "idx_{name}_events_at" on "{table}_events" (at);
+end if;
+if to_regclass('"{index}_events_txid"') is null then
+    create index "idx_{name}_events_txid" on "{table}_events" (txid);
+end if;
 
--- The only write there is. Answers: 0 conflict, 1 applied, 2 combine, 3 queued, 4 duplicate, 5 fenced. A function of an
+end
+$fusebox$;
+
+-- The only write there is. Answers: 0 conflict, 1 applied, 2 combine, 3 queued, 4 duplicate, 5 fenced, 6 not ours. `trouble`
+-- says what went wrong with telling others of a write that stands. A function of an
 -- older number stays for the instances that call it: another rule has another number, so that none gets answers by a rule
 -- that it does not know.
 create or replace function "{table}_commit_v2"(
@@ -67,7 +112,7 @@ create or replace function "{table}_commit_v2"(
     p_writer bigint, p_seq bigint, p_delta bytea, p_may_queue boolean,
     p_token bigint, p_taken bigint[], p_release boolean, p_notice text, p_payload bytea,
     out answer integer, out newest bigint, out now_us bigint, out bytes text, out token bigint, out batches text,
-    out adopted text
+    out adopted text, out trouble text
 ) language plpgsql as $fusebox$
 declare
     t_now timestamptz := clock_timestamp();
@@ -78,7 +123,7 @@ declare
     t_id bigint;
 begin
     -- A row that another session locks must not keep one of the few connections for long.
-    perform set_config('lock_timeout', '250', true);
+    perform set_config('lock_timeout', '{lock_timeout_ms}', true);
     if p_notice is null then
         -- A crash may lose the counts of the last moment, never a transition.
         perform set_config('synchronous_commit', 'off', true);
@@ -93,6 +138,12 @@ begin
     end if;
     select * into c from "{table}" r where r.resource_key = p_key;
     is_there := found;
+    if c.version > {latest} or octet_length(c.record) > {largest} and c.expires_at > t_now then
+        answer := 6;
+        newest := c.version;
+        token := coalesce(octet_length(c.record), 0);
+        return;
+    end if;
     adopted := {adopted};
     if c.expires_at is null or c.record is null or c.expires_at <= t_now then
         newest := 0;
@@ -158,9 +209,18 @@ begin
                     lease_until = case when batches is null then '-infinity' else t_now + interval '{round_lease}' end
                 where r.resource_key = p_key;
                 if p_notice is not null then
-                    insert into "{table}_events" (resource_key, version, at, state, payload)
-                    values (p_key, newest, t_now, p_state, p_payload) on conflict do nothing;
-                    perform pg_notify('{table}', newest || ' ' || p_notice);
+                    begin
+                        insert into "{table}_events" (resource_key, version, at, state, payload)
+                        values (p_key, newest, t_now, p_state, p_payload) on conflict do nothing;
+                    exception when others then
+                        trouble := sqlerrm || ' (SQLSTATE ' || sqlstate || ')';
+                    end;
+                    -- A queue that is full would fail the transaction at its end.
+                    if pg_notification_queue_usage() < 0.9 then
+                        perform pg_notify('{channel}', newest || ' ' || p_notice);
+                    else
+                        trouble := 'the queue of notifications is full';
+                    end if;
                 end if;
                 if p_seq is not null and random() < 0.01 then
                     delete from "{table}_writers" m where (m.resource_key, m.writer) in (

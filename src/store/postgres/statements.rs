@@ -7,13 +7,13 @@ use bytes::Bytes;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::{Arguments as _, AssertSqlSafe};
 
-use super::schema::{ADOPTED, Table};
+use super::limits::{LATEST, LOCK_TIMEOUT_MS};
+use super::schema::{ADOPTED, FUNCTION, Table};
 use crate::circuit::State;
 use crate::store::contract::{Commit, Round};
+use crate::store::protocol::LARGEST;
 use crate::text::hex;
 
-/// The last microsecond of the year 9999: later times are as good as that.
-const LATEST: u64 = 253_402_300_799_999_999;
 /// A hundred years in microseconds: longer intervals are as good as that.
 const LONGEST: u64 = 3_155_760_000_000_000;
 
@@ -35,6 +35,31 @@ impl Statement {
         let mut sql = "select 1 from pg_database where datname = ".to_owned();
         text_literal(name, &mut sql);
         Self::plain(sql)
+    }
+
+    /// What a session says once that serves one store alone: statements are to end as [`within`](Self::within) has it.
+    pub(super) fn session_limits(limit: Duration) -> Self {
+        let limit = limit.as_millis().max(1);
+        Self::plain(format!(
+            "set session characteristics as transaction isolation level read committed; set lock_timeout = {LOCK_TIMEOUT_MS}; \
+             set statement_timeout = {limit}"
+        ))
+    }
+
+    /// The same statement that ends on the server when nothing waits for it any more, and sooner where a lock is not free. A
+    /// session may be a pooler's, so that is said with each statement, and in the same message; a prepared one cannot say it.
+    pub(super) fn within(mut self, limit: Duration) -> Self {
+        if self.arguments.is_none() {
+            let limit = limit.as_millis().max(1);
+            self.sql.insert_str(
+                0,
+                &format!(
+                    "set transaction isolation level read committed; set local lock_timeout = {LOCK_TIMEOUT_MS}; \
+                 set local statement_timeout = {limit}; "
+                ),
+            );
+        }
+        self
     }
 
     /// Sends it and waits for all rows.
@@ -146,29 +171,30 @@ fn statement(prepared: bool, before: &str, values: Vec<Value>, after: &str) -> R
 
 /// Reads records, in order.
 pub(super) fn load(table: &Table, prepared: bool, keys: Vec<String>) -> Result<Statement, sqlx::Error> {
-    let table = table.as_str();
+    let table = table.sql("");
     let after = format!(
-        ") with ordinality as k (key, at) left join \"{table}\" c on c.resource_key = k.key cross join lateral \
+        ") with ordinality as k (key, at) left join {table} c on c.resource_key = k.key cross join lateral \
          (select coalesce(c.record is not null and c.expires_at > clock_timestamp(), false) as here) live order by k.at"
     );
     let before = format!(
         "select case when live.here then c.version else 0 end, (extract(epoch from clock_timestamp()) * 1000000)::bigint, \
-         case when live.here then encode(c.record, 'hex') end, {ADOPTED} from unnest("
+         case when live.here and octet_length(c.record) <= {LARGEST} then encode(c.record, 'hex') end, {ADOPTED}, \
+         case when live.here then octet_length(c.record)::bigint end from unnest("
     );
     statement(prepared, &before, vec![Value::Texts(keys)], &after)
 }
 
 /// Lists the keys that begin with the prefix, without it. Where there is none, those with a colon are another namespace's.
 pub(super) fn keys(table: &Table, prepared: bool, prefix: &str) -> Result<Statement, sqlx::Error> {
-    let table = table.as_str();
+    let table = table.sql("");
     let length = prefix.len();
     let after = " and record is not null and expires_at > clock_timestamp()";
     if prefix.is_empty() {
-        let before = format!("select resource_key from \"{table}\" where position(':' in resource_key) = 0");
+        let before = format!("select resource_key from {table} where position(':' in resource_key) = 0");
         return statement(prepared, &before, Vec::new(), after);
     }
     let before =
-        format!("select substr(resource_key, {length} + 1) from \"{table}\" where left(resource_key, {length}) = ");
+        format!("select substr(resource_key, {length} + 1) from {table} where left(resource_key, {length}) = ");
     statement(prepared, &before, vec![Value::Text(prefix.to_owned())], after)
 }
 
@@ -208,7 +234,7 @@ pub(super) fn commit(
         Value::Bytes(notice),
     ];
     let before =
-        format!("select answer, newest, now_us, bytes, token, batches, adopted from \"{}_commit_v2\"(", table.as_str());
+        format!("select answer, newest, now_us, bytes, token, batches, adopted, trouble from {}(", table.sql(FUNCTION));
     statement(prepared, &before, values, ")")
 }
 
@@ -227,7 +253,7 @@ mod tests {
     #[test]
     fn what_comes_from_outside_is_digits() {
         let keys = vec!["a'; drop table b; --\\".to_owned(), "ä".to_owned()];
-        let statement = load(&Table::new("t").unwrap(), false, keys).unwrap();
+        let statement = load(&Table::new("", "t").unwrap(), false, keys).unwrap();
         assert!(!statement.sql.contains("drop") && !statement.sql.contains('\\'), "{}", statement.sql);
     }
 }

@@ -9,20 +9,24 @@ use sqlx::postgres::{PgConnectOptions, PgRow};
 
 use super::connections::Connections;
 use super::failure::{schema_missing, store_error, unavailable};
+use super::limits::LATEST;
 use super::prune::{Pruned, Pruner};
 use super::schema::{self, Table};
 use super::statements::{self, Statement};
 use super::{listener, listener::Channel};
 use crate::circuit::State;
 use crate::store::contract::{
-    Commit, Committed, Notices, Round, Store, StoreError, StoreFuture, StoreTime, Stored, Summary, Version,
+    Answers, Commit, Committed, Notices, Round, Store, StoreError, StoreFuture, StoreTime, Stored, Summary, Version,
 };
+use crate::store::protocol::LARGEST;
+use crate::store::watchers::SideStep;
 use crate::text::unhex;
 
 /// A store in PostgreSQL 12 or later, in one row for each breaker that people can query as well.
 ///
-/// It has two connections of its own, one more for each [`watch`](Store::watch), and for a moment each hour one to
-/// [prune](Self::prune): your application's pool is never used.
+/// It has two connections of its own, also to [prune](Self::prune), and one more for each [`watch`](Store::watch): never more,
+/// whatever is locked, stands still or is lost, and your application's pool is never used. The server ends a statement of theirs
+/// that waits for a lock for 100 ms, or that takes longer than [`timeout`](super::PostgresStoreBuilder::timeout).
 /// Each operation is one statement in one round trip and leaves nothing in the session, so a pooler in transaction mode may
 /// stand between (give the direct address as [`listen_url`](super::PostgresStoreBuilder::listen_url) then). Nothing is created at
 /// run time: call [`migrate`](Self::migrate) once, with a role that may.
@@ -66,10 +70,12 @@ pub struct PostgresStore {
     namespace: String,
     prepared: bool,
     pruner: Arc<Pruner>,
+    /// Telling others of a write that stands.
+    telling: SideStep,
+    /// Hearing what they tell.
+    hearing: Arc<SideStep>,
 }
 
-/// The largest record, in bytes.
-const LARGEST: usize = 64 * 1024;
 /// The longest `resource_key` that the table takes, in bytes.
 const LONGEST_KEY: usize = 255;
 
@@ -105,10 +111,10 @@ impl PostgresStore {
     /// # Ok(()) }
     /// ```
     pub async fn check(&self) -> Result<(), StoreError> {
-        let rows = self.connections.read(&Statement::plain(schema::check(&self.table))).await?;
+        let rows = self.connections.read(Statement::plain(schema::check(&self.table))).await?;
         let row = rows.first().ok_or_else(nonsense)?;
         let [is_there, may_use, takes_writes]: [bool; 3] = [get(row, 0)?, get(row, 1)?, get(row, 2)?];
-        let table = self.table.as_str();
+        let table = self.table.shown();
         if !is_there {
             Err(schema_missing(&format!("the table `{table}` or its companions are missing")))
         } else if !may_use {
@@ -143,7 +149,8 @@ impl PostgresStore {
 
     pub(super) fn with(settings: Settings) -> Self {
         let Settings { connections, listening, table, namespace, prepared, pruner } = settings;
-        Self { connections, listening, table, namespace, prepared, pruner }
+        let (telling, hearing) = (SideStep::default(), Arc::default());
+        Self { connections, listening, table, namespace, prepared, pruner, telling, hearing }
     }
 
     /// The key as the table has it: as it is without a namespace, so that rows of others are met again.
@@ -156,22 +163,30 @@ impl PostgresStore {
         format!("{namespace}:{}", crate::store::key::shortened(key, LONGEST_KEY - 1 - namespace.len()))
     }
 
-    async fn load_now(&self, keys: &[&str]) -> Result<Vec<Stored>, StoreError> {
+    /// What is wrong with all of them, or an answer for each.
+    async fn load_now(&self, keys: &[&str]) -> Result<Vec<Result<Stored, StoreError>>, StoreError> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let keys = keys.iter().map(|key| self.resource_key(key)).collect();
+        let names = keys.iter().map(|key| self.resource_key(key)).collect();
         let statement =
-            statements::load(&self.table, self.prepared, keys).map_err(|error| store_error(&error, false))?;
-        let rows = self.connections.read(&statement).await?;
-        rows.iter().map(|row| stored(get(row, 0)?, get(row, 1)?, get(row, 2)?, get(row, 3)?)).collect()
+            statements::load(&self.table, self.prepared, names).map_err(|error| store_error(&error, false))?;
+        let rows = self.connections.read(statement).await?;
+        if rows.len() != keys.len() {
+            return Err(nonsense());
+        }
+        let answers = keys.iter().zip(&rows).map(|(key, row)| {
+            check_fit(key, get(row, 0)?, get(row, 4)?)?;
+            stored(get(row, 0)?, get(row, 1)?, get(row, 2)?, get(row, 3)?)
+        });
+        Ok(answers.collect())
     }
 
     async fn keys_now(&self) -> Result<Vec<String>, StoreError> {
         let prefix = if self.namespace.is_empty() { String::new() } else { format!("{}:", self.namespace) };
         let statement =
             statements::keys(&self.table, self.prepared, &prefix).map_err(|error| store_error(&error, false))?;
-        let rows = self.connections.read(&statement).await?;
+        let rows = self.connections.read(statement).await?;
         rows.iter().map(|row| get(row, 0)).collect()
     }
 
@@ -181,22 +196,33 @@ impl PostgresStore {
         if bytes > LARGEST {
             return Err(StoreError::too_large(bytes, LARGEST));
         }
+        let has_notice = commit.notice.is_some();
         let notice = commit.notice.as_deref().map(|notice| self.channel().write(key, notice));
         let statement = statements::commit(&self.table, self.prepared, self.resource_key(key), commit, notice)
             .map_err(|error| store_error(&error, false))?;
-        let rows = self.connections.write(&statement).await?;
+        let rows = self.connections.write(statement).await?;
         let row = rows.first().ok_or_else(nonsense)?;
         self.pruner.tend(StoreTime(u64::try_from(get::<i64>(row, 2)?).unwrap_or(0)));
-        committed(row)
+        let trouble: Option<&str> = get(row, 7)?;
+        match trouble {
+            Some(trouble) => self.telling.failed(|| format!("a change was written and not told of: {trouble}")),
+            None if has_notice => self.telling.succeeded(),
+            None => {}
+        }
+        committed(key, row)
     }
 
     fn channel(&self) -> Channel {
-        Channel::new(self.table.as_str(), &self.namespace)
+        Channel::new(self.table.shown(), &self.namespace)
     }
 }
 
-fn committed(row: &PgRow) -> Result<Committed, StoreError> {
+fn committed(key: &str, row: &PgRow) -> Result<Committed, StoreError> {
     let answer: i32 = get(row, 0)?;
+    if answer == 6 {
+        check_fit(key, get(row, 1)?, get(row, 4)?)?;
+        return Err(nonsense());
+    }
     let stored = stored(get(row, 1)?, get(row, 2)?, get(row, 3)?, get(row, 6)?)?;
     match answer {
         0 => Ok(Committed::Conflict(stored)),
@@ -206,6 +232,18 @@ fn committed(row: &PgRow) -> Result<Committed, StoreError> {
         4 => Ok(Committed::Duplicate(stored)),
         5 => Ok(Committed::Fenced(stored)),
         _ => Err(nonsense()),
+    }
+}
+
+/// A row that only a stranger can have written is this key's trouble.
+fn check_fit(key: &str, version: i64, bytes: Option<i64>) -> Result<(), StoreError> {
+    let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
+    if bytes > LARGEST {
+        Err(StoreError::too_large(bytes, LARGEST))
+    } else if u64::try_from(version).is_ok_and(|version| version > LATEST) {
+        Err(StoreError::foreign(key))
+    } else {
+        Ok(())
     }
 }
 
@@ -256,7 +294,11 @@ fn nonsense() -> StoreError {
 
 impl Store for PostgresStore {
     fn load<'a>(&'a self, keys: &'a [&'a str]) -> StoreFuture<'a, Vec<Stored>> {
-        Box::pin(self.load_now(keys))
+        Box::pin(async move { self.load_now(keys).await?.into_iter().collect() })
+    }
+
+    fn load_each<'a>(&'a self, keys: &'a [&'a str]) -> Answers<'a> {
+        Box::pin(async move { self.load_now(keys).await.unwrap_or_else(|error| error.for_each(keys)) })
     }
 
     fn commit<'a>(&'a self, key: &'a str, commit: Commit) -> StoreFuture<'a, Committed> {
@@ -266,7 +308,15 @@ impl Store for PostgresStore {
     /// Listens on a connection of its own, in a task of the Tokio runtime that this is called on; without one it never says
     /// anything. [`Notice::Lagged`](super::super::Notice::Lagged) comes each time it begins to hear.
     fn watch(&self) -> Notices {
-        listener::watch(self.listening.clone(), self.channel())
+        let notices = listener::watch(self.listening.clone(), self.channel(), self.hearing.clone());
+        self.telling.watch_with(self.hearing.watch_with(notices))
+    }
+
+    fn describe(&self) -> String {
+        let options = self.connections.options();
+        let database = options.get_database().unwrap_or_else(|| options.get_username());
+        let (host, port, table) = (options.get_host(), options.get_port(), self.table.shown());
+        format!("PostgreSQL at {host}:{port}, database `{database}`, table `{table}`")
     }
 
     /// As the table has them: without a namespace, rows whose key has a colon are another namespace's. A key of more than 255
@@ -283,7 +333,7 @@ impl fmt::Debug for PostgresStore {
             .field("host", &options.get_host())
             .field("port", &options.get_port())
             .field("database", &options.get_database())
-            .field("table", &self.table.as_str())
+            .field("table", &self.table.shown())
             .field("namespace", &self.namespace)
             .field("prepared", &self.prepared)
             .finish_non_exhaustive()

@@ -4,17 +4,20 @@
 --         u open until, e generation
 --       2 outbox: list of writer:seq:delta, in the order in which they were accepted
 --       3 4 last batch of each writer: hashes, one for each of two generations, `#` says which
+--       5 what changed in the shard, of late: sorted set of names by the time of their newest notice
 -- ARGV  1 name  2 channel  3 expected version  4 record  5 state  6 failures  7 open until  8 generation  9 ttl in ms
 --       10 writer  11 seq, '' without a batch  12 delta  13 may queue  14 token, '' without a round
 --       15 how many batches the round had  16 the last of them  17 release  18 is there a notice  19 notice
--- Answers: code, version, time, record, token, batches
+-- Answers: code, version, time, record, token, batches, and what went wrong with telling others of a write that stands
 
 local RECORD, OUTBOX = KEYS[1], KEYS[2]
 -- Numbers of the protocol, which `script.rs` fills in.
 local LEASE_MS, MAX_ROUND, CAPACITY = {round_lease_ms}, {max_round_batches}, {outbox_capacity}
 -- A mark is known for the rest of its generation and all of the next: one whole generation at least.
 local GENERATION_US, MARKS_TTL_MS = {dedup_window_us}, {marks_ttl_ms}
-local CONFLICT, APPLIED, COMBINE, QUEUED, DUPLICATE, FENCED, FOREIGN = 0, 1, 2, 3, 4, 5, 6
+local LARGEST, LATEST = {largest}, {latest}
+local MAX_CHANGES, CHANGES_TTL_MS = {max_changes}, {changes_ttl_ms}
+local CONFLICT, APPLIED, COMBINE, QUEUED, DUPLICATE, FENCED, FOREIGN, TOO_LARGE = 0, 1, 2, 3, 4, 5, 6, 7
 
 -- Numbers turn into text with 14 digits, which is fewer than microseconds have.
 local function text(number) return string.format('%.0f', number) end
@@ -33,6 +36,8 @@ end
 local time = redis.call('TIME')
 local us = time[1] * 1e6 + time[2]
 local now = math.floor(us / 1e3)
+local size = read('HSTRLEN', RECORD, 'r') or 0
+if size > LARGEST then return {TOO_LARGE, size, us, '', '', {}, ''} end
 local held = read('HMGET', RECORD, 'v', 'r', 'l', 'c') or {}
 local waiting = read('LLEN', OUTBOX) or 0
 local v, lease, current = tonumber(held[1] or '0'), tonumber(held[3] or '0'), held[4] or ''
@@ -49,14 +54,13 @@ if seq ~= '' then
   of_older = read('HMGET', older, '#', writer) or {}
 end
 if failed then
-  if string.find(failed.err, 'WRONGTYPE', 1, true) then return {FOREIGN, 0, us, '', '', {}} end
+  if string.find(failed.err, 'WRONGTYPE', 1, true) then return {FOREIGN, 0, us, '', '', {}, ''} end
   return failed
 end
-if not v or not lease or (not held[1] and redis.call('EXISTS', RECORD) == 1) then
-  return {FOREIGN, 0, us, '', '', {}}
-end
+local is_ours = held[1] or redis.call('EXISTS', RECORD) == 0
+if not v or v < 0 or v > LATEST or not lease or not is_ours then return {FOREIGN, 0, us, '', '', {}, ''} end
 
-local function answer(code, whose, batches) return {code, v, us, held[2] or '', whose or '', batches or {}} end
+local function answer(code, whose, batches) return {code, v, us, held[2] or '', whose or '', batches or {}, ''} end
 
 local is_current = of_marks and of_marks[1] == text(generation)
 if seq ~= '' then
@@ -108,12 +112,23 @@ if expected == text(v) and may_write then
   redis.call('PEXPIRE', RECORD, ttl)
   accept()
   if taken > 0 then redis.call('LTRIM', OUTBOX, taken, -1) end
-  -- Last, so that where it is not permitted the write is whole all the same.
-  if ARGV[18] == '1' then
-    redis.call('PUBLISH', ARGV[2], text(v) .. ' ' .. #ARGV[1] .. ' ' .. ARGV[1] .. ARGV[19])
+  -- Last, and so that where it is not permitted the write stands all the same.
+  local trouble = ''
+  local function tell(...)
+    local told = redis.pcall(...)
+    if type(told) == 'table' and told.err then trouble = told.err end
+    return told
   end
-  if #batches == 0 then return {APPLIED, v, us, '', '', {}} end
-  return {COMBINE, v, us, ARGV[4], mine, batches}
+  if ARGV[18] == '1' then
+    local newest = tell('ZREVRANGE', KEYS[5], 0, 0, 'WITHSCORES')
+    -- Later than all others, whatever the clock says: who looks asks for what is later than the last that it has seen.
+    tell('ZADD', KEYS[5], text(math.max(us, (tonumber(newest[2] or '0') or 0) + 1)), ARGV[1])
+    tell('ZREMRANGEBYRANK', KEYS[5], 0, -1 - MAX_CHANGES)
+    tell('PEXPIRE', KEYS[5], CHANGES_TTL_MS)
+    tell('PUBLISH', ARGV[2], text(v) .. ' ' .. #ARGV[1] .. ' ' .. ARGV[1] .. ARGV[19])
+  end
+  if #batches == 0 then return {APPLIED, v, us, '', '', {}, trouble} end
+  return {COMBINE, v, us, ARGV[4], mine, batches, trouble}
 end
 
 if token ~= '' then return answer(FENCED) end

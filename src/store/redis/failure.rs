@@ -1,5 +1,7 @@
 //! What a server's errors mean for us.
 
+use std::fmt;
+
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use super::nodes::Address;
@@ -18,6 +20,8 @@ enum Kind {
     Broken,
     /// The server answers no client now; nothing took place.
     Away,
+    /// The server could not do it now; nothing took place.
+    Busy,
     /// The server refuses, and would on any connection.
     Refused,
     /// The server refuses what comes over this connection; over another one may reach another server.
@@ -57,6 +61,8 @@ impl Failure {
             _ if text.contains("READONLY") => Kind::RefusedHere,
             _ if ["NOAUTH", "WRONGPASS"].contains(&error.code().unwrap_or_default()) => Kind::RefusedHere,
             _ if ["BUSY", "MASTERDOWN", "LOADING"].contains(&error.code().unwrap_or_default()) => Kind::Away,
+            _ if ["OOM", "MISCONF", "NOREPLICAS"].contains(&error.code().unwrap_or_default()) => Kind::Busy,
+            _ if text.contains("OOM command not allowed") => Kind::Busy,
             _ => Kind::Refused,
         };
         Self { kind, text: secrets.hide(text) }
@@ -66,13 +72,13 @@ impl Failure {
     pub(super) const fn needs_redial(&self) -> bool {
         match self.kind {
             Kind::Broken | Kind::Away | Kind::RefusedHere => true,
-            Kind::Refused | Kind::Moved(_) | Kind::Unsettled => false,
+            Kind::Busy | Kind::Refused | Kind::Moved(_) | Kind::Unsettled => false,
         }
     }
 
     /// Whether another node may have taken over from the one that was asked.
     pub(super) const fn doubts_the_node(&self) -> bool {
-        !matches!(self.kind, Kind::Refused)
+        !matches!(self.kind, Kind::Refused | Kind::Busy)
     }
 
     /// Whether the server was there and refused.
@@ -106,11 +112,18 @@ impl Failure {
     }
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         match failure.kind {
             Kind::Broken => Self::no_answer(failure.text),
             Kind::Away | Kind::Unsettled | Kind::Moved(_) => Self::unreachable(failure.text),
+            Kind::Busy => Self::busy(failure.text),
             Kind::Refused | Kind::RefusedHere => Self::refused(failure.text),
         }
     }

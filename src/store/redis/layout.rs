@@ -17,6 +17,8 @@ pub(super) struct Keys {
     pub(super) record: String,
     pub(super) outbox: String,
     pub(super) marks: [String; 2],
+    /// What changed in its shard of late.
+    pub(super) changes: String,
     /// Where its changes are told.
     pub(super) channel: String,
 }
@@ -40,8 +42,14 @@ impl Layout {
             record: self.record(name),
             outbox: format!("{shard}:o:{name}"),
             marks: [format!("{shard}:w0:{name}"), format!("{shard}:w1:{name}")],
+            changes: format!("{shard}:ch"),
             channel: format!("{shard}:ev"),
         }
+    }
+
+    /// Where what changed of late is kept, and in which shard.
+    pub(super) fn changes(&self) -> Vec<(u16, String)> {
+        (0..SHARDS).map(|shard| (shard, format!("{}:ch", self.shard(shard)))).collect()
     }
 
     pub(super) fn channels(&self) -> Vec<String> {
@@ -110,10 +118,12 @@ mod tests {
         let keys = Layout::new("prod".into()).keys("payments");
         let (tag, _) = keys.record.split_once('}').expect("a tag");
         assert!(tag.starts_with("fb:{prod:"), "{tag}");
-        for key in [&keys.outbox, &keys.marks[0], &keys.marks[1], &keys.channel] {
+        for key in [&keys.outbox, &keys.marks[0], &keys.marks[1], &keys.changes, &keys.channel] {
             assert!(key.starts_with(tag), "{key}");
         }
-        assert!(Layout::new("prod".into()).channels().contains(&keys.channel));
+        let layout = Layout::new("prod".into());
+        assert!(layout.channels().contains(&keys.channel));
+        assert!(layout.changes().contains(&(shard_of("payments"), keys.changes)));
     }
 
     #[test]

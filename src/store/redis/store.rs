@@ -2,21 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
-use bytes::Bytes;
-use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{RedisResult, Value, from_redis_value};
+use redis::RedisResult;
+use redis::aio::MultiplexedConnection;
 
 use super::connection::Reach;
 use super::join_all::join_all;
 use super::layout::{Layout, shard_of};
-use super::script::{self, number, senseless};
+use super::script::{self, Look};
 use super::servers::Servers;
 use super::watch::watch;
-use crate::store::contract::{Commit, Committed, Notices, Store, StoreError, StoreFuture, StoreTime, Stored, Version};
-
-/// The largest record, and the largest batch.
-const LARGEST: usize = 64 * 1024;
+use crate::store::contract::{Answers, Commit, Committed, Notices, Store, StoreError, StoreFuture, Stored};
+use crate::store::protocol::LARGEST;
+use crate::store::watchers::SideStep;
 
 /// A store in Redis 5 or newer, or Valkey: one server, one that Sentinels replace, or [a cluster](super::RedisServer::cluster).
 ///
@@ -50,12 +49,16 @@ const LARGEST: usize = 64 * 1024;
 pub struct RedisStore {
     servers: Servers,
     layout: Layout,
+    /// Telling others of a write that stands.
+    telling: SideStep,
+    /// Hearing what they tell.
+    hearing: Arc<SideStep>,
 }
 
 impl RedisStore {
     pub(super) fn new(reach: Reach, namespace: String) -> Self {
         let layout = Layout::new(namespace);
-        Self { servers: Servers::new(reach, &layout), layout }
+        Self { servers: Servers::new(reach, &layout), layout, telling: SideStep::default(), hearing: Arc::default() }
     }
 
     pub(super) async fn dial(&self) -> Result<(), StoreError> {
@@ -65,47 +68,50 @@ impl RedisStore {
         connected.await
     }
 
-    async fn load_all(&self, names: &[&str]) -> Result<Vec<Stored>, StoreError> {
+    async fn load_all(&self, names: &[&str]) -> Vec<Result<Stored, StoreError>> {
         // Names that one command can ask for, and where they are in the list.
         let mut groups: BTreeMap<u16, Vec<(usize, &str)>> = BTreeMap::new();
         for (at, name) in names.iter().enumerate() {
             groups.entry(self.servers.group(shard_of(name))).or_default().push((at, name));
         }
-        let (places, names): (Vec<_>, Vec<_>) = groups
-            .into_iter()
-            .map(|(shard, group)| {
-                let (places, names): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-                (places, (shard, names))
-            })
-            .unzip();
-        let groups = join_all(names.iter().map(|(shard, names)| self.load_group(*shard, names))).await;
-        let mut loaded = vec![Stored::default(); places.iter().map(Vec::len).sum()];
-        for (places, group) in places.into_iter().zip(groups) {
-            places.into_iter().zip(group?).for_each(|(at, stored)| loaded[at] = stored);
-        }
-        Ok(loaded)
+        let groups: Vec<_> = groups.into_iter().map(|(shard, group)| (shard, group.into_iter().unzip())).collect();
+        let each =
+            groups.iter().map(|(shard, (_, names)): &(u16, (Vec<usize>, Vec<&str>))| self.load_group(*shard, names));
+        let answers = join_all(each).await;
+        let places = groups.iter().flat_map(|(_, (places, _))| places.iter().copied());
+        let mut placed: Vec<_> = places.zip(answers.into_iter().flatten()).collect();
+        placed.sort_unstable_by_key(|(at, _)| *at);
+        placed.into_iter().map(|(_, answer)| answer).collect()
     }
 
-    async fn load_group(&self, shard: u16, names: &[&str]) -> Result<Vec<Stored>, StoreError> {
-        let keys: Vec<_> = names.iter().map(|name| self.layout.record(name)).collect();
-        // Twice where one looks foreign: another client may have written it between the two looks.
-        let mut is_second = false;
-        loop {
-            let (now, looks) = self.servers.run(shard, |connection| look(connection, &keys)).await?;
-            let mut loaded = Vec::with_capacity(names.len());
-            let mut foreign = None;
-            for (name, look) in names.iter().zip(looks) {
-                match look {
-                    Look::Record(version, record) => loaded.push(Stored::new(version, record, now)),
-                    Look::Foreign => foreign = Some(*name),
-                }
+    async fn load_group(&self, shard: u16, names: &[&str]) -> Vec<Result<Stored, StoreError>> {
+        match self.ask_for(shard, names).await {
+            Ok(answers) => answers,
+            // A right may be missing for one of the keys, and then the server refuses all of them together.
+            Err(StoreError::Refused(_)) if names.len() > 1 => {
+                let each = names.iter().map(|name| async move { self.ask_for(shard, &[name]).await?.remove(0) });
+                join_all(each).await
             }
-            match foreign {
-                None => return Ok(loaded),
-                Some(name) if is_second => return Err(StoreError::foreign(name)),
-                Some(_) => is_second = true,
-            }
+            Err(error) => error.for_each(names),
         }
+    }
+
+    async fn ask_for(&self, shard: u16, names: &[&str]) -> Result<Vec<Result<Stored, StoreError>>, StoreError> {
+        let keys: Vec<_> = names.iter().map(|name| self.layout.record(name)).collect();
+        let loaded = self.servers.run(shard, |connection| script::load(connection, &keys)).await;
+        let (now, looks) = match loaded {
+            Err(StoreError::Refused(why)) if why.to_string().contains("evalsha") => {
+                self.servers.run(shard, |connection| script::load_without_script(connection, &keys)).await?
+            }
+            loaded => loaded?,
+        };
+        let answer = |(name, look): (&&str, Look)| match look {
+            Look::Record(version, record) => Ok(Stored::new(version, record, now)),
+            Look::Foreign => Err(StoreError::foreign(*name)),
+            Look::TooLarge(bytes) => Err(StoreError::too_large(bytes, LARGEST)),
+            Look::Refused(why) => Err(StoreError::refused(why)),
+        };
+        Ok(names.iter().zip(looks).map(answer).collect())
     }
 
     async fn keys_now(&self) -> Result<Vec<String>, StoreError> {
@@ -130,6 +136,10 @@ impl RedisStore {
 
 impl Store for RedisStore {
     fn load<'a>(&'a self, keys: &'a [&'a str]) -> StoreFuture<'a, Vec<Stored>> {
+        Box::pin(async move { self.load_all(keys).await.into_iter().collect() })
+    }
+
+    fn load_each<'a>(&'a self, keys: &'a [&'a str]) -> Answers<'a> {
         Box::pin(self.load_all(keys))
     }
 
@@ -143,12 +153,23 @@ impl Store for RedisStore {
             let keys = self.layout.keys(key);
             let run = |connection| script::commit(connection, &keys, key, &commit);
             let answer = self.servers.run(shard_of(key), run).await?;
+            if script::has_written(&answer) && commit.notice.is_some() {
+                match script::trouble(&answer) {
+                    "" => self.telling.succeeded(),
+                    trouble => self.telling.failed(|| format!("a change was written and not told of: {trouble}")),
+                }
+            }
             script::committed(key, answer)
         })
     }
 
     fn watch(&self) -> Notices {
-        watch(self.servers.reach().clone(), self.layout.channels())
+        let notices = watch(self.servers.reach().clone(), self.layout.channels(), self.hearing.clone());
+        self.telling.watch_with(self.hearing.watch_with(notices))
+    }
+
+    fn describe(&self) -> String {
+        format!("Redis at {}, namespace `{}`", self.servers.reach().finder, self.layout.namespace())
     }
 
     /// Looks through all keys of each server that has some of the records, as many at a time as hold up no other client.
@@ -171,46 +192,4 @@ async fn scan(mut connection: MultiplexedConnection, pattern: &str, cursor: u64)
     let mut step = redis::cmd("SCAN");
     step.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1_000);
     step.query_async(&mut connection).await
-}
-
-/// What is at a key.
-enum Look {
-    Record(Version, Bytes),
-    Foreign,
-}
-
-async fn look(mut connection: MultiplexedConnection, keys: &[String]) -> RedisResult<(StoreTime, Vec<Look>)> {
-    let mut pipeline = redis::pipe();
-    pipeline.cmd("TIME");
-    for key in keys {
-        pipeline.cmd("HMGET").arg(key).arg("v").arg("r").cmd("EXISTS").arg(key);
-    }
-    // Not `query_async`, which makes one error of all: a foreign key is no reason to know nothing of the others' fate.
-    let mut answers = connection.req_packed_commands(&pipeline, 0, pipeline.len()).await?.into_iter();
-    let mut next = || answers.next().ok_or_else(senseless);
-    let (seconds, micros): (u64, u64) = answer(next()?)?;
-    let now = StoreTime(seconds.saturating_mul(1_000_000).saturating_add(micros));
-    let mut looks = Vec::with_capacity(keys.len());
-    for _ in keys {
-        let (fields, exists) = (next()?, next()?);
-        if matches!(&fields, Value::ServerError(error) if error.code() == "WRONGTYPE") {
-            looks.push(Look::Foreign);
-            continue;
-        }
-        let (version, record): (Option<Bytes>, Option<Bytes>) = answer(fields)?;
-        let exists: bool = answer(exists)?;
-        looks.push(match version {
-            None if !exists => Look::Record(Version::NONE, Bytes::new()),
-            None => Look::Foreign,
-            Some(version) => match number(&version) {
-                Some(version) => Look::Record(Version(version), record.unwrap_or_default()),
-                None => Look::Foreign,
-            },
-        });
-    }
-    Ok((now, looks))
-}
-
-fn answer<T: redis::FromRedisValue>(value: Value) -> RedisResult<T> {
-    Ok(from_redis_value(value.extract_error()?)?)
 }

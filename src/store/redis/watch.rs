@@ -20,17 +20,17 @@ use super::failure::Failure;
 use super::script::number;
 use crate::store::contract::{Notice, Notices, Version};
 use crate::store::redial;
-use crate::store::watchers::Watchers;
+use crate::store::watchers::{SideStep, Watchers};
 
 /// After so long without a notice the server is asked whether it is still there: a connection that was cut off
 /// somewhere on the way says nothing about it.
 const QUIET: Duration = Duration::from_secs(15);
 
 /// Tells of what is said on the channels, until it is dropped.
-pub(super) fn watch(reach: Reach, channels: Vec<String>) -> Notices {
+pub(super) fn watch(reach: Reach, channels: Vec<String>, hearing: Arc<SideStep>) -> Notices {
     let watchers = Arc::new(Watchers::default());
     let notices = watchers.watch();
-    let mut watch = Watch { notices, listener: Some(Listener { reach, channels, watchers }), task: None };
+    let mut watch = Watch { notices, listener: Some(Listener { reach, channels, watchers, hearing }), task: None };
     // Without a runtime here, there may be one when the stream is polled.
     watch.start();
     Box::pin(watch)
@@ -79,17 +79,25 @@ struct Listener {
     reach: Reach,
     channels: Vec<String>,
     watchers: Arc<Watchers>,
+    hearing: Arc<SideStep>,
 }
 
 impl Listener {
     async fn run(self) {
-        let mut waits = redial::delays();
+        let (mut waits, mut failures) = (redial::delays(), 0_u32);
         loop {
-            if let Ok((sink, messages)) = self.subscribe().await {
-                // Also the first time: what was said before is unknown.
-                self.watchers.tell(&Notice::Lagged);
-                self.listen(sink, messages).await;
-                waits = redial::delays();
+            match self.subscribe().await {
+                Ok((sink, messages)) => {
+                    // Also the first time: what was said before is unknown.
+                    self.watchers.tell(&Notice::Lagged);
+                    self.listen(sink, messages).await;
+                    (waits, failures) = (redial::delays(), 0);
+                }
+                Err(failure) => {
+                    failures = failures.saturating_add(1);
+                    let why = || format!("no notices can be heard: {failure}");
+                    self.hearing.failed_again(failures, failure.is_refusal(), why);
+                }
             }
             sleep(waits.next().unwrap_or_default()).await;
         }

@@ -1,0 +1,87 @@
+//! What is wrong with a store, as listeners are told.
+
+use std::any::TypeId;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use crate::sync::unpoisoned;
+use crate::text::OneLine;
+
+/// What is wrong with a store: it is away, or one of the ways on which it tells of changes is. See
+/// [`Event::store_trouble`](crate::Event::store_trouble).
+///
+/// ```
+/// use std::sync::{Arc, mpsc};
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, EventKind};
+/// use fusebox::store::{Commit, Committed, Store, StoreError, StoreFuture, Stored};
+///
+/// #[derive(Debug)]
+/// struct Gone;
+///
+/// impl Store for Gone {
+///     fn load<'a>(&'a self, _: &'a [&'a str]) -> StoreFuture<'a, Vec<Stored>> {
+///         Box::pin(async { Err(StoreError::unreachable("connection refused")) })
+///     }
+///     fn commit<'a>(&'a self, _: &'a str, _: Commit) -> StoreFuture<'a, Committed> {
+///         Box::pin(async { Err(StoreError::unreachable("connection refused")) })
+///     }
+///     fn describe(&self) -> String {
+///         "the attic".to_owned()
+///     }
+/// }
+///
+/// let (tell, told) = mpsc::channel();
+/// let config = CircuitBreakerConfig::builder("payments").store(Arc::new(Gone)).on_event(move |event| {
+///     if event.kind() == EventKind::StoreDegraded {
+///         tell.send(event.store_trouble().unwrap().to_string()).unwrap();
+///     }
+/// });
+/// let _breaker = CircuitBreaker::new(config.build()?);
+/// assert_eq!(told.recv()?, "the attic: the store was not reached: connection refused");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct StoreTrouble {
+    store: Arc<str>,
+    why: Arc<str>,
+    /// Which listeners have heard that it began, or that it is over.
+    told: Mutex<Vec<(TypeId, bool)>>,
+}
+
+impl StoreTrouble {
+    pub(crate) fn new(store: Arc<str>, why: Arc<str>) -> Self {
+        Self { store, why, told: Mutex::default() }
+    }
+
+    /// Which store, in [its own words](crate::store::Store::describe).
+    #[must_use]
+    pub fn store(&self) -> &str {
+        &self.store
+    }
+
+    /// What is wrong, in the words of the server or of what stands between.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+
+    /// Tells whether a listener of that kind has yet to hear of it: that it began, or that it `is_over`.
+    pub(crate) fn is_news_for(&self, listener: TypeId, is_over: bool) -> bool {
+        let mut told = unpoisoned(self.told.lock());
+        let is_news = !told.contains(&(listener, is_over));
+        if is_news {
+            told.push((listener, is_over));
+        }
+        is_news
+    }
+
+    pub(crate) const fn shared_why(&self) -> &Arc<str> {
+        &self.why
+    }
+}
+
+impl fmt::Display for StoreTrouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", OneLine(&self.store), OneLine(&self.why))
+    }
+}

@@ -1,0 +1,350 @@
+//! What a store does beside what it is asked, and fails to do; and keys in which strangers have written. The write stands, the
+//! other breakers hear nothing, and the trouble is told once.
+#![expect(clippy::panic, reason = "helpers of tests")]
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use fusebox::store::{Store, StoreError};
+use fusebox::{CircuitBreaker, CircuitBreakerConfig, EventKind, Permit, State, detect};
+use tokio::time::{Instant, sleep, timeout};
+
+type Told = Arc<Mutex<Vec<(EventKind, String)>>>;
+
+/// One instance's breakers over a store, and what their listener is told.
+struct Instance {
+    store: Arc<dyn Store>,
+    told: Told,
+}
+
+impl Instance {
+    fn over(store: impl Store) -> Self {
+        Self { store: Arc::new(store), told: Told::default() }
+    }
+
+    fn breaker(&self, name: &str) -> CircuitBreaker {
+        let told = self.told.clone();
+        let config = CircuitBreakerConfig::builder(name)
+            .detector(detect::failures(3).within(Duration::from_secs(60)))
+            .cooldown(Duration::from_secs(3))
+            .store(self.store.clone())
+            .on_event(move |event| {
+                told.lock().unwrap_or_else(PoisonError::into_inner).push((event.kind(), event.to_string()));
+            });
+        CircuitBreaker::new(config.build().expect("a configuration"))
+    }
+
+    fn count(&self, kind: EventKind) -> usize {
+        self.lines(kind).len()
+    }
+
+    fn lines(&self, kind: EventKind) -> Vec<String> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.iter().filter(|(known, _)| *known == kind).map(|(_, line)| line.clone()).collect()
+    }
+}
+
+async fn until(what: &str, f: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !f() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn fail(breaker: &CircuitBreaker, times: usize) {
+    for _ in 0..times {
+        breaker.acquire().expect("lets calls through").failure();
+    }
+}
+
+/// Two instances open together, and close together by a probe, as if nothing were the matter.
+async fn opens_and_recovers(instances: &[Instance; 2]) -> [CircuitBreaker; 2] {
+    let breakers = instances.each_ref().map(|instance| instance.breaker("payments"));
+    for breaker in &breakers {
+        breaker.flush().await;
+    }
+    fail(&breakers[0], 3);
+    until("both are open", || breakers.iter().all(|breaker| breaker.state() == State::Open)).await;
+    let closed = async {
+        while breakers.iter().any(|breaker| breaker.state() != State::Closed) {
+            for breaker in &breakers {
+                if let Ok(permit) = breaker.acquire() {
+                    permit.success();
+                }
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), closed).await.expect("closes after its probe");
+    breakers
+}
+
+/// What both have heard of the store: these words, and nothing twice.
+fn told_once(instances: &[Instance; 2], words: &str) {
+    for instance in instances {
+        assert_eq!(instance.count(EventKind::StoreDegraded), 0);
+        let lines = instance.lines(EventKind::StoreImpaired);
+        assert!(lines.iter().enumerate().all(|(at, line)| !lines[..at].contains(line)), "{lines:?}");
+    }
+    let lines: Vec<_> = instances.iter().flat_map(|instance| instance.lines(EventKind::StoreImpaired)).collect();
+    assert!(lines.iter().any(|line| line.contains(words)), "{lines:?}");
+}
+
+/// The neighbour of a key that strangers have spoilt goes on with its fleet, and hears nothing.
+async fn the_neighbour_goes_on(instance: &Instance, other: &Instance, spoilt: &CircuitBreaker, is_told: bool) {
+    let neighbours = [instance.breaker("neighbour"), other.breaker("neighbour")];
+    for breaker in neighbours.iter().chain([spoilt]) {
+        timeout(Duration::from_secs(10), breaker.flush()).await.expect("a flush returns");
+    }
+    fail(&neighbours[0], 2);
+    fail(&neighbours[1], 1);
+    until("the fleet of the neighbour opens", || neighbours.iter().all(CircuitBreaker::is_open)).await;
+    assert_eq!(instance.count(EventKind::StoreDegraded), 0);
+    let status = neighbours[0].snapshot().fleet.expect("shared");
+    assert!(status.away.is_none() && status.trouble.is_none(), "{status:?}");
+    if is_told {
+        until("it shows", || {
+            let status = spoilt.snapshot().fleet.expect("shared");
+            status.trouble.is_some() || status.away.is_some()
+        })
+        .await;
+    }
+    until("the spoilt one goes on by itself", || {
+        spoilt.acquire().map(Permit::failure).ok();
+        spoilt.is_open()
+    })
+    .await;
+}
+
+#[cfg(all(feature = "redis", unix))]
+mod redis {
+    use fusebox::store::RedisStore;
+
+    use super::*;
+    use crate::servers::Redis;
+
+    const RIGHTS: &str = "+@connection +evalsha +script|load +time +hmget +hset +hstrlen +exists +del +pexpire +pttl +llen \
+                          +lindex +lrange +ltrim +rpush +zadd +zrange +zrevrange +zrangebyscore +zcard +zremrangebyrank \
+                          +publish +subscribe +ping +scan";
+
+    async fn two(server: &Redis, user: &str) -> [Instance; 2] {
+        server.command(&format!("ACL SETUSER app on >pw {user}")).await;
+        let url = server.url().replace("redis://", "redis://app:pw@");
+        let connect = || async { Instance::over(RedisStore::connect(url.as_str()).await.expect("connects")) };
+        [connect().await, connect().await]
+    }
+
+    #[tokio::test]
+    async fn all_the_rights_that_are_listed_are_enough() {
+        let server = Redis::start().await;
+        let instances = two(&server, &format!("~fb:* &fb:* {RIGHTS}")).await;
+        let _breakers = opens_and_recovers(&instances).await;
+        for instance in &instances {
+            assert_eq!((instance.count(EventKind::StoreImpaired), instance.count(EventKind::StoreDegraded)), (0, 0));
+        }
+    }
+
+    #[tokio::test]
+    async fn one_who_may_not_publish_writes_all_the_same() {
+        let server = Redis::start().await;
+        let instances = two(&server, &format!("~fb:* resetchannels {RIGHTS}")).await;
+        let _breakers = opens_and_recovers(&instances).await;
+        told_once(&instances, "not told of");
+    }
+
+    #[tokio::test]
+    async fn one_who_may_not_subscribe_polls() {
+        let server = Redis::start().await;
+        let instances = two(&server, &format!("~fb:* &fb:* {RIGHTS} -subscribe")).await;
+        let _breakers = opens_and_recovers(&instances).await;
+        told_once(&instances, "no notices can be heard");
+    }
+
+    #[tokio::test]
+    async fn where_what_changed_cannot_be_noted_the_write_stands() {
+        let server = Redis::start().await;
+        let instances = two(&server, &format!("~fb:* &fb:* {RIGHTS}")).await;
+        for shard in 0..16 {
+            server.command(&format!("SET fb:{{fb:{shard}}}:ch junk")).await;
+        }
+        let _breakers = opens_and_recovers(&instances).await;
+        told_once(&instances, "WRONGTYPE");
+    }
+
+    /// The key of a breaker's record.
+    async fn key_of(server: &Redis, name: &str) -> String {
+        for shard in 0..16 {
+            let key = format!("fb:{{fb:{shard}}}:r:{name}");
+            if server.command(&format!("EXISTS {key}")).await == ::redis::Value::Int(1) {
+                return key;
+            }
+        }
+        panic!("{name} has no record");
+    }
+
+    #[tokio::test]
+    async fn a_key_that_strangers_have_spoilt_is_the_trouble_of_its_breaker_alone() {
+        for spoil in [
+            "DEL {key};SET {key} junk",
+            "HSET {key} v -1",
+            "HSET {key} v 9e30",
+            "DEL {key};HSET {key} x 1",
+            "HSET {key} r {large}",
+        ] {
+            let server = Redis::start().await;
+            let [one, other] = two(&server, &format!("~fb:* &fb:* {RIGHTS}")).await;
+            let spoilt = one.breaker("spoilt");
+            fail(&spoilt, 1);
+            spoilt.flush().await;
+            let key = key_of(&server, "spoilt").await;
+            for command in spoil.split(';') {
+                let command = command.replace("{key}", &key).replace("{large}", &"x".repeat(20 << 20));
+                server.command(&command).await;
+            }
+            the_neighbour_goes_on(&one, &other, &spoilt, true).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_right_that_is_missing_for_one_key_is_the_trouble_of_its_breaker_alone() {
+        let server = Redis::start().await;
+        let [one, other] = two(&server, &format!("~fb:*:neighbour ~fb:*:ch &fb:* {RIGHTS}")).await;
+        let spoilt = one.breaker("spoilt");
+        fail(&spoilt, 1);
+        the_neighbour_goes_on(&one, &other, &spoilt, true).await;
+    }
+
+    #[tokio::test]
+    async fn junk_among_the_batches_leaves_with_the_round() {
+        let server = Redis::start().await;
+        let [one, other] = two(&server, &format!("~fb:* &fb:* {RIGHTS}")).await;
+        let spoilt = one.breaker("spoilt");
+        fail(&spoilt, 1);
+        spoilt.flush().await;
+        let outbox = key_of(&server, "spoilt").await.replace(":r:", ":o:");
+        for junk in ["zzz", "1:2", "a:b:c", "9:1:junk"] {
+            server.command(&format!("RPUSH {outbox} {junk}")).await;
+        }
+        fail(&spoilt, 1);
+        timeout(Duration::from_secs(10), spoilt.flush()).await.expect("a flush returns");
+        until("the outbox is empty", || one.count(EventKind::BatchUnreadable) > 0).await;
+        assert_eq!(server.command(&format!("LLEN {outbox}")).await, ::redis::Value::Int(0));
+        fail(&spoilt, 1);
+        until("what was told counts", || spoilt.is_open()).await;
+        drop(other);
+    }
+
+    #[tokio::test]
+    async fn a_large_record_of_another_does_not_come_over_the_wire() {
+        let server = Redis::start().await;
+        let store = RedisStore::connect(server.url()).await.expect("connects");
+        let instance = Instance::over(RedisStore::connect(server.url()).await.expect("connects"));
+        let breaker = instance.breaker("spoilt");
+        fail(&breaker, 1);
+        breaker.flush().await;
+        drop(breaker);
+        let key = key_of(&server, "spoilt").await;
+        server.command(&format!("HSET {key} r {}", "x".repeat(64 << 20))).await;
+        let started = Instant::now();
+        let answers = store.load_each(&["spoilt", "other"]).await;
+        assert!(matches!(answers[0], Err(StoreError::TooLarge { bytes: 67_108_864, .. })), "{:?}", answers[0]);
+        assert!(answers[1].is_ok(), "{:?}", answers[1]);
+        assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+    }
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use fusebox::store::PostgresStore;
+
+    use super::*;
+    use crate::postgres_server::Database;
+
+    /// Two instances that log in as a role with the rights that are granted to it, and no more.
+    async fn two(database: &Database, role: &str) -> [Instance; 2] {
+        let url = database.url_as(role, "app");
+        let connect = || async { Instance::over(PostgresStore::connect(url.as_str()).await.expect("connects")) };
+        [connect().await, connect().await]
+    }
+
+    async fn granted() -> (Database, String) {
+        let database = Database::fresh().await;
+        let role = format!("app_{}", database.name);
+        database.run(&format!("create role {role} login password 'app'")).await;
+        let migrated = PostgresStore::builder().url(database.url()).grant_to(role.as_str()).migrate().await;
+        migrated.expect("migrates");
+        (database, role)
+    }
+
+    #[tokio::test]
+    async fn all_the_rights_that_are_granted_are_enough() {
+        let (database, role) = granted().await;
+        let instances = two(&database, &role).await;
+        let _breakers = opens_and_recovers(&instances).await;
+        for instance in &instances {
+            assert_eq!((instance.count(EventKind::StoreImpaired), instance.count(EventKind::StoreDegraded)), (0, 0));
+        }
+    }
+
+    #[tokio::test]
+    async fn where_the_log_takes_no_rows_the_write_stands() {
+        let (database, role) = granted().await;
+        let instances = two(&database, &role).await;
+        database
+            .run(
+                "create function full_up() returns trigger language plpgsql as \
+                 $$ begin raise exception using errcode = '53100', message = 'no space left on device'; end $$; \
+                 create trigger full_up before insert on hw_circuit_breakers_events execute function full_up()",
+            )
+            .await;
+        let _breakers = opens_and_recovers(&instances).await;
+        told_once(&instances, "no space left on device");
+    }
+
+    #[tokio::test]
+    async fn a_row_that_strangers_have_spoilt_is_the_trouble_of_its_breaker_alone() {
+        for spoil in [
+            "update hw_circuit_breakers set version = 9223372036854775807 where resource_key = 'spoilt'",
+            "update hw_circuit_breakers set record = convert_to(repeat('x', 100000000), 'UTF8') where resource_key = 'spoilt'",
+        ] {
+            let (database, role) = granted().await;
+            let [one, other] = two(&database, &role).await;
+            let spoilt = one.breaker("spoilt");
+            fail(&spoilt, 1);
+            spoilt.flush().await;
+            database.run(spoil).await;
+            the_neighbour_goes_on(&one, &other, &spoilt, true).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_row_that_is_locked_is_the_trouble_of_its_breaker_alone() {
+        let (database, role) = granted().await;
+        let [one, other] = two(&database, &role).await;
+        let spoilt = one.breaker("spoilt");
+        fail(&spoilt, 1);
+        spoilt.flush().await;
+        let mut person = ::sqlx::ConnectOptions::connect(&database.options()).await.expect("connects");
+        let lock = "begin; select * from hw_circuit_breakers where resource_key = 'spoilt' for update";
+        ::sqlx::raw_sql(lock).fetch_all(&mut person).await.expect("locks");
+        spoilt.trip().expect("no override");
+        the_neighbour_goes_on(&one, &other, &one.breaker("another"), false).await;
+        ::sqlx::raw_sql("rollback").execute(&mut person).await.expect("unlocks");
+        until("the command reaches the fleet", || spoilt.snapshot().fleet.is_some_and(|fleet| fleet.trouble.is_none()))
+            .await;
+    }
+
+    #[tokio::test]
+    async fn one_whose_notices_go_elsewhere_polls_and_says_so_once() {
+        let (database, role) = granted().await;
+        let connect = || async {
+            let builder = PostgresStore::builder().url(database.url_as(&role, "app"));
+            Instance::over(builder.listen_url("postgres://app@127.0.0.1:1/nowhere").connect().await.expect("connects"))
+        };
+        let instances = [connect().await, connect().await];
+        let _breakers = opens_and_recovers(&instances).await;
+        until("it is told", || instances.iter().any(|instance| instance.count(EventKind::StoreImpaired) > 0)).await;
+        told_once(&instances, "no notices can be heard");
+    }
+}
