@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::contract::{
-    BatchId, Commit, Committed, Notice, Notices, Round, Store, StoreError, StoreTime, Stored, Summary, Version,
+    BatchId, Changes, Commit, Committed, Notice, Notices, Round, Store, StoreError, StoreTime, Stored, Summary, Version,
 };
 use crate::circuit::State;
 use crate::clock::fresh_seed;
@@ -56,7 +56,8 @@ pub async fn conformance(store: Arc<dyn Store>) -> Result<Conformance, Violation
     suite.every_batch_counts_once_under_contention().await?;
     suite.a_write_that_was_given_up_counts_once().await?;
     let lists = suite.keys_with_a_record_are_listed().await?;
-    Ok(Conformance { checks: suite.checks, combines, pushes, lists })
+    let tells_changes = suite.what_changed_is_told_until_it_is_known().await?;
+    Ok(Conformance { checks: suite.checks, combines, pushes, lists, tells_changes })
 }
 
 /// What a store that conforms can do: see [`conformance`].
@@ -71,6 +72,8 @@ pub struct Conformance {
     pub pushes: bool,
     /// It lists its keys.
     pub lists: bool,
+    /// It tells [what changed](Store::changes).
+    pub tells_changes: bool,
 }
 
 /// A store does not keep its contract: see [`conformance`].
@@ -630,6 +633,50 @@ impl Suite {
         let times = |key: &str| keys.iter().filter(|listed| *listed == key).count();
         check.require(times(&key) == 1, || format!("written twice, listed {} times of {}", times(&key), keys.len()))?;
         check.require(times(&absent) == 0, || "a key without a record is listed".into())?;
+        Ok(true)
+    }
+}
+
+impl Suite {
+    /// Returns whether the store tells what changed.
+    async fn what_changed_is_told_until_it_is_known(&mut self) -> Result<bool, Violation> {
+        let (check, key) = self.begin("what changed is told until it is known");
+        let (silent, other) = (self.key(), self.key());
+        let mut cursor = match self.store.changes(None).await.map_err(|error| check.error(error))? {
+            Changes::Unsupported => return Ok(false),
+            Changes::Restart { cursor } => cursor,
+            Changes::Since { .. } => return Err(check.failed("without a cursor it knows what changed")),
+        };
+        let tells = |expected, text: &str| {
+            let mut commit = write(expected, text);
+            commit.notice = Some(Bytes::from_static(b"notice"));
+            commit
+        };
+        self.apply(check, &silent, write(Version::NONE, "1")).await?;
+        let (mut version, _) = self.apply(check, &key, tells(Version::NONE, "1")).await?;
+        for round in 2..=5 {
+            let (next, _) = self.apply(check, &key, tells(version, &round.to_string())).await?;
+            self.apply(check, &other, tells(Version::NONE, "1")).await.ok();
+            version = next;
+            let changes = self.store.changes(Some(&cursor)).await.map_err(|error| check.error(error))?;
+            let (keys, next) = match changes {
+                Changes::Since { keys, cursor } => (Some(keys), cursor),
+                Changes::Restart { cursor } => (None, cursor),
+                Changes::Unsupported => return Err(check.failed("it told what changed, and now cannot")),
+            };
+            let times = keys.as_ref().map(|keys| keys.iter().filter(|changed| **changed == key).count());
+            check.require(times.is_none_or(|times| times == 1), || format!("a change was told {times:?} times"))?;
+            // The same question has the same answer, or more.
+            let again = self.store.changes(Some(&cursor)).await.map_err(|error| check.error(error))?;
+            let is_told = !matches!(&again, Changes::Since { keys, .. } if !keys.contains(&key));
+            check.require(is_told, || "a change is told to the first only".into())?;
+            cursor = next;
+        }
+        let senseless = Bytes::from_static(b"no cursor");
+        let changes = self.store.changes(Some(&senseless)).await.map_err(|error| check.error(error))?;
+        check.require(matches!(changes, Changes::Restart { .. }), || {
+            format!("an unknown cursor is taken: {changes:?}")
+        })?;
         Ok(true)
     }
 }

@@ -46,6 +46,8 @@ pub type Notices = Pin<Box<dyn Stream<Item = Notice> + Send>>;
 ///    them, or as many as the store hands out at once, which are 1,000 in the stores of this crate.
 /// 8. A store bounds how many batches may wait (4,096 in those of this crate), and then answers
 ///    [`Conflict`](Committed::Conflict). A writer that gets a round adds its own batch all the same: it is about to make room.
+/// 9. Where a store tells [what changed](Self::changes), every commit with a notice is among the changes that are read after
+///    it, or the answer is [`Restart`](Changes::Restart).
 ///
 /// A store that keeps no batches for later never answers with a round, and has nothing to do for rules 5 to 8.
 ///
@@ -115,6 +117,25 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Tells of changes as they happen, ahead of the next poll. By default it never says anything.
     fn watch(&self) -> Notices {
         never_notices()
+    }
+
+    /// Tells which records changed since it was last asked: those with a [notice](Commit::notice), and perhaps others. With it
+    /// an instance need not load all records that it uses to find those few. `since` is the cursor of the last answer. By
+    /// default a store cannot tell, and each record is loaded each second.
+    ///
+    /// ```
+    /// use fusebox::store::{Changes, MemoryStore, Store};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let store = MemoryStore::new();
+    /// let Changes::Restart { cursor } = store.changes(None).await? else { panic!("nothing is known yet") };
+    /// let Changes::Since { keys, .. } = store.changes(Some(&cursor)).await? else { panic!("nothing was lost") };
+    /// assert!(keys.is_empty());
+    /// # Ok::<(), fusebox::store::StoreError>(()) }).unwrap();
+    /// ```
+    fn changes<'a>(&'a self, since: Option<&'a Bytes>) -> StoreFuture<'a, Changes> {
+        let _ = since;
+        Box::pin(ready(Ok(Changes::Unsupported)))
     }
 
     /// Returns by how much its answers may be off as to the time, however fast they come: zero where one clock tells it, which
@@ -514,6 +535,52 @@ impl Notice {
     /// The store works, and something beside does not.
     pub fn impaired(why: impl Into<String>) -> Self {
         Self::Impaired { why: why.into() }
+    }
+}
+
+/// What changed in a store.
+///
+/// ```
+/// use fusebox::store::Changes;
+///
+/// /// Whether all that is used must be loaded.
+/// fn must_load_all(changes: &Changes) -> bool {
+///     !matches!(changes, Changes::Since { .. })
+/// }
+/// assert!(must_load_all(&Changes::Unsupported));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Changes {
+    /// The store cannot tell.
+    Unsupported,
+    /// It does not know the cursor, or no longer all that changed since: load whatever you use, and go on from here.
+    #[non_exhaustive]
+    Restart {
+        /// In words of the store.
+        cursor: Bytes,
+    },
+    /// The records of these keys changed, each named once and in any order.
+    #[non_exhaustive]
+    Since {
+        /// Keys as they were given to [`Store::commit`].
+        keys: Vec<String>,
+        /// In words of the store.
+        cursor: Bytes,
+    },
+}
+
+impl Changes {
+    /// Load whatever you use, and go on from here.
+    #[must_use]
+    pub const fn restart(cursor: Bytes) -> Self {
+        Self::Restart { cursor }
+    }
+
+    /// These changed.
+    #[must_use]
+    pub const fn since(keys: Vec<String>, cursor: Bytes) -> Self {
+        Self::Since { keys, cursor }
     }
 }
 

@@ -1,19 +1,20 @@
 //! A store in this process's memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::ready;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::contract::{
-    BatchId, Commit, Committed, Notice, Notices, Round, Store, StoreFuture, StoreTime, Stored, Version,
+    BatchId, Changes, Commit, Committed, Notice, Notices, Round, Store, StoreFuture, StoreTime, Stored, Version,
 };
 use super::protocol::{DEDUP_WINDOW, MAX_ROUND_BATCHES, OUTBOX_CAPACITY, ROUND_LEASE};
 use super::watchers::Watchers;
-use crate::clock::{Clock, wall_time};
+use crate::clock::{Clock, fresh_seed, wall_time};
 
 /// A store in this process's memory: for tests, simulations, and breakers of one process that are to share state by name.
 ///
@@ -33,8 +34,60 @@ pub struct MemoryStore {
 
 struct Shared {
     clock: Option<Arc<dyn Clock>>,
+    /// Locked after the entries.
+    log: Mutex<Log>,
     entries: Mutex<HashMap<String, Entry>>,
     watchers: Watchers,
+}
+
+/// What changed, by the number of its newest change.
+struct Log {
+    /// Another one after everything was forgotten.
+    identity: u64,
+    newest: u64,
+    /// The number of the newest change that is no longer known.
+    forgotten: u64,
+    keys: BTreeMap<u64, String>,
+    numbers: HashMap<String, u64>,
+}
+
+/// Keys of which it is known that they changed.
+const MAX_CHANGES: usize = 65_536;
+
+impl Log {
+    fn new() -> Self {
+        let (keys, numbers) = (BTreeMap::new(), HashMap::new());
+        Self { identity: fresh_seed(), newest: 0, forgotten: 0, keys, numbers }
+    }
+
+    fn note(&mut self, key: &str) {
+        self.newest += 1;
+        if let Some(before) = self.numbers.insert(key.to_owned(), self.newest) {
+            self.keys.remove(&before);
+        }
+        self.keys.insert(self.newest, key.to_owned());
+        if self.keys.len() > MAX_CHANGES
+            && let Some((number, key)) = self.keys.pop_first()
+        {
+            self.forgotten = number;
+            self.numbers.remove(&key);
+        }
+    }
+
+    fn since(&self, cursor: Option<&Bytes>) -> Changes {
+        let next = Bytes::from(format!("{:x}:{}", self.identity, self.newest));
+        let known = cursor.and_then(|cursor| {
+            let (identity, number) = std::str::from_utf8(cursor).ok()?.split_once(':')?;
+            Some((u64::from_str_radix(identity, 16).ok()?, number.parse::<u64>().ok()?))
+        });
+        match known {
+            Some((identity, number)) if identity == self.identity && number >= self.forgotten => {
+                let keys = self.keys.range((Bound::Excluded(number), Bound::Unbounded)).map(|(_, key)| key.clone());
+                Changes::since(keys.collect(), next)
+            }
+            _ => Changes::restart(next),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -73,7 +126,8 @@ impl MemoryStore {
     }
 
     fn with(clock: Option<Arc<dyn Clock>>) -> Self {
-        let shared = Shared { clock, entries: Mutex::default(), watchers: Watchers::default() };
+        let log = Mutex::new(Log::new());
+        let shared = Shared { clock, log, entries: Mutex::default(), watchers: Watchers::default() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -93,7 +147,9 @@ impl MemoryStore {
     /// MemoryStore::new().clear();
     /// ```
     pub fn clear(&self) {
-        self.shared.entries.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let mut entries = self.shared.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.shared.log.lock().unwrap_or_else(PoisonError::into_inner) = Log::new();
+        entries.clear();
     }
 
     fn commit_now(&self, key: &str, commit: Commit) -> Committed {
@@ -107,6 +163,7 @@ impl MemoryStore {
         let before = entry.version;
         let committed = entry.commit(commit, now);
         if let Some(notice) = notice.filter(|_| entry.version > before) {
+            self.shared.log.lock().unwrap_or_else(PoisonError::into_inner).note(key);
             // Under the lock, so that notices come in the order of the versions.
             self.shared.watchers.tell(&Notice::changed(key.to_owned(), entry.version, notice));
         }
@@ -207,6 +264,11 @@ impl Store for MemoryStore {
 
     fn watch(&self) -> Notices {
         self.shared.watchers.watch()
+    }
+
+    fn changes<'a>(&'a self, since: Option<&'a Bytes>) -> StoreFuture<'a, Changes> {
+        let log = self.shared.log.lock().unwrap_or_else(PoisonError::into_inner);
+        Box::pin(ready(Ok(log.since(since))))
     }
 
     fn keys(&self) -> StoreFuture<'_, Vec<String>> {

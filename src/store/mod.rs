@@ -23,8 +23,8 @@ pub use cas::{Cas, CasStore};
 pub use conformance::{Conformance, Violation, conformance};
 pub(crate) use contract::never_notices;
 pub use contract::{
-    Answers, BatchId, Commit, Committed, Notice, Notices, Round, Store, StoreError, StoreFuture, StoreTime, Stored,
-    Summary, Version,
+    Answers, BatchId, Changes, Commit, Committed, Notice, Notices, Round, Store, StoreError, StoreFuture, StoreTime,
+    Stored, Summary, Version,
 };
 pub use key::Key;
 pub use memory::MemoryStore;

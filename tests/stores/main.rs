@@ -68,7 +68,7 @@ impl Cas for Map {
 #[tokio::test]
 async fn the_memory_store_keeps_the_contract_combines_and_pushes() {
     let passed = store::conformance(Arc::new(MemoryStore::new())).await.expect("conforms");
-    assert!(passed.combines && passed.pushes && passed.lists, "{passed:?}");
+    assert!(passed.combines && passed.pushes && passed.lists && passed.tells_changes, "{passed:?}");
 }
 
 #[tokio::test]

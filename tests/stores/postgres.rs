@@ -61,7 +61,7 @@ async fn next(notices: &mut Notices) -> Notice {
 async fn postgres_keeps_the_contract_combines_and_pushes() {
     let (_database, store) = migrated().await;
     let passed = store::conformance(Arc::new(store)).await.expect("conforms");
-    assert!(passed.combines && passed.pushes && passed.lists, "{passed:?}");
+    assert!(passed.combines && passed.pushes && passed.lists && passed.tells_changes, "{passed:?}");
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn postgres_with_prepared_statements_and_a_namespace_keeps_the_contract() 
     let (database, _) = migrated().await;
     let store = PostgresStore::builder().url(database.url()).prepared(true).namespace("shop").connect().await;
     let passed = store::conformance(Arc::new(store.expect("connects"))).await.expect("conforms");
-    assert!(passed.combines && passed.pushes && passed.lists, "{passed:?}");
+    assert!(passed.combines && passed.pushes && passed.lists && passed.tells_changes, "{passed:?}");
 }
 
 #[tokio::test]
@@ -627,5 +627,5 @@ async fn a_pooler_in_transaction_mode_may_stand_between() {
     clients.join_all().await;
     let store = through().listen_url(database.url()).connect().await.expect("connects");
     let passed = store::conformance(Arc::new(store)).await.expect("conforms");
-    assert!(passed.combines && passed.pushes && passed.lists, "{passed:?}");
+    assert!(passed.combines && passed.pushes && passed.lists && passed.tells_changes, "{passed:?}");
 }

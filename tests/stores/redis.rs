@@ -92,7 +92,7 @@ pub(crate) fn all_texts(error: &StoreError) -> String {
 async fn it_keeps_the_contract_combines_and_pushes() {
     let server = Redis::start().await;
     let passed = store::conformance(Arc::new(store_of(&server).await)).await.expect("conforms");
-    assert!(passed.combines && passed.pushes && passed.lists, "{passed:?}");
+    assert!(passed.combines && passed.pushes && passed.lists && passed.tells_changes, "{passed:?}");
 }
 
 #[tokio::test]

@@ -123,7 +123,7 @@ fn telling(expected: Version, text: &'static str) -> Commit {
 async fn a_cluster_keeps_the_contract_combines_and_pushes() {
     let cluster = Cluster::start().await;
     let passed = store::conformance(Arc::new(store_of(&cluster).await)).await.expect("conforms");
-    assert!(passed.combines && passed.pushes && passed.lists, "{passed:?}");
+    assert!(passed.combines && passed.pushes && passed.lists && passed.tells_changes, "{passed:?}");
 }
 
 #[tokio::test]

@@ -101,7 +101,7 @@ async fn a_private_authority_is_trusted_where_it_is_given() {
         let mut notices = store.watch();
         until_lagged(&mut notices).await;
         let passed = store::conformance(Arc::new(store)).await.expect("conforms");
-        assert!(passed.combines && passed.pushes && passed.lists, "{passed:?}");
+        assert!(passed.combines && passed.pushes && passed.lists && passed.tells_changes, "{passed:?}");
     }
 }
 

@@ -184,6 +184,39 @@ pub(super) fn load(table: &Table, prepared: bool, keys: Vec<String>) -> Result<S
     statement(prepared, &before, vec![Value::Texts(keys)], &after)
 }
 
+/// Rows of the log that one look reads, at most.
+pub(super) const MAX_CHANGES: usize = 4_096;
+
+/// Asks for what transactions wrote in the log that were not over at the time of a snapshot: which server process this is, the
+/// snapshot of now, and for each key a row, or one row without a key.
+pub(super) fn changes(
+    table: &Table,
+    prepared: bool,
+    prefix: &str,
+    since: Option<(String, i64)>,
+) -> Result<Statement, sqlx::Error> {
+    let events = table.sql("_events");
+    let from_now = "with here as materialized (select extract(epoch from pg_postmaster_start_time())::text as started, \
+                    txid_current_snapshot()::text as taken) select here.started, here.taken, ";
+    let Some((snapshot, oldest)) = since else {
+        return statement(prepared, &format!("{from_now}null::text from here"), Vec::new(), "");
+    };
+    let length = prefix.len();
+    let whose = if prefix.is_empty() {
+        "position(':' in e.resource_key) = 0".to_owned()
+    } else {
+        format!("left(e.resource_key, {length}) = asked.prefix")
+    };
+    let before = format!("{from_now}changed.name from here cross join (select ");
+    let after = format!(
+        " ) as asked (oldest, known, prefix) left join lateral (select distinct substr(e.resource_key, {length} + 1) as name \
+         from {events} e where e.txid >= asked.oldest and not txid_visible_in_snapshot(e.txid, asked.known::txid_snapshot) \
+         and {whose} limit {MAX_CHANGES} + 1) changed on true"
+    );
+    let values = vec![Value::Number(Some(oldest)), Value::Text(snapshot), Value::Text(prefix.to_owned())];
+    statement(prepared, &before, values, &after)
+}
+
 /// Lists the keys that begin with the prefix, without it. Where there is none, those with a colon are another namespace's.
 pub(super) fn keys(table: &Table, prepared: bool, prefix: &str) -> Result<Statement, sqlx::Error> {
     let table = table.sql("");

@@ -1,7 +1,8 @@
 //! The store itself.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use sqlx::Row;
@@ -16,7 +17,8 @@ use super::statements::{self, Statement};
 use super::{listener, listener::Channel};
 use crate::circuit::State;
 use crate::store::contract::{
-    Answers, Commit, Committed, Notices, Round, Store, StoreError, StoreFuture, StoreTime, Stored, Summary, Version,
+    Answers, Changes, Commit, Committed, Notices, Round, Store, StoreError, StoreFuture, StoreTime, Stored, Summary,
+    Version,
 };
 use crate::store::protocol::LARGEST;
 use crate::store::watchers::SideStep;
@@ -70,6 +72,8 @@ pub struct PostgresStore {
     namespace: String,
     prepared: bool,
     pruner: Arc<Pruner>,
+    /// Keys that are too long for the table, by the name that they have there.
+    shortened: Mutex<HashMap<String, String>>,
     /// Telling others of a write that stands.
     telling: SideStep,
     /// Hearing what they tell.
@@ -78,6 +82,8 @@ pub struct PostgresStore {
 
 /// The longest `resource_key` that the table takes, in bytes.
 const LONGEST_KEY: usize = 255;
+/// Longer ones that are known again when the log names them.
+const MOST_SHORTENED: usize = 10_000;
 
 /// What [`PostgresStoreBuilder::build`](super::PostgresStoreBuilder::build) found to be right.
 pub(super) struct Settings {
@@ -150,17 +156,31 @@ impl PostgresStore {
     pub(super) fn with(settings: Settings) -> Self {
         let Settings { connections, listening, table, namespace, prepared, pruner } = settings;
         let (telling, hearing) = (SideStep::default(), Arc::default());
-        Self { connections, listening, table, namespace, prepared, pruner, telling, hearing }
+        Self {
+            connections,
+            listening,
+            table,
+            namespace,
+            prepared,
+            pruner,
+            shortened: Mutex::default(),
+            telling,
+            hearing,
+        }
     }
 
     /// The key as the table has it: as it is without a namespace, so that rows of others are met again.
     fn resource_key(&self, key: &str) -> String {
-        if self.namespace.is_empty() {
-            return crate::store::key::shortened(key, LONGEST_KEY);
-        }
-        let namespace = &self.namespace;
+        let prefix = self.prefix();
         // Shortened without the namespace, so that none can be left.
-        format!("{namespace}:{}", crate::store::key::shortened(key, LONGEST_KEY - 1 - namespace.len()))
+        let name = crate::store::key::shortened(key, LONGEST_KEY - prefix.len());
+        if name != key {
+            let mut shortened = self.shortened.lock().unwrap_or_else(PoisonError::into_inner);
+            if shortened.len() < MOST_SHORTENED {
+                shortened.insert(name.clone(), key.to_owned());
+            }
+        }
+        prefix + &name
     }
 
     /// What is wrong with all of them, or an answer for each.
@@ -182,8 +202,31 @@ impl PostgresStore {
         Ok(answers.collect())
     }
 
+    fn prefix(&self) -> String {
+        if self.namespace.is_empty() { String::new() } else { format!("{}:", self.namespace) }
+    }
+
+    async fn changes_now(&self, since: Option<&Bytes>) -> Result<Changes, StoreError> {
+        let known = since.and_then(Snapshot::read);
+        let asked = known.as_ref().map(|known| (known.taken.clone(), known.oldest));
+        let statement = statements::changes(&self.table, self.prepared, &self.prefix(), asked)
+            .map_err(|error| store_error(&error, false))?;
+        let rows = self.connections.read(statement).await?;
+        let first = rows.first().ok_or_else(nonsense)?;
+        let (started, taken): (String, String) = (get(first, 0)?, get(first, 1)?);
+        let cursor = Bytes::from(format!("{started} {taken}"));
+        // Another process may have another history: it was restored, or has taken over from one that is gone.
+        if known.is_none_or(|known| known.started != started) || rows.len() > statements::MAX_CHANGES {
+            return Ok(Changes::restart(cursor));
+        }
+        let names: Vec<Option<String>> = rows.iter().map(|row| get(row, 2)).collect::<Result<_, _>>()?;
+        let shortened = self.shortened.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = |name: String| shortened.get(&name).cloned().unwrap_or(name);
+        Ok(Changes::since(names.into_iter().flatten().map(key).collect(), cursor))
+    }
+
     async fn keys_now(&self) -> Result<Vec<String>, StoreError> {
-        let prefix = if self.namespace.is_empty() { String::new() } else { format!("{}:", self.namespace) };
+        let prefix = self.prefix();
         let statement =
             statements::keys(&self.table, self.prepared, &prefix).map_err(|error| store_error(&error, false))?;
         let rows = self.connections.read(statement).await?;
@@ -214,6 +257,25 @@ impl PostgresStore {
 
     fn channel(&self) -> Channel {
         Channel::new(self.table.shown(), &self.namespace)
+    }
+}
+
+/// A cursor: what was over when it was taken, and on which process.
+struct Snapshot {
+    started: String,
+    taken: String,
+    /// All transactions below this one were over.
+    oldest: i64,
+}
+
+impl Snapshot {
+    /// `None` for anything that is none, so that no statement has it.
+    fn read(cursor: &Bytes) -> Option<Self> {
+        let (started, taken) = std::str::from_utf8(cursor).ok()?.split_once(' ')?;
+        let is_snapshot = taken.bytes().all(|byte| byte.is_ascii_digit() || byte == b':' || byte == b',');
+        let oldest = taken.split(':').next()?.parse().ok()?;
+        let is_whole = is_snapshot && taken.split(':').count() == 3;
+        is_whole.then(|| Self { started: started.to_owned(), taken: taken.to_owned(), oldest })
     }
 }
 
@@ -310,6 +372,10 @@ impl Store for PostgresStore {
     fn watch(&self) -> Notices {
         let notices = listener::watch(self.listening.clone(), self.channel(), self.hearing.clone());
         self.telling.watch_with(self.hearing.watch_with(notices))
+    }
+
+    fn changes<'a>(&'a self, since: Option<&'a Bytes>) -> StoreFuture<'a, Changes> {
+        Box::pin(self.changes_now(since))
     }
 
     fn describe(&self) -> String {

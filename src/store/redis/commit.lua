@@ -121,9 +121,11 @@ if expected == text(v) and may_write then
   end
   if ARGV[18] == '1' then
     local newest = tell('ZREVRANGE', KEYS[5], 0, 0, 'WITHSCORES')
+    -- The first member tells this set from another one that was here before.
+    if not newest[1] then tell('ZADD', KEYS[5], 0, '#' .. text(us)) end
     -- Later than all others, whatever the clock says: who looks asks for what is later than the last that it has seen.
     tell('ZADD', KEYS[5], text(math.max(us, (tonumber(newest[2] or '0') or 0) + 1)), ARGV[1])
-    tell('ZREMRANGEBYRANK', KEYS[5], 0, -1 - MAX_CHANGES)
+    tell('ZREMRANGEBYRANK', KEYS[5], 1, -1 - MAX_CHANGES)
     tell('PEXPIRE', KEYS[5], CHANGES_TTL_MS)
     tell('PUBLISH', ARGV[2], text(v) .. ' ' .. #ARGV[1] .. ' ' .. ARGV[1] .. ARGV[19])
   end

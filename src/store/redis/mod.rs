@@ -1,6 +1,7 @@
 //! A store in Redis or Valkey.
 
 mod builder;
+mod changes;
 mod cluster;
 mod connection;
 mod failure;

@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 
+use super::changes;
 use super::connection::Reach;
 use super::join_all::join_all;
 use super::layout::{Layout, shard_of};
 use super::script::{self, Look};
 use super::servers::Servers;
 use super::watch::watch;
-use crate::store::contract::{Answers, Commit, Committed, Notices, Store, StoreError, StoreFuture, Stored};
+use crate::store::contract::{Answers, Changes, Commit, Committed, Notices, Store, StoreError, StoreFuture, Stored};
 use crate::store::protocol::LARGEST;
 use crate::store::watchers::SideStep;
 
@@ -114,6 +116,41 @@ impl RedisStore {
         Ok(names.iter().zip(looks).map(answer).collect())
     }
 
+    async fn changes_now(&self, since: Option<&Bytes>) -> Result<Changes, StoreError> {
+        let mut places = changes::places(since);
+        let sets = self.layout.changes();
+        let mut groups: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
+        for (at, (shard, _)) in sets.iter().enumerate() {
+            groups.entry(self.servers.group(*shard)).or_default().push(at);
+        }
+        let looks = join_all(groups.iter().map(|(shard, group)| {
+            let sets: Vec<_> = group.iter().map(|at| (sets[*at].1.as_str(), &places[*at])).collect();
+            async move { self.servers.run(*shard, |connection| changes::look(connection, &sets)).await }
+        }))
+        .await;
+        let (mut names, mut is_restart, mut failure) = (Vec::new(), false, None);
+        let mut has_answer = false;
+        for ((_, group), looks) in groups.iter().zip(looks) {
+            match looks {
+                Ok(looks) => {
+                    has_answer = true;
+                    for (at, look) in group.iter().zip(looks) {
+                        is_restart |= look.is_restart;
+                        names.extend(look.names);
+                        places[*at] = look.place;
+                    }
+                }
+                // A node that is away is looked at again from the same place.
+                Err(error) => failure = Some(error),
+            }
+        }
+        match failure {
+            Some(error) if !has_answer => Err(error),
+            _ if is_restart => Ok(Changes::restart(changes::cursor(&places))),
+            _ => Ok(Changes::since(names, changes::cursor(&places))),
+        }
+    }
+
     async fn keys_now(&self) -> Result<Vec<String>, StoreError> {
         let pattern = self.layout.records();
         // A scan may come upon the same key twice, and slots may move while it runs.
@@ -166,6 +203,10 @@ impl Store for RedisStore {
     fn watch(&self) -> Notices {
         let notices = watch(self.servers.reach().clone(), self.layout.channels(), self.hearing.clone());
         self.telling.watch_with(self.hearing.watch_with(notices))
+    }
+
+    fn changes<'a>(&'a self, since: Option<&'a Bytes>) -> StoreFuture<'a, Changes> {
+        Box::pin(self.changes_now(since))
     }
 
     fn describe(&self) -> String {
