@@ -15,7 +15,7 @@ use super::scheduler::{Ask, Lane, Member, MemberId, Scheduler};
 use crate::clock::{fresh_seed, system_now, timer_now};
 use crate::guard::guarded;
 use crate::replica::WakeUp;
-use crate::store::{Committed, Notice, Notices, Store, StoreError, Stored, never_notices};
+use crate::store::{Changes, Committed, Notice, Notices, Store, StoreError, Stored, never_notices};
 use crate::sync::unpoisoned;
 
 /// The engine of one store: shared by all breakers of the process that use the store, gone with the last of them.
@@ -40,6 +40,7 @@ pub(crate) enum Message {
     Flush(MemberId, oneshot::Sender<()>),
     Loaded(Lane, Vec<(MemberId, Result<Stored, StoreError>)>),
     Committed(MemberId, Result<Committed, StoreError>),
+    Changed(Result<Changes, StoreError>),
     Stop,
 }
 
@@ -177,6 +178,7 @@ impl Running {
             }
             Message::Loaded(lane, answers) => self.scheduler.loaded(lane, &answers, now),
             Message::Committed(id, answer) => self.scheduler.committed(id, &answer, now),
+            Message::Changed(answer) => self.scheduler.changed(&answer, now),
             Message::Stop => self.stops = true,
         }
     }
@@ -189,6 +191,10 @@ impl Running {
                     let load =
                         async move { Ok(store.load_each(&keys.iter().map(String::as_str).collect::<Vec<_>>()).await) };
                     Message::Loaded(lane, for_each(&ids, in_time(load).await))
+                }
+                Ask::Changes(since) => {
+                    let changes = async move { store.changes(since.as_ref()).await };
+                    Message::Changed(in_time(changes).await.map_err(StoreError::into_own))
                 }
                 Ask::Commit(id, key, commit) => {
                     let commit = async move { store.commit(&key, *commit).await };

@@ -5,11 +5,13 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::store_health::{Change, StoreHealth, is_there};
 use super::token_bucket::TokenBucket;
 use crate::backoff::draw;
 use crate::replica::{Announcement, POLL_INTERVAL, Polled, Replica, Request, Response, Turn, WakeUp};
-use crate::store::{Commit, Committed, Notice, StoreError, StoreTrouble, Stored};
+use crate::store::{Changes, Commit, Committed, Notice, StoreError, StoreTrouble, Stored};
 use crate::time::Timestamp;
 
 /// Which member of an engine.
@@ -35,10 +37,19 @@ pub(crate) struct Scheduler {
     bucket: TokenBucket,
     poll_at: Timestamp,
     polls: u64,
-    /// Where the last poll ended, if there are too many keys for one.
-    polled_up_to: Option<MemberId>,
+    /// How it is found out which records have changed.
+    feed: Feed,
+    /// The store was asked what changed, and when.
+    asking_changes: Option<Timestamp>,
+    /// Replicas of which each poll loads the record, because something goes on.
+    followed: BTreeSet<MemberId>,
+    /// When records are next loaded whatever the store says of changes, and after which.
+    reread_at: Timestamp,
+    reread_up_to: Option<MemberId>,
     /// Notices were missed since all replicas loaded last, and from when on they do so at once.
     has_lagged: bool,
+    /// The store no longer knew what had changed, soon after all had been loaded for that.
+    must_reload: bool,
     reload_after: Timestamp,
     /// Whose keys the next loads ask for: those without trouble, and those with.
     to_load: [VecDeque<MemberId>; 2],
@@ -52,6 +63,19 @@ pub(crate) struct Scheduler {
     flushed: Vec<u64>,
     seed: u64,
     draws: u64,
+}
+
+/// How it is found out which records have changed.
+#[derive(Debug)]
+enum Feed {
+    /// The store has not said yet whether it can tell; nothing is loaded before, so that nothing is missed between.
+    Unknown,
+    /// It could not be asked: all records are loaded until it can.
+    Lost,
+    /// It cannot tell: all records are loaded.
+    Unsupported,
+    /// It tells from there on.
+    From(Bytes),
 }
 
 /// A load on its way.
@@ -103,6 +127,8 @@ impl Lane {
 #[derive(Debug)]
 pub(crate) enum Ask {
     Load(Lane, Vec<MemberId>, Vec<String>),
+    /// What changed since then?
+    Changes(Option<Bytes>),
     Commit(MemberId, String, Box<Commit>),
 }
 
@@ -110,6 +136,8 @@ pub(crate) enum Ask {
 const MAX_KEYS_IN_LOAD: usize = 256;
 /// Keys in one poll.
 const MAX_KEYS_IN_POLL: usize = 4 * MAX_KEYS_IN_LOAD;
+/// Each record is loaded this often whatever the store says of changes, as far as one load a poll does that.
+const REREAD_INTERVAL: Duration = Duration::from_secs(60);
 /// Operations on their way at once.
 const MAX_IN_FLIGHT: usize = 64;
 /// A key that cannot be loaded is asked for in each poll, then in every second, fourth, and at the end in every 16th.
@@ -131,8 +159,13 @@ impl Scheduler {
             bucket: TokenBucket::full(now),
             poll_at: now + POLL_INTERVAL,
             polls: 0,
-            polled_up_to: None,
+            feed: Feed::Unknown,
+            asking_changes: None,
+            followed: BTreeSet::new(),
+            reread_at: now + REREAD_INTERVAL,
+            reread_up_to: None,
             has_lagged: false,
+            must_reload: false,
             reload_after: now,
             to_load: Default::default(),
             loading: [None; 2],
@@ -203,6 +236,7 @@ impl Scheduler {
         if let Some(at) = entry.scheduled_at {
             self.agenda.remove(&(at, id));
         }
+        self.followed.remove(&id);
         self.flushed.extend(entry.waiters);
     }
 
@@ -276,6 +310,9 @@ impl Scheduler {
         if self.in_flight >= MAX_IN_FLIGHT {
             return None;
         }
+        if matches!(self.feed, Feed::Unknown) && self.asking_changes.is_none() && !self.members.is_empty() {
+            return Some(self.ask_for_changes(now));
+        }
         if self.health.is_down() {
             return self.look_whether_it_is_back(now);
         }
@@ -286,6 +323,11 @@ impl Scheduler {
         }
         if now >= self.poll_at {
             self.poll(now);
+            // Where all records are loaded anyway, what changed is among them.
+            let is_in_doubt = self.followed.len() < self.members.len() || matches!(self.feed, Feed::Lost);
+            if is_in_doubt && self.asking_changes.is_none() && !matches!(self.feed, Feed::Unsupported) {
+                return Some(self.ask_for_changes(now));
+            }
         }
         while let Some(&(at, id)) = self.agenda.first() {
             if at > now {
@@ -316,7 +358,7 @@ impl Scheduler {
     }
 
     fn load_listed(&mut self, lane: Lane, now: Timestamp) -> Option<Ask> {
-        if self.is_loading(lane) {
+        if self.is_loading(lane) || matches!(self.feed, Feed::Unknown) {
             return None;
         }
         let mut ids = Vec::new();
@@ -362,7 +404,12 @@ impl Scheduler {
     }
 
     fn polled(&mut self, id: MemberId, polled: Polled, now: Timestamp) -> Option<Ask> {
-        let Polled { request, wake_at, flushed, departed, look } = polled;
+        let Polled { request, wake_at, flushed, departed, follows, look } = polled;
+        if follows {
+            self.followed.insert(id);
+        } else {
+            self.followed.remove(&id);
+        }
         let entry = self.members.get_mut(&id)?;
         entry.look = look;
         if flushed {
@@ -392,30 +439,93 @@ impl Scheduler {
         ask
     }
 
-    /// Every key is looked at each second; where there are very many, a part of them.
+    fn ask_for_changes(&mut self, now: Timestamp) -> Ask {
+        self.asking_changes = Some(now);
+        self.in_flight += 1;
+        Ask::Changes(if let Feed::From(cursor) = &self.feed { Some(cursor.clone()) } else { None })
+    }
+
+    /// Once a second: what goes on is loaded; the rest too where the store cannot tell what changed, and else now and then.
     fn poll(&mut self, now: Timestamp) {
         let spread = 0.8 + 0.4 * self.draw();
         self.poll_at = now + POLL_INTERVAL.mul_f64(spread);
         self.polls = self.polls.wrapping_add(1);
-        if self.has_lagged {
+        if std::mem::take(&mut self.must_reload) {
             self.reload_all(now);
+        } else if self.has_lagged {
+            self.catch_up(now);
+            self.poll_at = now + POLL_INTERVAL.mul_f64(spread);
         }
-        let from = self.polled_up_to.take().map_or(Bound::Unbounded, Bound::Excluded);
-        let ids = self.members.range((from, Bound::Unbounded)).map(|(id, _)| *id).take(MAX_KEYS_IN_POLL);
+        let ids: Vec<_> = self.followed.iter().copied().collect();
+        self.list_all(ids);
+        match self.feed {
+            Feed::Lost | Feed::Unsupported => self.reread(MAX_KEYS_IN_POLL),
+            Feed::From(_) if now >= self.reread_at => {
+                let loads = u32::try_from(self.members.len().div_ceil(MAX_KEYS_IN_LOAD)).unwrap_or(u32::MAX);
+                self.reread_at = now + REREAD_INTERVAL / loads.max(1);
+                self.reread(MAX_KEYS_IN_LOAD);
+            }
+            Feed::Unknown | Feed::From(_) => {}
+        }
+    }
+
+    /// Loads the records that come next in their turn.
+    fn reread(&mut self, most: usize) {
+        let from = self.reread_up_to.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let ids = self.members.range((from, Bound::Unbounded)).map(|(id, _)| *id).take(most);
         let ids: Vec<_> = ids.collect();
-        if ids.len() == MAX_KEYS_IN_POLL {
-            self.polled_up_to = ids.last().copied();
+        if ids.len() == most {
+            self.reread_up_to = ids.last().copied();
         }
+        self.list_all(ids);
+    }
+
+    /// Lists keys for the next load, but for those that are asked for already, or that had better be left alone.
+    fn list_all(&mut self, ids: impl IntoIterator<Item = MemberId>) {
         for id in ids {
-            let Entry { asking, scheduled_at, troubles, .. } = &self.members[&id];
-            let is_left_alone = !self.polls.is_multiple_of(1 << (*troubles).min(LONGEST_TROUBLE));
-            let (is_idle, is_scheduled) = (asking.is_none(), scheduled_at.is_some());
-            if is_idle && !is_left_alone {
+            let Some(Entry { asking, troubles, .. }) = self.members.get(&id) else {
+                continue;
+            };
+            if asking.is_none() && self.polls.is_multiple_of(1 << (*troubles).min(LONGEST_TROUBLE)) {
                 self.list(id);
             }
-            // Outcomes that wake nothing are found by looking.
-            if !is_scheduled {
-                self.schedule(id, now);
+        }
+    }
+
+    /// The store has said what changed.
+    pub(crate) fn changed(&mut self, answer: &Result<Changes, StoreError>, now: Timestamp) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.asking_changes = None;
+        match answer {
+            Ok(Changes::Unsupported) => self.feed = Feed::Unsupported,
+            Ok(Changes::Restart { cursor }) => {
+                let is_first = matches!(std::mem::replace(&mut self.feed, Feed::From(cursor.clone())), Feed::Unknown);
+                self.answered(now);
+                if !is_first && now >= self.reload_after {
+                    self.reload_all(now);
+                } else {
+                    self.must_reload |= !is_first;
+                }
+            }
+            Ok(Changes::Since { keys, cursor }) => {
+                self.feed = Feed::From(cursor.clone());
+                self.answered(now);
+                let ids: Vec<_> = keys.iter().filter_map(|key| self.by_key.get(key)).flatten().copied().collect();
+                self.list_all(ids);
+            }
+            Err(error) => {
+                let was_first = matches!(self.feed, Feed::Unknown);
+                if is_there(error) {
+                    self.answered(now);
+                } else {
+                    self.health.doubted(now);
+                }
+                // From a cursor it goes on later; all records are loaded meanwhile.
+                if was_first {
+                    self.feed = Feed::Lost;
+                } else if !self.health.is_down() {
+                    self.reread(MAX_KEYS_IN_POLL);
+                }
             }
         }
     }
@@ -537,10 +647,18 @@ impl Scheduler {
                     self.hand(id, Response::Changed { version: *version, announcement }, now, now);
                 }
             }
-            Notice::Lagged if now >= self.reload_after => self.reload_all(now),
             Notice::Impaired { why } => self.impaired(why, now),
+            Notice::Lagged if now >= self.reload_after => self.catch_up(now),
             // The next poll does it: a notice that no store can read costs no more than that, however many there are.
             Notice::Lagged => self.has_lagged = true,
+        }
+    }
+
+    /// Notices were missed: the store tells what changed, or whatever is known may be old.
+    fn catch_up(&mut self, now: Timestamp) {
+        match self.feed {
+            Feed::From(_) => (self.has_lagged, self.reload_after, self.poll_at) = (false, now + POLL_INTERVAL, now),
+            Feed::Unknown | Feed::Lost | Feed::Unsupported => self.reload_all(now),
         }
     }
 

@@ -38,6 +38,8 @@ pub(crate) struct Polled {
     pub(crate) flushed: bool,
     /// The breaker was dropped, and what it left has been sent, or cannot be.
     pub(crate) departed: bool,
+    /// Something goes on, of which each poll is to fetch the news.
+    pub(crate) follows: bool,
     /// The number of this look.
     pub(crate) look: u64,
 }
@@ -89,7 +91,30 @@ impl Replica {
         }
         let waits = request.is_none();
         let (flushed, departed) = (waits && self.end_flush(false), waits && self.has_departed(turn.now));
-        Polled { request, wake_at, flushed, departed, look: self.state.timers.looks }
+        Polled {
+            request,
+            wake_at,
+            flushed,
+            departed,
+            follows: self.follows(turn.at.now),
+            look: self.state.timers.looks,
+        }
+    }
+
+    /// Tells whether something goes on that may change the record without a notice, or of which this instance must know soon
+    /// whether a notice comes or not. Of all else the store tells what changed.
+    fn follows(&self, here: Timestamp) -> bool {
+        let (known, outbox, in_flight) = (&self.state.known, &self.state.outbox, &self.state.in_flight);
+        if known.blocked_until.is_some() || self.state.timers.departing.is_some() {
+            // It looks again by itself.
+            return false;
+        }
+        let is_sound = self.state.is_reachable() && known.stored.is_some() && in_flight.failures == 0;
+        let judges = known.census.is_some() || known.protection.is_some() || outbox.untold.has_bad();
+        let waits = outbox.batch.is_some() || !outbox.commands.is_empty() || !outbox.probes.is_empty();
+        // While a cooldown runs, nothing happens; then places for probes are taken and given back.
+        let probes = self.machine.state() != State::Closed && outbox.demand.has_calls && self.is_ready_for_probes(here);
+        !is_sound || judges || waits || probes || self.state.timers.look_at.is_some() || known.diverged
     }
 
     /// Takes the wake-up that a step asked for, unless one as loud is outstanding. Failures that may wait for company set
@@ -231,6 +256,11 @@ impl Replica {
         if !self.state.outbox.commands.is_empty() {
             return self.commit(&stored, Priority::Change, turn, budget);
         }
+        if waits.is_some() && self.state.known.clock.is_some_and(|clock| clock.is_old(here)) {
+            // Nothing was heard of the record for long: first what time it is.
+            budget(Priority::Change).map_err(Some)?;
+            return Ok(self.load(now));
+        }
         self.arm(waits, now);
         if let Some(why) = self.answer_due(now, here)
             && self.take_batch(turn, why)
@@ -371,20 +401,12 @@ impl Replica {
         let waits_for_end =
             self.machine.state() == State::Open && self.state.outbox.demand.has_calls && open_until > here;
         let lease_at = waits_for_end.then(|| later(open_until)).filter(|_| self.state.asks_fleet());
-        // Outcomes that only a detector can judge wake nothing; where the poll does not come often enough, the replica asks
-        // for a look.
-        let flush_interval = self.state.terms.flush_interval;
-        let often = self.state.tells_everything() && flush_interval < POLL_INTERVAL;
-        let outcomes_at = often.then(|| {
-            let due = timers.flushed_at.map_or(now, |at| at + flush_interval);
-            due.max(now + Duration::from_millis(100))
-        });
         // A probe that outlives its deadline has failed, and its place is free. In a round of one's own, the next call sees it.
         let round = self.round().filter(|_| self.state.asks_fleet());
         let expires_at = round.and_then(ProbeRound::next_deadline).map(later);
         let push = &self.state.known.push;
         let (asked_at, load_at) = (push.asked.map(|asked| asked.answer_at), push.load_at());
-        let times = [timers.flush_at, timers.probe_at, timers.look_at, rewrite_at, outcomes_at, asked_at, load_at];
+        let times = [timers.flush_at, timers.probe_at, timers.look_at, rewrite_at, asked_at, load_at];
         let more = [answer_at, end_at, promise_at, opaque_at, lease_at, expires_at];
         times.into_iter().chain(more).flatten().min()
     }

@@ -365,7 +365,8 @@ impl ReplicaState {
         self.outbox.demand.has_calls = true;
         if self.terms.voter.is_none() {
             self.outbox.forgotten += self.outbox.untold.saw(run, retry_after);
-            if run.is_bad() {
+            // Outcomes that only a detector can judge are told soon, good ones as well.
+            if run.is_bad() || self.tells_everything() {
                 self.wake(Wake::MayWait);
             }
         }

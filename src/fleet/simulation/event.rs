@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::circuit::Override;
-use crate::store::{Commit, Committed, Notice, Stored};
+use crate::store::{Changes, Commit, Committed, Notice, Stored};
 
 /// Nanoseconds of the virtual time.
 pub(super) type At = u64;
@@ -117,12 +119,14 @@ impl Who {
 #[derive(Clone, Debug)]
 pub(super) enum Request {
     Load(Vec<String>),
+    Changes(Option<Bytes>),
     Commit(String, Box<Commit>),
 }
 
 #[derive(Debug)]
 pub(super) enum Answer {
     Loaded(Vec<Stored>),
+    Changes(Changes),
     Committed(Committed),
     Refused(&'static str),
     None,

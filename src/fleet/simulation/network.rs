@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::event::{Answer, At, ORIGIN, Request};
 use crate::clock::ManualClock;
 use crate::store::{
-    BatchId, Commit, Committed, MemoryStore, Notices, Store, StoreError, StoreFuture, Stored, Summary, Version,
+    BatchId, Changes, Commit, Committed, MemoryStore, Notices, Store, StoreError, StoreFuture, Stored, Summary, Version,
 };
 use crate::time::Timestamp;
 
@@ -55,6 +55,9 @@ impl Network {
             Request::Load(keys) => {
                 let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
                 at_once(self.store.load(&keys)).map_or(Answer::None, Answer::Loaded)
+            }
+            Request::Changes(since) => {
+                at_once(self.store.changes(since.as_ref())).map_or(Answer::None, Answer::Changes)
             }
             Request::Commit(key, commit) => {
                 at_once(self.store.commit(key, (**commit).clone())).map_or(Answer::None, Answer::Committed)
@@ -122,6 +125,10 @@ impl Store for Forgetful {
         let writer = self.count.fetch_add(1, Ordering::Relaxed);
         commit.batch = commit.batch.map(|(_, bytes)| (BatchId { writer, seq: 1 }, bytes));
         self.inner.commit(key, commit)
+    }
+
+    fn changes<'a>(&'a self, since: Option<&'a Bytes>) -> StoreFuture<'a, Changes> {
+        self.inner.changes(since)
     }
 
     fn watch(&self) -> Notices {

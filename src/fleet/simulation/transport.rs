@@ -31,6 +31,7 @@ impl World {
         let op = self.network.next;
         let (asked, request) = match ask {
             Ask::Load(lane, ids, keys) => (Asked::Load(lane, ids), Request::Load(keys)),
+            Ask::Changes(since) => (Asked::Changes, Request::Changes(since)),
             Ask::Commit(id, key, commit) => {
                 self.checks.commits += 1;
                 if let Some((batch, bytes)) = &commit.batch {
@@ -133,6 +134,8 @@ impl World {
                 let answers: Vec<_> = ids.into_iter().map(|id| (id, Err(error.again()))).collect();
                 instance.scheduler.loaded(lane, &answers, now);
             }
+            (Asked::Changes, Answer::Changes(changes)) => instance.scheduler.changed(&Ok(changes), now),
+            (Asked::Changes, answer) => instance.scheduler.changed(&Err(error(answer)), now),
             (Asked::Commit(id), Answer::Committed(committed)) => instance.scheduler.committed(id, &Ok(committed), now),
             (Asked::Commit(id), answer) => instance.scheduler.committed(id, &Err(error(answer)), now),
         }
@@ -148,6 +151,7 @@ impl World {
 fn brief(request: &Request) -> String {
     match request {
         Request::Load(keys) => format!("load {}", keys.len()),
+        Request::Changes(_) => "what changed".to_owned(),
         Request::Commit(_, commit) => format!(
             "commit on {} {:?} g{} batch {:?}{}{}",
             commit.expected.0,
@@ -171,6 +175,7 @@ fn told(answer: &Answer) -> String {
             Committed::Combine(stored, round) => format!("combine {} on {}", round.batches.len(), stored.version.0),
             Committed::Fenced(_) => "fenced".to_owned(),
         },
+        Answer::Changes(changes) => format!("{changes:?}"),
         Answer::Refused(_) | Answer::None => "nothing".to_owned(),
     }
 }

@@ -47,6 +47,7 @@ pub(super) struct Instance {
 #[derive(Debug)]
 pub(super) enum Asked {
     Load(Lane, Vec<MemberId>),
+    Changes,
     Commit(MemberId),
 }
 

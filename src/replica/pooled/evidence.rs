@@ -60,6 +60,8 @@ pub(super) enum SeenBy {
 pub(super) struct Slowest {
     pub(super) took: Duration,
     pub(super) at: Timestamp,
+    /// How far back calls were judged until then.
+    pub(super) lag_before: Duration,
 }
 
 /// What came of a look at evidence.
@@ -88,11 +90,18 @@ const SLOWEST_LASTS: Duration = Duration::from_secs(60);
 impl Slowest {
     fn note(&mut self, took: Duration, now: Timestamp) {
         if took >= self.took || now.since(self.at) >= SLOWEST_LASTS {
-            *self = Self { took, at: now };
+            *self = Self { took, at: now, lag_before: self.lag(now) };
         }
     }
 
+    /// How far back calls are judged that were not. Calls from before all knew of a slow telling are no longer kept by all:
+    /// however slow it was, those are not judged any more.
     fn lag(self, now: Timestamp) -> Duration {
+        self.longest_lag(now).min(self.lag_before.max(MIN_LAG) + now.since(self.at))
+    }
+
+    /// How far back calls must be kept, now that the telling is known.
+    fn longest_lag(self, now: Timestamp) -> Duration {
         let is_recent = now.since(self.at) < SLOWEST_LASTS;
         if is_recent { (self.took * 3).clamp(MIN_LAG, MAX_LAG) } else { MIN_LAG }
     }
@@ -417,7 +426,7 @@ impl RuleEvidence {
 
     /// How long instances must keep what they have not told, beyond what the rule looks back.
     pub(crate) fn kept_for(&self, now: Timestamp) -> Duration {
-        kept_for(self.slowest.lag(now), self.clock_error())
+        kept_for(self.slowest.longest_lag(now), self.clock_error())
     }
 
     /// What the clocks of instances differ by, where that is more than a tick allows for anyway.
@@ -455,6 +464,7 @@ impl RuleEvidence {
         self.voices.save(out);
         out.varint(nanos(self.slowest.took));
         out.time(self.slowest.at);
+        out.varint(nanos(self.slowest.lag_before));
     }
 
     pub(crate) fn load(from: &mut Reader<'_>) -> Result<Self, LoadError> {
@@ -485,7 +495,11 @@ impl RuleEvidence {
             suspicions: from.varint()?,
             dry_runs: u32::try_from(from.varint()?).unwrap_or(u32::MAX),
             voices: Voices::load(from)?,
-            slowest: Slowest { took: Duration::from_nanos(from.varint()?), at: from.time()? },
+            slowest: Slowest {
+                took: Duration::from_nanos(from.varint()?),
+                at: from.time()?,
+                lag_before: Duration::from_nanos(from.varint()?),
+            },
         })
     }
 }

@@ -496,3 +496,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn however_late_a_telling_comes_nothing_is_judged_that_others_no_longer_keep() {
+    let detector = consecutive_failures(3);
+    let mut evidence = calm(&detector);
+    // Told at once, and among good calls of others that are not told.
+    evidence.take_in(&telling(1, &detector, [bad(57_000), bad(57_100), bad(57_200)], at(57_200)), at(57_200));
+    let asked = evidence.suspicion().copied();
+    assert_eq!(asked, None);
+    let kept = evidence.kept_for(at(63_000));
+    // One that took six seconds: from now on others keep calls for longer.
+    evidence.take_in(&telling(1, &detector, [bad(57_300)], at(63_300)), at(63_300));
+    assert!(evidence.kept_for(at(63_300)) > kept);
+    assert_eq!(evidence.judged_by(1, at(63_300)), Judgement::Nothing, "what others saw then is gone");
+    assert!(evidence.judged + kept >= at(63_300));
+    // A minute later they have what is to be judged, as far back as that.
+    evidence.take_in(&telling(1, &detector, [bad(70_000), bad(70_100), bad(70_200)], at(76_000)), at(76_000));
+    assert_eq!(evidence.judged_by(1, at(76_000)), Judgement::Suspected);
+}

@@ -90,7 +90,7 @@ fn holding(shape: &Shape, calls: impl Fn(&mut Writer)) -> Vec<u8> {
     out.u8(0);
     shape.save(&mut out);
     calls(&mut out);
-    // Judged up to the beginning of time, seen by many; no trip, no suspicion, no voices.
+    // Judged up to the beginning of time, seen by many; no trip, no suspicion, no voices, no slow telling.
     out.time(Timestamp::ZERO);
     out.u8(2);
     out.flag(false);
@@ -101,6 +101,7 @@ fn holding(shape: &Shape, calls: impl Fn(&mut Writer)) -> Vec<u8> {
     out.varint(0);
     out.varint(0);
     out.time(at(0));
+    out.varint(0);
     // No votes, no verdict, no wants, no handovers, nothing more.
     out.u32(0);
     out.flag(false);
