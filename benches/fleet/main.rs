@@ -14,6 +14,7 @@ mod counted;
 mod measure;
 mod recovery;
 mod report;
+mod scale;
 mod simulated;
 
 #[expect(clippy::allow_attributes, reason = "what is unused differs from file to file")]
@@ -38,13 +39,16 @@ fn main() {
         return;
     }
     let rows: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    if !rows.is_empty() {
+    let of_servers = |row: &String| ["contention", "scale"].contains(&row.as_str());
+    if !rows.is_empty() && !rows.iter().any(of_servers) {
         let all_hold = rows.iter().all(|row| simulated::run(row));
         std::process::exit(i32::from(!all_hold));
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let mut report = Report::default();
+    let wants_all = rows.is_empty();
+    let wants = |row: &str| wants_all || rows.iter().any(|asked| asked == row);
 
     let redis = runtime.block_on(servers::Redis::start());
     let url = redis.url();
@@ -53,12 +57,23 @@ fn main() {
         Arc::new(store)
     });
     report.head("Redis");
-    measure::contention(&runtime, &connect, &mut report, 200);
-    measure::storm(&runtime, &connect, &mut report);
-    measure::propagation(&runtime, &connect, &mut report);
-    measure::healthy_calls(&runtime, &connect, &mut report);
-    measure::frozen(&runtime, &connect, &mut report, |freeze| if freeze { redis.freeze() } else { redis.thaw() });
-    recovery::recovery(&runtime, &connect, &mut report);
+    if wants("contention") {
+        measure::contention(&runtime, &connect, &mut report, 200);
+    }
+    if wants_all {
+        measure::storm(&runtime, &connect, &mut report);
+        measure::propagation(&runtime, &connect, &mut report);
+        measure::healthy_calls(&runtime, &connect, &mut report);
+        measure::frozen(&runtime, &connect, &mut report, |freeze| if freeze { redis.freeze() } else { redis.thaw() });
+        recovery::recovery(&runtime, &connect, &mut report);
+    }
+    let cut = || {
+        runtime.block_on(redis.command("CLIENT KILL TYPE pubsub"));
+    };
+    let freeze = |freeze| if freeze { redis.freeze() } else { redis.thaw() };
+    if wants("scale") {
+        scale::scale(&connect, &mut report, 17.0, &scale::Server { cut: &cut, freeze: &freeze });
+    }
     drop(redis);
 
     let postgres = runtime.block_on(postgres_server::Database::fresh());
@@ -70,10 +85,29 @@ fn main() {
     });
     report.head("PostgreSQL");
     // A server with its usual settings has a hundred connections, and each instance wants two.
-    measure::contention(&runtime, &connect, &mut report, 10);
-    measure::propagation(&runtime, &connect, &mut report);
-    measure::healthy_calls(&runtime, &connect, &mut report);
-    recovery::recovery(&runtime, &connect, &mut report);
+    if wants("contention") {
+        measure::contention(&runtime, &connect, &mut report, 10);
+    }
+    if wants_all {
+        measure::propagation(&runtime, &connect, &mut report);
+        measure::healthy_calls(&runtime, &connect, &mut report);
+        recovery::recovery(&runtime, &connect, &mut report);
+    }
+    let cut = || {
+        let end = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'fusebox'";
+        runtime.block_on(postgres.run(end));
+    };
+    let processes = std::cell::RefCell::new(String::new());
+    let freeze = |freeze| {
+        if freeze {
+            *processes.borrow_mut() = postgres.server.freeze();
+        } else {
+            postgres_server::signal("CONT", &processes.borrow());
+        }
+    };
+    if wants("scale") {
+        scale::scale(&connect, &mut report, 2.0, &scale::Server { cut: &cut, freeze: &freeze });
+    }
     drop(postgres);
     report.end();
 }

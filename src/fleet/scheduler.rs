@@ -52,7 +52,7 @@ pub(crate) struct Scheduler {
     must_reload: bool,
     reload_after: Timestamp,
     /// Whose keys the next loads ask for: those without trouble, and those with.
-    to_load: [VecDeque<MemberId>; 2],
+    to_load: [Listed; 2],
     /// The loads on their way, of each kind: what is wrong with some keys holds up no others.
     loading: [Option<Loading>; 2],
     /// Operations on their way.
@@ -76,6 +76,16 @@ enum Feed {
     Unsupported,
     /// It tells from there on.
     From(Bytes),
+}
+
+/// Whose keys the next load asks for.
+#[derive(Debug, Default)]
+struct Listed {
+    ids: VecDeque<MemberId>,
+    /// It waits so long for company, unless there is enough.
+    wait_until: Timestamp,
+    /// A caller waits for it.
+    is_pressing: bool,
 }
 
 /// A load on its way.
@@ -134,6 +144,8 @@ pub(crate) enum Ask {
 
 /// Keys in one load.
 const MAX_KEYS_IN_LOAD: usize = 256;
+/// A load waits so long after the one before for others that are to be loaded.
+const COMPANY: Duration = Duration::from_millis(5);
 /// Keys in one poll.
 const MAX_KEYS_IN_POLL: usize = 4 * MAX_KEYS_IN_LOAD;
 /// Each record is loaded this often whatever the store says of changes, as far as one load a poll does that.
@@ -299,7 +311,8 @@ impl Scheduler {
         }
         let ping_at = self.health.ping_at().filter(|_| !is_loading && !self.all_are_asking());
         let first = self.agenda.first().map(|(at, _)| *at);
-        Some([first, ping_at].into_iter().flatten().fold(self.poll_at, Timestamp::min))
+        let loads = Lane::ALL.map(|lane| self.load_at(lane));
+        Some([first, ping_at].into_iter().chain(loads).flatten().fold(self.poll_at, Timestamp::min))
     }
 
     /// What to ask the store now; `None` when there is nothing more.
@@ -353,17 +366,21 @@ impl Scheduler {
         if let Some(entry) = self.members.get_mut(&id).filter(|entry| !entry.is_listed) {
             entry.is_listed = true;
             let lane = if entry.troubles > 0 { Lane::Troubled } else { Lane::Calm };
-            self.to_load[lane as usize].push_back(id);
+            let listed = &mut self.to_load[lane as usize];
+            listed.ids.push_back(id);
+            listed.is_pressing |= !entry.waiters.is_empty();
         }
     }
 
     fn load_listed(&mut self, lane: Lane, now: Timestamp) -> Option<Ask> {
-        if self.is_loading(lane) || matches!(self.feed, Feed::Unknown) {
+        if self.load_at(lane).is_none_or(|at| at > now) {
             return None;
         }
+        let listed = &mut self.to_load[lane as usize];
+        (listed.wait_until, listed.is_pressing) = (now + COMPANY, false);
         let mut ids = Vec::new();
         while ids.len() < MAX_KEYS_IN_LOAD
-            && let Some(id) = self.to_load[lane as usize].pop_front()
+            && let Some(id) = self.to_load[lane as usize].ids.pop_front()
         {
             if let Some(entry) = self.members.get_mut(&id) {
                 entry.is_listed = false;
@@ -371,6 +388,16 @@ impl Scheduler {
             }
         }
         (!ids.is_empty()).then(|| self.load(lane, ids, false, now))
+    }
+
+    /// When the next load of those that are listed is due.
+    fn load_at(&self, lane: Lane) -> Option<Timestamp> {
+        let listed = &self.to_load[lane as usize];
+        if listed.ids.is_empty() || self.is_loading(lane) || matches!(self.feed, Feed::Unknown) {
+            return None;
+        }
+        let is_full = listed.ids.len() >= MAX_KEYS_IN_LOAD;
+        Some(if is_full || listed.is_pressing { Timestamp::ZERO } else { listed.wait_until })
     }
 
     fn load(&mut self, lane: Lane, ids: Vec<MemberId>, is_ping: bool, now: Timestamp) -> Ask {
@@ -540,7 +567,7 @@ impl Scheduler {
             return None;
         }
         // Replicas that were about to ask are asked for now, or ask again later.
-        for id in self.to_load.iter_mut().flat_map(std::mem::take).collect::<Vec<_>>() {
+        for id in self.to_load.iter_mut().flat_map(|listed| std::mem::take(&mut listed.ids)).collect::<Vec<_>>() {
             let Some(entry) = self.members.get_mut(&id) else {
                 continue;
             };
@@ -702,9 +729,10 @@ impl Scheduler {
     /// Looks at all replicas again, but not at all of them at once.
     fn schedule_all(&mut self, now: Timestamp) {
         let ids: Vec<_> = self.members.keys().copied().collect();
-        for id in ids {
+        // Those whose records one load asks for together.
+        for together in ids.chunks(MAX_KEYS_IN_LOAD) {
             let at = now + RELOAD_SPREAD.mul_f64(self.draw());
-            self.schedule(id, at);
+            together.iter().for_each(|id| self.schedule(*id, at));
         }
     }
 

@@ -48,11 +48,6 @@ impl Estimate {
         self.at.store_at(here)
     }
 
-    /// Tells whether it was made so long ago that calls had better not be told by it: clocks have run apart by 15 ms since.
-    pub(super) fn is_old(&self, here: Timestamp) -> bool {
-        here.since(self.at.here) >= Duration::from_secs(150)
-    }
-
     /// What this instance's idea of the store's time may be off by.
     pub(super) fn error_at(&self, here: Timestamp) -> Duration {
         self.error + here.since(self.at.here) / DRIFT

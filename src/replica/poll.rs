@@ -71,6 +71,8 @@ pub(super) type Plan = Result<Request, Option<Timestamp>>;
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(300);
 /// And so long it waits for a store that answers, and takes nothing.
 const STUCK_AFTER: Duration = Duration::from_millis(1_500);
+/// After so long the clocks of an instance and of its store have run apart by 15 ms, as far as is known.
+const LONG_UNHEARD: Duration = Duration::from_secs(150);
 /// Instances of a fleet do not ask for a lease, or write a lost record, all in the same moment.
 pub(super) const JITTER: Duration = Duration::from_millis(50);
 
@@ -227,7 +229,7 @@ impl Replica {
             return Err(self.give_up_at(turn));
         }
         let (known, timers) = (&self.state.known, &self.state.timers);
-        if known.blocked_until.is_some_and(|until| now < until) && timers.flush.is_none() {
+        if known.blocked_until.is_some_and(|until| now < until) && timers.flush != Some(false) {
             return Err(known.blocked_until);
         }
         if now < timers.not_before {
@@ -236,7 +238,6 @@ impl Replica {
         let must_load = known.must_load || known.push.load_at().is_some_and(|at| at <= now);
         let is_good = known.blocked_until.is_none() && !must_load;
         let Some(stored) = known.stored.clone().filter(|_| is_good) else {
-            budget(Priority::Change).map_err(Some)?;
             return Ok(self.load(turn.now));
         };
         if self.state.asks_fleet() {
@@ -256,9 +257,8 @@ impl Replica {
         if !self.state.outbox.commands.is_empty() {
             return self.commit(&stored, Priority::Change, turn, budget);
         }
-        if waits.is_some() && self.state.known.clock.is_some_and(|clock| clock.is_old(here)) {
-            // Nothing was heard of the record for long: first what time it is.
-            budget(Priority::Change).map_err(Some)?;
+        if waits.is_some() && self.state.known.heard.is_some_and(|heard| here.since(heard.here) >= LONG_UNHEARD) {
+            // First what time it is by the store's clock.
             return Ok(self.load(now));
         }
         self.arm(waits, now);
@@ -289,7 +289,6 @@ impl Replica {
             return self.commit(&stored, Priority::Failures, turn, budget);
         }
         if self.state.timers.flush == Some(false) && !self.flush_waits(now) {
-            budget(Priority::Change).map_err(Some)?;
             return Ok(self.load(turn.now));
         }
         Err(self.next_timer(now, here))

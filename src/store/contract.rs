@@ -128,7 +128,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// # tokio_test::block_on(async {
     /// let store = MemoryStore::new();
-    /// let Changes::Restart { cursor } = store.changes(None).await? else { panic!("nothing is known yet") };
+    /// let Changes::Restart { cursor, .. } = store.changes(None).await? else { panic!("nothing is known yet") };
     /// let Changes::Since { keys, .. } = store.changes(Some(&cursor)).await? else { panic!("nothing was lost") };
     /// assert!(keys.is_empty());
     /// # Ok::<(), fusebox::store::StoreError>(()) }).unwrap();

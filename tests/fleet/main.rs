@@ -26,6 +26,7 @@ mod support;
 
 mod away;
 mod calls;
+mod cost;
 mod events;
 mod overrides;
 mod readiness;

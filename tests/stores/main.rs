@@ -11,6 +11,8 @@ mod redis_tls;
 #[cfg(all(feature = "redis", unix))]
 mod servers;
 
+#[cfg(any(feature = "postgres", all(feature = "redis", unix)))]
+mod changes;
 mod order;
 #[cfg(feature = "postgres")]
 mod postgres;
