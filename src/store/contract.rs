@@ -654,6 +654,7 @@ impl StoreError {
     }
 
     /// The same for each of several keys.
+    #[cfg(any(feature = "postgres", feature = "redis"))]
     pub(super) fn for_each<T>(&self, keys: &[&str]) -> Vec<Result<T, Self>> {
         keys.iter().map(|_| Err(self.again())).collect()
     }
