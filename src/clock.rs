@@ -226,6 +226,17 @@ pub(crate) fn wall_time() -> Timestamp {
     Timestamp::from_nanos(nanos(wall_clock().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()))
 }
 
+/// Milliseconds by a clock that no test turns, never zero: for threads that watch each other.
+#[cfg(feature = "fleet")]
+#[expect(clippy::disallowed_methods, reason = "this is the clock")]
+pub(crate) fn real_millis() -> u64 {
+    use std::sync::OnceLock;
+    use std::time::Instant;
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    let passed = Instant::now().saturating_duration_since(*ORIGIN.get_or_init(Instant::now));
+    u64::try_from(passed.as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+}
+
 /// A number that differs from process to process, for whatever needs chance.
 pub(crate) fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};

@@ -8,9 +8,9 @@ use super::control::Control;
 use super::settings::Settings;
 use super::shared::Shared;
 use crate::circuit::{Detector, Generation, Machine};
-use crate::clock::{ClockSource, fresh_seed};
+use crate::clock::ClockSource;
 use crate::error::ConfigError;
-use crate::fleet::{Engine, Member, Message};
+use crate::fleet::{self, Engine, Member, Message};
 use crate::guard::guarded;
 use crate::replica::{Replica, Terms, Turn};
 use crate::store::Key;
@@ -19,6 +19,7 @@ use crate::time::Timestamp;
 /// The engine's reference to a breaker, for as long as the breaker is in its cell.
 struct LiveMember {
     cell: &'static BreakerCell,
+    key: Arc<str>,
     first_generation: Generation,
 }
 
@@ -45,23 +46,28 @@ pub(super) fn join(settings: &Settings, name: &str, machine: Machine, cell: &'st
         return Control::Solo(machine);
     };
     let fleet = settings.fleet.clone().unwrap_or_default();
+    let engine = Engine::of(store);
+    let epoch = engine.epoch();
     let terms = Terms {
-        writer: fresh_seed(),
-        voter: fleet.voter(),
+        writer: fleet::random(),
+        voter: fleet.voter(|| engine.name()),
         when_down: fleet.when_down,
         flush_interval: fleet.flush_interval,
         // A store is a user's code.
         clock_error: guarded(|| store.clock_error()).unwrap_or_default(),
     };
-    let (engine, first_generation) = (Engine::of(store), machine.generation());
-    let id = engine.next_id();
-    let member = Arc::new(LiveMember { cell, first_generation });
-    engine.send(Message::Join { id, member, key: Key::new(name).as_str().to_owned() });
+    let (id, first_generation) = (engine.next_id(), machine.generation());
+    let member: Arc<dyn Member> = Arc::new(LiveMember { cell, first_generation, key: Key::new(name).as_str().into() });
+    engine.send(Message::Join { id, member: Arc::clone(&member) });
     let replica = Replica::new(machine, terms);
-    Control::Shared(Box::new(Shared { replica, engine, id }))
+    Control::Shared(Box::new(Shared { replica, engine, id, member, epoch }))
 }
 
 impl Member for LiveMember {
+    fn key(&self) -> &Arc<str> {
+        &self.key
+    }
+
     fn visit(&self, now: Timestamp, f: &mut dyn FnMut(&mut Replica, &mut Turn<'_>)) {
         let time = |control: &Control, clock: &ClockSource| Some(Shared::time(&control.shared()?.replica, clock));
         // Listeners, wakers and detectors are users' code as well.

@@ -245,6 +245,33 @@ impl Registry {
         all.into_iter()
     }
 
+    /// [Flushes](CircuitBreaker::flush) all breakers that share their state, together: for shutdown. Returns as well where a
+    /// store is away, or no thread could be had to talk to it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future only ends the waiting.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use fusebox::{CircuitBreakerConfig, Registry, store::{MemoryStore, Store}};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    /// let registry = Registry::new(move |name| CircuitBreakerConfig::builder(name).store(store.clone()).build());
+    /// registry.breaker("tenant-7")?.acquire()?.failure();
+    /// registry.flush().await;
+    /// assert_eq!(registry.breaker("tenant-7")?.snapshot().fleet.unwrap().waiting, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    #[cfg(feature = "fleet")]
+    pub async fn flush(&self) {
+        let flushes: Vec<_> = self.iter().filter_map(|breaker| breaker.cell().flush()).collect();
+        for flushed in flushes {
+            flushed.await;
+        }
+    }
+
     /// Returns how many breakers it holds, not counting the overflow breaker.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -3,27 +3,37 @@
 use std::sync::{Arc, Mutex};
 
 use super::settings::Settings;
-use crate::circuit::{Facts, StepContext};
+use crate::circuit::{Facts, Rules, StepContext};
 use crate::clock::{ClockSource, fresh_seed, system_now};
-use crate::fleet::{Engine, Member, MemberId, Message};
+use crate::fleet::{self, Engine, Found, Member, MemberId, Message};
 use crate::guard::guarded;
 use crate::replica::{Replica, Turn};
 use crate::sync::unpoisoned;
 use crate::time::Timestamp;
 
 /// What decides for a breaker that a fleet shares.
-#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) replica: Replica,
     pub(super) engine: Arc<Engine>,
     /// Which of the engine's members it is.
     pub(super) id: MemberId,
+    /// What the engine sees of the breaker.
+    pub(super) member: Arc<dyn Member>,
+    /// In which of the engine's epochs it has joined.
+    pub(super) epoch: u64,
 }
 
 /// What a dropped breaker leaves, for as long as the engine takes to send what it has left to say.
 struct DroppedMember {
+    key: Arc<str>,
     replica: Mutex<Option<Replica>>,
     settings: Arc<Settings>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("replica", &self.replica).field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 impl Shared {
@@ -32,6 +42,23 @@ impl Shared {
     pub(super) fn time(replica: &Replica, clock: &ClockSource) -> StepContext {
         let now = guarded(|| clock.now()).unwrap_or_else(|| replica.last_time());
         StepContext { now, seed: fresh_seed() }
+    }
+
+    /// Looks whether the engine runs. Where it does not, this instance goes on by itself; where it does again, in a process that
+    /// was forked from another, it joins anew, under another number.
+    #[inline]
+    pub(super) fn watch_engine(&mut self, at: StepContext, rules: &Rules, facts: &mut Facts) {
+        match self.engine.look(self.epoch) {
+            None => {}
+            Some(Found::Silent(trouble)) => {
+                self.replica.lose_engine(&trouble, &mut Turn { now: system_now(), at, rules, facts });
+            }
+            Some(Found::Anew(epoch)) => {
+                self.epoch = epoch;
+                self.replica.renew_writer(fleet::random());
+                self.engine.send(Message::Join { id: self.id, member: Arc::clone(&self.member) });
+            }
+        }
     }
 
     /// Wakes the engine, if a step wants that. `here` is the breaker's time.
@@ -44,12 +71,17 @@ impl Shared {
 
     /// The breaker is dropped: what it has left to say goes to the engine.
     pub(super) fn leave(self, settings: Arc<Settings>) {
-        let left = DroppedMember { replica: Mutex::new(Some(self.replica)), settings };
+        let key = Arc::clone(self.member.key());
+        let left = DroppedMember { key, replica: Mutex::new(Some(self.replica)), settings };
         self.engine.send(Message::Depart(self.id, Arc::new(left)));
     }
 }
 
 impl Member for DroppedMember {
+    fn key(&self) -> &Arc<str> {
+        &self.key
+    }
+
     fn visit(&self, now: Timestamp, f: &mut dyn FnMut(&mut Replica, &mut Turn<'_>)) {
         if let Some(replica) = &mut *unpoisoned(self.replica.lock()) {
             let at = Shared::time(replica, &self.settings.clock);

@@ -102,8 +102,10 @@ impl Fleet {
         self
     }
 
-    /// Sets by which name this instance votes. Default: host name and process id. Set it to the name of the pod where
-    /// processes restart in place: an instance that crashes over and over is then one voice, not many.
+    /// Sets by which name this instance votes. Default: the pod's name (`POD_NAME`), or else the host's, with a random number
+    /// that the operating system draws for each start of a process and each store in it, also after a fork: no two instances
+    /// are one voice, whatever their containers are called. Set it to a name that stays, such as that of the pod, where processes
+    /// restart in place: an instance that crashes over and over is then one voice, not many.
     #[must_use]
     pub fn instance_id(mut self, id: impl AsRef<str>) -> Self {
         self.instance_id = Some(id.as_ref().into());
@@ -144,11 +146,11 @@ impl Fleet {
     }
 
     /// Who votes, and how many it takes.
-    pub(crate) fn voter(&self) -> Option<Voter> {
+    pub(crate) fn voter(&self, unnamed: impl FnOnce() -> Arc<str>) -> Option<Voter> {
         let Mode::Votes(quorum) = self.mode else {
             return None;
         };
-        let id = self.instance_id.clone().unwrap_or_else(|| host_and_process().into());
+        let id = self.instance_id.clone().unwrap_or_else(unnamed);
         Some(Voter::new(id, quorum))
     }
 }
@@ -158,11 +160,4 @@ impl Default for Fleet {
     fn default() -> Self {
         Self::pooled()
     }
-}
-
-/// The name of this process, where the user has given none.
-fn host_and_process() -> String {
-    let host = std::env::var("HOSTNAME").ok().filter(|host| !host.is_empty());
-    let host = host.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
-    format!("{}-{}", host.as_deref().map_or("unknown", str::trim), std::process::id())
 }

@@ -11,19 +11,50 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
+use super::identity;
+use super::pulse::Pulse;
 use super::scheduler::{Ask, Lane, Member, MemberId, Scheduler};
-use crate::clock::{fresh_seed, system_now, timer_now};
+use super::watchdog::{self, Ward};
+use crate::clock::{fresh_seed, system_now, timer_now, wall_time};
 use crate::guard::guarded;
 use crate::replica::WakeUp;
-use crate::store::{Changes, Committed, Notice, Notices, Store, StoreError, Stored, never_notices};
+use crate::store::{Changes, Committed, Notice, Notices, Store, StoreError, StoreTrouble, Stored, never_notices};
 use crate::sync::unpoisoned;
+use crate::time::Timestamp;
 
 /// The engine of one store: shared by all breakers of the process that use the store, gone with the last of them.
 pub(crate) struct Engine {
     store: Arc<dyn Store>,
-    /// To the engine's thread. Where there is none (any more), a message is dropped, and a flush in it returns.
-    thread: UnboundedSender<Message>,
+    line: Mutex<Line>,
+    pulse: Arc<Pulse>,
     next: AtomicU64,
+    /// Which line members have joined on, and the number that this instance is known by on it: see [`epoch`](Self::epoch).
+    epoch: AtomicU64,
+    /// Callers that wait for a flush.
+    flushes: Mutex<Vec<Weak<Flush>>>,
+}
+
+/// The way to the engine's thread.
+struct Line {
+    messages: UnboundedSender<Message>,
+    /// What no thread reads yet.
+    unread: Unread,
+    /// Why nothing is heard of the thread.
+    trouble: Option<Arc<StoreTrouble>>,
+}
+
+type Unread = Arc<Mutex<Option<UnboundedReceiver<Message>>>>;
+
+/// A caller that waits for a flush.
+#[derive(Debug)]
+pub(crate) struct Flush(Mutex<Option<oneshot::Sender<()>>>);
+
+impl Flush {
+    /// It need not wait any more. A waker is a user's code.
+    fn end(&self) {
+        let waits = unpoisoned(self.0.lock()).take();
+        guarded(|| waits.map(|waits| waits.send(())));
+    }
 }
 
 /// What an engine's thread is told.
@@ -31,23 +62,36 @@ pub(crate) enum Message {
     Join {
         id: MemberId,
         member: Arc<dyn Member>,
-        key: String,
     },
     /// A breaker is dropped; what it has left to say is sent, if the store takes it soon.
     Depart(MemberId, Arc<dyn Member>),
     /// A step of a breaker wants its replica looked at.
     Wake(MemberId, WakeUp),
-    Flush(MemberId, oneshot::Sender<()>),
+    /// Of one breaker, or of all.
+    Flush(Option<MemberId>, Arc<Flush>),
     Loaded(Lane, Vec<(MemberId, Result<Stored, StoreError>)>),
     Committed(MemberId, Result<Committed, StoreError>),
     Changed(Result<Changes, StoreError>),
     Stop,
 }
 
+/// What a breaker finds when it looks whether its engine runs.
+pub(crate) enum Found {
+    /// Nothing is heard of it: what is the matter.
+    Silent(Arc<StoreTrouble>),
+    /// It runs on a line that the breaker has not joined: its epoch.
+    Anew(u64),
+}
+
 /// An operation that takes longer is given up.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long what is on its way may take when the engine stops.
 const SHUTDOWN_TIME: Duration = Duration::from_secs(1);
+/// An engine with nothing to do goes round this often all the same, so that it is known to live.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+/// Where the wall clock ran ahead by so much while an engine slept for a second, another process may have been made of this
+/// one, of a snapshot.
+const JUMP: Duration = Duration::from_secs(10);
 
 static ENGINES: Mutex<Vec<Weak<Engine>>> = Mutex::new(Vec::new());
 
@@ -57,18 +101,31 @@ impl Engine {
         let mut engines = unpoisoned(ENGINES.lock());
         engines.retain(|engine| engine.strong_count() > 0);
         let known = engines.iter().filter_map(Weak::upgrade).find(|engine| Arc::ptr_eq(&engine.store, store));
-        if let Some(engine) = known {
-            return engine;
-        }
-        let (thread, messages) = unbounded_channel();
-        let engine = Arc::new(Self { store: Arc::clone(store), thread: thread.clone(), next: AtomicU64::new(0) });
-        engines.push(Arc::downgrade(&engine));
+        let engine = known.unwrap_or_else(|| {
+            let (messages, unread) = unbounded_channel();
+            let unread = Arc::new(Mutex::new(Some(unread)));
+            let engine = Arc::new(Self {
+                store: Arc::clone(store),
+                line: Mutex::new(Line { messages, unread, trouble: None }),
+                pulse: Arc::default(),
+                next: AtomicU64::new(0),
+                epoch: AtomicU64::new(identity::random()),
+                flushes: Mutex::default(),
+            });
+            engines.push(Arc::downgrade(&engine));
+            engine
+        });
         drop(engines);
-        let store = Arc::clone(store);
-        // If the thread cannot be spawned, breakers keep working locally.
-        let spawned = std::thread::Builder::new().name("fusebox-fleet".to_owned());
-        spawned.spawn(move || run(store, thread, messages)).ok();
+        let ward: Arc<dyn Ward> = engine.clone();
+        watchdog::look_after(Arc::downgrade(&ward));
+        engine.start();
         engine
+    }
+
+    /// That of a store which breakers use already.
+    fn find(store: &Arc<dyn Store>) -> Option<Arc<Self>> {
+        let engines = unpoisoned(ENGINES.lock());
+        engines.iter().filter_map(Weak::upgrade).find(|engine| Arc::ptr_eq(&engine.store, store))
     }
 
     /// An id for a new member.
@@ -76,18 +133,133 @@ impl Engine {
         MemberId(self.next.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Returns when everything of the member's is sent and the newest is fetched, when the store is found to be away, or when
-    /// no engine runs.
-    pub(crate) fn flush(&self, id: MemberId) -> impl Future<Output = ()> + Send + use<> {
+    /// A random number of this line, new in a process that was forked from another: by it members know whether they have
+    /// joined, and instances of a fleet are told apart.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// The name by which this instance votes where the user has given none.
+    pub(crate) fn name(&self) -> Arc<str> {
+        identity::name(self.epoch())
+    }
+
+    /// Starts the thread, where there is none. After a fork there is none in the child, whatever the memory says.
+    fn start(&self) {
+        if self.pulse.is_there() {
+            return;
+        }
+        let mut line = unpoisoned(self.line.lock());
+        if self.pulse.is_there() {
+            return;
+        }
+        if unpoisoned(line.unread.lock()).is_none() {
+            // A thread had it that is no more.
+            let (messages, unread) = unbounded_channel();
+            (line.messages, line.unread) = (messages, Arc::new(Mutex::new(Some(unread))));
+            self.epoch.store(identity::random(), Ordering::Relaxed);
+        }
+        let run = Start {
+            store: Arc::clone(&self.store),
+            messages: line.messages.clone(),
+            unread: Arc::clone(&line.unread),
+            pulse: Arc::clone(&self.pulse),
+        };
+        self.pulse.begin();
+        let spawned = std::thread::Builder::new().name("fusebox-fleet".to_owned()).spawn(move || run.run());
+        if let Err(error) = spawned {
+            self.pulse.fail(format!("no thread can be started to talk to the store: {error}"));
+        }
+    }
+
+    fn trouble(&self, why: &str) -> Arc<StoreTrouble> {
+        let name = guarded(|| self.store.describe()).unwrap_or_else(|| "a store".to_owned());
+        Arc::new(StoreTrouble::new(name.into(), why.into()))
+    }
+
+    /// Looks whether the engine runs, for a breaker that has joined in `epoch`.
+    #[inline]
+    pub(crate) fn look(&self, epoch: u64) -> Option<Found> {
+        if !self.pulse.is_silent() {
+            return (self.epoch() != epoch).then(|| Found::Anew(self.epoch()));
+        }
+        self.find_out(epoch)
+    }
+
+    #[cold]
+    fn find_out(&self, epoch: u64) -> Option<Found> {
+        self.start();
+        if !self.pulse.is_silent() {
+            return (self.epoch() != epoch).then(|| Found::Anew(self.epoch()));
+        }
+        let why = self.pulse.why();
+        let mut line = unpoisoned(self.line.lock());
+        let known = line.trouble.take().filter(|known| known.why() == why);
+        let trouble = known.unwrap_or_else(|| self.trouble(&why));
+        line.trouble = Some(trouble.clone());
+        Some(Found::Silent(trouble))
+    }
+
+    /// Returns when everything of the member's, or of all, is sent and the newest is fetched, when the store is found to be
+    /// away, or when no engine runs.
+    pub(crate) fn flush(&self, id: Option<MemberId>) -> impl Future<Output = ()> + Send + use<> {
+        self.start();
         let (done, wait) = oneshot::channel();
-        self.send(Message::Flush(id, done));
+        if !self.pulse.is_silent() {
+            let flush = Arc::new(Flush(Mutex::new(Some(done))));
+            unpoisoned(self.flushes.lock()).push(Arc::downgrade(&flush));
+            self.send(Message::Flush(id, flush));
+        }
         async move {
             wait.await.ok();
         }
     }
 
     pub(crate) fn send(&self, message: Message) {
-        self.thread.send(message).ok();
+        unpoisoned(self.line.lock()).messages.send(message).ok();
+    }
+}
+
+impl Ward for Engine {
+    fn look_after(&self) {
+        let is_silent = self.pulse.is_silent();
+        self.start();
+        if !is_silent {
+            // The next time is another.
+            unpoisoned(self.line.lock()).trouble = None;
+        }
+        let mut flushes = unpoisoned(self.flushes.lock());
+        flushes.retain(|flush| flush.strong_count() > 0);
+        if is_silent {
+            flushes.drain(..).filter_map(|flush| flush.upgrade()).for_each(|flush| flush.end());
+        }
+    }
+}
+
+/// Returns when all breakers of this process that share their state over that store have sent what they have to tell and know
+/// the newest, when the store is found to be away, or when no thread could be had to talk to it: for shutdown.
+///
+/// # Cancel safety
+///
+/// Dropping the future only ends the waiting.
+///
+/// ```
+/// use std::sync::Arc;
+/// use fusebox::{fleet, CircuitBreaker, CircuitBreakerConfig, store::{MemoryStore, Store}};
+///
+/// # tokio_test::block_on(async {
+/// let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+/// let breaker = |name: &str| CircuitBreakerConfig::builder(name).store(store.clone()).build().map(CircuitBreaker::new);
+/// let (payments, invoices) = (breaker("payments")?, breaker("invoices")?);
+/// payments.acquire()?.failure();
+/// invoices.acquire()?.failure();
+/// fleet::flush(&store).await;
+/// assert!([payments, invoices].iter().all(|breaker| breaker.snapshot().fleet.unwrap().waiting == 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
+pub async fn flush(store: &Arc<dyn Store>) {
+    if let Some(engine) = Engine::find(store) {
+        engine.flush(None).await;
     }
 }
 
@@ -103,20 +275,69 @@ impl Drop for Engine {
     }
 }
 
-fn run(store: Arc<dyn Store>, thread: UnboundedSender<Message>, messages: UnboundedReceiver<Message>) {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
-        return;
-    };
-    runtime.block_on(async {
+/// What an engine's thread begins with.
+struct Start {
+    store: Arc<dyn Store>,
+    messages: UnboundedSender<Message>,
+    unread: Unread,
+    pulse: Arc<Pulse>,
+}
+
+/// Says that the thread has ended, however it did.
+struct Ending(Arc<Pulse>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+impl Start {
+    fn run(self) {
+        let Self { store, messages: thread, unread, pulse } = self;
+        let ending = Ending(pulse);
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                // Out of descriptors, mostly. What is unread stays for the next thread.
+                ending.0.fail(format!("no runtime can be had to talk to the store: {error}"));
+                return;
+            }
+        };
+        let Some(messages) = unpoisoned(unread.lock()).take() else {
+            return;
+        };
+        let inside = runtime.enter();
         let name = guarded(|| store.describe()).unwrap_or_else(|| "a store".to_owned());
         let scheduler = Scheduler::new(name.into(), fresh_seed(), system_now());
         // Within the runtime, where stores begin to listen. A store is a user's code: without its notices, polls find what has
         // changed.
         let notices = guarded(|| store.watch()).unwrap_or_else(never_notices);
+        drop(inside);
+        let pulse = Arc::clone(&ending.0);
+        let seen = (system_now(), wall_time());
         let waiters = HashMap::new();
-        Running { store, scheduler, thread, messages, notices, waiters, next_waiter: 0, stops: false }.run().await;
-    });
-    runtime.shutdown_timeout(SHUTDOWN_TIME);
+        let mut running = Running {
+            store,
+            scheduler,
+            thread,
+            messages,
+            notices,
+            waiters,
+            next_waiter: 0,
+            stops: false,
+            pulse,
+            seen,
+            hears: (MOST_NOTICES, seen.0),
+        };
+        // What panics here is a fault of this crate: it costs what was on its way, and not the engine.
+        while guarded(|| runtime.block_on(running.run())).is_none() {
+            let now = system_now();
+            guarded(|| running.scheduler.begin_again(now));
+        }
+        drop(running);
+        runtime.shutdown_timeout(SHUTDOWN_TIME);
+    }
 }
 
 struct Running {
@@ -126,10 +347,18 @@ struct Running {
     thread: UnboundedSender<Message>,
     messages: UnboundedReceiver<Message>,
     notices: Notices,
-    waiters: HashMap<u64, oneshot::Sender<()>>,
+    waiters: HashMap<u64, Arc<Flush>>,
     next_waiter: u64,
     stops: bool,
+    pulse: Arc<Pulse>,
+    /// The time at the last round, by this process and by the wall.
+    seen: (Timestamp, Timestamp),
+    /// How many more notices are heard until then.
+    hears: (u32, Timestamp),
 }
+
+/// A store that tells of more than that in a second is a user's, and tells nothing: polls find what has changed.
+const MOST_NOTICES: u32 = 20_000;
 
 /// What has happened.
 enum Happened {
@@ -139,15 +368,21 @@ enum Happened {
 }
 
 impl Running {
-    async fn run(mut self) {
+    async fn run(&mut self) {
         loop {
+            self.pulse.beat();
+            self.notice_jump();
             let now = system_now();
+            if now >= self.hears.1 {
+                self.hears = (MOST_NOTICES, now + LONGEST_SLEEP);
+            }
             while let Some(ask) = self.scheduler.next(now) {
                 self.ask(ask);
             }
             for waiter in self.scheduler.flushed() {
-                // A waker is a user's code.
-                self.waiters.remove(&waiter).and_then(|done| guarded(|| done.send(())));
+                if let Some(flush) = self.waiters.remove(&waiter) {
+                    flush.end();
+                }
             }
             if self.stops && self.scheduler.is_done() {
                 return;
@@ -159,22 +394,40 @@ impl Running {
                         self.take_in(message);
                     }
                 }
-                Happened::Noticed(notice) => self.scheduler.noticed(&notice, system_now()),
+                Happened::Noticed(notice) => {
+                    let now = system_now();
+                    self.hears.0 = self.hears.0.saturating_sub(1);
+                    let is_flood = self.hears.0 == 0;
+                    self.scheduler.noticed(if is_flood { &Notice::Lagged } else { &notice }, now);
+                }
                 Happened::Time => {}
             }
+        }
+    }
+
+    /// A snapshot of a process may be restored more than once: each goes on under another number.
+    fn notice_jump(&mut self) {
+        let now = (system_now(), wall_time());
+        let (here, by_wall) = (now.0.since(self.seen.0), now.1.since(self.seen.1));
+        self.seen = now;
+        if by_wall > here + JUMP {
+            self.scheduler.renew_writers(identity::random, now.0);
         }
     }
 
     fn take_in(&mut self, message: Message) {
         let now = system_now();
         match message {
-            Message::Join { id, member, key } => self.scheduler.join(id, member, key, now),
+            Message::Join { id, member } => self.scheduler.join(id, member, now),
             Message::Depart(id, departed) => self.scheduler.depart(id, departed, now),
             Message::Wake(id, wake) => self.scheduler.wake(id, wake, now),
-            Message::Flush(id, done) => {
+            Message::Flush(id, flush) => {
                 self.next_waiter += 1;
-                self.waiters.insert(self.next_waiter, done);
-                self.scheduler.flush(id, self.next_waiter, now);
+                self.waiters.insert(self.next_waiter, flush);
+                match id {
+                    Some(id) => self.scheduler.flush(id, self.next_waiter, now),
+                    None => self.scheduler.flush_all(self.next_waiter, now),
+                }
             }
             Message::Loaded(lane, answers) => self.scheduler.loaded(lane, &answers, now),
             Message::Committed(id, answer) => self.scheduler.committed(id, &answer, now),
@@ -206,14 +459,18 @@ impl Running {
     }
 
     async fn happening(&mut self) -> Happened {
-        let wait = self.scheduler.wake_at().map_or(Duration::from_secs(3_600), |at| at.since(system_now()));
+        let wait = self.scheduler.wake_at().map_or(LONGEST_SLEEP, |at| at.since(system_now())).min(LONGEST_SLEEP);
         let mut timer = pin!(tokio::time::sleep_until(timer_now() + wait));
         poll_fn(|cx| {
             if let Poll::Ready(Some(message)) = self.messages.poll_recv(cx) {
                 return Poll::Ready(Happened::Message(message));
             }
-            if let Poll::Ready(Some(notice)) = self.poll_notices(cx) {
-                return Poll::Ready(Happened::Noticed(notice));
+            if self.hears.0 > 0 {
+                match self.poll_notices(cx) {
+                    Poll::Ready(Some(notice)) => return Poll::Ready(Happened::Noticed(notice)),
+                    Poll::Ready(None) => self.notices = never_notices(),
+                    Poll::Pending => {}
+                }
             }
             timer.as_mut().poll(cx).map(|()| Happened::Time)
         })

@@ -45,15 +45,20 @@
 
 mod config;
 mod engine;
+mod identity;
+mod pulse;
 mod scheduler;
 #[cfg(all(test, not(fusebox_loom)))]
 mod simulation;
 mod store_health;
 mod token_bucket;
+mod watchdog;
 
 pub use crate::circuit::{Advice, Verdict};
 pub use crate::replica::{FleetStatus, WhenDown};
 pub use config::Fleet;
+pub use engine::flush;
 
-pub(crate) use engine::{Engine, Message};
+pub(crate) use engine::{Engine, Found, Message};
+pub(crate) use identity::random;
 pub(crate) use scheduler::{Member, MemberId};

@@ -20,6 +20,9 @@ pub(crate) struct MemberId(pub(crate) u64);
 
 /// A breaker, to the engine: a replica that can be reached, for as long as the breaker is there.
 pub(crate) trait Member: Send + Sync + 'static {
+    /// The key of its record.
+    fn key(&self) -> &Arc<str>;
+
     /// Lets `f` have a turn at the replica, under the breaker's lock, and does what the breaker must do after that.
     /// `now` is the engine's time. Where the breaker is gone, `f` is not called.
     fn visit(&self, now: Timestamp, f: &mut dyn FnMut(&mut Replica, &mut Turn<'_>));
@@ -28,7 +31,7 @@ pub(crate) trait Member: Send + Sync + 'static {
 /// When to look at which replica of one store, and what is on its way to the store: without thread, clock or I/O.
 pub(crate) struct Scheduler {
     members: BTreeMap<MemberId, Entry>,
-    by_key: HashMap<String, Vec<MemberId>>,
+    by_key: HashMap<Arc<str>, Vec<MemberId>>,
     /// When to look at which replica again.
     agenda: BTreeSet<(Timestamp, MemberId)>,
     /// What replicas asked for in the turn in which they were told something.
@@ -59,8 +62,10 @@ pub(crate) struct Scheduler {
     in_flight: usize,
     /// What listeners have heard of the store's side steps, and when.
     impairments: Vec<(Timestamp, Arc<StoreTrouble>)>,
-    /// Flushes that are over.
+    /// Flushes that are over, for one breaker each.
     flushed: Vec<u64>,
+    /// For how many breakers flushes wait that are not about one.
+    waits_for: HashMap<u64, usize>,
     seed: u64,
     draws: u64,
 }
@@ -99,7 +104,6 @@ struct Loading {
 /// A replica, as far as the scheduler need not ask it.
 struct Entry {
     member: Arc<dyn Member>,
-    key: String,
     /// Its place in the agenda.
     scheduled_at: Option<Timestamp>,
     /// What it waits for.
@@ -184,6 +188,7 @@ impl Scheduler {
             in_flight: 0,
             impairments: Vec::new(),
             flushed: Vec::new(),
+            waits_for: HashMap::new(),
             seed,
             draws: 0,
         }
@@ -194,14 +199,16 @@ impl Scheduler {
         draw(self.seed, self.draws)
     }
 
-    pub(crate) fn join(&mut self, id: MemberId, member: Arc<dyn Member>, key: String, now: Timestamp) {
+    pub(crate) fn join(&mut self, id: MemberId, member: Arc<dyn Member>, now: Timestamp) {
+        if self.members.contains_key(&id) {
+            return;
+        }
         if let Some(down) = self.health.down() {
             member.visit(now, &mut |replica, turn| replica.go_without_store(&down.outage, turn));
         }
-        self.by_key.entry(key.clone()).or_default().push(id);
+        self.by_key.entry(Arc::clone(member.key())).or_default().push(id);
         let entry = Entry {
             member,
-            key,
             scheduled_at: None,
             asking: None,
             is_listed: false,
@@ -239,10 +246,11 @@ impl Scheduler {
         let Some(entry) = self.members.remove(&id) else {
             return;
         };
-        if let Some(ids) = self.by_key.get_mut(&entry.key) {
+        let key = entry.member.key();
+        if let Some(ids) = self.by_key.get_mut(key) {
             ids.retain(|other| *other != id);
             if ids.is_empty() {
-                self.by_key.remove(&entry.key);
+                self.by_key.remove(key);
             }
         }
         if let Some(at) = entry.scheduled_at {
@@ -274,9 +282,47 @@ impl Scheduler {
         self.schedule(id, now);
     }
 
+    /// A caller waits until that is so of all breakers.
+    pub(crate) fn flush_all(&mut self, waiter: u64, now: Timestamp) {
+        let ids: Vec<_> = self.members.keys().copied().collect();
+        self.waits_for.insert(waiter, ids.len());
+        if ids.is_empty() {
+            self.flushed.push(waiter);
+        }
+        ids.into_iter().for_each(|id| self.flush(id, waiter, now));
+    }
+
     /// The flushes that are over.
     pub(crate) fn flushed(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.flushed)
+        let mut over = Vec::new();
+        for waiter in std::mem::take(&mut self.flushed) {
+            // One that waits for several is over with the last of them.
+            let left = self.waits_for.get_mut(&waiter).map(|left| {
+                *left = left.saturating_sub(1);
+                *left
+            });
+            if left.is_none_or(|left| left == 0) {
+                self.waits_for.remove(&waiter);
+                over.push(waiter);
+            }
+        }
+        over
+    }
+
+    /// All that was on its way is lost: what was asked is asked again.
+    pub(crate) fn begin_again(&mut self, now: Timestamp) {
+        (self.in_flight, self.loading, self.asking_changes) = (0, [None; 2], None);
+        self.ready.clear();
+        for entry in self.members.values_mut() {
+            entry.asking = None;
+        }
+        self.for_each(now, |replica, _| replica.ask_again());
+        self.reload_all(now);
+    }
+
+    /// From its next batch on each replica has another number.
+    pub(crate) fn renew_writers(&mut self, random: impl Fn() -> u64, now: Timestamp) {
+        self.for_each(now, |replica, _| replica.renew_writer(random()));
     }
 
     fn schedule(&mut self, id: MemberId, at: Timestamp) {
@@ -403,7 +449,8 @@ impl Scheduler {
     fn load(&mut self, lane: Lane, ids: Vec<MemberId>, is_ping: bool, now: Timestamp) -> Ask {
         self.loading[lane as usize] = Some(Loading { asked_at: now, is_ping });
         self.in_flight += 1;
-        let keys = ids.iter().filter_map(|id| self.members.get(id)).map(|entry| entry.key.clone()).collect();
+        let keys =
+            ids.iter().filter_map(|id| self.members.get(id)).map(|entry| entry.member.key().to_string()).collect();
         Ask::Load(lane, ids, keys)
     }
 
@@ -457,7 +504,7 @@ impl Scheduler {
                 entry.asking = Some(Asking::Commit);
                 entry.asked_at = now;
                 self.in_flight += 1;
-                Some(Ask::Commit(id, entry.key.clone(), commit))
+                Some(Ask::Commit(id, entry.member.key().to_string(), commit))
             }
         };
         if let Some(at) = wake_at {
@@ -537,7 +584,8 @@ impl Scheduler {
             Ok(Changes::Since { keys, cursor }) => {
                 self.feed = Feed::From(cursor.clone());
                 self.answered(now);
-                let ids: Vec<_> = keys.iter().filter_map(|key| self.by_key.get(key)).flatten().copied().collect();
+                let ids: Vec<_> =
+                    keys.iter().filter_map(|key| self.by_key.get(key.as_str())).flatten().copied().collect();
                 self.list_all(ids);
             }
             Err(error) => {
@@ -670,7 +718,7 @@ impl Scheduler {
         match notice {
             Notice::Changed { key, version, notice, .. } => {
                 let announcement = Announcement::load(notice);
-                for id in self.by_key.get(key).cloned().unwrap_or_default() {
+                for id in self.by_key.get(key.as_str()).cloned().unwrap_or_default() {
                     self.hand(id, Response::Changed { version: *version, announcement }, now, now);
                 }
             }

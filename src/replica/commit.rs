@@ -28,6 +28,10 @@ impl Replica {
         let Some(generation) = self.state.generation() else {
             return false;
         };
+        if let Some(writer) = self.state.known.next_writer.take() {
+            self.state.terms.writer = writer;
+            self.state.outbox.batches = 0;
+        }
         let (here, there) = (turn.at.now, self.store_now(turn));
         let tells = why != Why::News || self.waits().is_some();
         let telling = tells.then(|| self.telling(turn, why)).flatten();

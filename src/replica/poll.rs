@@ -79,6 +79,7 @@ pub(super) const JITTER: Duration = Duration::from_millis(50);
 impl Replica {
     /// Says what to ask the store now, or when to look again.
     pub(crate) fn poll(&mut self, turn: &mut Turn<'_>, budget: &mut Budget<'_>) -> Polled {
+        self.find_engine(turn.facts);
         self.state.timers.looks += 1;
         let here_before = self.state.timers.looked_at.replace(turn.at.now);
         self.state.timers.stands_still = here_before == Some(turn.at.now);

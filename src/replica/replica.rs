@@ -115,7 +115,9 @@ impl Replica {
         let admission = match self.state.stand_in().filter(|_| self.machine.overridden().is_none()) {
             None => {
                 // That there are calls at all must be seen once in each generation: such an instance is to probe.
-                let clean = view.clean && self.state.outbox.demand.has_calls && !self.state.shares_successes();
+                let known = &self.state.known;
+                let is_at_ease = self.state.outbox.demand.has_calls && !known.engine_is_lost;
+                let clean = view.clean && is_at_ease && !self.state.shares_successes();
                 // Each call must be asked for while some are rejected; their outcomes count.
                 let admission = self.state.known.protection.map_or(view.admission, |protection| Admission::Unjudged {
                     until: protection.until,
@@ -250,6 +252,28 @@ impl Replica {
         self.state.known.outage = Some(outage.clone());
         self.go_alone(Some(outage.shared_why()), turn);
         turn.facts.push(Fact::Fleet(FleetFact::StoreDegraded));
+    }
+
+    /// No engine runs, or nothing is heard of it: this instance goes on by itself, as without the store.
+    pub(crate) fn lose_engine(&mut self, trouble: &Arc<StoreTrouble>, turn: &mut Turn<'_>) {
+        if !std::mem::replace(&mut self.state.known.engine_is_lost, true) {
+            self.state.known.outage = Some(trouble.clone());
+            self.go_alone(Some(trouble.shared_why()), turn);
+            turn.facts.push(Fact::Fleet(FleetFact::StoreDegraded));
+        }
+    }
+
+    /// The engine has a turn: it runs.
+    pub(super) fn find_engine(&mut self, facts: &mut Facts) {
+        if std::mem::take(&mut self.state.known.engine_is_lost) {
+            facts.push(Fact::Fleet(FleetFact::StoreRecovered));
+            self.reload();
+        }
+    }
+
+    /// This instance may be one of two that were one: from its next batch on it goes by another number.
+    pub(crate) fn renew_writer(&mut self, writer: u64) {
+        self.state.known.next_writer = Some(writer);
     }
 
     /// The engine has had an answer of the store again.

@@ -76,6 +76,10 @@ pub(super) struct Known {
     pub(super) contact: Contact,
     /// The scheduler has given the store up: until it has not, nothing is asked of it.
     pub(super) store_is_down: bool,
+    /// Nothing was heard of the engine, so that nothing can be heard of the store.
+    pub(super) engine_is_lost: bool,
+    /// By what number this instance goes from its next batch on.
+    pub(super) next_writer: Option<u64>,
     /// The newest outage of the store, and the newest trouble with one of its side steps.
     pub(super) outage: Option<Arc<StoreTrouble>>,
     pub(super) impairment: Option<Arc<StoreTrouble>>,

@@ -27,6 +27,7 @@ mod support;
 mod away;
 mod calls;
 mod cost;
+mod engine;
 mod events;
 mod overrides;
 mod readiness;

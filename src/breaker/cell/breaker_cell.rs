@@ -213,6 +213,10 @@ impl BreakerCell {
     ) -> R {
         let mut facts = Facts::default();
         self.settle(body, at.now, &mut facts);
+        #[cfg(feature = "fleet")]
+        if let Control::Shared(shared) = &mut body.control {
+            shared.watch_engine(at, &body.settings.rules, &mut facts);
+        }
         let result = f(&mut body.control, &body.settings.rules, &mut facts);
         self.publish(body, at.now);
         if !facts.is_empty() {
@@ -338,7 +342,8 @@ impl Body {
 impl BreakerCell {
     /// A flush, where the breaker is in a fleet.
     pub(in crate::breaker) fn flush(&'static self) -> Option<impl Future<Output = ()> + Send + use<>> {
-        self.visit(|Visit { body, .. }| body.control.shared().map(|shared| shared.engine.flush(shared.id))).flatten()
+        self.visit(|Visit { body, .. }| body.control.shared().map(|shared| shared.engine.flush(Some(shared.id))))
+            .flatten()
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) struct Make {
 
 #[derive(Debug)]
 pub(super) struct TestMember {
+    key: Arc<str>,
     clock: ManualClock,
     engine: ManualClock,
     inner: Mutex<Inner>,
@@ -61,7 +62,7 @@ pub(super) enum Seen {
 }
 
 impl TestMember {
-    pub(super) fn new(make: Make, (clock, engine): (ManualClock, ManualClock)) -> Self {
+    pub(super) fn new(key: String, make: Make, (clock, engine): (ManualClock, ManualClock)) -> Self {
         let Make { detector, rules, terms, seed } = make;
         let machine = Machine::new(detector, &rules, Generation::new(1), clock.now());
         let inner = Inner {
@@ -73,7 +74,7 @@ impl TestMember {
             seen: Vec::new(),
             books: Books::default(),
         };
-        Self { clock, engine, inner: Mutex::new(inner) }
+        Self { key: key.into(), clock, engine, inner: Mutex::new(inner) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -214,6 +215,10 @@ impl Inner {
 }
 
 impl Member for TestMember {
+    fn key(&self) -> &Arc<str> {
+        &self.key
+    }
+
     fn visit(&self, now: Timestamp, f: &mut dyn FnMut(&mut Replica, &mut Turn<'_>)) {
         let inner = &mut *self.inner();
         let at = StepContext { now: self.clock.now(), seed: inner.seed };

@@ -183,9 +183,9 @@ impl World {
         instance.members.clear();
         for key in 0..setup.keys {
             let make = setup.make(&instance.name, seeds[1 + key], seeds[1 + setup.keys + key]);
-            let member = Arc::new(TestMember::new(make, clocks.clone()));
+            let member = Arc::new(TestMember::new(name(key), make, clocks.clone()));
             let shared: Arc<dyn Member> = member.clone();
-            instance.scheduler.join(MemberId(key as u64), shared, name(key), now);
+            instance.scheduler.join(MemberId(key as u64), shared, now);
             instance.members.push(member);
         }
         instance.wake = None;
