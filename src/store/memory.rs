@@ -181,7 +181,8 @@ impl Entry {
         if batch.as_ref().is_some_and(|(id, _)| self.is_accepted(*id)) {
             return Committed::Duplicate(self.stored(now));
         }
-        let is_free = self.lease.is_none_or(|(_, until)| until <= now);
+        // A lease that ends later than any can was given before the clock was set back.
+        let is_free = self.lease.is_none_or(|(_, until)| until <= now || until > now.after(ROUND_LEASE));
         let may_write = match &round {
             Some(round) => self.lease.is_some_and(|(token, _)| round.token == token.to_le_bytes()[..]),
             // What waits comes first: the writer that finds it combines.

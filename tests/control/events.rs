@@ -230,3 +230,58 @@ fn two_transitions_of_one_step_have_a_generation_each() {
     let last = probe.generation().get();
     assert_eq!(generations, [last - 1, last]);
 }
+
+/// A listener that is at it while 6,001 changes come, or as many calls and then one change: what it hears last is how things
+/// stand, and it hears how much it missed.
+#[test]
+fn a_slow_listener_hears_how_things_stand_and_what_it_missed() {
+    for calls in [0, 5_000] {
+        let (heard, list) = std::sync::mpsc::channel();
+        let (go_on, wait) = std::sync::mpsc::channel::<()>();
+        let wait = std::sync::Mutex::new(wait);
+        let (breaker, _clock) = breaker(|b| {
+            b.call_events(true).detector(detect::failures(60_000).within(secs(60))).on_event(move |event| {
+                heard.send(event.kind()).expect("a test");
+                // The first time it takes long; later the way is free.
+                wait.lock().expect("locks").recv_timeout(secs(60)).unwrap_or_default();
+            })
+        });
+        let mut stream = breaker.events();
+        let slow = breaker.clone();
+        let first = std::thread::spawn(move || slow.trip().expect("no override stands"));
+        assert!(matches!(list.recv().expect("told"), EventKind::StateChanged { .. }));
+        let mut events = 0_u64;
+        if calls > 0 {
+            breaker.reset().expect("no override stands");
+            succeed(&breaker, calls);
+            events += 1 + calls as u64;
+            breaker.trip().expect("no override stands");
+            events += 1;
+        } else {
+            for _ in 0..3_000 {
+                breaker.reset().expect("no override stands");
+                breaker.trip().expect("no override stands");
+                events += 2;
+            }
+        }
+        drop(go_on);
+        first.join().expect("tells all");
+        let told: Vec<_> = list.try_iter().collect();
+        assert!(matches!(told.last(), Some(EventKind::StateChanged { to: State::Open, .. })), "{:?}", told.last());
+        let missed = told
+            .iter()
+            .filter_map(|kind| if let EventKind::Missed { events, .. } = kind { Some(*events) } else { None });
+        let (missed, kept) = (missed.clone().sum::<u64>(), told.len() as u64 - missed.count() as u64);
+        assert!(missed > 0);
+        assert_eq!(missed + kept, events, "nothing is lost without a word");
+        // Nor by one who reads a stream and has read nothing yet.
+        let mut last = None;
+        let mut read = 0;
+        while let Some(Some(event)) = stream.next().now_or_never() {
+            read += 1;
+            last = Some(event.kind());
+        }
+        assert!(matches!(last, Some(EventKind::StateChanged { to: State::Open, .. })), "{last:?}");
+        assert!(stream.dropped() > 0 && read <= 1_024);
+    }
+}

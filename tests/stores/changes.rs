@@ -203,3 +203,25 @@ mod redis {
         assert_eq!(since(&store, &cursor).await.expect("nothing is lost").0, ["b"]);
     }
 }
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn a_lease_from_the_future_holds_up_no_writer() {
+    use fusebox::store::{BatchId, Committed, PostgresStore};
+
+    let database = crate::postgres_server::Database::fresh().await;
+    PostgresStore::migrate(database.url()).await.expect("migrates");
+    let store = PostgresStore::connect(database.url()).await.expect("connects");
+    let Ok(Committed::Applied { version, .. }) = store.commit("a", tells(Version::NONE)).await else {
+        panic!("there is no other writer");
+    };
+    database.run("update hw_circuit_breakers set lease_until = now() + interval '1 hour', lease_token = 7").await;
+    let applied = store.commit("a", tells(version)).await.expect("commits");
+    assert!(matches!(applied, Committed::Applied { .. }), "{applied:?}");
+    database.run("update hw_circuit_breakers set lease_until = now() + interval '1 hour', lease_token = 7").await;
+    let mut late = tells(version);
+    late.batch = Some((BatchId { writer: 1, seq: 1 }, Bytes::from_static(b"+")));
+    late.may_queue = true;
+    let combines = store.commit("a", late).await.expect("commits");
+    assert!(matches!(&combines, Committed::Combine(_, round) if round.batches.len() == 1), "{combines:?}");
+}

@@ -1,26 +1,32 @@
-//! The way of events from a breaker to one reader: bounded, the oldest give way.
+//! The way of events from a breaker to one reader: bounded, and changes of state give way last.
 
-use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
+use super::backlog::Backlog;
 use super::event::Event;
 use crate::guard::guarded;
 use crate::sync::unpoisoned;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Channel {
     queue: Mutex<Queue>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
-    events: VecDeque<Event>,
+    events: Backlog<Event>,
     dropped: u64,
     reader: Option<Waker>,
 }
 
 const MAX_EVENTS: usize = 1024;
+
+impl Default for Channel {
+    fn default() -> Self {
+        Self { queue: Mutex::new(Queue { events: Backlog::new(MAX_EVENTS), dropped: 0, reader: None }) }
+    }
+}
 
 impl Channel {
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -30,11 +36,8 @@ impl Channel {
     pub(super) fn send(&self, event: Event) {
         let reader = {
             let mut queue = self.lock();
-            if queue.events.len() == MAX_EVENTS {
-                queue.events.pop_front();
-                queue.dropped += 1;
-            }
-            queue.events.push_back(event);
+            queue.events.push(event);
+            queue.dropped += queue.events.take_lost();
             queue.reader.take()
         };
         if let Some(reader) = reader {
@@ -44,7 +47,7 @@ impl Channel {
 
     pub(super) fn poll_next(&self, cx: &Context<'_>) -> Poll<Event> {
         let mut queue = self.lock();
-        if let Some(event) = queue.events.pop_front() {
+        if let Some(event) = queue.events.pop() {
             return Poll::Ready(event);
         }
         let before = queue.reader.replace(cx.waker().clone());

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::backlog::News;
 #[cfg(feature = "fleet")]
 use crate::circuit::{Advice, FleetFact, Verdict};
 use crate::circuit::{Fact, Generation, Origin, Outcome, RejectReason, State, StateScope, Tally, TransitionReason};
@@ -63,6 +64,18 @@ pub(in crate::breaker) struct Occurrence {
     /// What is wrong with the store, or is no more.
     #[cfg(feature = "fleet")]
     pub(in crate::breaker) store_trouble: Option<Arc<StoreTrouble>>,
+}
+
+impl News for Occurrence {
+    fn is_change(&self) -> bool {
+        matches!(self.kind, EventKind::StateChanged { .. })
+    }
+}
+
+impl News for Event {
+    fn is_change(&self) -> bool {
+        self.what.is_change()
+    }
 }
 
 impl Occurrence {
@@ -145,6 +158,13 @@ pub enum EventKind {
     },
     /// The detector panicked; its window was reset.
     DetectorPanicked,
+    /// Whoever listens was too slow: so many events before this one were lost. Changes of state are lost last, and never the
+    /// newest.
+    #[non_exhaustive]
+    Missed {
+        /// How many.
+        events: u64,
+    },
     /// The store that the fleet shares is away: this instance is on its own, with all its breakers over that store. A listener
     /// that was written once and given to several of them, as a registry's template does, is told once for each outage: of
     /// listeners of one type, the first. [`Event::store_trouble`] says which store it is, and why.
@@ -276,6 +296,7 @@ impl fmt::Display for Event {
             }
             EventKind::Rejected { reason } => write!(f, "call rejected ({})", reason.as_str()),
             EventKind::DetectorPanicked => f.write_str("the detector panicked and was reset"),
+            EventKind::Missed { events } => write!(f, "{events} events were lost on the way to a slow listener"),
             EventKind::StoreDegraded => {
                 f.write_str("the store is away, this instance is on its own")?;
                 #[cfg(feature = "fleet")]

@@ -1,5 +1,6 @@
 //! Events, and how they come to listeners, to readers of streams and to callers that wait for the circuit.
 
+mod backlog;
 mod channel;
 mod event;
 mod listener;

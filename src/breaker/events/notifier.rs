@@ -1,10 +1,10 @@
 //! Where a breaker's events wait until listeners and readers are told.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
+use super::backlog::Backlog;
 use super::channel::Channel;
 use super::event::{Event, EventKind, Occurrence};
 use super::listener::{Listener, Subject};
@@ -24,9 +24,8 @@ pub(in crate::breaker) struct Notifier {
     streams: Mutex<Vec<Weak<Channel>>>,
 }
 
-#[derive(Default)]
 struct Pending {
-    queue: VecDeque<Occurrence>,
+    queue: Backlog<Occurrence>,
     /// A thread is telling; other threads leave their events to it, so that the order is kept.
     telling: bool,
 }
@@ -42,7 +41,7 @@ impl Notifier {
         let tells_calls = settings.listens_to_events();
         Arc::new(Self {
             settings,
-            pending: Mutex::default(),
+            pending: Mutex::new(Pending { queue: Backlog::new(MAX_PENDING), telling: false }),
             has_pending: AtomicBool::new(false),
             tells_calls: AtomicBool::new(tells_calls),
             streams: Mutex::default(),
@@ -61,9 +60,7 @@ impl Notifier {
 
     pub(in crate::breaker) fn push(&self, what: Occurrence) {
         let mut pending = unpoisoned(self.pending.lock());
-        if pending.queue.len() < MAX_PENDING {
-            pending.queue.push_back(what);
-        }
+        pending.queue.push(what);
         self.has_pending.store(true, Ordering::Release);
     }
 
@@ -99,14 +96,19 @@ impl Notifier {
                 if pending.telling {
                     return;
                 }
-                let Some(next) = pending.queue.pop_front() else {
+                let Some(next) = pending.queue.pop() else {
                     self.has_pending.store(false, Ordering::Release);
                     return;
                 };
                 pending.telling = true;
-                next
+                (next, pending.queue.take_lost())
             };
+            let (what, lost) = what;
             let _telling = Telling(&self.pending);
+            if lost > 0 {
+                let missed = Occurrence::new(EventKind::Missed { events: lost }, what.generation, what.at);
+                self.tell(subject, &Event { breaker: breaker.clone(), what: missed });
+            }
             self.tell(subject, &Event { breaker: breaker.clone(), what });
         }
     }

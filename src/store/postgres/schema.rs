@@ -213,7 +213,7 @@ mod tests {
         let lease = ROUND_LEASE.as_millis();
         let retention = MARK_RETENTION.as_secs() / 60;
         for (part, times) in [
-            (format!("t_now + interval '{lease} milliseconds'"), 2),
+            (format!("t_now + interval '{lease} milliseconds'"), 5),
             (format!("order by o.id limit {MAX_ROUND_BATCHES}\n"), 2),
             (format!("offset {OUTBOX_CAPACITY} - 1)"), 1),
             (format!("interval '{retention} minutes' limit {PRUNE_LIMIT} for update"), 1),

@@ -154,7 +154,8 @@ begin
     if answer is not null then
         return;
     end if;
-    is_free := coalesce(c.lease_until, '-infinity') <= t_now;
+    -- A lease that ends later than any can was given before the clock was set back.
+    is_free := coalesce(c.lease_until, '-infinity') not between t_now and t_now + interval '{round_lease}' * 3;
 
     if p_expected = newest and (case when p_token is null then is_free else c.lease_token = p_token end) then
         if not is_there then
@@ -170,7 +171,7 @@ begin
         if found then
             t_now := clock_timestamp();
             now_us := (extract(epoch from t_now) * 1000000)::bigint;
-            is_free := c.lease_until <= t_now;
+            is_free := c.lease_until not between t_now and t_now + interval '{round_lease}' * 3;
             newest := case when c.record is not null and c.expires_at > t_now then c.version else 0 end;
             if p_expected = newest and (case when p_token is null then is_free else c.lease_token = p_token end) then
                 if newest = 0 and p_token is null then
@@ -260,7 +261,7 @@ begin
         if exists (select from "{table}_outbox" o where o.resource_key = p_key offset {outbox_capacity} - 1) then
             -- Where there is a round to be had, its writer makes room; of several, the one that gets the row.
             select * into c from "{table}" r where r.resource_key = p_key for no key update skip locked;
-            if not found or c.lease_until > clock_timestamp() then
+            if not found or c.lease_until between clock_timestamp() and clock_timestamp() + interval '{round_lease}' * 3 then
                 answer := 0;
                 return;
             end if;
@@ -289,7 +290,7 @@ begin
     now_us := (extract(epoch from t_now) * 1000000)::bigint;
     newest := case when c.record is not null and c.expires_at > t_now then c.version else 0 end;
     bytes := case when newest > 0 then encode(c.record, 'hex') end;
-    if c.lease_until > t_now then
+    if c.lease_until between t_now and t_now + interval '{round_lease}' * 3 then
         return;
     end if;
     if newest = 0 then
