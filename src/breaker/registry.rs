@@ -1,9 +1,10 @@
 //! Breakers by name.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -21,10 +22,12 @@ use crate::time::nanos;
 
 /// Breakers by name, made from a template when they are first asked for.
 ///
-/// It is bounded: beyond [`max`](Self::max) it forgets breakers that were not used for [`idle`](Self::idle), never one
-/// that protects (open, half-open, overridden, with failures in its window, or with a handle elsewhere). Where nothing can
-/// be forgotten, further names share one overflow breaker, so that names made from requests can neither fill the
-/// memory nor fail a call. Clones are the same registry.
+/// It is bounded: beyond [`max`](Self::max) it forgets breakers that were not used for [`idle`](Self::idle): first those of
+/// which nothing is known, then those with failures in their window or a circuit whose cooldown is over. One that protects is
+/// never forgotten (open, half-open with a probe on its way, overridden, or with a handle elsewhere). Where nothing can
+/// be forgotten, further names share 64 overflow breakers, `(overflow 0)` to `(overflow 63)`: each name always has the same,
+/// so that names made from requests can neither fill the memory, nor fail a call, nor shut out more than a few others. A name
+/// of more than 255 bytes is cut, and a hash of it stands at its end. Clones are the same registry.
 ///
 /// ```
 /// use std::time::Duration;
@@ -58,7 +61,7 @@ struct Inner {
     max: AtomicUsize,
     /// Nanoseconds.
     idle: AtomicU64,
-    overflow: OnceLock<Option<CircuitBreaker>>,
+    overflow: [OnceLock<Option<CircuitBreaker>>; OVERFLOW],
     overflowed: AtomicU64,
     /// Breakers of one template mostly have equal settings; they share the last ones made.
     settings: Mutex<Option<Arc<Settings>>>,
@@ -72,6 +75,25 @@ struct Shard {
 }
 
 const SHARDS: usize = 16;
+/// Breakers that names beyond the most share, each those of one hash.
+const OVERFLOW: usize = 64;
+/// The longest name, in bytes, and how much of a longer one is kept.
+const LONGEST_NAME: usize = 255;
+const KEPT: usize = 200;
+
+/// A name that is no longer than it may be. The same in every process, so that a fleet meets under it.
+fn bounded(name: &str) -> Cow<'_, str> {
+    if name.len() <= LONGEST_NAME {
+        return Cow::Borrowed(name);
+    }
+    let hash = |salt: u8| {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u8(salt);
+        hasher.write(name.as_bytes());
+        hasher.finish()
+    };
+    Cow::Owned(format!("{}~{:016x}{:016x}", &name[..name.floor_char_boundary(KEPT)], hash(0), hash(1)))
+}
 
 impl Registry {
     /// Makes a registry whose breakers come from `template`, which gets the name.
@@ -89,7 +111,7 @@ impl Registry {
             len: AtomicUsize::new(0),
             max: AtomicUsize::new(10_000),
             idle: AtomicU64::new(nanos(Duration::from_secs(3600))),
-            overflow: OnceLock::new(),
+            overflow: std::array::from_fn(|_| OnceLock::new()),
             overflowed: AtomicU64::new(0),
             settings: Mutex::default(),
         };
@@ -121,7 +143,7 @@ impl Registry {
     ///
     /// let registry = Registry::new(|name| CircuitBreakerConfig::builder(name).build()).max(1);
     /// let first = registry.breaker("tenant-7")?; // held here, so it is not forgotten
-    /// assert_eq!(&*registry.breaker("tenant-8")?.name(), "(overflow)");
+    /// assert!(registry.breaker("tenant-8")?.name().starts_with("(overflow "));
     /// assert_eq!(registry.breaker("tenant-7")?.name(), first.name());
     /// assert_eq!((registry.len(), registry.overflowed()), (1, 1));
     /// # Ok::<(), fusebox::ConfigError>(())
@@ -155,7 +177,7 @@ impl Registry {
     /// Returns the breaker of that name, if there is one.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<CircuitBreaker> {
-        self.inner.find(name, CircuitBreaker::clone)
+        self.inner.find(&bounded(name), CircuitBreaker::clone)
     }
 
     /// Returns the breaker of that name, and makes it if there is none; beyond `max`, the overflow breaker.
@@ -175,6 +197,7 @@ impl Registry {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn breaker(&self, name: &str) -> Result<CircuitBreaker, ConfigError> {
+        let name = &*bounded(name);
         match self.get(name) {
             Some(breaker) => Ok(breaker),
             None => self.inner.make(name),
@@ -184,12 +207,13 @@ impl Registry {
     /// Asks the breaker of that name, made if need be, for a call; `None` only when the template refuses even the
     /// overflow breaker.
     pub(crate) fn acquire(&self, name: &str) -> Option<Result<Permit, Rejected>> {
+        let name = &*bounded(name);
         // Listeners run in what cannot be answered at once, and they may call the registry: not under its lock.
         let answer = self.inner.find(name, |breaker| breaker.cell().acquire_quietly().ok_or_else(|| breaker.clone()));
         let breaker = match answer {
             Some(Ok(answer)) => return Some(answer),
             Some(Err(breaker)) => breaker,
-            None => self.inner.make(name).ok().or_else(|| self.inner.overflow())?,
+            None => self.inner.make(name).ok().or_else(|| self.inner.overflow(name))?,
         };
         Some(breaker.acquire())
     }
@@ -219,12 +243,13 @@ impl Registry {
     /// ```
     #[must_use = "a breaker without a handle is gone"]
     pub fn remove(&self, name: &str) -> Option<CircuitBreaker> {
+        let name = &*bounded(name);
         let removed = write(self.inner.shard(name)).breakers.remove(name)?;
         self.inner.len.fetch_sub(1, Ordering::Relaxed);
         Some(removed)
     }
 
-    /// Returns all breakers, in no order; the overflow breaker, if there is one, comes last.
+    /// Returns all breakers, in no order; overflow breakers, if there are any, come last.
     ///
     /// ```
     /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Registry};
@@ -241,7 +266,7 @@ impl Registry {
         for shard in &self.inner.shards {
             all.extend(read(shard).breakers.values().cloned());
         }
-        all.extend(self.inner.overflow.get().cloned().flatten());
+        all.extend(self.inner.overflow.iter().filter_map(|breaker| breaker.get().cloned().flatten()));
         all.into_iter()
     }
 
@@ -272,7 +297,7 @@ impl Registry {
         }
     }
 
-    /// Returns how many breakers it holds, not counting the overflow breaker.
+    /// Returns how many breakers it holds, not counting overflow breakers.
     #[must_use]
     pub fn len(&self) -> usize {
         self.inner.len.load(Ordering::Relaxed)
@@ -284,7 +309,7 @@ impl Registry {
         self.len() == 0
     }
 
-    /// Returns how often a name got the overflow breaker. Not zero: raise `max`, or key by something with fewer values.
+    /// Returns how often a name got an overflow breaker. Not zero: raise `max`, or key by something with fewer values.
     #[must_use]
     pub fn overflowed(&self) -> u64 {
         self.inner.overflowed.load(Ordering::Relaxed)
@@ -313,18 +338,11 @@ impl Inner {
         if let Some(breaker) = shard.breakers.get(name) {
             return Ok(breaker.clone());
         }
-        if !self.take_place() {
-            self.sweep(&mut shard, &mut forgotten);
-            for other in &self.shards {
-                if let Ok(mut other) = other.try_write() {
-                    self.sweep(&mut other, &mut forgotten);
-                }
-            }
-            if !self.take_place() {
-                drop(shard);
-                self.overflowed.fetch_add(1, Ordering::Relaxed);
-                return self.overflow().map_or_else(|| (self.template)(OVERFLOW).map(CircuitBreaker::new), Ok);
-            }
+        if !self.take_place() && !self.make_room(&mut shard, &mut forgotten) {
+            drop(shard);
+            self.overflowed.fetch_add(1, Ordering::Relaxed);
+            let (at, _) = self.overflow_of(name);
+            return self.overflow(name).map_or_else(|| (self.template)(&overflow_name(at)).map(CircuitBreaker::new), Ok);
         }
         let name: Arc<str> = Arc::from(name);
         let breaker = CircuitBreaker::with_settings(name.clone(), config.detector, self.shared(config.settings));
@@ -343,17 +361,32 @@ impl Inner {
         self.len.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
-    /// Takes out what has been idle for long enough; at most once a second and shard, since it looks at every breaker.
-    fn sweep(&self, shard: &mut Shard, forgotten: &mut Vec<CircuitBreaker>) {
+    /// Takes out what has been idle for long enough, and a place if there is one then; looks at most once a second at each
+    /// shard, since it looks at every breaker.
+    fn make_room(&self, shard: &mut Shard, forgotten: &mut Vec<CircuitBreaker>) -> bool {
         let now = seconds();
-        if shard.swept.replace(now) == Some(now) {
-            return;
+        let mut others: Vec<_> = self.shards.iter().filter_map(|other| other.try_write().ok()).collect();
+        let mut shards: Vec<_> = others.iter_mut().map(|other| &mut **other).chain([shard]).collect();
+        shards.retain_mut(|shard| shard.swept.replace(now) != Some(now));
+        for may_know_failures in [false, true] {
+            for shard in &mut shards {
+                self.sweep(shard, may_know_failures, forgotten);
+            }
+            if self.take_place() {
+                return true;
+            }
         }
+        false
+    }
+
+    fn sweep(&self, shard: &mut Shard, may_know_failures: bool, forgotten: &mut Vec<CircuitBreaker>) {
+        let now = seconds();
         let idle = Duration::from_nanos(self.idle.load(Ordering::Relaxed)).as_secs();
         let before = shard.breakers.len();
         shard.breakers.retain(|_, breaker| {
             let unused = u64::from(breaker.cell().unused_for(now)) >= idle;
-            let keep = !(unused && breaker.is_only_handle() && breaker.cell().is_idle());
+            let is_free = || if may_know_failures { !breaker.cell().protects() } else { breaker.cell().is_idle() };
+            let keep = !(unused && breaker.is_only_handle() && is_free());
             if !keep {
                 forgotten.push(breaker.clone());
             }
@@ -362,9 +395,15 @@ impl Inner {
         self.len.fetch_sub(before - shard.breakers.len(), Ordering::Relaxed);
     }
 
-    fn overflow(&self) -> Option<CircuitBreaker> {
-        let make = || (self.template)(OVERFLOW).ok().map(CircuitBreaker::new);
-        self.overflow.get_or_init(make).clone()
+    /// Which of the overflow breakers a name has.
+    fn overflow_of(&self, name: &str) -> (usize, &OnceLock<Option<CircuitBreaker>>) {
+        let at = usize::try_from(self.hasher.hash_one(name) % OVERFLOW as u64).unwrap_or(0);
+        (at, &self.overflow[at])
+    }
+
+    fn overflow(&self, name: &str) -> Option<CircuitBreaker> {
+        let (at, breaker) = self.overflow_of(name);
+        breaker.get_or_init(|| (self.template)(&overflow_name(at)).ok().map(CircuitBreaker::new)).clone()
     }
 
     fn shared(&self, settings: Arc<Settings>) -> Arc<Settings> {
@@ -376,8 +415,10 @@ impl Inner {
     }
 }
 
-/// The name of the breaker that names beyond `max` share.
-const OVERFLOW: &str = "(overflow)";
+/// The name of a breaker that names beyond `max` share.
+fn overflow_name(at: usize) -> String {
+    format!("(overflow {at})")
+}
 
 /// Seconds on the coarse clock.
 fn seconds() -> u32 {

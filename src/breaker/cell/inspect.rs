@@ -77,6 +77,22 @@ impl BreakerCell {
             && control.tallies(settings.clock.now()).iter().all(|part| part.tally.count() == 0)
     }
 
+    /// Tells whether calls are held back, or are to be as an operator said: open and its cooldown not over, half-open with a
+    /// probe on its way, or overridden.
+    pub(in crate::breaker) fn protects(&self) -> bool {
+        let slot = lock(&self.slot);
+        let Some(Body { control, settings, .. }) = &slot.body else {
+            return false;
+        };
+        let (machine, now) = (control.machine(), settings.clock.now());
+        let holds = match machine.state() {
+            State::Closed => false,
+            State::Open => machine.state.history().open_until > now,
+            State::HalfOpen => machine.next_expiry().is_some_and(|at| at > now),
+        };
+        holds || machine.overridden().is_some()
+    }
+
     /// How long until the next place of a probe is free by its deadline.
     pub(in crate::breaker) fn next_expiry(&self) -> Option<Duration> {
         let slot = lock(&self.slot);
