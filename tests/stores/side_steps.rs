@@ -124,9 +124,26 @@ mod redis {
     use super::*;
     use crate::servers::Redis;
 
-    const RIGHTS: &str = "+@connection +evalsha +script|load +time +hmget +hset +hstrlen +exists +del +pexpire +pttl +llen \
-                          +lindex +lrange +ltrim +rpush +zadd +zrange +zrevrange +zrangebyscore +zcard +zremrangebyrank \
-                          +publish +subscribe +ping +scan";
+    /// The rights that the document for operators lists, as they stand there.
+    fn rights() -> String {
+        let document = include_str!("../../docs/stores.md");
+        let list = document.split("ACL SETUSER app on >password ~fb:{app:* &fb:{app:* ").nth(1).expect("a list");
+        list.split("```").next().expect("its end").split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// The documentation of the type has the same.
+    #[test]
+    fn there_is_one_list_of_rights() {
+        let source = include_str!("../../src/store/redis/store.rs");
+        let list = source.split("A user of the server needs, for these keys and channels:").nth(1).expect("a list");
+        let list = list.split("; in a cluster").next().expect("its end");
+        let mut named: Vec<_> = list.split('`').skip(1).step_by(2).map(str::to_lowercase).collect();
+        let rights = rights();
+        let mut listed: Vec<_> = rights.split(' ').filter_map(|right| right.strip_prefix('+')).map(str::to_owned).collect();
+        named.sort();
+        listed.sort();
+        assert_eq!(named, listed);
+    }
 
     async fn two(server: &Redis, user: &str) -> [Instance; 2] {
         server.command(&format!("ACL SETUSER app on >pw {user}")).await;
@@ -138,7 +155,7 @@ mod redis {
     #[tokio::test]
     async fn all_the_rights_that_are_listed_are_enough() {
         let server = Redis::start().await;
-        let instances = two(&server, &format!("~fb:* &fb:* {RIGHTS}")).await;
+        let instances = two(&server, &format!("~fb:* &fb:* {}", rights())).await;
         let _breakers = opens_and_recovers(&instances).await;
         for instance in &instances {
             assert_eq!((instance.count(EventKind::StoreImpaired), instance.count(EventKind::StoreDegraded)), (0, 0));
@@ -148,7 +165,7 @@ mod redis {
     #[tokio::test]
     async fn one_who_may_not_publish_writes_all_the_same() {
         let server = Redis::start().await;
-        let instances = two(&server, &format!("~fb:* resetchannels {RIGHTS}")).await;
+        let instances = two(&server, &format!("~fb:* resetchannels {}", rights())).await;
         let _breakers = opens_and_recovers(&instances).await;
         told_once(&instances, "not told of");
     }
@@ -156,7 +173,7 @@ mod redis {
     #[tokio::test]
     async fn one_who_may_not_subscribe_polls() {
         let server = Redis::start().await;
-        let instances = two(&server, &format!("~fb:* &fb:* {RIGHTS} -subscribe")).await;
+        let instances = two(&server, &format!("~fb:* &fb:* {} -subscribe", rights())).await;
         let _breakers = opens_and_recovers(&instances).await;
         told_once(&instances, "no notices can be heard");
     }
@@ -164,7 +181,7 @@ mod redis {
     #[tokio::test]
     async fn where_what_changed_cannot_be_noted_the_write_stands() {
         let server = Redis::start().await;
-        let instances = two(&server, &format!("~fb:* &fb:* {RIGHTS}")).await;
+        let instances = two(&server, &format!("~fb:* &fb:* {}", rights())).await;
         for shard in 0..16 {
             server.command(&format!("SET fb:{{fb:{shard}}}:ch junk")).await;
         }
@@ -193,7 +210,7 @@ mod redis {
             "HSET {key} r {large}",
         ] {
             let server = Redis::start().await;
-            let [one, other] = two(&server, &format!("~fb:* &fb:* {RIGHTS}")).await;
+            let [one, other] = two(&server, &format!("~fb:* &fb:* {}", rights())).await;
             let spoilt = one.breaker("spoilt");
             fail(&spoilt, 1);
             spoilt.flush().await;
@@ -209,7 +226,7 @@ mod redis {
     #[tokio::test]
     async fn a_right_that_is_missing_for_one_key_is_the_trouble_of_its_breaker_alone() {
         let server = Redis::start().await;
-        let [one, other] = two(&server, &format!("~fb:*:neighbour ~fb:*:ch &fb:* {RIGHTS}")).await;
+        let [one, other] = two(&server, &format!("~fb:*:neighbour ~fb:*:ch &fb:* {}", rights())).await;
         let spoilt = one.breaker("spoilt");
         fail(&spoilt, 1);
         the_neighbour_goes_on(&one, &other, &spoilt, true).await;
@@ -218,7 +235,7 @@ mod redis {
     #[tokio::test]
     async fn junk_among_the_batches_leaves_with_the_round() {
         let server = Redis::start().await;
-        let [one, other] = two(&server, &format!("~fb:* &fb:* {RIGHTS}")).await;
+        let [one, other] = two(&server, &format!("~fb:* &fb:* {}", rights())).await;
         let spoilt = one.breaker("spoilt");
         fail(&spoilt, 1);
         spoilt.flush().await;

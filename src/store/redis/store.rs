@@ -34,10 +34,11 @@ use crate::store::watchers::SideStep;
 /// | `fb:{fb:3}:o:payments` | batches that wait to be combined |
 /// | `fb:{fb:3}:w0:payments`, `..:w1:..` | the last batch of each writer |
 ///
-/// Notices are published on the channels `fb:{fb:0}:ev` to `fb:{fb:15}:ev`. A user of the server needs, for these keys and
-/// channels: `EVALSHA`, `SCRIPT|LOAD`, `TIME`, `HMGET`, `HSET`, `EXISTS`, `DEL`, `PEXPIRE`, `PTTL`, `LLEN`, `LINDEX`,
-/// `LRANGE`, `LTRIM`, `RPUSH`, `PUBLISH`, `SUBSCRIBE`, `PING`; in a cluster also `CLUSTER|SLOTS`; and `SCAN`
-/// to list keys.
+/// What changed of late is in the sorted sets `fb:{fb:0}:ch` to `fb:{fb:15}:ch`, and notices are published on the channels
+/// `fb:{fb:0}:ev` to `fb:{fb:15}:ev`. A user of the server needs, for these keys and channels: `EVALSHA`, `SCRIPT|LOAD`, `TIME`,
+/// `HMGET`, `HSET`, `HSTRLEN`, `EXISTS`, `DEL`, `PEXPIRE`, `PTTL`, `LLEN`, `LINDEX`, `LRANGE`, `LTRIM`, `RPUSH`, `ZADD`,
+/// `ZRANGE`, `ZREVRANGE`, `ZRANGEBYSCORE`, `ZCARD`, `ZREMRANGEBYRANK`, `PUBLISH`, `SUBSCRIBE`, `PING`, `SCAN`; in a cluster
+/// also `CLUSTER|SLOTS`.
 ///
 /// ```no_run
 /// use std::sync::Arc;
