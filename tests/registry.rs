@@ -101,19 +101,18 @@ fn a_removed_breaker_goes_on_and_its_name_is_free() {
 // Bounds
 
 #[test]
-fn beyond_max_names_share_one_overflow_breaker_which_is_counted() {
+fn beyond_max_names_share_overflow_breakers_which_are_counted() {
     let registry = Registry::new(template).max(2);
     let held: Vec<_> = ["a", "b"].map(|name| registry.breaker(name).expect("the template works")).into();
     assert_eq!(registry.overflowed(), 0);
-    let c = registry.breaker("c").expect("the overflow breaker");
-    let d = registry.breaker("d").expect("the overflow breaker");
-    assert_eq!((&*c.name(), &*d.name()), ("(overflow)", "(overflow)"));
+    let c = registry.breaker("c").expect("an overflow breaker");
+    assert!(c.name().starts_with("(overflow "), "{}", c.name());
     fail(&c, 2);
-    assert!(d.is_open(), "one and the same");
+    assert!(registry.breaker("c").expect("an overflow breaker").is_open(), "one and the same");
     assert_eq!((registry.len(), registry.overflowed()), (2, 2));
     assert!(registry.get("c").is_none());
     let last = registry.iter().last().expect("three");
-    assert_eq!((&*last.name(), registry.iter().count()), ("(overflow)", 3));
+    assert_eq!((last.name(), registry.iter().count()), (c.name(), 3));
     assert!(held.iter().all(|breaker| !breaker.is_open()));
 }
 
@@ -121,11 +120,11 @@ fn beyond_max_names_share_one_overflow_breaker_which_is_counted() {
 fn a_call_beyond_max_is_guarded_by_the_overflow_breaker() {
     let registry = Registry::new(template).max(1);
     let held = registry.breaker("a").expect("the template works");
-    for name in ["b", "c"] {
-        assert!(call(&registry, name, false).expect_err("down").is::<Down>());
+    for _ in 0..2 {
+        assert!(call(&registry, "b", false).expect_err("down").is::<Down>());
     }
-    let error = call(&registry, "d", true).expect_err("the shared circuit is open");
-    assert_eq!(rejection(&*error).map(fusebox::Rejected::name).as_deref(), Some("(overflow)"));
+    let error = call(&registry, "b", true).expect_err("the shared circuit is open");
+    assert!(rejection(&*error).is_some_and(|rejected| rejected.name().starts_with("(overflow ")), "{error}");
     assert!(call(&registry, "a", true).is_ok());
     assert_eq!((registry.len(), registry.overflowed()), (1, 3));
     drop(held);
@@ -135,7 +134,39 @@ fn a_call_beyond_max_is_guarded_by_the_overflow_breaker() {
 fn a_registry_for_nobody_has_only_its_overflow_breaker() {
     let registry = Registry::new(template).max(0);
     assert!(call(&registry, "a", true).is_ok());
-    assert_eq!((registry.len(), registry.overflowed(), names(&registry)), (0, 1, vec!["(overflow)".to_owned()]));
+    assert_eq!((registry.len(), registry.overflowed(), registry.iter().count()), (0, 1, 1));
+}
+
+#[test]
+fn names_beyond_max_that_fail_shut_out_few_that_are_well() {
+    let registry = Registry::new(template).max(0);
+    for at in 0..5 {
+        fail_all(&registry, &format!("junk-{at}"));
+    }
+    let shut = (0..1_000).filter(|at| call(&registry, &format!("good-{at}"), true).is_err()).count();
+    assert!((1..=200).contains(&shut), "{shut} of 1,000: five of 64 overflow breakers are open");
+    assert_eq!(registry.len(), 0);
+    assert!(registry.iter().count() <= 64);
+}
+
+fn fail_all(registry: &Registry, name: &str) {
+    while call(registry, name, false).is_err_and(|error| error.is::<Down>()) {}
+}
+
+#[test]
+fn a_very_long_name_is_cut_and_still_one_of_its_own() {
+    let registry = Registry::new(template);
+    let long = |end: char| format!("{}{end}", "ä".repeat(40_000));
+    let one = registry.breaker(&long('1')).expect("the template works");
+    let other = registry.breaker(&long('2')).expect("the template works");
+    assert!(one.name().len() <= 255 && other.name().len() <= 255);
+    assert_ne!(one.name(), other.name());
+    assert_eq!(registry.get(&long('1')).map(|found| found.name()), Some(one.name()));
+    fail(&one, 2);
+    assert!(registry.breaker(&long('1')).expect("the same").is_open() && !other.is_open());
+    assert!(registry.remove(&long('1')).is_some() && registry.len() == 1);
+    let again = Registry::new(template).breaker(&long('1')).expect("the template works");
+    assert_eq!(again.name(), one.name(), "the same in another registry");
 }
 
 #[test]
@@ -226,7 +257,7 @@ mod idle {
     #[tokio::test(start_paused = true)]
     async fn a_breaker_that_protects_is_never_forgotten() {
         type Prepare = fn(&CircuitBreaker) -> Option<Permit>;
-        let cases: [(&str, State, Prepare); 7] = [
+        let cases: [(&str, State, Prepare); 6] = [
             ("open", State::Open, |b| {
                 b.trip().expect("no override stands");
                 None
@@ -244,10 +275,6 @@ mod idle {
                 b.set_override(Override::dry_run("x"));
                 None
             }),
-            ("with a failure", State::Closed, |b| {
-                fail(b, 1);
-                None
-            }),
             ("held", State::Closed, |_| None),
         ];
         for (name, state, prepare) in cases {
@@ -263,8 +290,8 @@ mod idle {
             let held = (name == "held").then(|| breaker.clone());
             drop(breaker);
             next_second().await;
-            let other = registry.breaker("b").expect("the overflow breaker");
-            assert_eq!(&*other.name(), "(overflow)", "{name}");
+            let other = registry.breaker("b").expect("an overflow breaker");
+            assert!(other.name().starts_with("(overflow "), "{name}");
             assert_eq!(registry.get("a").map(|a| a.state()), Some(state), "{name}");
 
             drop((probe, held));
@@ -279,15 +306,25 @@ mod idle {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn failures_that_left_the_window_do_not_hold_a_breaker() {
-        let registry = room_for_one();
-        fail(&registry.breaker("a").expect("the template works"), 1);
-        advance(secs(59)).await;
-        drop(registry.breaker("b").expect("the overflow breaker"));
-        assert!(registry.get("a").is_some());
-        advance(secs(2)).await;
-        drop(registry.breaker("b").expect("the template works"));
-        assert!(registry.get("b").is_some() && registry.get("a").is_none());
+    async fn what_is_idle_and_knows_nothing_goes_first_then_what_knows_failures_then_what_was_open() {
+        let registry = Registry::new(template).max(3).idle(Duration::ZERO);
+        drop(registry.breaker("calm").expect("the template works"));
+        fail(&registry.breaker("failed").expect("the template works"), 1);
+        registry.breaker("opened").expect("the template works").trip().expect("no override stands");
+        next_second().await;
+        drop(registry.breaker("first").expect("the template works"));
+        assert!(registry.get("calm").is_none() && registry.get("failed").is_some());
+        // A place for what has failures is taken where there is no other; an open circuit still protects.
+        let held = registry.get("first");
+        next_second().await;
+        let second = registry.breaker("second").expect("the template works");
+        assert!(registry.get("failed").is_none() && registry.get("opened").is_some());
+        // Its cooldown is over, and nothing calls.
+        advance(secs(31)).await;
+        drop(registry.breaker("third").expect("the template works"));
+        assert!(registry.get("opened").is_none() && registry.get("third").is_some());
+        assert_eq!((registry.len(), registry.overflowed()), (3, 0));
+        drop((held, second));
     }
 
     #[tokio::test(start_paused = true)]
@@ -298,7 +335,8 @@ mod idle {
             advance(secs(50)).await;
             assert!(call(&registry, "b", true).is_ok());
         }
-        assert_eq!((registry.overflowed(), names(&registry)), (5, vec!["(overflow)".to_owned(), "a".to_owned()]));
+        assert_eq!((registry.overflowed(), registry.len(), registry.iter().count()), (5, 1, 2));
+        assert!(registry.get("a").is_some());
         advance(secs(61)).await;
         assert!(call(&registry, "b", true).is_ok());
         assert_eq!(registry.overflowed(), 5);

@@ -342,7 +342,9 @@ impl Inner {
             drop(shard);
             self.overflowed.fetch_add(1, Ordering::Relaxed);
             let (at, _) = self.overflow_of(name);
-            return self.overflow(name).map_or_else(|| (self.template)(&overflow_name(at)).map(CircuitBreaker::new), Ok);
+            return self
+                .overflow(name)
+                .map_or_else(|| (self.template)(&overflow_name(at)).map(CircuitBreaker::new), Ok);
         }
         let name: Arc<str> = Arc::from(name);
         let breaker = CircuitBreaker::with_settings(name.clone(), config.detector, self.shared(config.settings));

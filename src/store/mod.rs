@@ -7,6 +7,8 @@
 mod cas;
 mod conformance;
 mod contract;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod credentials;
 mod key;
 mod memory;
 #[cfg(feature = "postgres")]
@@ -26,6 +28,8 @@ pub use contract::{
     Answers, BatchId, Changes, Commit, Committed, Notice, Notices, Round, Store, StoreError, StoreFuture, StoreTime,
     Stored, Summary, Version,
 };
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub use credentials::Credentials;
 pub use key::Key;
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]

@@ -22,6 +22,8 @@ mod postgres_locks;
 #[expect(dead_code, reason = "not every file needs every helper")]
 mod postgres_server;
 #[cfg(any(feature = "postgres", all(feature = "redis", unix)))]
+mod rotation;
+#[cfg(any(feature = "postgres", all(feature = "redis", unix)))]
 mod side_steps;
 #[cfg(any(feature = "postgres", all(feature = "redis", unix)))]
 mod strangers;

@@ -139,7 +139,8 @@ mod redis {
         let list = list.split("; in a cluster").next().expect("its end");
         let mut named: Vec<_> = list.split('`').skip(1).step_by(2).map(str::to_lowercase).collect();
         let rights = rights();
-        let mut listed: Vec<_> = rights.split(' ').filter_map(|right| right.strip_prefix('+')).map(str::to_owned).collect();
+        let mut listed: Vec<_> =
+            rights.split(' ').filter_map(|right| right.strip_prefix('+')).map(str::to_owned).collect();
         named.sort();
         listed.sort();
         assert_eq!(named, listed);

@@ -1,6 +1,7 @@
 //! The settings of a store.
 
 use std::fmt;
+use std::future::Future;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool};
@@ -8,14 +9,16 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _};
 use tokio::time::sleep;
 
 use super::connections::{Connections, on_one_connection};
+use super::dialler::Dialler;
 use super::failure::is_locked;
 use super::prune::{Keep, Pruner};
 use super::schema::{self, Table};
 use super::statements::Statement;
 use super::store::{PostgresStore, Settings};
 use crate::clock::timer_now;
-use crate::error::ConfigError;
+use crate::error::{BoxError, ConfigError};
 use crate::store::contract::StoreError;
+use crate::store::credentials::{Credentials, Provider};
 
 /// Seconds.
 const DAY: u64 = 24 * 60 * 60;
@@ -47,6 +50,7 @@ pub struct PostgresStoreBuilder {
     url: Option<String>,
     options: Option<Box<PgConnectOptions>>,
     listen_url: Option<String>,
+    credentials: Option<Provider>,
     namespace: String,
     schema: String,
     table: String,
@@ -123,6 +127,7 @@ impl PostgresStoreBuilder {
             url: None,
             options: None,
             listen_url: None,
+            credentials: None,
             namespace: String::new(),
             schema: String::new(),
             table: "hw_circuit_breakers".to_owned(),
@@ -209,6 +214,32 @@ impl PostgresStoreBuilder {
         self
     }
 
+    /// Asks for credentials before each dial: where passwords are changed while applications run, or tokens that end stand in
+    /// their place (IAM, Vault). What the address says of user and password is replaced by what comes, for notices as well. A
+    /// provider that fails is asked again with the next dial.
+    ///
+    /// ```
+    /// use fusebox::store::{Credentials, PostgresStore};
+    ///
+    /// async fn token() -> Result<String, std::io::Error> {
+    ///     Ok("a token that is good for a quarter of an hour".to_owned())
+    /// }
+    ///
+    /// let store = PostgresStore::builder()
+    ///     .url("postgres://app@db.internal/breakers")
+    ///     .credentials(|| async { Ok(Credentials::password(token().await?)) })
+    ///     .build()?;
+    /// # let _ = store;
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    pub fn credentials<F>(mut self, provider: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Credentials, BoxError>> + Send + 'static,
+    {
+        self.credentials = Some(Provider::new(provider));
+        self
+    }
+
     /// Prepares statements: less work for the server, by something like a third. Only for direct connections: a pooler in
     /// transaction mode may give one client's statement to another.
     pub fn prepared(mut self, prepared: bool) -> Self {
@@ -281,6 +312,7 @@ impl PostgresStoreBuilder {
             Some(url) => ours(parse("listen_url", url)?),
             None => options.clone(),
         };
+        let listening = self.dialler(listening);
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
         if self.namespace.len() > LONGEST_NAMESPACE || !self.namespace.bytes().all(is_plain) {
             let allowed = "at most 64 letters, digits, `_`, `.` and `-`";
@@ -292,7 +324,7 @@ impl PostgresStoreBuilder {
             }
         }
         let table = Table::new(&self.schema, &self.table)?;
-        let connections = Connections::new(options, self.timeout, self.prepared);
+        let connections = Connections::new(self.dialler(options), self.timeout, self.prepared);
         Ok(PostgresStore::with(Settings {
             pruner: Pruner::new(connections.clone(), table.clone(), self.keep),
             connections,
@@ -344,7 +376,7 @@ impl PostgresStoreBuilder {
     pub async fn migrate(self) -> Result<(), StoreError> {
         let script = self.migration().map_err(StoreError::refused)?;
         let options = self.connect_options().map_err(StoreError::refused)?;
-        on_one_connection(options, async |connection| {
+        on_one_connection(self.dialler(options), async |connection| {
             let started = timer_now();
             loop {
                 let done = sqlx::raw_sql(AssertSqlSafe(script.as_str())).execute(&mut *connection).await;
@@ -398,7 +430,7 @@ impl PostgresStoreBuilder {
     pub async fn create_database(self) -> Result<(), StoreError> {
         let options = self.connect_options().map_err(StoreError::refused)?;
         let name = options.get_database().unwrap_or_else(|| options.get_username()).to_owned();
-        on_one_connection(options.database("postgres"), async |connection| {
+        on_one_connection(self.dialler(options.database("postgres")), async |connection| {
             if Statement::has_database(&name).run(connection).await?.is_empty() {
                 let create = format!("create database \"{}\"", name.replace('"', "\"\""));
                 sqlx::raw_sql(AssertSqlSafe(create)).execute(connection).await?;
@@ -406,6 +438,10 @@ impl PostgresStoreBuilder {
             Ok(())
         })
         .await
+    }
+
+    fn dialler(&self, options: PgConnectOptions) -> Dialler {
+        Dialler { options, credentials: self.credentials.clone() }
     }
 
     fn connect_options(&self) -> Result<PgConnectOptions, ConfigError> {

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
-use sqlx::{ConnectOptions, Connection};
 use tokio::runtime::{Handle, Id};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::dialler::Dialler;
 use super::failure::{is_usable, store_error, unavailable};
 use super::statements::Statement;
 use crate::clock::timer_now;
@@ -34,7 +35,7 @@ pub(super) struct Connections {
 }
 
 struct Shared {
-    options: PgConnectOptions,
+    dialler: Dialler,
     timeout: Duration,
     /// Statements are prepared, so the session is the store's own.
     prepared: bool,
@@ -43,13 +44,13 @@ struct Shared {
 }
 
 impl Connections {
-    pub(super) fn new(options: PgConnectOptions, timeout: Duration, prepared: bool) -> Self {
-        let shared = Arc::new(Shared { options, timeout, prepared, idle: Mutex::default() });
+    pub(super) fn new(dialler: Dialler, timeout: Duration, prepared: bool) -> Self {
+        let shared = Arc::new(Shared { dialler, timeout, prepared, idle: Mutex::default() });
         Self { shared, turns: Arc::new(Semaphore::new(MOST)) }
     }
 
     pub(super) fn options(&self) -> &PgConnectOptions {
-        &self.shared.options
+        &self.shared.dialler.options
     }
 
     /// Runs a statement that may be run twice.
@@ -103,7 +104,7 @@ impl Connections {
     ) -> Result<(), StoreError> {
         let turn = self.turn(timer_now() + WORK).await?;
         self.shared.make_room(&turn);
-        on_one_connection(self.shared.options.clone(), work).await
+        on_one_connection(self.shared.dialler.clone(), work).await
     }
 
     /// What ended one connection has mostly ended the others.
@@ -130,7 +131,7 @@ impl Shared {
         }
         sent.store(false, Ordering::Relaxed);
         self.make_room(turn);
-        let mut connection = self.options.connect().await?;
+        let mut connection = self.dialler.connect().await?;
         if self.prepared {
             Statement::session_limits(self.timeout).run(&mut connection).await?;
         }
@@ -178,11 +179,11 @@ fn here() -> Option<Id> {
 
 /// Works on a connection that is closed afterwards, for longer than an operation may take.
 pub(super) async fn on_one_connection(
-    options: PgConnectOptions,
+    dialler: Dialler,
     work: impl AsyncFnOnce(&mut PgConnection) -> Result<(), sqlx::Error>,
 ) -> Result<(), StoreError> {
     let all = async {
-        let mut connection = options.connect().await?;
+        let mut connection = dialler.connect().await?;
         work(&mut connection).await?;
         connection.close().await
     };

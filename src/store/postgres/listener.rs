@@ -6,11 +6,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use super::dialler::Dialler;
 use super::failure::store_error;
 use crate::store::contract::{Notice, Notices, StoreError, Version, never_notices};
 use crate::store::redial;
@@ -73,13 +74,13 @@ impl Channel {
 }
 
 /// Listens in a task, until what is returned is dropped.
-pub(super) fn watch(options: PgConnectOptions, channel: Channel, hearing: Arc<SideStep>) -> Notices {
+pub(super) fn watch(dialler: Dialler, channel: Channel, hearing: Arc<SideStep>) -> Notices {
     let Ok(runtime) = Handle::try_current() else {
         return never_notices();
     };
     let watchers = Watchers::default();
     let notices = watchers.watch();
-    let task = runtime.spawn(async move { listen(&options, &channel, &watchers, &hearing).await });
+    let task = runtime.spawn(async move { listen(&dialler, &channel, &watchers, &hearing).await });
     Box::pin(Listening { notices, task })
 }
 
@@ -102,10 +103,10 @@ impl Drop for Listening {
     }
 }
 
-async fn listen(options: &PgConnectOptions, channel: &Channel, watchers: &Watchers, hearing: &SideStep) {
+async fn listen(dialler: &Dialler, channel: &Channel, watchers: &Watchers, hearing: &SideStep) {
     let (mut waits, mut failures) = (redial::delays(), 0_u32);
     loop {
-        let dialled = timeout(PATIENCE, dial(options, channel)).await;
+        let dialled = timeout(PATIENCE, dial(dialler, channel)).await;
         let dialled = dialled.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()));
         match dialled.map_err(|error| store_error(&error, false)) {
             Ok(mut listener) => {
@@ -124,7 +125,7 @@ async fn listen(options: &PgConnectOptions, channel: &Channel, watchers: &Watche
     }
 }
 
-async fn dial(options: &PgConnectOptions, channel: &Channel) -> Result<PgListener, sqlx::Error> {
+async fn dial(dialler: &Dialler, channel: &Channel) -> Result<PgListener, sqlx::Error> {
     let pool = PgPoolOptions::new()
         .max_connections(1)
         // The pool would dial a server that refuses again and again for all of that time.
@@ -132,7 +133,7 @@ async fn dial(options: &PgConnectOptions, channel: &Channel) -> Result<PgListene
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
-        .connect_lazy_with(options.clone());
+        .connect_lazy_with(dialler.ready().await?);
     let mut listener = PgListener::connect_with(&pool).await?;
     // It would redial without a pause.
     listener.eager_reconnect(false);

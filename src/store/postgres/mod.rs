@@ -2,6 +2,7 @@
 
 mod builder;
 mod connections;
+mod dialler;
 mod failure;
 mod limits;
 mod listener;

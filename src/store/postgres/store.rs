@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use sqlx::Row;
-use sqlx::postgres::{PgConnectOptions, PgRow};
+use sqlx::postgres::PgRow;
 
 use super::connections::Connections;
+use super::dialler::Dialler;
 use super::failure::{schema_missing, store_error, unavailable};
 use super::limits::LATEST;
 use super::prune::{Pruned, Pruner};
@@ -67,7 +68,7 @@ use crate::text::unhex;
 /// Encrypted connections need one of sqlx's `tls-` features in your `Cargo.toml`.
 pub struct PostgresStore {
     connections: Connections,
-    listening: PgConnectOptions,
+    listening: Dialler,
     table: Table,
     namespace: String,
     prepared: bool,
@@ -88,7 +89,7 @@ const MOST_SHORTENED: usize = 10_000;
 /// What [`PostgresStoreBuilder::build`](super::PostgresStoreBuilder::build) found to be right.
 pub(super) struct Settings {
     pub(super) connections: Connections,
-    pub(super) listening: PgConnectOptions,
+    pub(super) listening: Dialler,
     pub(super) table: Table,
     pub(super) namespace: String,
     pub(super) prepared: bool,

@@ -1,6 +1,7 @@
 //! How a Redis store is put together.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,10 @@ use super::connection::{Finder, Reach};
 use super::failure::Secrets;
 use super::nodes::Nodes;
 use super::store::RedisStore;
+use crate::error::BoxError;
 use crate::error::ConfigError;
 use crate::store::contract::StoreError;
+use crate::store::credentials::{Credentials, Provider};
 
 /// Where a Redis server is: a URL; a [`redis::Client`] for all that a URL cannot say (certificates, socket options); a
 /// [`SentinelClient`] for a primary that moves; or [some nodes of a cluster](Self::cluster).
@@ -169,6 +172,7 @@ impl RedisServer {
 #[must_use = "a builder does nothing until `build` or `connect`"]
 pub struct RedisStoreBuilder {
     server: RedisServer,
+    credentials: Option<Provider>,
     namespace: String,
     timeout: Duration,
     connect_timeout: Duration,
@@ -216,6 +220,7 @@ impl RedisStoreBuilder {
     fn new(server: RedisServer) -> Self {
         Self {
             server,
+            credentials: None,
             namespace: "fb".to_owned(),
             timeout: Duration::from_millis(500),
             connect_timeout: Duration::from_secs(1),
@@ -233,6 +238,31 @@ impl RedisStoreBuilder {
     /// ```
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
+        self
+    }
+
+    /// Asks for credentials before each dial: where passwords are changed while applications run, or tokens that end stand in
+    /// their place (IAM, Vault). What the address says of user and password is replaced by what comes. A provider that fails is
+    /// asked again with the next dial, at most a second later.
+    ///
+    /// ```
+    /// use fusebox::store::{Credentials, RedisStore};
+    ///
+    /// async fn token() -> Result<String, std::io::Error> {
+    ///     Ok("a token that is good for a quarter of an hour".to_owned())
+    /// }
+    ///
+    /// let store = RedisStore::builder("redis://app@cache.internal")
+    ///     .credentials(|| async { Ok(Credentials::password(token().await?)) })
+    ///     .build()?;
+    /// # let _ = store;
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    pub fn credentials<F>(mut self, provider: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Credentials, BoxError>> + Send + 'static,
+    {
+        self.credentials = Some(Provider::new(provider));
         self
     }
 
@@ -280,7 +310,7 @@ impl RedisStoreBuilder {
     /// assert!(!error.to_string().contains("secret"));
     /// ```
     pub fn build(self) -> Result<RedisStore, ConfigError> {
-        let Self { server, namespace, timeout, connect_timeout } = self;
+        let Self { server, credentials, namespace, timeout, connect_timeout } = self;
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
         if !(1..=64).contains(&namespace.len()) || !namespace.bytes().all(is_plain) {
             return Err(ConfigError::new("namespace", &format!("{namespace:?}"), NAMESPACES));
@@ -291,7 +321,8 @@ impl RedisStoreBuilder {
             }
         }
         let (finder, secrets) = server.finder()?;
-        Ok(RedisStore::new(Reach { finder, secrets, timeout, connect_timeout }, namespace))
+        let secrets = secrets.and_of(credentials.as_ref());
+        Ok(RedisStore::new(Reach { finder, credentials, secrets, timeout, connect_timeout }, namespace))
     }
 
     /// Makes a store and connects it.

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::sentinel::SentinelClient;
-use redis::{AsyncConnectionConfig, RedisResult};
+use redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult};
 use tokio::runtime::{Handle, Id};
 use tokio::sync::{OnceCell, watch};
 use tokio::time::{sleep, timeout};
 
 use super::failure::{Failure, Secrets};
 use super::nodes::Nodes;
+use crate::store::credentials::{Credentials, Provider};
 use crate::store::redial;
 
 /// Operations in a row without an answer after which a connection is given up.
@@ -59,6 +60,8 @@ impl fmt::Display for Finder {
 #[derive(Clone)]
 pub(super) struct Reach {
     pub(super) finder: Finder,
+    /// Asked before each dial, where the address does not say all.
+    pub(super) credentials: Option<Provider>,
     pub(super) secrets: Secrets,
     pub(super) timeout: Duration,
     pub(super) connect_timeout: Duration,
@@ -70,12 +73,28 @@ impl Reach {
         Self { finder: Finder::Fixed(Box::new(client)), ..self.clone() }
     }
 
+    /// The server to dial, and by what to log in to it.
+    pub(super) async fn client(&self) -> RedisResult<redis::Client> {
+        let client = self.finder.find().await?;
+        let Some(provider) = &self.credentials else {
+            return Ok(client);
+        };
+        let refused = |why: String| RedisError::from((ErrorKind::AuthenticationFailed, "credentials", why));
+        let Credentials { user, password } = provider.ask().await.map_err(refused)?;
+        let info = client.get_connection_info().clone();
+        let mut settings = info.redis_settings().clone().set_password(password);
+        if let Some(user) = user {
+            settings = settings.set_username(user);
+        }
+        redis::Client::open(info.set_redis_settings(settings))
+    }
+
     /// Connects, and asks for the time: only an answer proves that the server lets us in and is ready.
     pub(super) async fn dial(&self) -> Result<MultiplexedConnection, Failure> {
         // The timeouts are ours: one around everything, and none inside.
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let connected = async {
-            let client = self.finder.find().await?;
+            let client = self.client().await?;
             let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
             redis::cmd("TIME").exec_async(&mut connection).await?;
             Ok(connection)

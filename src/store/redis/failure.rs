@@ -6,6 +6,7 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use super::nodes::Address;
 use crate::store::contract::StoreError;
+use crate::store::credentials::Provider;
 
 /// Why an operation failed.
 #[derive(Clone, Debug)]
@@ -131,16 +132,28 @@ impl From<Failure> for StoreError {
 
 /// What no text may show.
 #[derive(Clone, Default)]
-pub(super) struct Secrets(Vec<String>);
+pub(super) struct Secrets {
+    passwords: Vec<String>,
+    /// And those that a provider has given.
+    provider: Option<Provider>,
+}
 
 impl Secrets {
     pub(super) fn of(clients: &[redis::Client]) -> Self {
         let passwords = clients.iter().filter_map(|client| client.get_connection_info().redis_settings().password());
-        Self(passwords.filter(|password| !password.is_empty()).map(ToOwned::to_owned).collect())
+        let passwords = passwords.filter(|password| !password.is_empty()).map(ToOwned::to_owned).collect();
+        Self { passwords, provider: None }
+    }
+
+    /// The same, and what a provider gives.
+    pub(super) fn and_of(mut self, provider: Option<&Provider>) -> Self {
+        self.provider = provider.cloned();
+        self
     }
 
     fn hide(&self, text: String) -> String {
-        self.0.iter().fold(text, |text, password| text.replace(password, "[hidden]"))
+        let text = self.passwords.iter().fold(text, |text, password| text.replace(password, "[hidden]"));
+        if let Some(provider) = &self.provider { provider.hide(text) } else { text }
     }
 }
 
@@ -150,7 +163,7 @@ mod tests {
 
     fn failure(code: &'static str, detail: &str) -> Failure {
         let error = RedisError::from((ErrorKind::Extension, code, detail.to_owned()));
-        Failure::of(&error, &Secrets(vec!["hunter2".into()]))
+        Failure::of(&error, &Secrets { passwords: vec!["hunter2".into()], provider: None })
     }
 
     #[test]

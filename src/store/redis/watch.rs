@@ -105,7 +105,7 @@ impl Listener {
 
     async fn subscribe(&self) -> Result<(PubSubSink, PubSubStream), Failure> {
         let subscribed = async {
-            let (mut sink, messages) = self.reach.finder.find().await?.get_async_pubsub().await?.split();
+            let (mut sink, messages) = self.reach.client().await?.get_async_pubsub().await?.split();
             sink.subscribe(&self.channels).await?;
             Ok((sink, messages))
         };
