@@ -123,7 +123,7 @@ const TABLE: [Row; 33] = [
         &[
             ("registry", "registered_breakers_are_found_in_the_global_registry_and_names_are_taken_once"),
             ("registry", "the_template_makes_a_breaker_when_its_name_is_first_asked_for"),
-            ("registry", "beyond_max_names_share_one_overflow_breaker_which_is_counted"),
+            ("registry", "beyond_max_names_share_overflow_breakers_which_are_counted"),
             ("composition", "each_key_has_a_breaker_of_its_own"),
         ],
     ),

@@ -46,6 +46,7 @@ pub(crate) struct Scheduler {
     asking_changes: Option<Timestamp>,
     /// Replicas of which each poll loads the record, because something goes on.
     followed: BTreeSet<MemberId>,
+    followed_up_to: Option<MemberId>,
     /// When records are next loaded whatever the store says of changes, and after which.
     reread_at: Timestamp,
     reread_up_to: Option<MemberId>,
@@ -178,6 +179,7 @@ impl Scheduler {
             feed: Feed::Unknown,
             asking_changes: None,
             followed: BTreeSet::new(),
+            followed_up_to: None,
             reread_at: now + REREAD_INTERVAL,
             reread_up_to: None,
             has_lagged: false,
@@ -530,7 +532,12 @@ impl Scheduler {
             self.catch_up(now);
             self.poll_at = now + POLL_INTERVAL.mul_f64(spread);
         }
-        let ids: Vec<_> = self.followed.iter().copied().collect();
+        // Of very many a part each time.
+        let from = self.followed_up_to.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let ids: Vec<_> = self.followed.range((from, Bound::Unbounded)).copied().take(MAX_KEYS_IN_POLL).collect();
+        if ids.len() == MAX_KEYS_IN_POLL {
+            self.followed_up_to = ids.last().copied();
+        }
         self.list_all(ids);
         match self.feed {
             Feed::Lost | Feed::Unsupported => self.reread(MAX_KEYS_IN_POLL),

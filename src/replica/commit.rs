@@ -237,7 +237,10 @@ impl Replica {
             return Some(Announcement::Load);
         }
         if !merged.tells_all {
-            return None;
+            // Where trouble begins all hear of it, and look each second until it is over.
+            let begins = merged.record.has_live_evidence() && !stored.record.has_live_evidence();
+            let votes = merged.record.votes.len() != stored.record.votes.len();
+            return (begins || votes).then_some(Announcement::Trouble);
         }
         for evidence in &merged.record.evidence {
             let before = stored.record.evidence_of(evidence.rule).and_then(|before| before.suspicion());

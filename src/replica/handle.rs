@@ -216,6 +216,7 @@ impl Replica {
         let rule_here = self.state.outbox.untold.rule;
         match announcement {
             Announcement::Load => self.state.known.push.ask_to_load(version),
+            Announcement::Trouble => self.state.known.push.tells_of_trouble = true,
             Announcement::Suspected { rule, number, cut } if rule == rule_here => {
                 self.hear_of(version, (number, cut), turn);
             }
@@ -435,6 +436,7 @@ impl Replica {
     /// The store has this record now.
     fn hold(&mut self, stored: StoredRecord, turn: &mut Turn<'_>) {
         self.state.known.push.note_known(stored.version);
+        self.state.known.push.tells_of_trouble = false;
         self.state.known.stored = Some(stored);
         self.apply_stored(turn);
     }

@@ -11,12 +11,15 @@ pub(crate) enum Announcement {
     Load,
     /// All instances of a rule are asked what they have seen up to a moment of the store's clock.
     Suspected { rule: u64, number: u64, cut: Timestamp },
+    /// Failures or votes are told where there were none, or others: it is loaded in each poll from now on.
+    Trouble,
     /// They need not answer any more, and no other instance need see to the verdict.
     Cleared { rule: u64, number: u64 },
 }
 
 const SUSPECTED: &[u8; 3] = b"FS3";
 const CLEARED: &[u8; 3] = b"FC2";
+const TROUBLE: &[u8; 3] = b"FT1";
 
 impl Announcement {
     pub(super) fn suspected(rule: u64, suspicion: &Suspicion) -> Self {
@@ -32,6 +35,7 @@ impl Announcement {
         };
         match self {
             Self::Load => Vec::new(),
+            Self::Trouble => TROUBLE.to_vec(),
             Self::Suspected { rule, number, cut } => {
                 let mut out = with_head(SUSPECTED, rule, number);
                 out.time(cut);
@@ -47,6 +51,9 @@ impl Announcement {
     }
 
     fn parse(bytes: &[u8]) -> Result<Self, LoadError> {
+        if bytes == TROUBLE {
+            return Ok(Self::Trouble);
+        }
         if let Some(rest) = bytes.strip_prefix(SUSPECTED) {
             let mut from = Reader::without_head(rest);
             let (rule, number, cut) = (from.u64()?, from.u64()?, from.time()?);

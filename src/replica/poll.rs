@@ -117,7 +117,12 @@ impl Replica {
         let waits = outbox.batch.is_some() || !outbox.commands.is_empty() || !outbox.probes.is_empty();
         // While a cooldown runs, nothing happens; then places for probes are taken and given back.
         let probes = self.machine.state() != State::Closed && outbox.demand.has_calls && self.is_ready_for_probes(here);
-        !is_sound || judges || waits || probes || self.state.timers.look_at.is_some() || known.diverged
+        // What others tell while there is trouble, and whether the store still has what holds calls back.
+        let is_known = |record: &StoredRecord| record.record.has_live_evidence();
+        let is_held = known.push.tells_of_trouble || self.state.fleet_holds_a_state();
+        let is_trouble = is_held || known.stored.as_ref().is_some_and(is_known);
+        let is_pending = self.state.timers.look_at.is_some() || known.diverged;
+        !is_sound || is_trouble || judges || waits || probes || is_pending
     }
 
     /// Takes the wake-up that a step asked for, unless one as loud is outstanding. Failures that may wait for company set

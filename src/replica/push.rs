@@ -21,6 +21,8 @@ pub(super) struct Push {
     loaded: VecDeque<Timestamp>,
     /// All are asked what they have seen, a notice says.
     pub(super) asked: Option<Asked>,
+    /// There is trouble, a notice says, that the record of which this instance knows does not have.
+    pub(super) tells_of_trouble: bool,
 }
 
 /// A suspicion of which a notice tells.

@@ -248,7 +248,7 @@ fn a_slow_listener_hears_how_things_stand_and_what_it_missed() {
         });
         let mut stream = breaker.events();
         let slow = breaker.clone();
-        let first = std::thread::spawn(move || slow.trip().expect("no override stands"));
+        let first = thread::spawn(move || slow.trip().expect("no override stands"));
         assert!(matches!(list.recv().expect("told"), EventKind::StateChanged { .. }));
         let mut events = 0_u64;
         if calls > 0 {

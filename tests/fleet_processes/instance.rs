@@ -264,6 +264,7 @@ impl Child {
             fields.push(("forgotten", fleet.forgotten.to_string()));
             fields.extend(fleet.generation.map(|generation| ("fleet", generation.get().to_string())));
             fields.extend(fleet.away.as_ref().map(|why| ("away", why.replace(['\n', '\t'], " "))));
+            fields.extend(fleet.trouble.as_ref().map(|why| ("trouble", why.replace(['\n', '\t'], " "))));
             fields.extend(fleet.votes.map(|votes| ("votes", votes.to_string())));
         }
         fields.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("\t")

@@ -56,7 +56,7 @@ struct Connection {
 }
 
 /// What instances send to write, in either store's language.
-const COMMITS: [&[u8]; 2] = [b"EVALSHA", b"_commit_v2\"("];
+const COMMITS: [&[u8]; 2] = [b"}:w0:", b"_commit_v2\"("];
 /// What they send to be told of changes.
 const LISTENS: [&[u8]; 2] = [b"SUBSCRIBE", b"LISTEN"];
 /// Words may come in two pieces.

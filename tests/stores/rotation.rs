@@ -1,5 +1,6 @@
 //! Passwords that are changed while stores are in use, and tokens that end.
 
+use std::future::ready;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -28,7 +29,7 @@ impl Vault {
         self.0.1.load(Ordering::SeqCst)
     }
 
-    async fn ask(self) -> Result<Credentials, BoxError> {
+    fn ask(&self) -> Result<Credentials, BoxError> {
         self.0.1.fetch_add(1, Ordering::SeqCst);
         let password = self.0.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match password {
@@ -76,7 +77,7 @@ async fn a_password_of_redis_is_asked_for_with_each_dial() {
     server.command("ACL SETUSER app on >first-secret ~* &* +@all").await;
     let vault = Vault::holding("first-secret");
     let asked = vault.clone();
-    let store = RedisStore::builder(server.url()).credentials(move || asked.clone().ask()).connect().await;
+    let store = RedisStore::builder(server.url()).credentials(move || ready(asked.ask())).connect().await;
     let store = store.expect("connects");
     write(&store, "before").await.expect("writes");
     let dials = vault.asked();
@@ -118,8 +119,8 @@ async fn a_password_of_postgres_is_asked_for_with_each_dial() {
     let (asked, user) = (vault.clone(), role.clone());
     let builder = PostgresStore::builder().url(database.url_as("nobody", "wrong"));
     let provider = move || {
-        let (vault, user) = (asked.clone(), user.clone());
-        async move { Ok(vault.ask().await?.user(user)) }
+        let user = user.clone();
+        ready(asked.ask().map(|credentials| credentials.user(user)))
     };
     let store = builder.credentials(provider).connect().await.expect("connects");
     let mut notices = store.watch();

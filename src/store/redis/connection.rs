@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -74,19 +75,23 @@ impl Reach {
     }
 
     /// The server to dial, and by what to log in to it.
-    pub(super) async fn client(&self) -> RedisResult<redis::Client> {
-        let client = self.finder.find().await?;
-        let Some(provider) = &self.credentials else {
-            return Ok(client);
-        };
-        let refused = |why: String| RedisError::from((ErrorKind::AuthenticationFailed, "credentials", why));
-        let Credentials { user, password } = provider.ask().await.map_err(refused)?;
-        let info = client.get_connection_info().clone();
-        let mut settings = info.redis_settings().clone().set_password(password);
-        if let Some(user) = user {
-            settings = settings.set_username(user);
-        }
-        redis::Client::open(info.set_redis_settings(settings))
+    ///
+    /// Its type is hidden, or the compiler gives up deep inside an application's own futures.
+    pub(super) fn client(&self) -> Pin<Box<dyn Future<Output = RedisResult<redis::Client>> + Send + '_>> {
+        Box::pin(async move {
+            let client = self.finder.find().await?;
+            let Some(provider) = &self.credentials else {
+                return Ok(client);
+            };
+            let refused = |why: String| RedisError::from((ErrorKind::AuthenticationFailed, "credentials", why));
+            let Credentials { user, password } = provider.ask().await.map_err(refused)?;
+            let info = client.get_connection_info().clone();
+            let mut settings = info.redis_settings().clone().set_password(password);
+            if let Some(user) = user {
+                settings = settings.set_username(user);
+            }
+            redis::Client::open(info.set_redis_settings(settings))
+        })
     }
 
     /// Connects, and asks for the time: only an answer proves that the server lets us in and is ready.
