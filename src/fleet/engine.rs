@@ -12,10 +12,12 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use super::identity;
+use super::loads::Lane;
+use super::member::{Member, MemberId};
 use super::pulse::Pulse;
-use super::scheduler::{Ask, Lane, Member, MemberId, Scheduler};
+use super::scheduler::{Ask, Scheduler};
 use super::watchdog::{self, Ward};
-use crate::clock::{fresh_seed, system_now, timer_now, wall_time};
+use crate::clock::{fresh_seed, sleep_blocking, system_now, timer_now, wall_time};
 use crate::guard::guarded;
 use crate::replica::WakeUp;
 use crate::store::{Changes, Committed, Notice, Notices, Store, StoreError, StoreTrouble, Stored, never_notices};
@@ -87,6 +89,8 @@ pub(crate) enum Found {
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long what is on its way may take when the engine stops.
 const SHUTDOWN_TIME: Duration = Duration::from_secs(1);
+/// How long an engine rests after a panic.
+const PAUSE: Duration = Duration::from_millis(100);
 /// An engine with nothing to do goes round this often all the same, so that it is known to live.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// Where the wall clock ran ahead by so much while an engine slept for a second, another process may have been made of this
@@ -146,11 +150,11 @@ impl Engine {
 
     /// Starts the thread, where there is none. After a fork there is none in the child, whatever the memory says.
     fn start(&self) {
-        if self.pulse.is_there() {
+        if !self.pulse.may_begin() {
             return;
         }
         let mut line = unpoisoned(self.line.lock());
-        if self.pulse.is_there() {
+        if !self.pulse.may_begin() {
             return;
         }
         if unpoisoned(line.unread.lock()).is_none() {
@@ -334,6 +338,8 @@ impl Start {
         while guarded(|| runtime.block_on(running.run())).is_none() {
             let now = system_now();
             guarded(|| running.scheduler.begin_again(now));
+            // Where it panics again at once, that must not be all that the process does.
+            sleep_blocking(PAUSE);
         }
         drop(running);
         runtime.shutdown_timeout(SHUTDOWN_TIME);
@@ -468,7 +474,7 @@ impl Running {
             if self.hears.0 > 0 {
                 match self.poll_notices(cx) {
                     Poll::Ready(Some(notice)) => return Poll::Ready(Happened::Noticed(notice)),
-                    Poll::Ready(None) => self.notices = never_notices(),
+                    Poll::Ready(None) => self.hear_no_more(),
                     Poll::Pending => {}
                 }
             }
@@ -480,10 +486,15 @@ impl Running {
     fn poll_notices(&mut self, cx: &mut Context<'_>) -> Poll<Option<Notice>> {
         let notices = &mut self.notices;
         guarded(|| notices.as_mut().poll_next(cx)).unwrap_or_else(|| {
-            let broken = std::mem::replace(&mut self.notices, never_notices());
-            guarded(|| drop(broken));
+            self.hear_no_more();
             Poll::Pending
         })
+    }
+
+    /// The stream has ended, or is broken. Dropping it is a user's code as well.
+    fn hear_no_more(&mut self) {
+        let ended = std::mem::replace(&mut self.notices, never_notices());
+        guarded(|| drop(ended));
     }
 }
 

@@ -45,7 +45,12 @@
 
 mod config;
 mod engine;
+mod flushes;
 mod identity;
+mod impairments;
+mod loads;
+mod member;
+mod polls;
 mod pulse;
 mod scheduler;
 #[cfg(all(test, not(fusebox_loom)))]
@@ -61,4 +66,4 @@ pub use engine::flush;
 
 pub(crate) use engine::{Engine, Found, Message};
 pub(crate) use identity::random;
-pub(crate) use scheduler::{Member, MemberId};
+pub(crate) use member::{Member, MemberId};

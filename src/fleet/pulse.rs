@@ -1,7 +1,7 @@
 //! Signs of life of an engine's thread.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crate::clock::real_millis;
 use crate::sync::unpoisoned;
@@ -13,8 +13,8 @@ pub(super) struct Pulse {
     beat: AtomicU64,
     /// When a thread was last started that has not gone round yet; zero for none.
     started: AtomicU64,
-    /// The last one that was started never went round.
-    has_failed: AtomicBool,
+    /// When the last one failed that was started, if none has gone round since; zero for never.
+    failed: AtomicU64,
     /// The process that the thread runs in: after a fork there is no thread in the child.
     process: AtomicU32,
     /// The beat that was first found too old, and when.
@@ -26,6 +26,8 @@ pub(super) struct Pulse {
 
 /// An engine that has not gone round for so long does not run, or something blocks its thread: it does so each second.
 const SILENT: u64 = 4_000;
+/// Where no thread could be had, so long until the next try.
+const BETWEEN_TRIES: u64 = 900;
 /// It is given so long from when that is seen: a whole process may have stood still.
 const SURE: u64 = 1_000;
 
@@ -40,7 +42,7 @@ impl Pulse {
     pub(super) fn beat(&self) {
         self.beat.store(real_millis(), Relaxed);
         self.started.store(0, Relaxed);
-        self.has_failed.store(false, Relaxed);
+        self.failed.store(0, Relaxed);
     }
 
     /// The thread runs no more.
@@ -52,23 +54,30 @@ impl Pulse {
     /// It could not be started, or could not go round.
     pub(super) fn fail(&self, why: String) {
         *unpoisoned(self.why.lock()) = Some(why);
-        self.has_failed.store(true, Relaxed);
+        self.failed.store(real_millis(), Relaxed);
         self.end();
     }
 
     /// Why nothing is heard of it.
     pub(super) fn why(&self) -> String {
-        let why = unpoisoned(self.why.lock()).clone().filter(|_| self.has_failed.load(Relaxed));
+        let why = unpoisoned(self.why.lock()).clone().filter(|_| self.failed.load(Relaxed) > 0);
         why.unwrap_or_else(|| {
             "the thread that talks to the store stands still: a listener, a detector, a clock or the store itself blocks it"
                 .to_owned()
         })
     }
 
-    /// Tells whether there is a thread, in this process.
-    pub(super) fn is_there(&self) -> bool {
+    /// Tells whether a thread may be started: there is none in this process, and the last try was not a moment ago, or each call
+    /// would start one that fails.
+    pub(super) fn may_begin(&self) -> bool {
+        self.may_begin_at(real_millis())
+    }
+
+    fn may_begin_at(&self, now: u64) -> bool {
         let is_any = self.beat.load(Relaxed) > 0 || self.started.load(Relaxed) > 0;
-        is_any && self.process.load(Relaxed) == std::process::id()
+        let is_there = is_any && self.process.load(Relaxed) == std::process::id();
+        let failed = self.failed.load(Relaxed);
+        !is_there && (failed == 0 || now.saturating_sub(failed) >= BETWEEN_TRIES)
     }
 
     /// Tells whether nothing was heard of the thread for long.
@@ -80,7 +89,7 @@ impl Pulse {
         let beat = self.beat.load(Relaxed);
         if beat == 0 {
             let started = self.started.load(Relaxed);
-            return self.has_failed.load(Relaxed) || started == 0 || now.saturating_sub(started) >= SILENT;
+            return self.failed.load(Relaxed) > 0 || started == 0 || now.saturating_sub(started) >= SILENT;
         }
         if now.saturating_sub(beat) < SILENT {
             return false;
@@ -118,10 +127,11 @@ mod tests {
         let started = pulse.started.load(Relaxed);
         assert!(!pulse.is_silent_at(started) && pulse.is_silent_at(started + SILENT), "something blocks it");
         pulse.fail("no descriptors".to_owned());
-        assert!(pulse.is_silent() && !pulse.is_there());
         assert_eq!(pulse.why(), "no descriptors");
+        let failed = pulse.failed.load(Relaxed);
+        assert!(pulse.is_silent() && !pulse.may_begin_at(failed) && pulse.may_begin_at(failed + BETWEEN_TRIES));
         pulse.begin();
-        assert!(pulse.is_silent() && pulse.is_there(), "it has failed before");
+        assert!(pulse.is_silent() && !pulse.may_begin_at(failed + BETWEEN_TRIES), "it has failed before");
         pulse.beat();
         assert!(!pulse.is_silent() && pulse.why().contains("stands still"));
     }
@@ -129,10 +139,10 @@ mod tests {
     #[test]
     fn a_thread_of_another_process_is_none() {
         let pulse = Pulse::default();
-        assert!(!pulse.is_there());
+        assert!(pulse.may_begin());
         pulse.begin();
-        assert!(pulse.is_there());
+        assert!(!pulse.may_begin());
         pulse.process.store(std::process::id().wrapping_add(1), Relaxed);
-        assert!(!pulse.is_there(), "a fork has taken the memory along, and not the thread");
+        assert!(pulse.may_begin(), "a fork has taken the memory along, and not the thread");
     }
 }

@@ -1,32 +1,22 @@
 //! The engine without its thread: what happened goes in, what to ask the store comes out.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::flushes::Flushes;
+use super::impairments::Impairments;
+use super::loads::{Lane, Loading, Loads, MAX_KEYS_IN_LOAD};
+use super::member::{Member, MemberId};
+use super::polls::{Polls, Wanted};
 use super::store_health::{Change, StoreHealth, is_there};
 use super::token_bucket::TokenBucket;
 use crate::backoff::draw;
-use crate::replica::{Announcement, POLL_INTERVAL, Polled, Replica, Request, Response, Turn, WakeUp};
-use crate::store::{Changes, Commit, Committed, Notice, StoreError, StoreTrouble, Stored};
+use crate::replica::{Announcement, Polled, Replica, Request, Response, Turn, WakeUp};
+use crate::store::{Changes, Commit, Committed, Notice, StoreError, Stored};
 use crate::time::Timestamp;
-
-/// Which member of an engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct MemberId(pub(crate) u64);
-
-/// A breaker, to the engine: a replica that can be reached, for as long as the breaker is there.
-pub(crate) trait Member: Send + Sync + 'static {
-    /// The key of its record.
-    fn key(&self) -> &Arc<str>;
-
-    /// Lets `f` have a turn at the replica, under the breaker's lock, and does what the breaker must do after that.
-    /// `now` is the engine's time. Where the breaker is gone, `f` is not called.
-    fn visit(&self, now: Timestamp, f: &mut dyn FnMut(&mut Replica, &mut Turn<'_>));
-}
 
 /// When to look at which replica of one store, and what is on its way to the store: without thread, clock or I/O.
 pub(crate) struct Scheduler {
@@ -38,68 +28,14 @@ pub(crate) struct Scheduler {
     ready: VecDeque<Ask>,
     health: StoreHealth,
     bucket: TokenBucket,
-    poll_at: Timestamp,
-    polls: u64,
-    /// How it is found out which records have changed.
-    feed: Feed,
-    /// The store was asked what changed, and when.
-    asking_changes: Option<Timestamp>,
-    /// Replicas of which each poll loads the record, because something goes on.
-    followed: BTreeSet<MemberId>,
-    followed_up_to: Option<MemberId>,
-    /// When records are next loaded whatever the store says of changes, and after which.
-    reread_at: Timestamp,
-    reread_up_to: Option<MemberId>,
-    /// Notices were missed since all replicas loaded last, and from when on they do so at once.
-    has_lagged: bool,
-    /// The store no longer knew what had changed, soon after all had been loaded for that.
-    must_reload: bool,
-    reload_after: Timestamp,
-    /// Whose keys the next loads ask for: those without trouble, and those with.
-    to_load: [Listed; 2],
-    /// The loads on their way, of each kind: what is wrong with some keys holds up no others.
-    loading: [Option<Loading>; 2],
+    polls: Polls,
+    loads: Loads,
     /// Operations on their way.
     in_flight: usize,
-    /// What listeners have heard of the store's side steps, and when.
-    impairments: Vec<(Timestamp, Arc<StoreTrouble>)>,
-    /// Flushes that are over, for one breaker each.
-    flushed: Vec<u64>,
-    /// For how many breakers flushes wait that are not about one.
-    waits_for: HashMap<u64, usize>,
+    impairments: Impairments,
+    flushes: Flushes,
     seed: u64,
     draws: u64,
-}
-
-/// How it is found out which records have changed.
-#[derive(Debug)]
-enum Feed {
-    /// The store has not said yet whether it can tell; nothing is loaded before, so that nothing is missed between.
-    Unknown,
-    /// It could not be asked: all records are loaded until it can.
-    Lost,
-    /// It cannot tell: all records are loaded.
-    Unsupported,
-    /// It tells from there on.
-    From(Bytes),
-}
-
-/// Whose keys the next load asks for.
-#[derive(Debug, Default)]
-struct Listed {
-    ids: VecDeque<MemberId>,
-    /// It waits so long for company, unless there is enough.
-    wait_until: Timestamp,
-    /// A caller waits for it.
-    is_pressing: bool,
-}
-
-/// A load on its way.
-#[derive(Clone, Copy, Debug)]
-struct Loading {
-    asked_at: Timestamp,
-    /// It asks for as many keys as it can, to see whether the store is there.
-    is_ping: bool,
 }
 
 /// A replica, as far as the scheduler need not ask it.
@@ -111,6 +47,8 @@ struct Entry {
     asking: Option<Asking>,
     /// The next load asks for its key.
     is_listed: bool,
+    /// It changed while it was asked for something: the answer may be older.
+    is_stale: bool,
     /// How often in a row its key could not be loaded.
     troubles: u32,
     /// When its last commit was asked for.
@@ -127,17 +65,6 @@ enum Asking {
     Commit,
 }
 
-/// Which loads wait for each other: those of keys without trouble, or those of keys with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lane {
-    Calm,
-    Troubled,
-}
-
-impl Lane {
-    const ALL: [Self; 2] = [Self::Calm, Self::Troubled];
-}
-
 /// Something to ask the store.
 #[derive(Debug)]
 pub(crate) enum Ask {
@@ -147,21 +74,10 @@ pub(crate) enum Ask {
     Commit(MemberId, String, Box<Commit>),
 }
 
-/// Keys in one load.
-const MAX_KEYS_IN_LOAD: usize = 256;
-/// A load waits so long after the one before for others that are to be loaded.
-const COMPANY: Duration = Duration::from_millis(5);
-/// Keys in one poll.
-const MAX_KEYS_IN_POLL: usize = 4 * MAX_KEYS_IN_LOAD;
-/// Each record is loaded this often whatever the store says of changes, as far as one load a poll does that.
-const REREAD_INTERVAL: Duration = Duration::from_secs(60);
 /// Operations on their way at once.
 const MAX_IN_FLIGHT: usize = 64;
 /// A key that cannot be loaded is asked for in each poll, then in every second, fourth, and at the end in every 16th.
 const LONGEST_TROUBLE: u32 = 4;
-/// Of a store's side steps listeners hear at most so often within this time, and of the same trouble once.
-const MAX_IMPAIRMENTS: usize = 16;
-const IMPAIRMENT_KNOWN_FOR: Duration = Duration::from_secs(60 * 60);
 /// Replicas that must all load again do so spread over this time.
 const RELOAD_SPREAD: Duration = Duration::from_millis(200);
 
@@ -174,23 +90,11 @@ impl Scheduler {
             ready: VecDeque::new(),
             health: StoreHealth::new(store, now),
             bucket: TokenBucket::full(now),
-            poll_at: now + POLL_INTERVAL,
-            polls: 0,
-            feed: Feed::Unknown,
-            asking_changes: None,
-            followed: BTreeSet::new(),
-            followed_up_to: None,
-            reread_at: now + REREAD_INTERVAL,
-            reread_up_to: None,
-            has_lagged: false,
-            must_reload: false,
-            reload_after: now,
-            to_load: Default::default(),
-            loading: [None; 2],
+            polls: Polls::new(now),
+            loads: Loads::default(),
             in_flight: 0,
-            impairments: Vec::new(),
-            flushed: Vec::new(),
-            waits_for: HashMap::new(),
+            impairments: Impairments::default(),
+            flushes: Flushes::default(),
             seed,
             draws: 0,
         }
@@ -214,6 +118,7 @@ impl Scheduler {
             scheduled_at: None,
             asking: None,
             is_listed: false,
+            is_stale: false,
             troubles: 0,
             asked_at: now,
             look: 0,
@@ -245,7 +150,7 @@ impl Scheduler {
     }
 
     fn leave(&mut self, id: MemberId) {
-        let Some(entry) = self.members.remove(&id) else {
+        let Some(mut entry) = self.members.remove(&id) else {
             return;
         };
         let key = entry.member.key();
@@ -258,8 +163,8 @@ impl Scheduler {
         if let Some(at) = entry.scheduled_at {
             self.agenda.remove(&(at, id));
         }
-        self.followed.remove(&id);
-        self.flushed.extend(entry.waiters);
+        self.polls.follow(id, false);
+        self.flushes.end(&mut entry.waiters);
     }
 
     /// A step of a breaker wants its replica looked at.
@@ -278,7 +183,7 @@ impl Scheduler {
                 entry.waiters.push(waiter);
                 self.visit(id, now, |replica, _| replica.begin_flush());
             }
-            None => self.flushed.push(waiter),
+            None => self.flushes.end(&mut vec![waiter]),
         }
         self.health.retry_now(now);
         self.schedule(id, now);
@@ -287,34 +192,23 @@ impl Scheduler {
     /// A caller waits until that is so of all breakers.
     pub(crate) fn flush_all(&mut self, waiter: u64, now: Timestamp) {
         let ids: Vec<_> = self.members.keys().copied().collect();
-        self.waits_for.insert(waiter, ids.len());
-        if ids.is_empty() {
-            self.flushed.push(waiter);
-        }
+        self.flushes.wait_for(waiter, ids.len());
         ids.into_iter().for_each(|id| self.flush(id, waiter, now));
     }
 
     /// The flushes that are over.
     pub(crate) fn flushed(&mut self) -> Vec<u64> {
-        let mut over = Vec::new();
-        for waiter in std::mem::take(&mut self.flushed) {
-            // One that waits for several is over with the last of them.
-            let left = self.waits_for.get_mut(&waiter).map(|left| {
-                *left = left.saturating_sub(1);
-                *left
-            });
-            if left.is_none_or(|left| left == 0) {
-                self.waits_for.remove(&waiter);
-                over.push(waiter);
-            }
-        }
-        over
+        self.flushes.take()
     }
 
     /// All that was on its way is lost: what was asked is asked again.
     pub(crate) fn begin_again(&mut self, now: Timestamp) {
-        (self.in_flight, self.loading, self.asking_changes) = (0, [None; 2], None);
+        self.in_flight = 0;
         self.ready.clear();
+        self.polls.ask_again();
+        for lane in Lane::ALL {
+            self.loads.end(lane);
+        }
         for entry in self.members.values_mut() {
             entry.asking = None;
         }
@@ -349,7 +243,7 @@ impl Scheduler {
             return None;
         }
         // Where an answer must come first, the answer wakes: a look before it would find nothing to do, over and over.
-        let is_loading = self.is_loading(Lane::Calm);
+        let is_loading = self.loads.is_out(Lane::Calm);
         if self.in_flight >= MAX_IN_FLIGHT || self.health.is_down() && (is_loading || self.all_are_asking()) {
             return None;
         }
@@ -359,8 +253,8 @@ impl Scheduler {
         }
         let ping_at = self.health.ping_at().filter(|_| !is_loading && !self.all_are_asking());
         let first = self.agenda.first().map(|(at, _)| *at);
-        let loads = Lane::ALL.map(|lane| self.load_at(lane));
-        Some([first, ping_at].into_iter().chain(loads).flatten().fold(self.poll_at, Timestamp::min))
+        let loads = Lane::ALL.map(|lane| self.loads.due_at(lane).filter(|_| !self.polls.is_unknown()));
+        Some([first, ping_at].into_iter().chain(loads).flatten().fold(self.polls.at(), Timestamp::min))
     }
 
     /// What to ask the store now; `None` when there is nothing more.
@@ -371,8 +265,11 @@ impl Scheduler {
         if self.in_flight >= MAX_IN_FLIGHT {
             return None;
         }
-        if matches!(self.feed, Feed::Unknown) && self.asking_changes.is_none() && !self.members.is_empty() {
-            return Some(self.ask_for_changes(now));
+        if self.polls.is_unknown()
+            && !self.members.is_empty()
+            && let Some(question) = self.ask_what_changed()
+        {
+            return Some(question);
         }
         if self.health.is_down() {
             return self.look_whether_it_is_back(now);
@@ -382,13 +279,10 @@ impl Scheduler {
         {
             return Some(ping);
         }
-        if now >= self.poll_at {
-            self.poll(now);
-            // Where all records are loaded anyway, what changed is among them.
-            let is_in_doubt = self.followed.len() < self.members.len() || matches!(self.feed, Feed::Lost);
-            if is_in_doubt && self.asking_changes.is_none() && !matches!(self.feed, Feed::Unsupported) {
-                return Some(self.ask_for_changes(now));
-            }
+        if now >= self.polls.at()
+            && let Some(question) = self.poll(now)
+        {
+            return Some(question);
         }
         while let Some(&(at, id)) = self.agenda.first() {
             if at > now {
@@ -405,51 +299,38 @@ impl Scheduler {
         Lane::ALL.into_iter().find_map(|lane| self.load_listed(lane, now))
     }
 
-    fn is_loading(&self, lane: Lane) -> bool {
-        self.loading[lane as usize].is_some()
-    }
-
     /// Lists a key for the next load.
     fn list(&mut self, id: MemberId) {
         if let Some(entry) = self.members.get_mut(&id).filter(|entry| !entry.is_listed) {
-            entry.is_listed = true;
+            (entry.is_listed, entry.is_stale) = (true, false);
             let lane = if entry.troubles > 0 { Lane::Troubled } else { Lane::Calm };
-            let listed = &mut self.to_load[lane as usize];
-            listed.ids.push_back(id);
-            listed.is_pressing |= !entry.waiters.is_empty();
+            self.loads.list(lane, id, !entry.waiters.is_empty());
+        }
+    }
+
+    /// Lists keys for the next load, but for those that are asked for already, or that had better be left alone.
+    fn list_all(&mut self, ids: impl IntoIterator<Item = MemberId>) {
+        for id in ids {
+            let Some(Entry { asking, troubles, .. }) = self.members.get(&id) else {
+                continue;
+            };
+            if asking.is_none() && self.polls.count().is_multiple_of(1 << (*troubles).min(LONGEST_TROUBLE)) {
+                self.list(id);
+            }
         }
     }
 
     fn load_listed(&mut self, lane: Lane, now: Timestamp) -> Option<Ask> {
-        if self.load_at(lane).is_none_or(|at| at > now) {
+        if self.polls.is_unknown() || self.loads.due_at(lane).is_none_or(|at| at > now) {
             return None;
         }
-        let listed = &mut self.to_load[lane as usize];
-        (listed.wait_until, listed.is_pressing) = (now + COMPANY, false);
-        let mut ids = Vec::new();
-        while ids.len() < MAX_KEYS_IN_LOAD
-            && let Some(id) = self.to_load[lane as usize].ids.pop_front()
-        {
-            if let Some(entry) = self.members.get_mut(&id) {
-                entry.is_listed = false;
-                ids.push(id);
-            }
-        }
+        let mut ids = self.loads.take(lane, now);
+        ids.retain(|id| self.members.get_mut(id).is_some_and(|entry| std::mem::take(&mut entry.is_listed)));
         (!ids.is_empty()).then(|| self.load(lane, ids, false, now))
     }
 
-    /// When the next load of those that are listed is due.
-    fn load_at(&self, lane: Lane) -> Option<Timestamp> {
-        let listed = &self.to_load[lane as usize];
-        if listed.ids.is_empty() || self.is_loading(lane) || matches!(self.feed, Feed::Unknown) {
-            return None;
-        }
-        let is_full = listed.ids.len() >= MAX_KEYS_IN_LOAD;
-        Some(if is_full || listed.is_pressing { Timestamp::ZERO } else { listed.wait_until })
-    }
-
     fn load(&mut self, lane: Lane, ids: Vec<MemberId>, is_ping: bool, now: Timestamp) -> Ask {
-        self.loading[lane as usize] = Some(Loading { asked_at: now, is_ping });
+        self.loads.begin(lane, Loading { asked_at: now, is_ping });
         self.in_flight += 1;
         let keys =
             ids.iter().filter_map(|id| self.members.get(id)).map(|entry| entry.member.key().to_string()).collect();
@@ -458,7 +339,7 @@ impl Scheduler {
 
     /// Asks for as many keys as it can. A load of no keys needs no store: its answer would say nothing of it.
     fn ping(&mut self, now: Timestamp) -> Option<Ask> {
-        if self.is_loading(Lane::Calm) {
+        if self.loads.is_out(Lane::Calm) {
             return None;
         }
         let idle = |troubled: bool| {
@@ -481,15 +362,11 @@ impl Scheduler {
 
     fn polled(&mut self, id: MemberId, polled: Polled, now: Timestamp) -> Option<Ask> {
         let Polled { request, wake_at, flushed, departed, follows, look } = polled;
-        if follows {
-            self.followed.insert(id);
-        } else {
-            self.followed.remove(&id);
-        }
+        self.polls.follow(id, follows);
         let entry = self.members.get_mut(&id)?;
         entry.look = look;
         if flushed {
-            self.flushed.append(&mut entry.waiters);
+            self.flushes.end(&mut entry.waiters);
         }
         if departed {
             self.leave(id);
@@ -515,98 +392,55 @@ impl Scheduler {
         ask
     }
 
-    fn ask_for_changes(&mut self, now: Timestamp) -> Ask {
-        self.asking_changes = Some(now);
+    fn ask_what_changed(&mut self) -> Option<Ask> {
+        let since = self.polls.ask()?;
         self.in_flight += 1;
-        Ask::Changes(if let Feed::From(cursor) = &self.feed { Some(cursor.clone()) } else { None })
+        Some(Ask::Changes(since))
     }
 
-    /// Once a second: what goes on is loaded; the rest too where the store cannot tell what changed, and else now and then.
-    fn poll(&mut self, now: Timestamp) {
+    /// Once a second.
+    fn poll(&mut self, now: Timestamp) -> Option<Ask> {
         let spread = 0.8 + 0.4 * self.draw();
-        self.poll_at = now + POLL_INTERVAL.mul_f64(spread);
-        self.polls = self.polls.wrapping_add(1);
-        if std::mem::take(&mut self.must_reload) {
+        let Wanted { reload_all, load, changes } = self.polls.poll(&self.members, spread, now);
+        if reload_all {
             self.reload_all(now);
-        } else if self.has_lagged {
-            self.catch_up(now);
-            self.poll_at = now + POLL_INTERVAL.mul_f64(spread);
         }
-        // Of very many a part each time.
-        let from = self.followed_up_to.take().map_or(Bound::Unbounded, Bound::Excluded);
-        let ids: Vec<_> = self.followed.range((from, Bound::Unbounded)).copied().take(MAX_KEYS_IN_POLL).collect();
-        if ids.len() == MAX_KEYS_IN_POLL {
-            self.followed_up_to = ids.last().copied();
-        }
-        self.list_all(ids);
-        match self.feed {
-            Feed::Lost | Feed::Unsupported => self.reread(MAX_KEYS_IN_POLL),
-            Feed::From(_) if now >= self.reread_at => {
-                let loads = u32::try_from(self.members.len().div_ceil(MAX_KEYS_IN_LOAD)).unwrap_or(u32::MAX);
-                self.reread_at = now + REREAD_INTERVAL / loads.max(1);
-                self.reread(MAX_KEYS_IN_LOAD);
-            }
-            Feed::Unknown | Feed::From(_) => {}
-        }
-    }
-
-    /// Loads the records that come next in their turn.
-    fn reread(&mut self, most: usize) {
-        let from = self.reread_up_to.take().map_or(Bound::Unbounded, Bound::Excluded);
-        let ids = self.members.range((from, Bound::Unbounded)).map(|(id, _)| *id).take(most);
-        let ids: Vec<_> = ids.collect();
-        if ids.len() == most {
-            self.reread_up_to = ids.last().copied();
-        }
-        self.list_all(ids);
-    }
-
-    /// Lists keys for the next load, but for those that are asked for already, or that had better be left alone.
-    fn list_all(&mut self, ids: impl IntoIterator<Item = MemberId>) {
-        for id in ids {
-            let Some(Entry { asking, troubles, .. }) = self.members.get(&id) else {
-                continue;
-            };
-            if asking.is_none() && self.polls.is_multiple_of(1 << (*troubles).min(LONGEST_TROUBLE)) {
-                self.list(id);
-            }
-        }
+        self.list_all(load);
+        if changes { self.ask_what_changed() } else { None }
     }
 
     /// The store has said what changed.
     pub(crate) fn changed(&mut self, answer: &Result<Changes, StoreError>, now: Timestamp) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        self.asking_changes = None;
         match answer {
-            Ok(Changes::Unsupported) => self.feed = Feed::Unsupported,
-            Ok(Changes::Restart { cursor }) => {
-                let is_first = matches!(std::mem::replace(&mut self.feed, Feed::From(cursor.clone())), Feed::Unknown);
-                self.answered(now);
-                if !is_first && now >= self.reload_after {
+            Ok(changes) => {
+                let reload_all = self.polls.hear(changes, now);
+                if !matches!(changes, Changes::Unsupported) {
+                    self.answered(now);
+                }
+                if reload_all {
                     self.reload_all(now);
-                } else {
-                    self.must_reload |= !is_first;
+                }
+                if let Changes::Since { keys, .. } = changes {
+                    let by_key = |key: &String| self.by_key.get(key.as_str()).into_iter().flatten().copied();
+                    let ids: Vec<_> = keys.iter().flat_map(by_key).collect();
+                    for id in &ids {
+                        if let Some(entry) = self.members.get_mut(id) {
+                            entry.is_stale = true;
+                        }
+                    }
+                    self.list_all(ids);
                 }
             }
-            Ok(Changes::Since { keys, cursor }) => {
-                self.feed = Feed::From(cursor.clone());
-                self.answered(now);
-                let ids: Vec<_> =
-                    keys.iter().filter_map(|key| self.by_key.get(key.as_str())).flatten().copied().collect();
-                self.list_all(ids);
-            }
             Err(error) => {
-                let was_first = matches!(self.feed, Feed::Unknown);
+                let instead = self.polls.hear_nothing(&self.members);
                 if is_there(error) {
                     self.answered(now);
                 } else {
                     self.health.doubted(now);
                 }
-                // From a cursor it goes on later; all records are loaded meanwhile.
-                if was_first {
-                    self.feed = Feed::Lost;
-                } else if !self.health.is_down() {
-                    self.reread(MAX_KEYS_IN_POLL);
+                if !self.health.is_down() {
+                    self.list_all(instead);
                 }
             }
         }
@@ -618,11 +452,11 @@ impl Scheduler {
 
     fn look_whether_it_is_back(&mut self, now: Timestamp) -> Option<Ask> {
         let is_due = self.health.down().is_none_or(|down| down.retry_at <= now);
-        if !is_due || self.is_loading(Lane::Calm) || self.all_are_asking() {
+        if !is_due || self.loads.is_out(Lane::Calm) || self.all_are_asking() {
             return None;
         }
         // Replicas that were about to ask are asked for now, or ask again later.
-        for id in self.to_load.iter_mut().flat_map(|listed| std::mem::take(&mut listed.ids)).collect::<Vec<_>>() {
+        for id in self.loads.take_all() {
             let Some(entry) = self.members.get_mut(&id) else {
                 continue;
             };
@@ -638,7 +472,7 @@ impl Scheduler {
     /// The store has answered a load, for each key by itself.
     pub(crate) fn loaded(&mut self, lane: Lane, answers: &[(MemberId, Result<Stored, StoreError>)], now: Timestamp) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        let loading = self.loading[lane as usize].take();
+        let loading = self.loads.end(lane);
         let asked_at = loading.map_or(now, |loading| loading.asked_at);
         let failure = answers.iter().filter_map(|(_, answer)| answer.as_ref().err()).find(|error| !is_there(error));
         let is_there = answers.iter().any(|(_, answer)| answer.as_ref().err().is_none_or(is_there));
@@ -701,11 +535,17 @@ impl Scheduler {
             if may_look {
                 polled = Some(replica.poll(turn, &mut |priority| bucket.take(priority, now)));
             } else if is_down && replica.end_flush(true) {
-                self.flushed.append(&mut entry.waiters);
+                self.flushes.end(&mut entry.waiters);
             }
         });
+        if entry.is_stale && entry.asking.is_none() {
+            self.list(id);
+        }
         let Some(polled) = polled else {
             return self.schedule(id, now);
+        };
+        let Some(entry) = self.members.get_mut(&id) else {
+            return;
         };
         if let Some(at) = entry.scheduled_at.take() {
             self.agenda.remove(&(at, id));
@@ -717,7 +557,7 @@ impl Scheduler {
     /// Tells whether a replica that is due now would be the next to be looked at.
     fn is_next(&self, id: MemberId, now: Timestamp) -> bool {
         let is_first = self.agenda.first().is_none_or(|first| *first > (now, id));
-        is_first && !self.health.is_down() && self.in_flight < MAX_IN_FLIGHT && now < self.poll_at
+        is_first && !self.health.is_down() && self.in_flight < MAX_IN_FLIGHT && now < self.polls.at()
     }
 
     /// The store tells of a change.
@@ -730,37 +570,22 @@ impl Scheduler {
                 }
             }
             Notice::Impaired { why } => self.impaired(why, now),
-            Notice::Lagged if now >= self.reload_after => self.catch_up(now),
-            // The next poll does it: a notice that no store can read costs no more than that, however many there are.
-            Notice::Lagged => self.has_lagged = true,
+            Notice::Lagged if self.polls.catch_up(now) => self.reload_all(now),
+            Notice::Lagged => {}
         }
     }
 
-    /// Notices were missed: the store tells what changed, or whatever is known may be old.
-    fn catch_up(&mut self, now: Timestamp) {
-        match self.feed {
-            Feed::From(_) => (self.has_lagged, self.reload_after, self.poll_at) = (false, now + POLL_INTERVAL, now),
-            Feed::Unknown | Feed::Lost | Feed::Unsupported => self.reload_all(now),
-        }
-    }
-
-    /// Tells of it, unless listeners know.
+    /// Tells of it, unless listeners know, or have been told that the store is away.
     fn impaired(&mut self, why: &str, now: Timestamp) {
-        let is_known =
-            |told: &(Timestamp, Arc<StoreTrouble>)| told.1.why() == why && now.since(told.0) < IMPAIRMENT_KNOWN_FOR;
-        self.impairments.retain(|told| now.since(told.0) < IMPAIRMENT_KNOWN_FOR);
-        // A store that is away has been told of.
-        if self.health.is_down() || self.impairments.len() >= MAX_IMPAIRMENTS || self.impairments.iter().any(is_known) {
-            return;
+        if !self.health.is_down()
+            && let Some(trouble) = self.impairments.news(self.health.store(), why, now)
+        {
+            self.for_each(now, |replica, turn| replica.hear_of_impairment(&trouble, turn));
         }
-        let trouble = Arc::new(StoreTrouble::new(self.health.store().clone(), why.into()));
-        self.for_each(now, |replica, turn| replica.hear_of_impairment(&trouble, turn));
-        self.impairments.push((now, trouble));
     }
 
     /// Whatever is known may be old.
     fn reload_all(&mut self, now: Timestamp) {
-        (self.has_lagged, self.reload_after) = (false, now + POLL_INTERVAL);
         self.for_each(now, |replica, _| replica.reload());
         self.schedule_all(now);
     }
@@ -775,7 +600,7 @@ impl Scheduler {
         for entry in self.members.values_mut().filter(|entry| !entry.waiters.is_empty()) {
             entry.member.visit(now, &mut |replica, _| {
                 if replica.end_flush(true) {
-                    self.flushed.append(&mut entry.waiters);
+                    self.flushes.end(&mut entry.waiters);
                 }
             });
         }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, Weak};
 use std::time::Duration;
 
 use crate::clock::sleep_blocking;
+use crate::guard::guarded;
 use crate::sync::unpoisoned;
 
 /// How often it looks.
@@ -33,7 +34,7 @@ pub(super) fn look_after(engine: Weak<dyn Ward>) {
     }
     let here = std::process::id();
     if watched.process != Some(here) {
-        // Where no thread can be had, it is tried again with the next engine, or the next question to one.
+        // Where no thread can be had, it is tried again with the next breaker.
         let spawned = std::thread::Builder::new().name("fusebox-watch".to_owned()).spawn(watch);
         watched.process = spawned.is_ok().then_some(here);
     }
@@ -51,6 +52,10 @@ fn watch() {
             }
             watched.engines.iter().filter_map(Weak::upgrade).collect()
         };
-        engines.iter().for_each(|engine| engine.look_after());
+        for engine in engines {
+            guarded(|| engine.look_after());
+            // With the last reference to it goes a store, which may be a user's.
+            guarded(|| drop(engine));
+        }
     }
 }

@@ -216,7 +216,8 @@ impl Replica {
         };
         let ttl = record.ttl(self.store_now(turn));
         let mut commit = Commit::new(stored.version, record.save().into(), summary, ttl);
-        commit.notice = self.announcement(stored, &merged).map(|announcement| announcement.save().into());
+        commit.notice =
+            self.announcement(stored, &merged, self.store_now(turn)).map(|announcement| announcement.save().into());
         if let Some(combining) = &self.state.in_flight.combining {
             let is_over = turn.now.since(combining.since) >= MAX_COMBINING_TIME;
             commit.release = combining.rounds >= MAX_ROUNDS || is_over;
@@ -232,15 +233,15 @@ impl Replica {
     }
 
     /// What all others are to hear of a change, if anything.
-    fn announcement(&self, stored: &StoredRecord, merged: &Merged) -> Option<Announcement> {
+    fn announcement(&self, stored: &StoredRecord, merged: &Merged, now: Timestamp) -> Option<Announcement> {
         if merged.began || stored.rewrite_at.is_some() {
             return Some(Announcement::Load);
         }
         if !merged.tells_all {
             // Where trouble begins all hear of it, and look each second until it is over.
-            let begins = merged.record.has_live_evidence() && !stored.record.has_live_evidence();
-            let votes = merged.record.votes.len() != stored.record.votes.len();
-            return (begins || votes).then_some(Announcement::Trouble);
+            let (before, after) = (&stored.record, &merged.record);
+            let begins = after.is_in_trouble(now) && !before.is_in_trouble(now);
+            return (begins || after.votes != before.votes).then_some(Announcement::Trouble);
         }
         for evidence in &merged.record.evidence {
             let before = stored.record.evidence_of(evidence.rule).and_then(|before| before.suspicion());

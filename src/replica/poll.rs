@@ -79,7 +79,7 @@ pub(super) const JITTER: Duration = Duration::from_millis(50);
 impl Replica {
     /// Says what to ask the store now, or when to look again.
     pub(crate) fn poll(&mut self, turn: &mut Turn<'_>, budget: &mut Budget<'_>) -> Polled {
-        self.find_engine(turn.facts);
+        self.regain_engine(turn.facts);
         self.state.timers.looks += 1;
         let here_before = self.state.timers.looked_at.replace(turn.at.now);
         self.state.timers.stands_still = here_before == Some(turn.at.now);
@@ -118,7 +118,8 @@ impl Replica {
         // While a cooldown runs, nothing happens; then places for probes are taken and given back.
         let probes = self.machine.state() != State::Closed && outbox.demand.has_calls && self.is_ready_for_probes(here);
         // What others tell while there is trouble, and whether the store still has what holds calls back.
-        let is_known = |record: &StoredRecord| record.record.has_live_evidence();
+        let store = self.state.store_at(here);
+        let is_known = |stored: &StoredRecord| stored.record.is_in_trouble(store);
         let is_held = known.push.tells_of_trouble || self.state.fleet_holds_a_state();
         let is_trouble = is_held || known.stored.as_ref().is_some_and(is_known);
         let is_pending = self.state.timers.look_at.is_some() || known.diverged;

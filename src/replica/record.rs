@@ -63,6 +63,8 @@ const MAX_EXTENSION: usize = 1_024;
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
 /// More than any quorum; a record must stay small.
 const MAX_VOTES: usize = 320;
+/// Failures are of interest to all for so long after they were told.
+const TROUBLE_LASTS: Duration = Duration::from_secs(60);
 /// How long a vote that was taken back is remembered, so that a late copy of it does not count again.
 const WITHDRAWN_VOTE_MEMORY: Duration = Duration::from_secs(60);
 
@@ -134,6 +136,12 @@ impl Record {
     pub(crate) fn failures(&self) -> u32 {
         let most = self.evidence.iter().map(RuleEvidence::failures).max();
         u32::try_from(most.unwrap_or(0)).unwrap_or(u32::MAX)
+    }
+
+    /// Tells whether instances have told of failures lately, or votes stand: what they tell next is of interest to all.
+    pub(super) fn is_in_trouble(&self, now: Timestamp) -> bool {
+        let is_recent = |evidence: &RuleEvidence| evidence.has_calls() && now.since(evidence.touched) < TROUBLE_LASTS;
+        self.state() == State::Closed && self.evidence.iter().any(is_recent) || self.live_votes(now) > 0
     }
 
     /// Tells whether there is more to it than its headline: evidence that is still judged, votes that still count.

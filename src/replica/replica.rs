@@ -264,7 +264,7 @@ impl Replica {
     }
 
     /// The engine has a turn: it runs.
-    pub(super) fn find_engine(&mut self, facts: &mut Facts) {
+    pub(super) fn regain_engine(&mut self, facts: &mut Facts) {
         if std::mem::take(&mut self.state.known.engine_is_lost) {
             facts.push(Fact::Fleet(FleetFact::StoreRecovered));
             self.reload();

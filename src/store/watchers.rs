@@ -1,5 +1,7 @@
 //! The way of notices from a store to its watchers: bounded, and told when something was missed.
 
+#[cfg(any(feature = "postgres", feature = "redis"))]
+use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,38 +46,37 @@ impl Watchers {
     }
 }
 
-/// What a store does beside what it is asked: where that fails, watchers hear of it once, until it succeeds again.
+/// What a store does beside what it is asked: it tells of the writes that stand, and hears what others tell. Watchers hear where
+/// that fails.
 #[cfg(any(feature = "postgres", feature = "redis"))]
 #[derive(Debug, Default)]
-pub(super) struct SideStep {
+pub(super) struct SideSteps {
     watchers: Watchers,
-    has_failed: AtomicBool,
+    /// The last write that stands was not told of, and watchers know.
+    is_untold: AtomicBool,
 }
 
 #[cfg(any(feature = "postgres", feature = "redis"))]
-impl SideStep {
+impl SideSteps {
     /// A new watcher of these troubles and those notices.
     pub(super) fn watch_with(&self, notices: Notices) -> Notices {
         // Only one of the two may end: what is left goes on.
         Box::pin(Both { troubles: self.watchers.watch(), notices: Some(notices) })
     }
 
-    pub(super) fn succeeded(&self) {
-        self.has_failed.store(false, Ordering::Relaxed);
-    }
-
-    /// `why` says what was tried, and what came of it.
-    pub(super) fn failed(&self, why: impl FnOnce() -> String) {
-        if !self.has_failed.swap(true, Ordering::Relaxed) {
-            self.watchers.tell(&Notice::impaired(why()));
+    /// A write stands, and was told of, or what is the matter.
+    pub(super) fn told(&self, trouble: Option<&str>) {
+        let was_untold = self.is_untold.swap(trouble.is_some(), Ordering::Relaxed);
+        if let Some(trouble) = trouble.filter(|_| !was_untold) {
+            self.watchers.tell(&Notice::impaired(format!("a change was written and not told of: {trouble}")));
         }
     }
 
-    /// So many times in a row it has failed. Told at once where the server refuses; else it may be away with all the rest, so
-    /// it is told later, and again.
-    pub(super) fn failed_again(&self, failures: u32, is_refusal: bool, why: impl FnOnce() -> String) {
+    /// So many times in a row nothing could be listened to. Told at once where the server refuses; else it may be away with
+    /// all the rest, so it is told later, and again.
+    pub(super) fn not_heard(&self, failures: u32, is_refusal: bool, why: &dyn fmt::Display) {
         if is_refusal && failures == 1 || failures.is_multiple_of(TRIES_BEFORE_TOLD) {
-            self.watchers.tell(&Notice::impaired(why()));
+            self.watchers.tell(&Notice::impaired(format!("no notices can be heard: {why}")));
         }
     }
 }

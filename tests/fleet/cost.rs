@@ -18,8 +18,12 @@ struct Watched {
 
 impl Watched {
     fn new() -> Arc<Self> {
+        Self::over(MemoryStore::new())
+    }
+
+    fn over(inner: MemoryStore) -> Arc<Self> {
         let [is_away, operations, keys] = [0; 3].map(AtomicUsize::new);
-        Arc::new(Self { inner: MemoryStore::new(), is_away, operations, keys, say: Mutex::default() })
+        Arc::new(Self { inner, is_away, operations, keys, say: Mutex::default() })
     }
 
     /// Counts an operation, and fails it while the store is away.
@@ -134,6 +138,28 @@ async fn cost_follows_change_and_not_number() {
     let (operations, keys) = store.count();
     assert!(operations <= LOADS + 40, "{operations} operations after an outage");
     assert!(keys <= BREAKERS + 2 * 256, "{keys} keys after an outage");
+}
+
+#[tokio::test]
+async fn a_failure_of_long_ago_costs_no_more_than_none() {
+    let clock = ManualClock::new();
+    clock.advance(secs(100_000));
+    let store = Watched::over(MemoryStore::with_clock(clock.clone()));
+    let handle: Arc<dyn Store> = store.clone();
+    let other = breaker(&store, "other");
+    let config = CircuitBreakerConfig::builder("failed").clock(clock.clone()).store(handle).build().expect("builds");
+    let failed = CircuitBreaker::new(config);
+    fail(&failed, 1);
+    failed.flush().await;
+    other.flush().await;
+    store.count();
+    tokio::time::sleep(secs(3)).await;
+    assert!(store.count().1 >= 2, "while it counts, what others have seen is of interest");
+    clock.advance(secs(600));
+    tokio::time::sleep(secs(2)).await;
+    store.count();
+    tokio::time::sleep(secs(3)).await;
+    assert_eq!(store.count().1, 0, "keys loaded in three seconds");
 }
 
 #[tokio::test]

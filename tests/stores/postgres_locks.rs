@@ -139,7 +139,7 @@ async fn what_is_there_is_migrated_beside_readers_and_writers() {
     PostgresStore::migrate(database.url()).await.expect("migrates");
     let store = instances(&database, 1, false).remove(0);
     let mut reader = person(database.options()).await;
-    // Not even what conflicts with nothing but exclusive locks, nor one that lets nobody write.
+    // A lock that lets no other session write, and one that conflicts with nothing but exclusive locks.
     run(
         &mut reader,
         "begin; lock table hw_circuit_breakers in share row exclusive mode; select * from hw_circuit_breakers_events",
@@ -153,7 +153,7 @@ async fn what_is_there_is_migrated_beside_readers_and_writers() {
 }
 
 #[tokio::test]
-async fn a_migration_that_has_something_to_add_holds_nobody_up_while_it_waits() {
+async fn a_migration_that_has_something_to_add_holds_no_other_up_while_it_waits() {
     let database = Database::fresh().await;
     PostgresStore::migrate(database.url()).await.expect("migrates");
     database.run("alter table hw_circuit_breakers drop column lease_token, set (fillfactor = 100)").await;

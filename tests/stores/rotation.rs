@@ -117,7 +117,7 @@ async fn a_password_of_postgres_is_asked_for_with_each_dial() {
     migrated.expect("migrates");
     let vault = Vault::holding("first-secret");
     let (asked, user) = (vault.clone(), role.clone());
-    let builder = PostgresStore::builder().url(database.url_as("nobody", "wrong"));
+    let builder = PostgresStore::builder().url(database.url_as("another", "wrong"));
     let provider = move || {
         let user = user.clone();
         ready(asked.ask().map(|credentials| credentials.user(user)))

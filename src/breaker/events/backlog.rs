@@ -1,4 +1,4 @@
-//! News that wait for someone to take them: bounded, and what matters most stays longest.
+//! News that wait for a listener or a reader: bounded, and what matters most stays longest.
 
 use std::collections::VecDeque;
 

@@ -158,7 +158,7 @@ pub enum EventKind {
     },
     /// The detector panicked; its window was reset.
     DetectorPanicked,
-    /// Whoever listens was too slow: so many events before this one were lost. Changes of state are lost last, and never the
+    /// The listener, or the reader, was too slow: so many events before this one were lost. Changes of state are lost last, and never the
     /// newest.
     #[non_exhaustive]
     Missed {
@@ -297,22 +297,8 @@ impl fmt::Display for Event {
             EventKind::Rejected { reason } => write!(f, "call rejected ({})", reason.as_str()),
             EventKind::DetectorPanicked => f.write_str("the detector panicked and was reset"),
             EventKind::Missed { events } => write!(f, "{events} events were lost on the way to a slow listener"),
-            EventKind::StoreDegraded => {
-                f.write_str("the store is away, this instance is on its own")?;
-                #[cfg(feature = "fleet")]
-                if let Some(trouble) = self.store_trouble() {
-                    write!(f, " ({trouble})")?;
-                }
-                Ok(())
-            }
-            EventKind::StoreImpaired => {
-                f.write_str("the store works, but tells of changes late")?;
-                #[cfg(feature = "fleet")]
-                if let Some(trouble) = self.store_trouble() {
-                    write!(f, " ({trouble})")?;
-                }
-                Ok(())
-            }
+            EventKind::StoreDegraded => f.write_str("the store is away, this instance is on its own"),
+            EventKind::StoreImpaired => f.write_str("the store works, but tells of changes late"),
             EventKind::BatchUnreadable => f.write_str("the store held a batch that is none, and dropped it"),
             EventKind::StoreRecovered => f.write_str("the store answers again"),
             EventKind::RecordUnreadable => f.write_str("the store holds a record that cannot be used"),
@@ -324,6 +310,11 @@ impl fmt::Display for Event {
             EventKind::Judged { verdict } => write!(f, "the fleet's verdict: {verdict}"),
             #[cfg(feature = "fleet")]
             EventKind::Advice { advice } => write!(f, "advice: {advice}"),
+        }?;
+        #[cfg(feature = "fleet")]
+        if let Some(trouble) = self.store_trouble().filter(|_| self.kind() != EventKind::StoreRecovered) {
+            write!(f, " ({trouble})")?;
         }
+        Ok(())
     }
 }

@@ -91,7 +91,7 @@ impl Notifier {
     /// Tells everything there is to tell, unless another thread is at it.
     pub(in crate::breaker) fn deliver(&self, breaker: &Arc<str>, subject: Subject<'_>) {
         loop {
-            let what = {
+            let (what, lost) = {
                 let mut pending = unpoisoned(self.pending.lock());
                 if pending.telling {
                     return;
@@ -103,7 +103,6 @@ impl Notifier {
                 pending.telling = true;
                 (next, pending.queue.take_lost())
             };
-            let (what, lost) = what;
             let _telling = Telling(&self.pending);
             if lost > 0 {
                 let missed = Occurrence::new(EventKind::Missed { events: lost }, what.generation, what.at);

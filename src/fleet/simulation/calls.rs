@@ -4,7 +4,7 @@ use super::event::{At, Command, Event, MS, Who, name};
 use super::member::TestMember;
 use super::world::{Running, World};
 use crate::circuit::{Decision, Generation, Input, Outcome, RejectReason, State};
-use crate::fleet::scheduler::MemberId;
+use crate::fleet::member::MemberId;
 use crate::replica::{Record, WhenDown};
 use crate::time::{Timestamp, nanos};
 

@@ -8,7 +8,7 @@ use crate::circuit::{
     RejectReason, Rules, State, StepContext, TransitionReason,
 };
 use crate::clock::{Clock, ManualClock};
-use crate::fleet::scheduler::Member;
+use crate::fleet::member::Member;
 use crate::replica::{FleetStatus, POLL_INTERVAL, Record, Replica, Terms, Turn, WakeUp};
 use crate::time::Timestamp;
 

@@ -1,12 +1,17 @@
 //! What runs have found, each with as little around it as shows it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::{Command, Health, MS, S, Trouble, name};
+use super::member::TestMember;
 use super::runner::{run, storm_and_calm};
 use super::setup::{Rule, Setup, Wire};
 use super::world::World;
 use crate::circuit::State;
+use crate::fleet::member::MemberId;
+use crate::fleet::scheduler::{Ask, Scheduler};
+use crate::store::{Changes, Stored};
 
 /// A poll comes at least that often, and an answer takes some time.
 const POLLED: u64 = 1_220 * MS;
@@ -135,5 +140,50 @@ fn what_a_clock_is_said_to_be_off_by_is_no_less_than_it_is() {
 fn random_runs_that_failed_once_do_not_fail_any_more() {
     for seed in [57, 72, 343, 631, 1918] {
         run(&Setup::random(seed), storm_and_calm);
+    }
+}
+
+/// The answer to a load may be older than a change that is told before it comes; the change was forgotten, for a minute.
+#[test]
+fn a_change_that_is_told_while_a_load_is_out_is_loaded_after_it() {
+    run(&steady(1, 1), |world| {
+        let (id, instance) = (MemberId(0), &world.instances[0]);
+        let (clocks, now) = ((instance.clock.clone(), instance.engine.clone()), instance.engine_time());
+        let member = Arc::new(TestMember::new(name(0), world.setup.make(&instance.name, 1, 2), clocks));
+        let mut scheduler = Scheduler::new("memory".into(), 0, now);
+        scheduler.join(id, member, now);
+        assert!(matches!(scheduler.next(now), Some(Ask::Changes(None))), "first where to go on from");
+        scheduler.changed(&Ok(Changes::restart("1".into())), now);
+        let Some(Ask::Load(lane, ..)) = scheduler.next(now) else { panic!("then the record") };
+        scheduler.changed(&Ok(Changes::since(vec![name(0)], "2".into())), now);
+        scheduler.loaded(lane, &[(id, Ok(Stored::default()))], now);
+        let soon = now + Duration::from_millis(10);
+        let asked = std::iter::from_fn(|| scheduler.next(soon)).any(|ask| matches!(ask, Ask::Load(..)));
+        assert!(asked, "it may have been read before it changed");
+    });
+}
+
+/// What a panic of the engine itself leaves: nothing that was asked is answered.
+#[test]
+fn an_engine_that_begins_again_loses_no_more_than_what_was_on_its_way() {
+    for seed in 0..5 {
+        run(&steady(seed, 3), |world| {
+            world.health = Health::Recovering;
+            for _ in 0..40 {
+                world.run_for(250 * MS);
+                let instance = &mut world.instances[1];
+                let now = instance.engine_time();
+                instance.asked.clear();
+                instance.scheduler.begin_again(now);
+                world.pump(1);
+            }
+            world.health = Health::Sick;
+            assert!(world.run_until(10 * S, |world| world.states(0).iter().all(|state| *state == State::Open)));
+            world.health = Health::Well;
+            world.run_for(20 * S);
+            world.traffic = false;
+            world.run_for(15 * S);
+            world.check_agreement();
+        });
     }
 }

@@ -12,7 +12,9 @@ use super::rng::Chance;
 use super::setup::{Clocks, Setup};
 use crate::circuit::{Outcome, PermitId, State};
 use crate::clock::{Clock, ManualClock};
-use crate::fleet::scheduler::{Lane, Member, MemberId, Scheduler};
+use crate::fleet::loads::Lane;
+use crate::fleet::member::{Member, MemberId};
+use crate::fleet::scheduler::Scheduler;
 use crate::store::BatchId;
 use crate::time::{Timestamp, nanos};
 

@@ -178,3 +178,32 @@ fn what_comes_late_is_judged_in_its_place() {
         }
     }
 }
+
+/// A snapshot of a process is restored twice. A store takes a batch of one number once, so what the second has seen is only heard
+/// under a number of its own.
+#[test]
+fn of_two_instances_that_were_one_both_are_heard() {
+    let detector = || Box::new(failures(5).within(ms(60_000)));
+    let mut twins = [Instance::new(7, detector()), Instance::new(7, detector())];
+    let (mut shared, mut seen) = (Shared::at(at(100)), std::collections::HashSet::new());
+    twins.iter_mut().for_each(|twin| twin.apply(&shared.record, shared.now));
+    // What they did as one.
+    twins.iter_mut().for_each(|twin| assert!(twin.call(Outcome::Failure, at(101))));
+    // Their numbers differ from the next batch on; they need not be the first.
+    for (nth, time) in [(0, 102), (1, 102), (1, 103)] {
+        shared.now = at(time);
+        let twin = &mut twins[nth];
+        if nth == 1 && time == 103 {
+            twin.replica.renew_writer(8);
+            assert!(twin.call(Outcome::Failure, shared.now) && twin.call(Outcome::Failure, shared.now));
+        }
+        let batch = twin.take_batch(shared.now, shared.now).expect("failures to tell");
+        let id = twin.replica.state.outbox.batch.as_ref().expect("it was taken").id;
+        if seen.insert((id.writer, id.seq)) {
+            shared.merge(twin, &[batch], &[]);
+        }
+        twin.replica.state.settle_batch(true);
+    }
+    assert_eq!(seen, [(7, 1), (8, 1)].into());
+    assert_eq!(shared.record.failures(), 3, "the one of before the split once, and two of after it");
+}

@@ -74,7 +74,7 @@ impl Connections {
         let (tell, answer) = oneshot::channel();
         tokio::spawn(async move {
             let rows = timeout(PATIENCE.max(limit), shared.run(&statement, may_repeat, &sent, &turn)).await;
-            // Whoever gets the next turn finds the connection.
+            // The operation that gets the next turn finds the connection.
             drop(turn);
             if rows.is_err() {
                 shared.forget();

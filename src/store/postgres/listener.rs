@@ -15,7 +15,7 @@ use super::dialler::Dialler;
 use super::failure::store_error;
 use crate::store::contract::{Notice, Notices, StoreError, Version, never_notices};
 use crate::store::redial;
-use crate::store::watchers::{SideStep, Watchers};
+use crate::store::watchers::{SideSteps, Watchers};
 use crate::text::{hex, unhex};
 
 /// The most of a payload that is ours; PostgreSQL takes less than 8000 bytes, and the version comes in front.
@@ -74,13 +74,13 @@ impl Channel {
 }
 
 /// Listens in a task, until what is returned is dropped.
-pub(super) fn watch(dialler: Dialler, channel: Channel, hearing: Arc<SideStep>) -> Notices {
+pub(super) fn watch(dialler: Dialler, channel: Channel, side_steps: Arc<SideSteps>) -> Notices {
     let Ok(runtime) = Handle::try_current() else {
         return never_notices();
     };
     let watchers = Watchers::default();
     let notices = watchers.watch();
-    let task = runtime.spawn(async move { listen(&dialler, &channel, &watchers, &hearing).await });
+    let task = runtime.spawn(async move { listen(&dialler, &channel, &watchers, &side_steps).await });
     Box::pin(Listening { notices, task })
 }
 
@@ -103,7 +103,7 @@ impl Drop for Listening {
     }
 }
 
-async fn listen(dialler: &Dialler, channel: &Channel, watchers: &Watchers, hearing: &SideStep) {
+async fn listen(dialler: &Dialler, channel: &Channel, watchers: &Watchers, side_steps: &SideSteps) {
     let (mut waits, mut failures) = (redial::delays(), 0_u32);
     loop {
         let dialled = timeout(PATIENCE, dial(dialler, channel)).await;
@@ -118,7 +118,7 @@ async fn listen(dialler: &Dialler, channel: &Channel, watchers: &Watchers, heari
             Err(error) => {
                 failures = failures.saturating_add(1);
                 let is_refusal = matches!(error, StoreError::Refused(_));
-                hearing.failed_again(failures, is_refusal, || format!("no notices can be heard: {}", error.explain()));
+                side_steps.not_heard(failures, is_refusal, &error.explain());
             }
         }
         sleep(waits.next().unwrap_or(PATIENCE)).await;

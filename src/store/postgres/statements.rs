@@ -39,25 +39,14 @@ impl Statement {
 
     /// What a session says once that serves one store alone: statements are to end as [`within`](Self::within) has it.
     pub(super) fn session_limits(limit: Duration) -> Self {
-        let limit = limit.as_millis().max(1);
-        Self::plain(format!(
-            "set session characteristics as transaction isolation level read committed; set lock_timeout = {LOCK_TIMEOUT_MS}; \
-             set statement_timeout = {limit}"
-        ))
+        Self::plain(limits("set session characteristics as", "set", limit))
     }
 
     /// The same statement that ends on the server when nothing waits for it any more, and sooner where a lock is not free. A
     /// session may be a pooler's, so that is said with each statement, and in the same message; a prepared one cannot say it.
     pub(super) fn within(mut self, limit: Duration) -> Self {
         if self.arguments.is_none() {
-            let limit = limit.as_millis().max(1);
-            self.sql.insert_str(
-                0,
-                &format!(
-                    "set transaction isolation level read committed; set local lock_timeout = {LOCK_TIMEOUT_MS}; \
-                 set local statement_timeout = {limit}; "
-                ),
-            );
+            self.sql.insert_str(0, &limits("set", "set local", limit));
         }
         self
     }
@@ -70,6 +59,15 @@ impl Statement {
             Some(arguments) => sqlx::query_with(sql, arguments.clone()).fetch_all(connection).await,
         }
     }
+}
+
+/// In which isolation, and for how long, what comes next may run and wait for locks.
+fn limits(isolation: &str, set: &str, limit: Duration) -> String {
+    let limit = limit.as_millis().max(1);
+    format!(
+        "{isolation} transaction isolation level read committed; {set} lock_timeout = {LOCK_TIMEOUT_MS}; \
+         {set} statement_timeout = {limit}; "
+    )
 }
 
 /// A value in a statement. As text it is digits and hexadecimal digits: nothing that came from outside is ever quoted.

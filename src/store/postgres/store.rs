@@ -22,7 +22,7 @@ use crate::store::contract::{
     Version,
 };
 use crate::store::protocol::LARGEST;
-use crate::store::watchers::SideStep;
+use crate::store::watchers::SideSteps;
 use crate::text::unhex;
 
 /// A store in PostgreSQL 12 or later, in one row for each breaker that people can query as well.
@@ -75,10 +75,7 @@ pub struct PostgresStore {
     pruner: Arc<Pruner>,
     /// Keys that are too long for the table, by the name that they have there.
     shortened: Mutex<HashMap<String, String>>,
-    /// Telling others of a write that stands.
-    telling: SideStep,
-    /// Hearing what they tell.
-    hearing: Arc<SideStep>,
+    side_steps: Arc<SideSteps>,
 }
 
 /// The longest `resource_key` that the table takes, in bytes.
@@ -156,7 +153,6 @@ impl PostgresStore {
 
     pub(super) fn with(settings: Settings) -> Self {
         let Settings { connections, listening, table, namespace, prepared, pruner } = settings;
-        let (telling, hearing) = (SideStep::default(), Arc::default());
         Self {
             connections,
             listening,
@@ -165,8 +161,7 @@ impl PostgresStore {
             prepared,
             pruner,
             shortened: Mutex::default(),
-            telling,
-            hearing,
+            side_steps: Arc::default(),
         }
     }
 
@@ -248,10 +243,8 @@ impl PostgresStore {
         let row = rows.first().ok_or_else(nonsense)?;
         self.pruner.tend(StoreTime(u64::try_from(get::<i64>(row, 2)?).unwrap_or(0)));
         let trouble: Option<&str> = get(row, 7)?;
-        match trouble {
-            Some(trouble) => self.telling.failed(|| format!("a change was written and not told of: {trouble}")),
-            None if has_notice => self.telling.succeeded(),
-            None => {}
+        if has_notice {
+            self.side_steps.told(trouble);
         }
         committed(key, row)
     }
@@ -371,8 +364,8 @@ impl Store for PostgresStore {
     /// Listens on a connection of its own, in a task of the Tokio runtime that this is called on; without one it never says
     /// anything. [`Notice::Lagged`](super::super::Notice::Lagged) comes each time it begins to hear.
     fn watch(&self) -> Notices {
-        let notices = listener::watch(self.listening.clone(), self.channel(), self.hearing.clone());
-        self.telling.watch_with(self.hearing.watch_with(notices))
+        let notices = listener::watch(self.listening.clone(), self.channel(), self.side_steps.clone());
+        self.side_steps.watch_with(notices)
     }
 
     fn changes<'a>(&'a self, since: Option<&'a Bytes>) -> StoreFuture<'a, Changes> {

@@ -17,7 +17,7 @@ use super::servers::Servers;
 use super::watch::watch;
 use crate::store::contract::{Answers, Changes, Commit, Committed, Notices, Store, StoreError, StoreFuture, Stored};
 use crate::store::protocol::LARGEST;
-use crate::store::watchers::SideStep;
+use crate::store::watchers::SideSteps;
 
 /// A store in Redis 5 or newer, or Valkey: one server, one that Sentinels replace, or [a cluster](super::RedisServer::cluster).
 ///
@@ -52,16 +52,13 @@ use crate::store::watchers::SideStep;
 pub struct RedisStore {
     servers: Servers,
     layout: Layout,
-    /// Telling others of a write that stands.
-    telling: SideStep,
-    /// Hearing what they tell.
-    hearing: Arc<SideStep>,
+    side_steps: Arc<SideSteps>,
 }
 
 impl RedisStore {
     pub(super) fn new(reach: Reach, namespace: String) -> Self {
         let layout = Layout::new(namespace);
-        Self { servers: Servers::new(reach, &layout), layout, telling: SideStep::default(), hearing: Arc::default() }
+        Self { servers: Servers::new(reach, &layout), layout, side_steps: Arc::default() }
     }
 
     pub(super) async fn dial(&self) -> Result<(), StoreError> {
@@ -192,18 +189,15 @@ impl Store for RedisStore {
             let run = |connection| script::commit(connection, &keys, key, &commit);
             let answer = self.servers.run(shard_of(key), run).await?;
             if script::has_written(&answer) && commit.notice.is_some() {
-                match script::trouble(&answer) {
-                    "" => self.telling.succeeded(),
-                    trouble => self.telling.failed(|| format!("a change was written and not told of: {trouble}")),
-                }
+                self.side_steps.told(Some(script::trouble(&answer)).filter(|trouble| !trouble.is_empty()));
             }
             script::committed(key, answer)
         })
     }
 
     fn watch(&self) -> Notices {
-        let notices = watch(self.servers.reach().clone(), self.layout.channels(), self.hearing.clone());
-        self.telling.watch_with(self.hearing.watch_with(notices))
+        let notices = watch(self.servers.reach().clone(), self.layout.channels(), self.side_steps.clone());
+        self.side_steps.watch_with(notices)
     }
 
     fn changes<'a>(&'a self, since: Option<&'a Bytes>) -> StoreFuture<'a, Changes> {

@@ -20,17 +20,17 @@ use super::failure::Failure;
 use super::script::number;
 use crate::store::contract::{Notice, Notices, Version};
 use crate::store::redial;
-use crate::store::watchers::{SideStep, Watchers};
+use crate::store::watchers::{SideSteps, Watchers};
 
 /// After so long without a notice the server is asked whether it is still there: a connection that was cut off
 /// somewhere on the way says nothing about it.
 const QUIET: Duration = Duration::from_secs(15);
 
 /// Tells of what is said on the channels, until it is dropped.
-pub(super) fn watch(reach: Reach, channels: Vec<String>, hearing: Arc<SideStep>) -> Notices {
+pub(super) fn watch(reach: Reach, channels: Vec<String>, side_steps: Arc<SideSteps>) -> Notices {
     let watchers = Arc::new(Watchers::default());
     let notices = watchers.watch();
-    let mut watch = Watch { notices, listener: Some(Listener { reach, channels, watchers, hearing }), task: None };
+    let mut watch = Watch { notices, listener: Some(Listener { reach, channels, watchers, side_steps }), task: None };
     // Without a runtime here, there may be one when the stream is polled.
     watch.start();
     Box::pin(watch)
@@ -79,7 +79,7 @@ struct Listener {
     reach: Reach,
     channels: Vec<String>,
     watchers: Arc<Watchers>,
-    hearing: Arc<SideStep>,
+    side_steps: Arc<SideSteps>,
 }
 
 impl Listener {
@@ -95,8 +95,7 @@ impl Listener {
                 }
                 Err(failure) => {
                     failures = failures.saturating_add(1);
-                    let why = || format!("no notices can be heard: {failure}");
-                    self.hearing.failed_again(failures, failure.is_refusal(), why);
+                    self.side_steps.not_heard(failures, failure.is_refusal(), &failure);
                 }
             }
             sleep(waits.next().unwrap_or_default()).await;
