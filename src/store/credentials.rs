@@ -9,8 +9,8 @@ use crate::error::BoxError;
 use crate::guard::guarded;
 use crate::sync::unpoisoned;
 
-/// By what a store logs in to its server: see [`RedisStoreBuilder::credentials`](super::RedisStoreBuilder::credentials) and
-/// [`PostgresStoreBuilder::credentials`](super::PostgresStoreBuilder::credentials). Its `Debug` shows no password.
+/// By what a store logs in to its server: see `RedisStoreBuilder::credentials` and `PostgresStoreBuilder::credentials`. Its
+/// `Debug` shows no password.
 ///
 /// ```
 /// use fusebox::store::Credentials;

@@ -167,13 +167,13 @@ pub enum EventKind {
     },
     /// The store that the fleet shares is away: this instance is on its own, with all its breakers over that store. A listener
     /// that was written once and given to several of them, as a registry's template does, is told once for each outage: of
-    /// listeners of one type, the first. [`Event::store_trouble`] says which store it is, and why.
+    /// listeners of one type, the first. `Event::store_trouble` (with `fleet`) says which store it is, and why.
     StoreDegraded,
     /// The store answers again.
     StoreRecovered,
     /// The store works, and something beside does not: it may not publish, notices do not come through a pooler, its log is
     /// full. Whatever is written stands, and instances learn of it by polls, later. Told once, as an outage is;
-    /// [`Event::store_trouble`] says what it is.
+    /// `Event::store_trouble` says what it is.
     StoreImpaired,
     /// Among the batches that instances left for one another in the store was something that is none. It is dropped.
     BatchUnreadable,
