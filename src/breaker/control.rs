@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 pub(super) enum Control {
     Solo(Machine),
     #[cfg(feature = "fleet")]
-    Shared(Box<Shared>),
+    Shared(Shared),
 }
 
 impl Control {

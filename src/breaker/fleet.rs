@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::cell::{BreakerCell, Visit};
 use super::control::Control;
 use super::settings::Settings;
-use super::shared::Shared;
+use super::shared::{Link, Linked, Shared};
 use crate::circuit::{Detector, Generation, Machine};
 use crate::clock::ClockSource;
 use crate::error::ConfigError;
@@ -21,6 +21,7 @@ struct LiveMember {
     cell: &'static BreakerCell,
     key: Arc<str>,
     first_generation: Generation,
+    link: Link,
 }
 
 impl Settings {
@@ -41,26 +42,37 @@ impl Settings {
 }
 
 /// Makes a machine the control of the breaker in a cell: a replica that has joined the fleet, where the settings name one.
-pub(super) fn join(settings: &Settings, name: &str, machine: Machine, cell: &'static BreakerCell) -> Control {
+pub(super) fn join(settings: &Settings, name: &Arc<str>, machine: Machine, cell: &'static BreakerCell) -> Control {
     let Some(store) = &settings.store else {
         return Control::Solo(machine);
     };
     let fleet = settings.fleet.clone().unwrap_or_default();
     let engine = Engine::of(store);
-    let epoch = engine.epoch();
     let terms = Terms {
-        writer: fleet::random(),
         voter: fleet.voter(|| engine.name()),
         when_down: fleet.when_down,
         flush_interval: fleet.flush_interval,
         // A store is a user's code.
         clock_error: guarded(|| store.clock_error()).unwrap_or_default(),
     };
-    let (id, first_generation) = (engine.next_id(), machine.generation());
-    let member: Arc<dyn Member> = Arc::new(LiveMember { cell, first_generation, key: Key::new(name).as_str().into() });
-    engine.send(Message::Join { id, member: Arc::clone(&member) });
-    let replica = Replica::new(machine, terms);
-    Control::Shared(Box::new(Shared { replica, engine, id, member, epoch }))
+    let first_generation = machine.generation();
+    let replica = engine.take_in(Replica::new(machine, fleet::random(), terms));
+    let link = Link { id: engine.next_id(), epoch: engine.epoch().into(), engine };
+    let member = Arc::new(LiveMember { cell, first_generation, key: key_of(name), link });
+    member.link.engine.send(Message::Join { id: member.link.id, member: member.clone() });
+    Control::Shared(Shared { replica, member })
+}
+
+/// The key of a breaker's record: for most names the name itself, which is not kept twice.
+fn key_of(name: &Arc<str>) -> Arc<str> {
+    let key = Key::new(name);
+    if *key.as_str() == **name { Arc::clone(name) } else { key.as_str().into() }
+}
+
+impl Linked for LiveMember {
+    fn link(&self) -> &Link {
+        &self.link
+    }
 }
 
 impl Member for LiveMember {

@@ -1,5 +1,7 @@
 //! The replica of a breaker that a fleet shares, with its way to the engine.
 
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
 use super::settings::Settings;
@@ -14,13 +16,23 @@ use crate::time::Timestamp;
 /// What decides for a breaker that a fleet shares.
 pub(super) struct Shared {
     pub(super) replica: Replica,
+    /// What the engine sees of the breaker.
+    pub(super) member: Arc<dyn Linked>,
+}
+
+/// A breaker's way to its engine. It is where the engine's way to the breaker is, so that breakers that share nothing are no
+/// larger for it.
+pub(super) struct Link {
     pub(super) engine: Arc<Engine>,
     /// Which of the engine's members it is.
     pub(super) id: MemberId,
-    /// What the engine sees of the breaker.
-    pub(super) member: Arc<dyn Member>,
     /// In which of the engine's epochs it has joined.
-    pub(super) epoch: u64,
+    pub(super) epoch: AtomicU64,
+}
+
+/// A member of an engine that knows the way back.
+pub(super) trait Linked: Member {
+    fn link(&self) -> &Link;
 }
 
 /// What a dropped breaker leaves, for as long as the engine takes to send what it has left to say.
@@ -32,7 +44,10 @@ struct DroppedMember {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("replica", &self.replica).field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("replica", &self.replica)
+            .field("id", &self.member.link().id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -48,15 +63,16 @@ impl Shared {
     /// was forked from another, it joins anew, under another number.
     #[inline]
     pub(super) fn watch_engine(&mut self, at: StepContext, rules: &Rules, facts: &mut Facts) {
-        match self.engine.look(self.epoch) {
+        let Link { engine, id, epoch } = self.member.link();
+        match engine.look(epoch.load(Relaxed)) {
             None => {}
             Some(Found::Silent(trouble)) => {
                 self.replica.lose_engine(&trouble, &mut Turn { now: system_now(), at, rules, facts });
             }
-            Some(Found::Anew(epoch)) => {
-                self.epoch = epoch;
+            Some(Found::Anew(anew)) => {
+                epoch.store(anew, Relaxed);
                 self.replica.renew_writer(fleet::random());
-                self.engine.send(Message::Join { id: self.id, member: Arc::clone(&self.member) });
+                engine.send(Message::Join { id: *id, member: self.member.clone() });
             }
         }
     }
@@ -65,15 +81,24 @@ impl Shared {
     #[inline]
     pub(super) fn wake_engine(&mut self, here: Timestamp) {
         if let Some(wake_up) = self.replica.take_wake_up(system_now, here) {
-            self.engine.send(Message::Wake(self.id, wake_up));
+            let Link { engine, id, .. } = self.member.link();
+            engine.send(Message::Wake(*id, wake_up));
         }
+    }
+
+    /// Returns when everything is sent and the newest is known, or that cannot be.
+    pub(super) fn flush(&self) -> impl Future<Output = ()> + Send + use<> {
+        let Link { engine, id, .. } = self.member.link();
+        engine.flush(Some(*id))
     }
 
     /// The breaker is dropped: what it has left to say goes to the engine.
     pub(super) fn leave(self, settings: Arc<Settings>) {
-        let key = Arc::clone(self.member.key());
-        let left = DroppedMember { key, replica: Mutex::new(Some(self.replica)), settings };
-        self.engine.send(Message::Depart(self.id, Arc::new(left)));
+        let Self { replica, member } = self;
+        let key = Arc::clone(member.key());
+        let left = DroppedMember { key, replica: Mutex::new(Some(replica)), settings };
+        let Link { engine, id, .. } = member.link();
+        engine.send(Message::Depart(*id, Arc::new(left)));
     }
 }
 

@@ -19,7 +19,7 @@ use super::scheduler::{Ask, Scheduler};
 use super::watchdog::{self, Ward};
 use crate::clock::{fresh_seed, sleep_blocking, system_now, timer_now, wall_time};
 use crate::guard::guarded;
-use crate::replica::WakeUp;
+use crate::replica::{Replica, Templates, WakeUp};
 use crate::store::{Changes, Committed, Notice, Notices, Store, StoreError, StoreTrouble, Stored, never_notices};
 use crate::sync::unpoisoned;
 use crate::time::Timestamp;
@@ -34,6 +34,8 @@ pub(crate) struct Engine {
     epoch: AtomicU64,
     /// Callers that wait for a flush.
     flushes: Mutex<Vec<Weak<Flush>>>,
+    /// What replicas have in common before the thread has looked at them.
+    templates: Mutex<Templates>,
 }
 
 /// The way to the engine's thread.
@@ -72,8 +74,9 @@ pub(crate) enum Message {
     /// Of one breaker, or of all.
     Flush(Option<MemberId>, Arc<Flush>),
     Loaded(Lane, Vec<(MemberId, Result<Stored, StoreError>)>),
-    Committed(MemberId, Result<Committed, StoreError>),
-    Changed(Result<Changes, StoreError>),
+    /// Boxed, as the next: many breakers that join together are as many messages, each as large as the largest.
+    Committed(MemberId, Box<Result<Committed, StoreError>>),
+    Changed(Box<Result<Changes, StoreError>>),
     Stop,
 }
 
@@ -91,6 +94,8 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(1);
 const SHUTDOWN_TIME: Duration = Duration::from_secs(1);
 /// How long an engine rests after a panic.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Messages that an engine takes in before it looks what is to be done.
+const MESSAGES_AT_ONCE: usize = 256;
 /// An engine with nothing to do goes round this often all the same, so that it is known to live.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// Where the wall clock ran ahead by so much while an engine slept for a second, another process may have been made of this
@@ -115,6 +120,7 @@ impl Engine {
                 next: AtomicU64::new(0),
                 epoch: AtomicU64::new(identity::random()),
                 flushes: Mutex::default(),
+                templates: Mutex::default(),
             });
             engines.push(Arc::downgrade(&engine));
             engine
@@ -135,6 +141,14 @@ impl Engine {
     /// An id for a new member.
     pub(crate) fn next_id(&self) -> MemberId {
         MemberId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Makes a new replica as small as it can be.
+    pub(crate) fn take_in(&self, mut replica: Replica) -> Replica {
+        let mut templates = unpoisoned(self.templates.lock());
+        replica.rest(&mut templates, system_now());
+        drop(templates);
+        replica
     }
 
     /// A random number of this line, new in a process that was forked from another: by it members know whether they have
@@ -396,7 +410,11 @@ impl Running {
             match self.happening().await {
                 Happened::Message(message) => {
                     self.take_in(message);
-                    while let Ok(message) = self.messages.try_recv() {
+                    // Not all, however many there are: what they ask for goes out meanwhile.
+                    for _ in 1..MESSAGES_AT_ONCE {
+                        let Ok(message) = self.messages.try_recv() else {
+                            break;
+                        };
                         self.take_in(message);
                     }
                 }
@@ -453,11 +471,11 @@ impl Running {
                 }
                 Ask::Changes(since) => {
                     let changes = async move { store.changes(since.as_ref()).await };
-                    Message::Changed(in_time(changes).await.map_err(StoreError::into_own))
+                    Message::Changed(Box::new(in_time(changes).await.map_err(StoreError::into_own)))
                 }
                 Ask::Commit(id, key, commit) => {
                     let commit = async move { store.commit(&key, *commit).await };
-                    Message::Committed(id, in_time(commit).await.map_err(StoreError::into_own))
+                    Message::Committed(id, Box::new(in_time(commit).await.map_err(StoreError::into_own)))
                 }
             };
             thread.send(message).ok();

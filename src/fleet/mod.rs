@@ -48,6 +48,7 @@ mod engine;
 mod flushes;
 mod identity;
 mod impairments;
+mod keys;
 mod loads;
 mod member;
 mod polls;

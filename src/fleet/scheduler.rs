@@ -8,24 +8,27 @@ use bytes::Bytes;
 
 use super::flushes::Flushes;
 use super::impairments::Impairments;
+use super::keys::Keys;
 use super::loads::{Lane, Loading, Loads, MAX_KEYS_IN_LOAD};
 use super::member::{Member, MemberId};
 use super::polls::{Polls, Wanted};
 use super::store_health::{Change, StoreHealth, is_there};
 use super::token_bucket::TokenBucket;
 use crate::backoff::draw;
-use crate::replica::{Announcement, Polled, Replica, Request, Response, Turn, WakeUp};
+use crate::replica::{Announcement, Polled, Replica, Request, Response, Templates, Turn, WakeUp};
 use crate::store::{Changes, Commit, Committed, Notice, StoreError, Stored};
 use crate::time::Timestamp;
 
 /// When to look at which replica of one store, and what is on its way to the store: without thread, clock or I/O.
 pub(crate) struct Scheduler {
     members: BTreeMap<MemberId, Entry>,
-    by_key: HashMap<Arc<str>, Vec<MemberId>>,
+    keys: Keys,
     /// When to look at which replica again.
     agenda: BTreeSet<(Timestamp, MemberId)>,
     /// What replicas asked for in the turn in which they were told something.
     ready: VecDeque<Ask>,
+    /// When the commits that are on their way were asked for.
+    asked_at: HashMap<MemberId, Timestamp>,
     health: StoreHealth,
     bucket: TokenBucket,
     polls: Polls,
@@ -34,15 +37,18 @@ pub(crate) struct Scheduler {
     in_flight: usize,
     impairments: Impairments,
     flushes: Flushes,
+    templates: Templates,
     seed: u64,
     draws: u64,
 }
 
-/// A replica, as far as the scheduler need not ask it.
+/// A replica, as far as the scheduler need not ask it: small, since there may be very many.
 struct Entry {
     member: Arc<dyn Member>,
-    /// Its place in the agenda.
-    scheduled_at: Option<Timestamp>,
+    /// Its place in the agenda; [`Timestamp::MAX`] where it has none.
+    scheduled_at: Timestamp,
+    /// The number of the last look at it.
+    look: u32,
     /// What it waits for.
     asking: Option<Asking>,
     /// The next load asks for its key.
@@ -50,13 +56,7 @@ struct Entry {
     /// It changed while it was asked for something: the answer may be older.
     is_stale: bool,
     /// How often in a row its key could not be loaded.
-    troubles: u32,
-    /// When its last commit was asked for.
-    asked_at: Timestamp,
-    /// The number of the last look at it.
-    look: u64,
-    /// Flushes that wait for it.
-    waiters: Vec<u64>,
+    troubles: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,17 +77,31 @@ pub(crate) enum Ask {
 /// Operations on their way at once.
 const MAX_IN_FLIGHT: usize = 64;
 /// A key that cannot be loaded is asked for in each poll, then in every second, fourth, and at the end in every 16th.
-const LONGEST_TROUBLE: u32 = 4;
+const LONGEST_TROUBLE: u8 = 4;
 /// Replicas that must all load again do so spread over this time.
 const RELOAD_SPREAD: Duration = Duration::from_millis(200);
+
+/// Has a turn at a member's replica, which is then as small as it can be.
+fn visit(
+    member: &Arc<dyn Member>,
+    templates: &mut Templates,
+    now: Timestamp,
+    mut f: impl FnMut(&mut Replica, &mut Turn<'_>),
+) {
+    member.visit(now, &mut |replica, turn| {
+        f(replica, turn);
+        replica.rest(templates, now);
+    });
+}
 
 impl Scheduler {
     pub(crate) fn new(store: Arc<str>, seed: u64, now: Timestamp) -> Self {
         Self {
             members: BTreeMap::new(),
-            by_key: HashMap::new(),
+            keys: Keys::default(),
             agenda: BTreeSet::new(),
             ready: VecDeque::new(),
+            asked_at: HashMap::new(),
             health: StoreHealth::new(store, now),
             bucket: TokenBucket::full(now),
             polls: Polls::new(now),
@@ -95,6 +109,7 @@ impl Scheduler {
             in_flight: 0,
             impairments: Impairments::default(),
             flushes: Flushes::default(),
+            templates: Templates::default(),
             seed,
             draws: 0,
         }
@@ -109,21 +124,21 @@ impl Scheduler {
         if self.members.contains_key(&id) {
             return;
         }
-        if let Some(down) = self.health.down() {
-            member.visit(now, &mut |replica, turn| replica.go_without_store(&down.outage, turn));
-        }
-        self.by_key.entry(Arc::clone(member.key())).or_default().push(id);
+        self.keys.insert(member.key(), id);
         let entry = Entry {
             member,
-            scheduled_at: None,
+            scheduled_at: Timestamp::MAX,
+            look: 0,
             asking: None,
             is_listed: false,
             is_stale: false,
             troubles: 0,
-            asked_at: now,
-            look: 0,
-            waiters: Vec::new(),
         };
+        if let Some(down) = self.health.down() {
+            visit(&entry.member, &mut self.templates, now, |replica, turn| {
+                replica.go_without_store(&down.outage, turn)
+            });
+        }
         self.members.insert(id, entry);
         self.schedule(id, now);
     }
@@ -150,27 +165,20 @@ impl Scheduler {
     }
 
     fn leave(&mut self, id: MemberId) {
-        let Some(mut entry) = self.members.remove(&id) else {
+        let Some(entry) = self.members.remove(&id) else {
             return;
         };
-        let key = entry.member.key();
-        if let Some(ids) = self.by_key.get_mut(key) {
-            ids.retain(|other| *other != id);
-            if ids.is_empty() {
-                self.by_key.remove(key);
-            }
-        }
-        if let Some(at) = entry.scheduled_at {
-            self.agenda.remove(&(at, id));
-        }
+        self.keys.remove(entry.member.key(), id);
+        self.agenda.remove(&(entry.scheduled_at, id));
+        self.asked_at.remove(&id);
         self.polls.follow(id, false);
-        self.flushes.end(&mut entry.waiters);
+        self.flushes.end(id);
     }
 
     /// A step of a breaker wants its replica looked at.
     pub(crate) fn wake(&mut self, id: MemberId, wake: WakeUp, now: Timestamp) {
         // A look since then has seen what it is about. One that is due already comes no later for it.
-        let is_news = |entry: &Entry| entry.look == wake.look && entry.scheduled_at.is_none_or(|at| at > now);
+        let is_news = |entry: &Entry| entry.look == wake.look && entry.scheduled_at > now;
         if self.members.get(&id).is_some_and(is_news) {
             self.schedule(id, wake.at);
         }
@@ -178,12 +186,11 @@ impl Scheduler {
 
     /// A caller waits until everything of a breaker's is sent and the newest is fetched.
     pub(crate) fn flush(&mut self, id: MemberId, waiter: u64, now: Timestamp) {
-        match self.members.get_mut(&id) {
-            Some(entry) => {
-                entry.waiters.push(waiter);
-                self.visit(id, now, |replica, _| replica.begin_flush());
-            }
-            None => self.flushes.end(&mut vec![waiter]),
+        if self.members.contains_key(&id) {
+            self.flushes.begin(id, waiter);
+            self.visit(id, now, |replica, _| replica.begin_flush());
+        } else {
+            self.flushes.end_at_once(waiter);
         }
         self.health.retry_now(now);
         self.schedule(id, now);
@@ -205,6 +212,7 @@ impl Scheduler {
     pub(crate) fn begin_again(&mut self, now: Timestamp) {
         self.in_flight = 0;
         self.ready.clear();
+        self.asked_at.clear();
         self.polls.ask_again();
         for lane in Lane::ALL {
             self.loads.end(lane);
@@ -221,19 +229,24 @@ impl Scheduler {
         self.for_each(now, |replica, _| replica.renew_writer(random()));
     }
 
+    /// The members with this key.
+    fn with_key(&self, key: &str) -> Vec<MemberId> {
+        let has_key = |id: &MemberId| self.members.get(id).is_some_and(|entry| **entry.member.key() == *key);
+        self.keys.candidates(key).filter(has_key).collect()
+    }
+
     fn schedule(&mut self, id: MemberId, at: Timestamp) {
         if let Some(entry) = self.members.get_mut(&id) {
-            if let Some(before) = entry.scheduled_at.replace(at) {
-                self.agenda.remove(&(before, id));
-            }
+            let before = std::mem::replace(&mut entry.scheduled_at, at);
+            self.agenda.remove(&(before, id));
             self.agenda.insert((at, id));
         }
     }
 
     /// Has a turn at a replica.
-    fn visit(&self, id: MemberId, now: Timestamp, mut f: impl FnMut(&mut Replica, &mut Turn<'_>)) {
+    fn visit(&mut self, id: MemberId, now: Timestamp, f: impl FnMut(&mut Replica, &mut Turn<'_>)) {
         if let Some(entry) = self.members.get(&id) {
-            entry.member.visit(now, &mut f);
+            visit(&entry.member, &mut self.templates, now, f);
         }
     }
 
@@ -290,7 +303,7 @@ impl Scheduler {
             }
             self.agenda.pop_first();
             if let Some(entry) = self.members.get_mut(&id) {
-                entry.scheduled_at = None;
+                entry.scheduled_at = Timestamp::MAX;
             }
             if let Some(ask) = self.look(id, now) {
                 return Some(ask);
@@ -304,7 +317,7 @@ impl Scheduler {
         if let Some(entry) = self.members.get_mut(&id).filter(|entry| !entry.is_listed) {
             (entry.is_listed, entry.is_stale) = (true, false);
             let lane = if entry.troubles > 0 { Lane::Troubled } else { Lane::Calm };
-            self.loads.list(lane, id, !entry.waiters.is_empty());
+            self.loads.list(lane, id, self.flushes.awaits(id));
         }
     }
 
@@ -354,7 +367,7 @@ impl Scheduler {
     fn look(&mut self, id: MemberId, now: Timestamp) -> Option<Ask> {
         let bucket = &mut self.bucket;
         let mut polled = None;
-        self.members.get(&id)?.member.visit(now, &mut |replica, turn| {
+        visit(&self.members.get(&id)?.member, &mut self.templates, now, |replica, turn| {
             polled = Some(replica.poll(turn, &mut |priority| bucket.take(priority, now)));
         });
         self.polled(id, polled?, now)
@@ -366,7 +379,7 @@ impl Scheduler {
         let entry = self.members.get_mut(&id)?;
         entry.look = look;
         if flushed {
-            self.flushes.end(&mut entry.waiters);
+            self.flushes.end(id);
         }
         if departed {
             self.leave(id);
@@ -381,7 +394,7 @@ impl Scheduler {
             }
             Some(Request::Commit(commit)) => {
                 entry.asking = Some(Asking::Commit);
-                entry.asked_at = now;
+                self.asked_at.insert(id, now);
                 self.in_flight += 1;
                 Some(Ask::Commit(id, entry.member.key().to_string(), commit))
             }
@@ -422,8 +435,7 @@ impl Scheduler {
                     self.reload_all(now);
                 }
                 if let Changes::Since { keys, .. } = changes {
-                    let by_key = |key: &String| self.by_key.get(key.as_str()).into_iter().flatten().copied();
-                    let ids: Vec<_> = keys.iter().flat_map(by_key).collect();
+                    let ids: Vec<_> = keys.iter().flat_map(|key| self.with_key(key)).collect();
                     for id in &ids {
                         if let Some(entry) = self.members.get_mut(id) {
                             entry.is_stale = true;
@@ -507,7 +519,7 @@ impl Scheduler {
         } else {
             self.health.doubted(now);
         }
-        let asked_at = self.members.get(&id).map_or(now, |entry| entry.asked_at);
+        let asked_at = self.asked_at.remove(&id).unwrap_or(now);
         self.hand(id, Response::Committed(answer.as_ref()), asked_at, now);
     }
 
@@ -527,7 +539,7 @@ impl Scheduler {
         };
         entry.asking = entry.asking.filter(|asking| Some(*asking) != answers);
         let (mut response, mut polled) = (Some(response), None);
-        entry.member.visit(now, &mut |replica, turn| {
+        visit(&entry.member, &mut self.templates, now, |replica, turn| {
             let Some(response) = response.take() else {
                 return;
             };
@@ -535,7 +547,7 @@ impl Scheduler {
             if may_look {
                 polled = Some(replica.poll(turn, &mut |priority| bucket.take(priority, now)));
             } else if is_down && replica.end_flush(true) {
-                self.flushes.end(&mut entry.waiters);
+                self.flushes.end(id);
             }
         });
         if entry.is_stale && entry.asking.is_none() {
@@ -547,9 +559,8 @@ impl Scheduler {
         let Some(entry) = self.members.get_mut(&id) else {
             return;
         };
-        if let Some(at) = entry.scheduled_at.take() {
-            self.agenda.remove(&(at, id));
-        }
+        let at = std::mem::replace(&mut entry.scheduled_at, Timestamp::MAX);
+        self.agenda.remove(&(at, id));
         let ask = self.polled(id, polled, now);
         self.ready.extend(ask);
     }
@@ -565,7 +576,7 @@ impl Scheduler {
         match notice {
             Notice::Changed { key, version, notice, .. } => {
                 let announcement = Announcement::load(notice);
-                for id in self.by_key.get(key.as_str()).cloned().unwrap_or_default() {
+                for id in self.with_key(key) {
                     self.hand(id, Response::Changed { version: *version, announcement }, now, now);
                 }
             }
@@ -592,17 +603,17 @@ impl Scheduler {
 
     /// Has a turn at each replica.
     fn for_each(&mut self, now: Timestamp, mut f: impl FnMut(&mut Replica, &mut Turn<'_>)) {
-        self.members.values().for_each(|entry| entry.member.visit(now, &mut f));
+        self.members.values().for_each(|entry| visit(&entry.member, &mut self.templates, now, &mut f));
     }
 
     /// The store is away: those who wait for a flush need not wait any more.
     fn end_flushes(&mut self, now: Timestamp) {
-        for entry in self.members.values_mut().filter(|entry| !entry.waiters.is_empty()) {
-            entry.member.visit(now, &mut |replica, _| {
-                if replica.end_flush(true) {
-                    self.flushes.end(&mut entry.waiters);
-                }
-            });
+        for id in self.flushes.awaited() {
+            let mut is_over = false;
+            self.visit(id, now, |replica, _| is_over = replica.end_flush(true));
+            if is_over {
+                self.flushes.end(id);
+            }
         }
     }
 

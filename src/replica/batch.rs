@@ -128,7 +128,7 @@ pub(crate) struct Vote {
 }
 
 /// Who votes, and how many votes open the circuit for all.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Voter {
     pub(super) name: Arc<str>,
     pub(super) quorum: u32,

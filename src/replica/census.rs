@@ -7,7 +7,7 @@ use crate::time::Timestamp;
 
 /// All instances of a rule are asked what they have seen; this one answers after the cut, and one ends it. Times are by the
 /// engine's clock: it goes on whatever the clock of the breaker does.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Census {
     pub(super) suspicion: Suspicion,
     /// When this instance tells what it has.

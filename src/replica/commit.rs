@@ -9,7 +9,7 @@ use super::notice::Announcement;
 use super::poll::{Budget, JITTER, Plan, Priority, Request, Why};
 use super::pooled::{Moment, Telling, kept_at_first};
 use super::replica::{Replica, Turn};
-use super::state::{Merged, POLL_INTERVAL, Pending, StoredRecord, TakenBatch};
+use super::state::{Merged, POLL_INTERVAL, Pending, Protocol, StoredRecord, TakenBatch};
 use crate::circuit::{Fact, FleetFact, State};
 use crate::store::{BatchId, Commit, MAX_ROUND_BATCHES, StoreTime, Summary};
 use crate::time::Timestamp;
@@ -29,13 +29,14 @@ impl Replica {
             return false;
         };
         if let Some(writer) = self.state.known.next_writer.take() {
-            self.state.terms.writer = writer;
+            self.state.own.writer = writer;
             self.state.outbox.batches = 0;
         }
         let (here, there) = (turn.at.now, self.store_now(turn));
         let tells = why != Why::News || self.waits().is_some();
         let telling = tells.then(|| self.telling(turn, why)).flatten();
-        let outbox = &mut self.state.outbox;
+        let writer = self.state.own.writer;
+        let Protocol { outbox, timers, in_flight, .. } = &mut **self.state;
         let (probes, vote) = (std::mem::take(&mut outbox.probes), outbox.vote.take());
         let mut batch = Batch { generation, telling, probes, vote };
         if batch.telling.is_none() && batch.probes.is_empty() && batch.vote.is_none() {
@@ -48,15 +49,15 @@ impl Replica {
             vote.delay(outbox.voted_at + Duration::from_nanos(1));
             outbox.voted_at = vote.cast;
         }
-        self.state.timers.flushed_at = Some(turn.now);
+        timers.flushed_at = Some(turn.now);
         if let Why::Asked(..) = why {
-            self.state.timers.answered_at = Some(turn.now);
+            timers.answered_at = Some(turn.now);
         }
         outbox.batches += 1;
-        let id = BatchId { writer: self.state.terms.writer, seq: outbox.batches };
+        let id = BatchId { writer, seq: outbox.batches };
         let calls = batch.telling.as_ref().map_or(0, Telling::calls);
         // Many answer at once, and most of them by a record that is not the newest.
-        let may_queue = matches!(why, Why::Asked(..)) || self.state.in_flight.is_contended;
+        let may_queue = matches!(why, Why::Asked(..)) || in_flight.is_contended;
         outbox.batch = Some(TakenBatch { id, batch, taken_at: turn.now, calls, may_queue });
         true
     }
@@ -84,7 +85,10 @@ impl Replica {
             kept_for: evidence
                 .map_or_else(|| kept_at_first(self.state.clock_error(here)), |evidence| evidence.kept_for(there)),
         };
-        let telling = self.state.outbox.untold.take(self.state.terms.writer, &moment);
+        let own = &mut self.state.own;
+        own.rates.decay(here);
+        let (writer, rates) = (own.writer, own.rates);
+        let telling = self.state.outbox.untold.take(writer, &rates, &moment);
         Some(telling)
     }
 

@@ -11,7 +11,9 @@ use super::pooled::Suspicion;
 use super::push::Asked;
 use super::record::{Record, Unreadable};
 use super::replica::{Replica, Turn};
-use super::state::{CALM_LINGER, Combining, Contact, MAX_LINGER, MIN_LINGER, POLL_INTERVAL, Pending, StoredRecord};
+use super::state::{
+    CALM_LINGER, Combining, Contact, MAX_LINGER, MIN_LINGER, POLL_INTERVAL, Pending, Protocol, StoredRecord,
+};
 use super::status::WhenDown;
 use crate::circuit::{Fact, Facts, FleetFact, Generation, Outcome, State};
 use crate::store::{Committed, ROUND_LEASE, StoreError, StoreTime, Stored, Version};
@@ -54,7 +56,7 @@ impl Replica {
         if let Some(store) = store {
             let took = turn.now.since(asked_at).min(MAX_ANSWER_TIME);
             let at = Clocks { here, store: store.timestamp() };
-            self.state.known.clock = Some(Estimate::learn(self.state.known.clock, at, took));
+            self.state.own.clock = Some(Estimate::learn(self.state.own.clock, at, took));
         }
         match response {
             Response::Loaded(answer) => self.loaded(answer, here, turn),
@@ -104,8 +106,9 @@ impl Replica {
                 self.state.in_flight.combining = combining;
                 self.state.in_flight.conflicts += 1;
                 let conflicts = self.state.in_flight.conflicts;
-                if let Some(batch) = &mut self.state.outbox.batch {
-                    self.state.in_flight.is_contended = true;
+                let Protocol { outbox, in_flight, .. } = &mut **self.state;
+                if let Some(batch) = &mut outbox.batch {
+                    in_flight.is_contended = true;
                     if std::mem::replace(&mut batch.may_queue, true) && conflicts > 1 {
                         // It might have been queued, but too many wait already.
                         self.linger_longer();
@@ -154,7 +157,7 @@ impl Replica {
     /// Tells whether a suspicion is to be ended that this instance has raised: no other one wants to yet.
     fn ends_own_suspicion(&self, now: Timestamp) -> bool {
         let census = self.state.known.census.as_ref();
-        census.is_some_and(|census| census.suspicion.raised_by == self.state.terms.writer && census.end_at <= now)
+        census.is_some_and(|census| census.suspicion.raised_by == self.state.own.writer && census.end_at <= now)
     }
 
     /// The store has a batch of this instance that no record is known to contain: once the round that is to take it in must
@@ -265,7 +268,7 @@ impl Replica {
     /// Takes part in a census.
     pub(super) fn begin_census(&mut self, suspicion: Suspicion, turn: &Turn<'_>) {
         let here = turn.at.now;
-        let is_raiser = suspicion.raised_by == self.state.terms.writer;
+        let is_raiser = suspicion.raised_by == self.state.own.writer;
         let draws = (self.state.chance(), self.state.chance());
         let (store, error) = (self.state.store_at(here), self.state.clock_error(here));
         let mut census = Census::hear(suspicion, is_raiser, (turn.now, store), error, draws);

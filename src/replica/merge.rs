@@ -34,7 +34,6 @@ pub(super) struct News<'a> {
 impl Replica {
     /// Takes news into a record; `now` is the store's time.
     pub(super) fn merge(&mut self, record: &Record, news: &News<'_>, now: Timestamp, turn: &mut Turn<'_>) -> Merged {
-        let terms = &self.state.terms;
         // The evidence is judged apart from the machine, which gets its verdicts.
         let machine = Machine::resume(record.machine.clone(), Box::new(consecutive_failures(1)));
         let mut merge = Merge {
@@ -45,7 +44,7 @@ impl Replica {
             drops_evidence: false,
             rules: turn.rules,
             at: StepContext { now, ..turn.at },
-            writer: terms.writer,
+            writer: self.state.own.writer,
         };
         merge.step(Input::Poll);
         news.batches.iter().for_each(|batch| merge.take_in(batch));
@@ -62,7 +61,7 @@ impl Replica {
         let began = machine.generation() != record.generation();
         new.machine = machine.state;
         if began {
-            new.decider = self.state.terms.writer;
+            new.decider = self.state.own.writer;
             (new.wants, new.handovers) = (Vec::new(), 0);
             new.extension.clear();
         }

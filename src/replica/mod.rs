@@ -10,6 +10,7 @@ mod batch;
 mod census;
 mod clocks;
 mod commit;
+mod common;
 mod handle;
 mod leases;
 mod merge;
@@ -25,6 +26,7 @@ mod record;
 mod replica;
 mod state;
 mod status;
+mod template;
 #[cfg(all(test, not(fusebox_loom)))]
 mod tests;
 
@@ -39,5 +41,6 @@ pub(crate) use pooled::time_resolution;
 pub(crate) use record::Record;
 pub(crate) use replica::{Replica, Turn};
 pub(crate) use state::{POLL_INTERVAL, Terms};
+pub(crate) use template::Templates;
 #[cfg(all(test, not(fusebox_loom)))]
 pub(crate) use tests::calls_in;

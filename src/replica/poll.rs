@@ -41,7 +41,7 @@ pub(crate) struct Polled {
     /// Something goes on, of which each poll is to fetch the news.
     pub(crate) follows: bool,
     /// The number of this look.
-    pub(crate) look: u64,
+    pub(crate) look: u32,
 }
 
 /// A wake-up of the engine.
@@ -50,7 +50,7 @@ pub(crate) struct WakeUp {
     /// When to look, by the engine's clock.
     pub(crate) at: Timestamp,
     /// The number of the last look that it knows of: after a later one it is void.
-    pub(crate) look: u64,
+    pub(crate) look: u32,
 }
 
 /// Why an instance tells of its calls.
@@ -80,9 +80,9 @@ impl Replica {
     /// Says what to ask the store now, or when to look again.
     pub(crate) fn poll(&mut self, turn: &mut Turn<'_>, budget: &mut Budget<'_>) -> Polled {
         self.regain_engine(turn.facts);
-        self.state.timers.looks += 1;
-        let here_before = self.state.timers.looked_at.replace(turn.at.now);
-        self.state.timers.stands_still = here_before == Some(turn.at.now);
+        self.state.own.looks = self.state.own.looks.wrapping_add(1);
+        let here_before = self.state.own.looked_at.replace(turn.at.now);
+        self.state.own.stands_still = here_before == Some(turn.at.now);
         let (request, mut wake_at) = match self.plan(turn, budget) {
             // A replica that wanted to be looked at for ever in one moment would stop all others.
             Err(until) => (None, until.map(|until| until.max(turn.now + Duration::from_micros(1)))),
@@ -94,14 +94,7 @@ impl Replica {
         }
         let waits = request.is_none();
         let (flushed, departed) = (waits && self.end_flush(false), waits && self.has_departed(turn.now));
-        Polled {
-            request,
-            wake_at,
-            flushed,
-            departed,
-            follows: self.follows(turn.at.now),
-            look: self.state.timers.looks,
-        }
+        Polled { request, wake_at, flushed, departed, follows: self.follows(turn.at.now), look: self.state.own.looks }
     }
 
     /// Tells whether something goes on that may change the record without a notice, or of which this instance must know soon
@@ -116,7 +109,8 @@ impl Replica {
         let judges = known.census.is_some() || known.protection.is_some() || outbox.untold.has_bad();
         let waits = outbox.batch.is_some() || !outbox.commands.is_empty() || !outbox.probes.is_empty();
         // While a cooldown runs, nothing happens; then places for probes are taken and given back.
-        let probes = self.machine.state() != State::Closed && outbox.demand.has_calls && self.is_ready_for_probes(here);
+        let probes =
+            self.machine.state() != State::Closed && self.state.own.has_calls && self.is_ready_for_probes(here);
         // What others tell while there is trouble, and whether the store still has what holds calls back.
         let store = self.state.store_at(here);
         let is_known = |stored: &StoredRecord| stored.record.is_in_trouble(store);
@@ -137,7 +131,7 @@ impl Replica {
         }
         let now = now();
         let at = self.linger_until(now, here).unwrap_or(now);
-        Some(WakeUp { at, look: self.state.timers.looks })
+        Some(WakeUp { at, look: self.state.own.looks })
     }
 
     /// Notes what a step wants the engine woken for; tells whether that is louder than what the engine knows.
@@ -198,7 +192,7 @@ impl Replica {
     pub(super) fn wants_lease(&self, here: Timestamp) -> bool {
         let is_held = self.machine.overridden().is_some();
         let is_there = self.state.timers.departing.is_none();
-        let is_due = self.state.outbox.demand.has_calls && self.state.asks_fleet() && !is_held && is_there;
+        let is_due = self.state.own.has_calls && self.state.asks_fleet() && !is_held && is_there;
         // Beside a probe that is on its way, places are left to the others, unless there is none, or a call has found no lease.
         let demand = &self.state.outbox.demand;
         let may_have_more = demand.has_room && (demand.rejected > 0 || !self.knows_others());
@@ -208,7 +202,7 @@ impl Replica {
 
     /// Tells whether another instance has told of its calls, or waits for a lease.
     fn knows_others(&self) -> bool {
-        let writer = self.state.terms.writer;
+        let writer = self.state.own.writer;
         let record = self.state.known.last_record.as_ref();
         record.is_some_and(|record| {
             let has_told =
@@ -264,7 +258,7 @@ impl Replica {
         if !self.state.outbox.commands.is_empty() {
             return self.commit(&stored, Priority::Change, turn, budget);
         }
-        if waits.is_some() && self.state.known.heard.is_some_and(|heard| here.since(heard.here) >= LONG_UNHEARD) {
+        if waits.is_some() && self.state.own.heard.is_some_and(|heard| here.since(heard.here) >= LONG_UNHEARD) {
             // First what time it is by the store's clock.
             return Ok(self.load(now));
         }
@@ -333,7 +327,8 @@ impl Replica {
         }
         let told_lately = self.state.timers.flushed_at.is_some_and(|at| now.since(at) < IDLE_AFTER);
         if let Some((number, cut)) = self.question_due(now) {
-            return self.state.outbox.untold.has_an_answer(here, told_lately).then_some(Why::Asked(number, cut));
+            let is_active = self.state.own.rates.is_active(here);
+            return self.state.outbox.untold.has_an_answer(is_active, told_lately).then_some(Why::Asked(number, cut));
         }
         self.state.outbox.untold.breaks_promise(here).then_some(Why::Withdraws)
     }
@@ -396,7 +391,7 @@ impl Replica {
         let timers = &self.state.timers;
         let rewrite_at = self.state.known.stored.as_ref().and_then(|stored| stored.rewrite_at);
         // A clock that stands still shortly before something is due does not keep the engine busy.
-        let least = if timers.stands_still { 2 * JITTER } else { Duration::from_millis(1) };
+        let least = if self.state.own.stands_still { 2 * JITTER } else { Duration::from_millis(1) };
         let later = |at: Timestamp| now + at.since(here).max(least);
         let census = self.state.known.census.as_ref();
         let (answer_at, end_at) = (census.and_then(|census| census.answer_at), census.map(|census| census.end_at));
@@ -404,8 +399,7 @@ impl Replica {
         let opaque_at = self.opaque_due().map(|due| now + due.since(self.state.store_at(here)).max(least));
         // A lease is fetched when the cooldown ends.
         let open_until = self.machine.state.history().open_until;
-        let waits_for_end =
-            self.machine.state() == State::Open && self.state.outbox.demand.has_calls && open_until > here;
+        let waits_for_end = self.machine.state() == State::Open && self.state.own.has_calls && open_until > here;
         let lease_at = waits_for_end.then(|| later(open_until)).filter(|_| self.state.asks_fleet());
         // A probe that outlives its deadline has failed, and its place is free. In a round of one's own, the next call sees it.
         let round = self.round().filter(|_| self.state.asks_fleet());

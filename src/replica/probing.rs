@@ -52,7 +52,7 @@ impl Replica {
     /// Tells whether no lease in hand can have been handed over: the store was heard of a moment ago, and none has waited for
     /// it long.
     fn has_sure_leases(&self, now: Timestamp) -> bool {
-        let has_heard = self.state.known.heard.is_some_and(|heard| now.since(heard.here) < LEASE_IS_SURE_FOR);
+        let has_heard = self.state.own.heard.is_some_and(|heard| now.since(heard.here) < LEASE_IS_SURE_FOR);
         let store = self.state.store_at(now);
         has_heard && self.state.wanted_since().is_none_or(|since| store.since(since) < LEASE_IS_SURE_FOR)
     }
@@ -70,8 +70,8 @@ impl Replica {
 
     /// A call finds no lease.
     pub(super) fn misses_a_lease(&mut self, now: Timestamp) -> Decision {
+        self.state.own.has_calls = true;
         let demand = &mut self.state.outbox.demand;
-        demand.has_calls = true;
         demand.rejected = demand.rejected.saturating_add(1);
         // The engine is not woken for each of many: what they want is known.
         if demand.rejected.is_power_of_two() {
@@ -152,7 +152,7 @@ impl Replica {
 
     /// Leases that the record has for this instance are in its hand, unless it has used them, or given them back.
     pub(super) fn take_leases(&mut self, fleet: &ProbeRound, now: Timestamp) {
-        let own: Vec<_> = fleet.unused_of(self.state.terms.writer).copied().collect();
+        let own: Vec<_> = fleet.unused_of(self.state.own.writer).copied().collect();
         let outbox = &self.state.outbox;
         let new: Vec<_> = own.into_iter().filter(|lease| !outbox.tells_of(lease.id)).collect();
         if let Some(round) = &mut self.machine.state.history_mut().round {

@@ -45,7 +45,7 @@ impl Replica {
 
     /// Until when this instance rejects calls by itself, if it does now.
     pub(super) fn rejects_until(&mut self, now: Timestamp, facts: &mut Facts) -> Option<Timestamp> {
-        let protection = self.state.known.protection.as_mut()?;
+        let protection = self.state.known.protection?;
         if now >= protection.until {
             self.end_protection(now, facts);
             return None;
@@ -53,7 +53,8 @@ impl Replica {
         if now < protection.from {
             return None;
         }
-        if !std::mem::replace(&mut protection.is_told, true) {
+        if !protection.is_told {
+            self.state.known.protection = Some(Protection { is_told: true, ..protection });
             facts.push(Fact::Fleet(FleetFact::ProtectionBegan));
         }
         Some(protection.until)

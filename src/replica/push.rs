@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 
 /// What this instance knows of notices: whether its own come back, and what the newest ask for. Times are by the engine's
 /// clock.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Push {
     /// The versions of records with a notice of this instance's of which it has not heard, the oldest first, and when it wrote
     /// them.
@@ -26,7 +26,7 @@ pub(super) struct Push {
 }
 
 /// A suspicion of which a notice tells.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Asked {
     pub(super) number: u64,
     /// By the store's clock.

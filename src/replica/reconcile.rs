@@ -55,7 +55,7 @@ impl Replica {
     /// Follows a record that the store is known to have; `store` is the store's time now.
     pub(super) fn apply(&mut self, record: &Arc<Record>, store: Timestamp, turn: &mut Turn<'_>) {
         let here = turn.at.now;
-        self.state.known.heard = Some(Clocks { here, store });
+        self.state.own.heard = Some(Clocks { here, store });
         let known_generation = self.state.generation();
         if known_generation.is_some_and(|known| known.is_after(record.generation())) {
             return;
@@ -89,7 +89,7 @@ impl Replica {
             // The store has yet to hear why the circuit was opened here. To close for that long would let calls through.
         } else if begins || diverged && settled {
             // An instance that comes back to the generation from a state of its own has told of it before.
-            let decided = begins && record.decider == self.state.terms.writer;
+            let decided = begins && record.decider == self.state.own.writer;
             self.follow(&local, if decided { Origin::Decided } else { Origin::Adopted }, turn);
         } else if !diverged {
             self.keep_up(&local);
@@ -137,7 +137,7 @@ impl Replica {
         if begins {
             demand.rejected = 0;
             // Calls before the first word of the store are of the generation that it tells of.
-            demand.has_calls &= record.state() != State::Closed || last.is_none();
+            self.state.own.has_calls &= record.state() != State::Closed || last.is_none();
         } else if last.is_some_and(|last| counts(last) != counts(record)) {
             demand.rejected = 0;
         }

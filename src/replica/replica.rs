@@ -7,7 +7,7 @@ use super::batch::{Command, ProbeNews, Probed, Vote};
 use super::clocks::translate;
 
 use super::pooled::Trip;
-use super::state::{Contact, Demand, POLL_INTERVAL, ReplicaState, Terms, Wake};
+use super::state::{Contact, Demand, POLL_INTERVAL, ReplicaState, Terms, Told, Wake};
 use super::status::{FleetStatus, WhenDown};
 use crate::circuit::{
     Admission, Call, Decision, Fact, Facts, FleetFact, Input, Machine, Outcome, PartTally, PermitId, ProbeRound,
@@ -23,7 +23,7 @@ use crate::time::Timestamp;
 #[derive(Debug)]
 pub(crate) struct Replica {
     pub(super) machine: Machine,
-    pub(super) state: ReplicaState,
+    pub(super) state: Box<ReplicaState>,
 }
 
 /// What the engine brings along when it asks or tells a replica something.
@@ -46,10 +46,10 @@ const MAX_TAKEN_OVER: u32 = 1_024;
 const MAX_COMMANDS: usize = 64;
 
 impl Replica {
-    /// Makes a machine a replica.
-    pub(crate) fn new(machine: Machine, terms: Terms) -> Self {
-        let state = ReplicaState::new(&*machine.detector, terms);
-        Self { machine, state }
+    /// Makes a machine a replica, which goes by the number `writer`.
+    pub(crate) fn new(machine: Machine, writer: u64, terms: Terms) -> Self {
+        let state = ReplicaState::new(&*machine.detector, writer, terms);
+        Self { machine, state: Box::new(state) }
     }
 
     pub(crate) const fn machine(&self) -> &Machine {
@@ -58,7 +58,7 @@ impl Replica {
 
     /// The newest time of the breaker's clock that is known.
     pub(crate) fn last_time(&self) -> Timestamp {
-        let heard = self.state.known.heard.map_or(Timestamp::ZERO, |heard| heard.here);
+        let heard = self.state.own.heard.map_or(Timestamp::ZERO, |heard| heard.here);
         self.machine.since().max(heard)
     }
 
@@ -75,7 +75,7 @@ impl Replica {
                 let failed = rules.judge_probe(outcome, took);
                 if failed.is_none() && self.state.wanted_since().is_some() {
                     // Another instance has the place, until this one has a call again.
-                    self.state.outbox.demand.has_calls = false;
+                    self.state.own.has_calls = false;
                 }
                 self.tell_probe(permit, at.now, ProbeRound::give_back, |lease| {
                     Probed::ended(lease, failed, at.now, outcome.retry_after())
@@ -116,7 +116,7 @@ impl Replica {
             None => {
                 // That there are calls at all must be seen once in each generation: such an instance is to probe.
                 let known = &self.state.known;
-                let is_at_ease = self.state.outbox.demand.has_calls && !known.engine_is_lost;
+                let is_at_ease = self.state.own.has_calls && !known.engine_is_lost;
                 let clean = view.clean && is_at_ease && !self.state.shares_successes();
                 // Each call must be asked for while some are rejected; their outcomes count.
                 let admission = self.state.known.protection.map_or(view.admission, |protection| Admission::Unjudged {
@@ -140,12 +140,12 @@ impl Replica {
             self.state.known.last_record.as_ref().filter(|_| !is_alone && self.machine.state() == State::Closed);
         let untold = &self.state.outbox.untold;
         let evidence = record.and_then(|record| record.evidence_of(untold.rule));
-        if let Some(evidence) = evidence.filter(|evidence| evidence.has_others(self.state.terms.writer)) {
+        if let Some(evidence) = evidence.filter(|evidence| evidence.has_others(self.state.own.writer)) {
             let store = self.state.store_at(now);
             let sent = self.state.outbox.batch.as_ref().and_then(|taken| taken.batch.telling.as_ref());
             let mut own: Vec<_> = sent.into_iter().flat_map(|telling| telling.calls.iter().copied()).collect();
             own.extend(untold.calls(now, store));
-            for (part, tally) in parts.iter_mut().zip(evidence.tallies(self.state.terms.writer, &own, store)) {
+            for (part, tally) in parts.iter_mut().zip(evidence.tallies(self.state.own.writer, &own, store)) {
                 part.tally = tally;
             }
         }
@@ -155,7 +155,7 @@ impl Replica {
     /// What others have told of failures becomes this instance's own evidence: it goes on alone, from what it knew. Where
     /// good calls count as well, those of others are not known, and its own calls say more.
     pub(super) fn take_over_evidence(&mut self, now: Timestamp, facts: &mut Facts) {
-        let (state, writer) = (&self.state, self.state.terms.writer);
+        let (state, writer) = (&self.state, self.state.own.writer);
         let evidence = state.known.last_record.as_ref().and_then(|record| record.evidence_of(state.outbox.untold.rule));
         let Some(evidence) = evidence.filter(|evidence| evidence.has_others(writer)) else {
             return;
@@ -191,18 +191,18 @@ impl Replica {
     }
 
     /// The newest outage of the store.
-    pub(crate) const fn outage(&self) -> Option<&Arc<StoreTrouble>> {
-        self.state.known.outage.as_ref()
+    pub(crate) fn outage(&self) -> Option<&Arc<StoreTrouble>> {
+        self.state.known.outage.as_ref().map(|outage| &outage.0)
     }
 
     /// The newest trouble with one of the store's side steps.
-    pub(crate) const fn impairment(&self) -> Option<&Arc<StoreTrouble>> {
-        self.state.known.impairment.as_ref()
+    pub(crate) fn impairment(&self) -> Option<&Arc<StoreTrouble>> {
+        self.state.known.impairment.as_ref().map(|impairment| &impairment.0)
     }
 
     /// The store works, and one of its side steps does not.
     pub(crate) fn hear_of_impairment(&mut self, trouble: &Arc<StoreTrouble>, turn: &mut Turn<'_>) {
-        self.state.known.impairment = Some(trouble.clone());
+        self.state.known.impairment = Some(Told(trouble.clone()));
         turn.facts.push(Fact::Fleet(FleetFact::StoreImpaired));
     }
 
@@ -218,7 +218,7 @@ impl Replica {
             generation: self.state.generation(),
             away,
             trouble,
-            heard: known.heard.map(|heard| now.since(heard.here)),
+            heard: self.state.own.heard.map(|heard| now.since(heard.here)),
             waiting: self.state.outbox.untold.count() + on_its_way,
             forgotten: self.state.outbox.forgotten,
             votes: (!self.state.is_pooled()).then_some(votes),
@@ -249,7 +249,7 @@ impl Replica {
     /// The engine finds the store away: this instance goes on by itself.
     pub(crate) fn go_without_store(&mut self, outage: &Arc<StoreTrouble>, turn: &mut Turn<'_>) {
         self.state.known.store_is_down = true;
-        self.state.known.outage = Some(outage.clone());
+        self.state.known.outage = Some(Told(outage.clone()));
         self.go_alone(Some(outage.shared_why()), turn);
         turn.facts.push(Fact::Fleet(FleetFact::StoreDegraded));
     }
@@ -257,7 +257,7 @@ impl Replica {
     /// No engine runs, or nothing is heard of it: this instance goes on by itself, as without the store.
     pub(crate) fn lose_engine(&mut self, trouble: &Arc<StoreTrouble>, turn: &mut Turn<'_>) {
         if !std::mem::replace(&mut self.state.known.engine_is_lost, true) {
-            self.state.known.outage = Some(trouble.clone());
+            self.state.known.outage = Some(Told(trouble.clone()));
             self.go_alone(Some(trouble.shared_why()), turn);
             turn.facts.push(Fact::Fleet(FleetFact::StoreDegraded));
         }
@@ -284,7 +284,7 @@ impl Replica {
     }
 
     /// Whatever is known may be old.
-    pub(crate) const fn reload(&mut self) {
+    pub(crate) fn reload(&mut self) {
         self.state.known.must_load = true;
     }
 
@@ -319,7 +319,7 @@ impl Replica {
         if self.machine.overridden().is_some() {
             return self.machine.step(rules, input, at, facts);
         }
-        self.state.outbox.demand.has_calls = true;
+        self.state.own.has_calls = true;
         self.end_hopeless_round(rules, at, facts);
         if let Some(when_down) = self.state.stand_in() {
             let rejected = Decision::Rejected { reason: RejectReason::StoreDown, until: Some(at.now + POLL_INTERVAL) };
@@ -416,8 +416,8 @@ impl Replica {
         state.known.diverged = true;
         state.known.protection = None;
         // A call of the generation that opens is one that is to come again.
-        let has_calls = to != State::Closed && state.outbox.demand.has_calls;
-        state.outbox.demand = Demand { has_calls, ..Demand::default() };
+        state.own.has_calls &= to != State::Closed;
+        state.outbox.demand = Demand::default();
         if let Some(voter) = &state.terms.voter
             && to != State::HalfOpen
             && !state.fleet_holds_a_state()

@@ -1,14 +1,15 @@
 //! All that an instance knows of the fleet that shares a breaker, and all that it still has to tell it.
 
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::batch::{Batch, Command, Probed, Vote, Voter};
 use super::census::Census;
 use super::clocks::{Clocks, Estimate};
-
-use super::pooled::{Trip, Untold, Verdict};
+use super::common::Common;
+use super::pooled::{Rates, Trip, Untold, Verdict};
 use super::push::Push;
 use super::record::Record;
 use super::status::WhenDown;
@@ -18,10 +19,8 @@ use crate::store::{BatchId, Round, StoreTrouble, Version};
 use crate::time::Timestamp;
 
 /// How an instance takes part in its fleet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Terms {
-    /// Names this instance in batches and records; random.
-    pub(crate) writer: u64,
     /// Where instances vote: as whom this one does. `None`: the calls of all are judged together.
     pub(crate) voter: Option<Voter>,
     /// What it does while the store is away.
@@ -32,9 +31,40 @@ pub(crate) struct Terms {
     pub(crate) clock_error: Duration,
 }
 
-/// The protocol state of one shared breaker.
+/// The protocol state of one shared breaker: what it has alone, and, by [`Deref`], its [`Protocol`].
 #[derive(Debug)]
 pub(super) struct ReplicaState {
+    pub(super) own: Individual,
+    /// Replicas to which nothing happens have all of this in common.
+    pub(super) common: Common<Protocol>,
+}
+
+/// What differs from replica to replica, even where nothing happens.
+#[derive(Debug)]
+pub(super) struct Individual {
+    /// Names this instance in batches and records; random.
+    pub(super) writer: u64,
+    /// There was a call in the generation that opened, or since.
+    pub(super) has_calls: bool,
+    /// How many calls end a second.
+    pub(super) rates: Rates,
+    /// The store's clock.
+    pub(super) clock: Option<Estimate>,
+    /// When the store was last heard of.
+    pub(super) heard: Option<Clocks>,
+    /// The breaker's time at the last look, and whether it has not moved since the one before.
+    pub(super) looked_at: Option<Timestamp>,
+    pub(super) stands_still: bool,
+    /// How often the engine has looked; an older wake-up is void.
+    pub(super) looks: u32,
+    /// Goes on with each random number. It must not begin at a number that depends on the writer's, or what writers draw would
+    /// depend on each other.
+    draws: u32,
+}
+
+/// What a replica knows, has to tell, asks and waits for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Protocol {
     /// How this instance takes part.
     pub(super) terms: Terms,
     /// What the store was last known to have, and what follows from that.
@@ -48,14 +78,12 @@ pub(super) struct ReplicaState {
 }
 
 /// What is known of the store and its record.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Known {
     /// The record as the store last had it: what the next commit builds on. `None`: it must be loaded first.
     pub(super) stored: Option<StoredRecord>,
     /// The newest record that this instance follows; by the store's clock.
     pub(super) last_record: Option<Arc<Record>>,
-    /// The store's clock.
-    pub(super) clock: Option<Estimate>,
     /// All are asked what they have seen.
     pub(super) census: Option<Census>,
     /// The number of the newest suspicion that is known to be over, and one more.
@@ -81,12 +109,10 @@ pub(super) struct Known {
     /// By what number this instance goes from its next batch on.
     pub(super) next_writer: Option<u64>,
     /// The newest outage of the store, and the newest trouble with one of its side steps.
-    pub(super) outage: Option<Arc<StoreTrouble>>,
-    pub(super) impairment: Option<Arc<StoreTrouble>>,
+    pub(super) outage: Option<Told>,
+    pub(super) impairment: Option<Told>,
     /// Why a request for this breaker alone has failed, and whether that was a write: until one like it succeeds.
     pub(super) trouble: Option<(Arc<str>, bool)>,
-    /// When the store was last heard of.
-    pub(super) heard: Option<Clocks>,
     /// Whatever is known may be old.
     pub(super) must_load: bool,
     /// The record is not this release's to touch; when to look again.
@@ -110,8 +136,18 @@ pub(super) enum Contact {
     Away(Arc<str>),
 }
 
+/// What is wrong with the store, as listeners are told: equal to nothing but itself.
+#[derive(Clone, Debug)]
+pub(super) struct Told(pub(super) Arc<StoreTrouble>);
+
+impl PartialEq for Told {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 /// A time in which this instance rejects calls, because its own calls alone meet the rule.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Protection {
     /// By this instance's clock.
     pub(super) from: Timestamp,
@@ -124,7 +160,7 @@ pub(super) struct Protection {
 }
 
 /// A record with its place in the store.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct StoredRecord {
     /// What a commit over it must expect.
     pub(super) version: Version,
@@ -135,7 +171,7 @@ pub(super) struct StoredRecord {
 }
 
 /// What the fleet has not been told, or not surely.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Outbox {
     /// Calls that no batch tells of yet.
     pub(super) untold: Untold,
@@ -158,10 +194,8 @@ pub(super) struct Outbox {
 }
 
 /// What the calls of an instance have met since the circuit opened.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Demand {
-    /// There was a call in the generation that opened, or since.
-    pub(super) has_calls: bool,
     /// Calls that found no lease, since another instance was last seen to use one.
     pub(super) rejected: u32,
     /// The record has places that no instance has.
@@ -171,7 +205,7 @@ pub(super) struct Demand {
 }
 
 /// A batch on its way to the record.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct TakenBatch {
     /// By this the store knows it again.
     pub(super) id: BatchId,
@@ -186,7 +220,7 @@ pub(super) struct TakenBatch {
 }
 
 /// What was asked of the store.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct InFlight {
     /// The request without an answer.
     pub(super) request: Option<Pending>,
@@ -203,7 +237,7 @@ pub(super) struct InFlight {
 }
 
 /// A request on its way.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Pending {
     Load,
     Commit {
@@ -215,7 +249,7 @@ pub(super) enum Pending {
 }
 
 /// What became of a record.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Merged {
     /// What it is now.
     pub(super) record: Record,
@@ -240,7 +274,7 @@ impl Merged {
 }
 
 /// A turn at combining the batches of others.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Combining {
     /// The batches to merge, and the token that allows to write them.
     pub(super) round: Round,
@@ -253,7 +287,7 @@ pub(super) struct Combining {
 }
 
 /// When to do what, by the engine's clock.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Timers {
     /// When what waits is sent; moves as failures are waiting or not.
     pub(super) flush_at: Option<Timestamp>,
@@ -281,13 +315,6 @@ pub(super) struct Timers {
     pub(super) wake: Option<Wake>,
     /// The loudest wake-up that the engine has not answered with a look yet.
     pub(super) woken: Option<Wake>,
-    /// The breaker's time at the last look, and whether it has not moved since the one before.
-    pub(super) looked_at: Option<Timestamp>,
-    pub(super) stands_still: bool,
-    /// How often the engine has looked; an older wake-up is void.
-    pub(super) looks: u64,
-    /// Goes on with each random number, from the writer's on.
-    draws: u64,
 }
 
 /// How urgently the engine is woken.
@@ -307,14 +334,15 @@ pub(super) const MAX_LINGER: Duration = Duration::from_secs(5);
 pub(super) const CALM_LINGER: Duration = Duration::from_millis(200);
 
 impl ReplicaState {
-    pub(super) fn new(detector: &dyn Detector, terms: Terms) -> Self {
+    pub(super) fn new(detector: &dyn Detector, writer: u64, terms: Terms) -> Self {
         let known = Known { must_load: true, ..Known::default() };
-        let timers = Timers { linger: MIN_LINGER, draws: terms.writer, ..Timers::default() };
+        let timers = Timers { linger: MIN_LINGER, ..Timers::default() };
         let outbox = Outbox::new(Untold::new(detector));
-        Self { terms, known, outbox, in_flight: InFlight::default(), timers }
+        let common = Protocol { terms, known, outbox, in_flight: InFlight::default(), timers };
+        Self { own: Individual::new(writer), common: Common::new(common) }
     }
 
-    pub(super) const fn is_pooled(&self) -> bool {
+    pub(super) fn is_pooled(&self) -> bool {
         self.terms.voter.is_none()
     }
 
@@ -341,7 +369,7 @@ impl ReplicaState {
     /// Since when another instance waits for a lease, by the store's clock.
     pub(super) fn wanted_since(&self) -> Option<Timestamp> {
         let wants = &self.known.last_record.as_ref()?.wants;
-        wants.iter().filter(|want| want.writer != self.terms.writer).map(|want| want.since).min()
+        wants.iter().filter(|want| want.writer != self.own.writer).map(|want| want.since).min()
     }
 
     /// Tells whether the fleet decides, not this instance.
@@ -366,9 +394,16 @@ impl ReplicaState {
 
     /// Calls of the closed state have ended.
     pub(super) fn saw(&mut self, run: Run, retry_after: Option<Duration>) {
-        self.outbox.demand.has_calls = true;
+        self.own.has_calls = true;
         if self.terms.voter.is_none() {
-            self.outbox.forgotten += self.outbox.untold.saw(run, retry_after);
+            let is_bad = self.outbox.untold.is_bad(&run);
+            self.own.rates.count(is_bad, run.count, run.ended);
+            if !run.is_bad() && !self.tells_everything() && self.outbox.untold.ignores(&run) {
+                // Replicas all whose calls are good stay alike.
+                return;
+            }
+            let forgotten = self.outbox.untold.saw(run, retry_after);
+            self.outbox.forgotten += forgotten;
             // Outcomes that only a detector can judge are told soon, good ones as well.
             if run.is_bad() || self.tells_everything() {
                 self.wake(Wake::MayWait);
@@ -406,12 +441,12 @@ impl ReplicaState {
 
     /// The store's time, as far as it is known here.
     pub(super) fn store_at(&self, here: Timestamp) -> Timestamp {
-        self.known.clock.map_or(Timestamp::ZERO, |clock| clock.store_at(here))
+        self.own.clock.map_or(Timestamp::ZERO, |clock| clock.store_at(here))
     }
 
     /// What that may be off by.
     pub(super) fn clock_error(&self, here: Timestamp) -> Duration {
-        self.known.clock.map_or(Duration::ZERO, |clock| clock.error_at(here)) + self.terms.clock_error
+        self.own.clock.map_or(Duration::ZERO, |clock| clock.error_at(here)) + self.terms.clock_error
     }
 
     /// A random part of a time.
@@ -421,8 +456,40 @@ impl ReplicaState {
 
     /// A random number from 0 up to 1.
     pub(super) fn chance(&mut self) -> f64 {
-        self.timers.draws = self.timers.draws.wrapping_add(1);
-        draw(self.terms.writer, self.timers.draws)
+        self.own.draws = self.own.draws.wrapping_add(1);
+        draw(self.own.writer, u64::from(self.own.draws))
+    }
+}
+
+impl Deref for ReplicaState {
+    type Target = Protocol;
+
+    #[inline]
+    fn deref(&self) -> &Protocol {
+        &self.common
+    }
+}
+
+impl DerefMut for ReplicaState {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Protocol {
+        &mut self.common
+    }
+}
+
+impl Individual {
+    fn new(writer: u64) -> Self {
+        Self {
+            writer,
+            has_calls: false,
+            rates: Rates::default(),
+            clock: None,
+            heard: None,
+            looked_at: None,
+            stands_still: false,
+            looks: 0,
+            draws: 0,
+        }
     }
 }
 

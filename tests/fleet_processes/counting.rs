@@ -78,13 +78,13 @@ fn c42_without_the_marks_of_batches_the_same_would_count_twice() {
     on_both_stores(|store| {
         let (proxy, _) = store.proxied();
         let instance = behind(&proxy, store);
-        proxy.set(|rules| rules.loses_answers = 1);
+        // In one, or the instance asks again before connections are refused.
+        proxy.set(|rules| (rules.loses_answers, rules.refuses_after_loss) = (1, true));
         instance.fail(10);
         until("an answer is lost", GRACE, || proxy.to_lose() == 0);
-        proxy.set(|rules| rules.refuses = true);
         until("the batch is applied", GRACE, || recorded(store) == 11);
         store.forget_batches();
-        proxy.set(|rules| rules.refuses = false);
+        proxy.set(|rules| (rules.refuses, rules.refuses_after_loss) = (false, false));
         until("it is applied again", Duration::from_secs(15), || {
             instance.flush();
             recorded(store) == 21

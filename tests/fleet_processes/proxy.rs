@@ -26,6 +26,8 @@ pub(crate) struct Rules {
     pub(crate) cuts_push: bool,
     /// So many commits reach the server, and their answers nobody: the connection ends instead.
     pub(crate) loses_answers: u32,
+    /// With the last of these, new connections are refused, and others end as soon as an instance sends something.
+    pub(crate) refuses_after_loss: bool,
 }
 
 /// A proxy on the loopback.
@@ -188,7 +190,8 @@ impl Shared {
         }
         before.drain(..before.len().saturating_sub(OVERLAP));
         let mut rules = self.rules();
-        if connection.listens.load(Ordering::SeqCst) && rules.cuts_push {
+        let is_cut = rules.refuses && rules.refuses_after_loss && !connection.is_doomed.load(Ordering::SeqCst);
+        if is_cut || connection.listens.load(Ordering::SeqCst) && rules.cuts_push {
             return None;
         }
         if commits > 0 {
@@ -197,6 +200,7 @@ impl Shared {
             if rules.loses_answers > 0 {
                 rules.loses_answers -= 1;
                 connection.is_doomed.store(true, Ordering::SeqCst);
+                rules.refuses |= rules.refuses_after_loss && rules.loses_answers == 0;
             }
         }
         Some(commits)

@@ -10,6 +10,8 @@ use super::success_counter::SuccessCounter;
 use crate::breaker::control::Control;
 use crate::breaker::events::{Notifier, WaitQueue};
 use crate::breaker::settings::Settings;
+#[cfg(feature = "fleet")]
+use crate::breaker::shared::Shared;
 use crate::circuit::{Admission, Decision, Detector, Facts, Generation, Input, Machine, PermitId, Rules, StepContext};
 use crate::clock::{ClockSource, seed};
 use crate::sync::{
@@ -85,7 +87,7 @@ pub(in crate::breaker) struct Contents {
 }
 
 /// Makes a machine the control of the breaker of that name in a cell.
-pub(in crate::breaker) type TakeControl = fn(&Settings, &str, Machine, &'static BreakerCell) -> Control;
+pub(in crate::breaker) type TakeControl = fn(&Settings, &Arc<str>, Machine, &'static BreakerCell) -> Control;
 
 impl BreakerCell {
     fn vacant() -> Self {
@@ -342,8 +344,7 @@ impl Body {
 impl BreakerCell {
     /// A flush, where the breaker is in a fleet.
     pub(in crate::breaker) fn flush(&'static self) -> Option<impl Future<Output = ()> + Send + use<>> {
-        self.visit(|Visit { body, .. }| body.control.shared().map(|shared| shared.engine.flush(Some(shared.id))))
-            .flatten()
+        self.visit(|Visit { body, .. }| body.control.shared().map(Shared::flush)).flatten()
     }
 }
 

@@ -16,6 +16,7 @@ use crate::time::Timestamp;
 pub(super) struct Make {
     pub(super) detector: Box<dyn Detector>,
     pub(super) rules: Rules,
+    pub(super) writer: u64,
     pub(super) terms: Terms,
     pub(super) seed: u64,
 }
@@ -63,10 +64,10 @@ pub(super) enum Seen {
 
 impl TestMember {
     pub(super) fn new(key: String, make: Make, (clock, engine): (ManualClock, ManualClock)) -> Self {
-        let Make { detector, rules, terms, seed } = make;
+        let Make { detector, rules, writer, terms, seed } = make;
         let machine = Machine::new(detector, &rules, Generation::new(1), clock.now());
         let inner = Inner {
-            replica: Replica::new(machine, terms),
+            replica: Replica::new(machine, writer, terms),
             rules,
             seed,
             wake_up: None,

@@ -191,8 +191,8 @@ impl Setup {
         let rules =
             Rules { cooldown: self.cooldown.clone(), probes, slow_after: detector.slow_after(), ..Rules::default() };
         let voter = self.votes.map(|quorum| Voter::new(name.into(), quorum));
-        let terms = Terms { writer, voter, when_down: self.when_down, flush_interval: S, clock_error: Duration::ZERO };
-        Make { detector, rules, terms, seed }
+        let terms = Terms { voter, when_down: self.when_down, flush_interval: S, clock_error: Duration::ZERO };
+        Make { detector, rules, writer, terms, seed }
     }
 
     /// An order of an operator's, and whether an operator must end it.

@@ -36,6 +36,6 @@ pub(crate) use resolution::time_resolution;
 pub(super) use sequence::TICK_BITS;
 pub(super) use suspicion::{LONGEST_SUSPICION, Suspicion};
 pub(super) use telling::{Telling, Trip};
-pub(super) use untold::{Moment, Untold};
+pub(super) use untold::{Moment, Rates, Untold};
 pub(super) use verdict::Verdict;
 pub(super) use voices::IDLE_AFTER;

@@ -12,7 +12,7 @@ use super::question::{Certainty, Question};
 use super::rule::{Class, Rule};
 use super::sequence::Sequence;
 use super::told::{Stretch, ToldCalls};
-use super::untold::{Moment, Untold};
+use super::untold::{Moment, Rates, Untold};
 use crate::circuit::detector::{Detector, consecutive_failures, failure_rate, failures, slow_call_rate};
 use crate::circuit::{Call, Reader, Run, Tally, Writer};
 use crate::time::Timestamp;
@@ -222,7 +222,7 @@ fn what_waits_long_is_told_as_of_its_time() {
         *counts.entry(ended.as_nanos() >> 28).or_insert(0) += 1;
     }
     let now = Timestamp::from_nanos(begin + 120_000 * MS);
-    let telling = untold.take(1, &Moment::unasked(now, Duration::from_secs(4)));
+    let telling = untold.take(1, &Rates::default(), &Moment::unasked(now, Duration::from_secs(4)));
     let mut told = BTreeMap::new();
     for calls in &telling.calls {
         *told.entry(calls.at.as_nanos() >> 28).or_insert(0) += calls.calls.count;
@@ -236,18 +236,24 @@ fn what_waits_long_is_told_as_of_its_time() {
 
 /// What an instance promises with the telling of its newest failure, of those in its last second.
 fn promised_with(good_a_second: u64, bad: u64) -> f64 {
-    let mut untold = Untold::new(&consecutive_failures(3));
+    let (mut untold, mut rates) = (Untold::new(&consecutive_failures(3)), Rates::default());
+    let mut saw = |call: Call| {
+        let run = Run::new(&call, 1);
+        rates.count(untold.is_bad(&run), 1, run.ended);
+        untold.saw(run, None);
+    };
     let begin = 600_000 * MS;
     let end = begin + 5_000 * MS;
     let gap = 1_000 * MS / good_a_second;
     for nth in 0..5 * good_a_second {
-        untold.saw(Run::new(&Call::success(Timestamp::from_nanos(begin + nth * gap)), 1), None);
+        saw(Call::success(Timestamp::from_nanos(begin + nth * gap)));
     }
     for nth in 0..bad {
-        untold.saw(Run::new(&Call::failure(Timestamp::from_nanos(end + nth * MS)), 1), None);
+        saw(Call::failure(Timestamp::from_nanos(end + nth * MS)));
     }
     let now = Timestamp::from_nanos(end + bad * MS);
-    let telling = untold.take(1, &Moment::unasked(now, Duration::from_secs(4)));
+    rates.decay(now);
+    let telling = untold.take(1, &rates, &Moment::unasked(now, Duration::from_secs(4)));
     assert_eq!(telling.failures(), bad);
     telling.promise
 }

@@ -12,7 +12,7 @@ use crate::replica::clocks::{before, translate};
 use crate::time::Timestamp;
 
 /// The calls of the closed state that an instance has not told of, by its own clock.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Untold {
     /// The detector's rule, as [`fingerprint`] names it: instances of one rule share evidence.
     pub(crate) rule: u64,
@@ -24,7 +24,6 @@ pub(crate) struct Untold {
     /// What its own detector has tripped on in this generation.
     trip: Option<Trip>,
     trip_is_told: bool,
-    rates: Rates,
     /// By the store's clock: the time up to which was told. What comes next is not older, whatever became of the clocks.
     told_up_to: Timestamp,
     /// The rate that was promised, and since when.
@@ -34,7 +33,7 @@ pub(crate) struct Untold {
     dry_runs: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct UntoldRun {
     ended: Timestamp,
     class: Class,
@@ -45,7 +44,7 @@ struct UntoldRun {
 
 /// Calls a second, decaying.
 #[derive(Clone, Copy, Debug, Default)]
-struct Rates {
+pub(crate) struct Rates {
     good: f64,
     bad: f64,
     at: Timestamp,
@@ -53,7 +52,7 @@ struct Rates {
     newest: Option<Timestamp>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Promise {
     rate: f64,
     made_at: Timestamp,
@@ -95,13 +94,15 @@ const MOST_BAD: f64 = 0.03;
 const BROKEN_AT: f64 = 0.25;
 
 impl Rates {
-    fn decay(&mut self, now: Timestamp) {
+    /// Goes on to `now`.
+    pub(crate) fn decay(&mut self, now: Timestamp) {
         let factor = (-now.since(self.at).as_secs_f64()).exp();
         (self.good, self.bad) = (self.good * factor, self.bad * factor);
         self.at = self.at.max(now);
     }
 
-    fn count(&mut self, is_bad: bool, count: u64, now: Timestamp) {
+    /// So many calls have ended.
+    pub(crate) fn count(&mut self, is_bad: bool, count: u64, now: Timestamp) {
         self.decay(now);
         let count = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
         if is_bad {
@@ -110,6 +111,11 @@ impl Rates {
             self.good += count;
         }
         self.newest = self.newest.max(Some(now));
+    }
+
+    /// Tells whether there were calls in the last two seconds.
+    pub(crate) fn is_active(&self, here: Timestamp) -> bool {
+        self.newest.is_some_and(|newest| here.since(newest) < Duration::from_secs(2))
     }
 
     /// Tells whether a bad call is an exception: there is no second one in a second, or they are few among the good ones.
@@ -128,7 +134,6 @@ impl Untold {
             bad_runs: 0,
             trip: None,
             trip_is_told: false,
-            rates: Rates::default(),
             told_up_to: Timestamp::ZERO,
             promise: None,
             before: None,
@@ -174,20 +179,24 @@ impl Untold {
         self.trip.is_some() && !self.trip_is_told
     }
 
+    fn class(&self, run: &Run) -> Class {
+        let unjudged = if run.failed { Class::FAILED } else { Class::GOOD };
+        self.shape.as_ref().map_or(unjudged, |rule| rule.class(run.failed, run.took))
+    }
+
+    /// Tells whether the rule counts a call against the dependency.
+    pub(crate) fn is_bad(&self, run: &Run) -> bool {
+        self.class(run).is_bad() || run.took.is_some() && self.is_opaque()
+    }
+
+    /// Tells whether a call would leave no trace here.
+    pub(crate) fn ignores(&self, run: &Run) -> bool {
+        !self.is_bad(run) && !self.wants_good_calls() && self.promise.is_none()
+    }
+
     /// Calls have ended. Returns how many had to be forgotten.
     pub(crate) fn saw(&mut self, run: Run, retry_after: Option<Duration>) -> u64 {
-        let class = match &self.shape {
-            Some(rule) => rule.class(run.failed, run.took),
-            None => {
-                if run.failed {
-                    Class::FAILED
-                } else {
-                    Class::GOOD
-                }
-            }
-        };
-        let is_bad = class.is_bad() || run.took.is_some() && self.is_opaque();
-        self.rates.count(is_bad, run.count, run.ended);
+        let (class, is_bad) = (self.class(&run), self.is_bad(&run));
         if let Some(promise) = self.promise.as_mut().filter(|_| !is_bad) {
             promise.kept += f64::from(u32::try_from(run.count).unwrap_or(u32::MAX));
         }
@@ -315,8 +324,7 @@ impl Untold {
 
     /// Tells whether this instance would have something to say if it were asked: it has calls that it has not told, or it
     /// has told lately, and had calls in the last two seconds.
-    pub(crate) fn has_an_answer(&self, here: Timestamp, told_lately: bool) -> bool {
-        let is_active = self.rates.newest.is_some_and(|newest| here.since(newest) < Duration::from_secs(2));
+    pub(crate) fn has_an_answer(&self, is_active: bool, told_lately: bool) -> bool {
         !self.runs.is_empty() || self.has_trip() || told_lately && is_active
     }
 
@@ -364,12 +372,11 @@ impl Untold {
         self.runs.iter().map(told).collect()
     }
 
-    /// Takes out all that waits.
-    pub(crate) fn take(&mut self, writer: u64, moment: &Moment) -> Telling {
+    /// Takes out all that waits. `rates` are those of this moment.
+    pub(crate) fn take(&mut self, writer: u64, rates: &Rates, moment: &Moment) -> Telling {
         self.trim(moment.here, moment.kept_for);
-        self.rates.decay(moment.here);
-        let rate = (self.rates.good - self.rates.bad).max(0.0);
-        let promises = (moment.answers.is_some() || self.rates.are_good()) && rate >= LEAST_PROMISE;
+        let rate = (rates.good - rates.bad).max(0.0);
+        let promises = (moment.answers.is_some() || rates.are_good()) && rate >= LEAST_PROMISE;
         let promise = if promises { rate } else { 0.0 };
         self.promise =
             (promise > 0.0).then_some(Promise { rate: promise, made_at: moment.here, since: moment.here, kept: 0.0 });

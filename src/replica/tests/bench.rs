@@ -5,7 +5,7 @@ use crate::replica::clocks::{Clocks, Estimate};
 use crate::replica::handle::Response;
 use crate::replica::merge::News;
 use crate::replica::poll::{Priority, Request, Why};
-use crate::replica::pooled::{Moment, Untold};
+use crate::replica::pooled::{Moment, Rates, Untold};
 use crate::replica::replica::Turn;
 use crate::replica::state::Contact;
 use crate::store::{Committed, StoreTime, Stored, Version};
@@ -49,9 +49,8 @@ impl Instance {
 
     pub(super) fn made(writer: u64, detector: Box<dyn Detector>, rules: Rules, voter: Option<Voter>) -> Self {
         let machine = Machine::new(detector, &rules, Generation::new(1), at(0));
-        let terms =
-            Terms { writer, voter, when_down: WhenDown::Local, flush_interval: ms(1_000), clock_error: Duration::ZERO };
-        let replica = Replica::new(machine, terms);
+        let terms = Terms { voter, when_down: WhenDown::Local, flush_interval: ms(1_000), clock_error: Duration::ZERO };
+        let replica = Replica::new(machine, writer, terms);
         let rule = replica.state.outbox.untold.rule;
         let mut this = Self { replica, rules, writer, rule };
         this.set_clock(at(0), at(0));
@@ -62,7 +61,7 @@ impl Instance {
     /// Where `here` is `there` on the store's clock.
     pub(super) fn set_clock(&mut self, here: Timestamp, there: Timestamp) {
         let clocks = Clocks { here, store: there };
-        self.replica.state.known.clock = Some(Estimate::learn(None, clocks, Duration::ZERO));
+        self.replica.state.own.clock = Some(Estimate::learn(None, clocks, Duration::ZERO));
     }
 
     pub(super) fn turn<R>(&mut self, now: Timestamp, f: impl FnOnce(&mut Replica, &mut Turn<'_>) -> R) -> R {
@@ -112,12 +111,14 @@ impl Instance {
 
     /// What an instance of this one's rule tells of these calls, which ended in this order.
     pub(super) fn batch(&self, record: &Record, runs: &[Run]) -> Vec<u8> {
-        let mut untold = Untold::new(self.detector());
+        let (mut untold, mut rates) = (Untold::new(self.detector()), Rates::default());
         let now = runs.iter().map(|run| run.ended).max().unwrap_or_default();
         for run in runs {
+            rates.count(untold.is_bad(run), run.count, run.ended);
             untold.saw(*run, None);
         }
-        let telling = Some(untold.take(self.writer, &Moment::unasked(now, ms(5_000))));
+        rates.decay(now);
+        let telling = Some(untold.take(self.writer, &rates, &Moment::unasked(now, ms(5_000))));
         Batch { generation: record.generation(), telling, probes: Vec::new(), vote: None }.save()
     }
 

@@ -9,7 +9,8 @@ use crate::circuit::{Fact, Origin, Override};
 use crate::replica::Turn;
 use crate::replica::handle::Response;
 use crate::replica::poll::Request;
-use crate::store::{Commit, Committed, Round, StoreError, StoreTime, Stored, Version};
+use crate::replica::state::POLL_INTERVAL;
+use crate::store::{Commit, Committed, ROUND_LEASE, Round, StoreError, StoreTime, Stored, Version};
 
 /// An instance, and the store's side of its talk with it.
 struct Talk {
@@ -185,7 +186,7 @@ fn a_batch_whose_round_was_lost_is_looked_after() {
             talk.answer(Err(&StoreError::no_answer("in time")));
         }
         assert!(talk.ask().is_none(), "nothing waits here");
-        talk.now = talk.now + ms(750);
+        talk.now = talk.now + ROUND_LEASE + POLL_INTERVAL;
         let look = talk.commit();
         assert!(look.batch.is_none() && look.round.is_none());
         talk.combine(&[batch]);

@@ -15,6 +15,7 @@ mod malice;
 mod opaque;
 mod peek;
 mod probes;
+mod resting;
 mod rules;
 mod samples;
 mod search;

@@ -49,7 +49,7 @@ impl Replica {
         self.state.is_reachable()
     }
 
-    pub(crate) const fn votes(&self) -> bool {
+    pub(crate) fn votes(&self) -> bool {
         !self.state.is_pooled()
     }
 
@@ -60,7 +60,7 @@ impl Replica {
 
     /// The store's time as it is known here, if it is, and what that may be off by.
     pub(crate) fn store_clock(&self, here: Timestamp) -> Option<(Timestamp, Duration)> {
-        self.state.known.clock.map(|clock| (clock.store_at(here), clock.error_at(here)))
+        self.state.own.clock.map(|clock| (clock.store_at(here), clock.error_at(here)))
     }
 
     /// The batch that the store has not accepted yet, with how many failures it tells.
