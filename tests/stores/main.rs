@@ -6,6 +6,8 @@
 mod redis;
 #[cfg(all(feature = "redis", unix))]
 mod redis_cluster;
+#[cfg(all(feature = "redis", unix))]
+mod redis_sentinel;
 #[cfg(all(feature = "redis-tls", unix))]
 mod redis_tls;
 #[cfg(all(feature = "redis", unix))]

@@ -11,7 +11,6 @@ use fusebox::store::{
     self, BatchId, Commit, Committed, Notice, Notices, RedisStore, Round, Store, StoreError, StoreTime, Stored,
     Summary, Version,
 };
-use redis::sentinel::{SentinelClient, SentinelServerType};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::order::each_writers_batches_are_taken_in_in_order;
@@ -547,39 +546,4 @@ async fn settings_that_cannot_work_are_named() {
     if !cfg!(feature = "redis-tls") {
         assert!(error(RedisStore::builder("rediss://h")).allowed().contains("redis-tls"));
     }
-}
-
-#[tokio::test]
-async fn a_primary_that_sentinels_replace_is_found_again() {
-    let first = Redis::start_with(&["--repl-diskless-sync-delay", "0"]).await;
-    let second = Redis::start().await;
-    let until = Instant::now() + Duration::from_secs(15);
-    second.command(&format!("REPLICAOF 127.0.0.1 {}", first.port())).await;
-    // A Sentinel looks for replicas when it starts, and then not for ten seconds.
-    while !format!("{:?}", first.command("INFO replication").await).contains("state=online") {
-        assert!(Instant::now() < until, "the replica does not come");
-        sleep(Duration::from_millis(20)).await;
-    }
-    let sentinel = first.sentinel().await;
-    let client = SentinelClient::build(vec![sentinel.url()], String::from("main"), None, SentinelServerType::Master);
-    let store = RedisStore::builder(client.expect("a sentinel")).connect().await.expect("connects");
-    let mut notices = store.watch();
-    until_lagged(&mut notices).await;
-    let before = applied(&store, "a", write(Version::NONE, "before")).await;
-
-    while let Err(error) = sentinel.try_command("SENTINEL FAILOVER main").await {
-        assert!(Instant::now() < until, "the sentinel does not know the replica: {error}");
-        sleep(Duration::from_millis(50)).await;
-    }
-    drop(first);
-    until_lagged(&mut notices).await;
-    let stored = loop {
-        let stored = when_back(&store, "a").await;
-        match store.commit("a", write(stored.version, "after")).await {
-            Ok(Committed::Applied { version, .. }) => break version,
-            answer => assert!(Instant::now() < until, "{answer:?}"),
-        }
-        sleep(Duration::from_millis(20)).await;
-    };
-    assert!(stored > before);
 }

@@ -281,7 +281,8 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Gives a connection up that is not ready after this time; default 1 s.
+    /// Gives a connection up that is not ready after this time; default 1 s. Sentinels have at least 3 s besides to name the
+    /// primary: the first ones may be silent, and each costs up to a second.
     ///
     /// ```
     /// use std::time::Duration;

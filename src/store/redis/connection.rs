@@ -26,6 +26,10 @@ const MOST_SILENT: u32 = 3;
 /// For how long an operation waits for a connection that was lost to be dialled again.
 const MOST_REDIAL: Duration = Duration::from_millis(250);
 
+/// How long Sentinels have to name the primary, at least. The driver gives one up that says nothing after a second, and asks
+/// three at a time: that many seconds pass over eight of them.
+const FOR_SENTINELS: Duration = Duration::from_secs(3);
+
 /// How to find a server.
 #[derive(Clone)]
 pub(super) enum Finder {
@@ -38,10 +42,17 @@ pub(super) enum Finder {
 }
 
 impl Finder {
-    pub(super) async fn find(&self) -> RedisResult<redis::Client> {
+    /// Those that have to ask are given up after `limit`.
+    async fn find(&self, limit: Duration) -> RedisResult<redis::Client> {
         match self {
             Self::Fixed(client) => Ok((**client).clone()),
-            Self::Sentinel(sentinel) => sentinel.lock().await.async_get_client().await,
+            Self::Sentinel(sentinel) => {
+                // One after the other, and each with all of the time: what one has learnt helps the next.
+                let mut sentinel = sentinel.lock().await;
+                let late =
+                    || RedisError::from((ErrorKind::Io, "no Sentinel names a primary", format!("within {limit:?}")));
+                timeout(limit, sentinel.async_get_client()).await.unwrap_or_else(|_| Err(late()))
+            }
             Self::Cluster(nodes) => Ok(nodes.next()),
         }
     }
@@ -74,37 +85,48 @@ impl Reach {
         Self { finder: Finder::Fixed(Box::new(client)), ..self.clone() }
     }
 
-    /// The server to dial, and by what to log in to it.
+    /// Runs a step of connecting to the server there is: finds it, learns by what to log in, and does the rest in time.
     ///
     /// Its type is hidden, or the compiler gives up deep inside an application's own futures.
-    pub(super) fn client(&self) -> Pin<Box<dyn Future<Output = RedisResult<redis::Client>> + Send + '_>> {
+    pub(super) fn connected<'a, T, F>(
+        &'a self,
+        step: impl FnOnce(redis::Client) -> F + Send + 'a,
+    ) -> Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>
+    where
+        T: Send + 'a,
+        F: Future<Output = RedisResult<T>> + Send + 'a,
+    {
         Box::pin(async move {
-            let client = self.finder.find().await?;
-            let Some(provider) = &self.credentials else {
-                return Ok(client);
-            };
-            let refused = |why: String| RedisError::from((ErrorKind::AuthenticationFailed, "credentials", why));
-            let Credentials { user, password } = provider.ask().await.map_err(refused)?;
-            let info = client.get_connection_info().clone();
-            let mut settings = info.redis_settings().clone().set_password(password);
-            if let Some(user) = user {
-                settings = settings.set_username(user);
-            }
-            redis::Client::open(info.set_redis_settings(settings))
+            let found = self.finder.find(self.connect_timeout.max(FOR_SENTINELS)).await;
+            let found = found.map_err(|error| Failure::of(&error, &self.secrets))?;
+            self.within(self.connect_timeout, async { step(self.with_credentials(found).await?).await }).await
         })
+    }
+
+    async fn with_credentials(&self, client: redis::Client) -> RedisResult<redis::Client> {
+        let Some(provider) = &self.credentials else {
+            return Ok(client);
+        };
+        let refused = |why: String| RedisError::from((ErrorKind::AuthenticationFailed, "credentials", why));
+        let Credentials { user, password } = provider.ask().await.map_err(refused)?;
+        let info = client.get_connection_info().clone();
+        let mut settings = info.redis_settings().clone().set_password(password);
+        if let Some(user) = user {
+            settings = settings.set_username(user);
+        }
+        redis::Client::open(info.set_redis_settings(settings))
     }
 
     /// Connects, and asks for the time: only an answer proves that the server lets us in and is ready.
     pub(super) async fn dial(&self) -> Result<MultiplexedConnection, Failure> {
-        // The timeouts are ours: one around everything, and none inside.
-        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-        let connected = async {
-            let client = self.client().await?;
+        let connect = |client: redis::Client| async move {
+            // The timeouts are ours: one around everything, and none inside.
+            let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
             let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
             redis::cmd("TIME").exec_async(&mut connection).await?;
             Ok(connection)
         };
-        self.within(self.connect_timeout, connected).await
+        self.connected(connect).await
     }
 
     /// Runs a step of connecting.

@@ -103,12 +103,12 @@ impl Listener {
     }
 
     async fn subscribe(&self) -> Result<(PubSubSink, PubSubStream), Failure> {
-        let subscribed = async {
-            let (mut sink, messages) = self.reach.client().await?.get_async_pubsub().await?.split();
+        let subscribe = |client: redis::Client| async move {
+            let (mut sink, messages) = client.get_async_pubsub().await?.split();
             sink.subscribe(&self.channels).await?;
             Ok((sink, messages))
         };
-        self.reach.within(self.reach.connect_timeout, subscribed).await
+        self.reach.connected(subscribe).await
     }
 
     /// Passes messages on until the connection is gone.
