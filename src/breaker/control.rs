@@ -87,7 +87,7 @@ impl Control {
             Self::Shared(shared) => {
                 let trouble = match what.kind {
                     EventKind::StoreDegraded | EventKind::StoreRecovered => shared.replica.outage(),
-                    EventKind::StoreImpaired => shared.replica.impairment(),
+                    EventKind::StoreImpaired | EventKind::StoreMended => shared.replica.impairment(),
                     _ => None,
                 };
                 Occurrence { store_trouble: trouble.cloned(), ..what }

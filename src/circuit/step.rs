@@ -107,6 +107,8 @@ pub(crate) enum FleetFact {
     StoreRecovered,
     /// The store works, and one of its side steps does not.
     StoreImpaired,
+    /// It does again.
+    StoreMended,
     /// The record was handed batches that are none.
     BatchUnreadable,
     /// The store holds a record that this release cannot use.

@@ -327,11 +327,18 @@ impl Start {
         };
         let inside = runtime.enter();
         let name = guarded(|| store.describe()).unwrap_or_else(|| "a store".to_owned());
-        let scheduler = Scheduler::new(name.into(), fresh_seed(), system_now());
+        let mut scheduler = Scheduler::new(name.into(), fresh_seed(), system_now());
         // Within the runtime, where stores begin to listen. A store is a user's code: without its notices, polls find what has
         // changed.
-        let notices = guarded(|| store.watch()).unwrap_or_else(never_notices);
+        let notices = guarded(|| {
+            let notices = store.watch();
+            (notices.size_hint().1 == Some(0), notices)
+        });
         drop(inside);
+        let (is_mute, notices) = notices.unwrap_or_else(|| (false, never_notices()));
+        if is_mute {
+            scheduler.expect_no_notices();
+        }
         let pulse = Arc::clone(&ending.0);
         let seen = (system_now(), wall_time());
         let waiters = HashMap::new();

@@ -46,6 +46,7 @@
 mod config;
 mod engine;
 mod flushes;
+mod hearing;
 mod identity;
 mod impairments;
 mod keys;

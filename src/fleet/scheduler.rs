@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::flushes::Flushes;
+use super::hearing::{self, Hearing};
 use super::impairments::Impairments;
 use super::keys::Keys;
 use super::loads::{Lane, Loading, Loads, MAX_KEYS_IN_LOAD};
@@ -36,6 +37,7 @@ pub(crate) struct Scheduler {
     /// Operations on their way.
     in_flight: usize,
     impairments: Impairments,
+    hearing: Hearing,
     flushes: Flushes,
     templates: Templates,
     seed: u64,
@@ -108,11 +110,17 @@ impl Scheduler {
             loads: Loads::default(),
             in_flight: 0,
             impairments: Impairments::default(),
+            hearing: Hearing::default(),
             flushes: Flushes::default(),
             templates: Templates::default(),
             seed,
             draws: 0,
         }
+    }
+
+    /// The store never tells of anything, and says so.
+    pub(crate) fn expect_no_notices(&mut self) {
+        self.hearing.expect_nothing();
     }
 
     fn draw(&mut self) -> f64 {
@@ -214,6 +222,7 @@ impl Scheduler {
         self.ready.clear();
         self.asked_at.clear();
         self.polls.ask_again();
+        self.hearing.miss();
         for lane in Lane::ALL {
             self.loads.end(lane);
         }
@@ -395,6 +404,9 @@ impl Scheduler {
             Some(Request::Commit(commit)) => {
                 entry.asking = Some(Asking::Commit);
                 self.asked_at.insert(id, now);
+                if commit.notice.is_some() {
+                    self.hearing.ask(id, entry.member.key());
+                }
                 self.in_flight += 1;
                 Some(Ask::Commit(id, entry.member.key().to_string(), commit))
             }
@@ -419,6 +431,11 @@ impl Scheduler {
             self.reload_all(now);
         }
         self.list_all(load);
+        match self.hearing.look(self.health.heard_at(), self.impairments.is_any()) {
+            Some(hearing::Change::Deaf) => self.impaired(hearing::DEAF, now),
+            Some(hearing::Change::Hears) => self.mended(hearing::DEAF, now),
+            None => {}
+        }
         if changes { self.ask_what_changed() } else { None }
     }
 
@@ -519,6 +536,8 @@ impl Scheduler {
         } else {
             self.health.doubted(now);
         }
+        self.hearing
+            .answer(id, if let Ok(Committed::Applied { version, .. }) = answer { Some(*version) } else { None });
         let asked_at = self.asked_at.remove(&id).unwrap_or(now);
         self.hand(id, Response::Committed(answer.as_ref()), asked_at, now);
     }
@@ -575,14 +594,20 @@ impl Scheduler {
     pub(crate) fn noticed(&mut self, notice: &Notice, now: Timestamp) {
         match notice {
             Notice::Changed { key, version, notice, .. } => {
+                self.hearing.notice(key, *version);
                 let announcement = Announcement::load(notice);
                 for id in self.with_key(key) {
                     self.hand(id, Response::Changed { version: *version, announcement }, now, now);
                 }
             }
             Notice::Impaired { why } => self.impaired(why, now),
-            Notice::Lagged if self.polls.catch_up(now) => self.reload_all(now),
-            Notice::Lagged => {}
+            Notice::Mended { why } => self.mended(why, now),
+            Notice::Lagged => {
+                self.hearing.miss();
+                if self.polls.catch_up(now) {
+                    self.reload_all(now);
+                }
+            }
         }
     }
 
@@ -591,7 +616,15 @@ impl Scheduler {
         if !self.health.is_down()
             && let Some(trouble) = self.impairments.news(self.health.store(), why, now)
         {
-            self.for_each(now, |replica, turn| replica.hear_of_impairment(&trouble, turn));
+            self.for_each(now, |replica, turn| replica.hear_of_impairment(&trouble, false, turn));
+        }
+    }
+
+    /// It is over, as listeners are to hear that were told of it.
+    fn mended(&mut self, why: &str, now: Timestamp) {
+        if let Some(trouble) = self.impairments.end(why) {
+            self.hearing.miss();
+            self.for_each(now, |replica, turn| replica.hear_of_impairment(&trouble, true, turn));
         }
     }
 

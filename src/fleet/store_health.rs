@@ -69,6 +69,11 @@ impl StoreHealth {
         Self { store, has_answered: false, heard_at: now, doubt: None, down: None }
     }
 
+    /// When it last answered, or was first there to be asked.
+    pub(super) const fn heard_at(&self) -> Timestamp {
+        self.heard_at
+    }
+
     /// Which store, in its own words.
     pub(super) const fn store(&self) -> &Arc<str> {
         &self.store

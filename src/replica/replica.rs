@@ -200,10 +200,10 @@ impl Replica {
         self.state.known.impairment.as_ref().map(|impairment| &impairment.0)
     }
 
-    /// The store works, and one of its side steps does not.
-    pub(crate) fn hear_of_impairment(&mut self, trouble: &Arc<StoreTrouble>, turn: &mut Turn<'_>) {
+    /// The store works, and one of its side steps does not, or does again.
+    pub(crate) fn hear_of_impairment(&mut self, trouble: &Arc<StoreTrouble>, is_over: bool, turn: &mut Turn<'_>) {
         self.state.known.impairment = Some(Told(trouble.clone()));
-        turn.facts.push(Fact::Fleet(FleetFact::StoreImpaired));
+        turn.facts.push(Fact::Fleet(if is_over { FleetFact::StoreMended } else { FleetFact::StoreImpaired }));
     }
 
     /// How this instance stands with its fleet.

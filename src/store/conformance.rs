@@ -687,7 +687,7 @@ async fn hear(notices: &mut Notices, key: &str, within: Duration) -> Option<(Ver
         loop {
             match poll_fn(|cx| notices.as_mut().poll_next(cx)).await? {
                 Notice::Changed { key: changed, version, notice } if changed == key => return Some((version, notice)),
-                Notice::Changed { .. } | Notice::Lagged | Notice::Impaired { .. } => {}
+                Notice::Changed { .. } | Notice::Lagged | Notice::Impaired { .. } | Notice::Mended { .. } => {}
             }
         }
     })

@@ -114,7 +114,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Writes a record. The only write there is.
     fn commit<'a>(&'a self, key: &'a str, commit: Commit) -> StoreFuture<'a, Committed>;
 
-    /// Tells of changes as they happen, ahead of the next poll. By default it never says anything.
+    /// Tells of changes as they happen, ahead of the next poll: of each commit with a [notice](Commit::notice) to all watchers,
+    /// the writer's too. An instance whose own notices do not come back tells
+    /// [`StoreImpaired`](crate::EventKind::StoreImpaired). By default it never says anything, and no instance expects that: the
+    /// stream's `size_hint` says so, as that of a stream which is pending for ever does.
     fn watch(&self) -> Notices {
         never_notices()
     }
@@ -194,6 +197,11 @@ pub(crate) fn never_notices() -> Notices {
 
         fn poll_next(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Notice>> {
             Poll::Pending
+        }
+
+        /// By this an engine knows that it need not wait for any.
+        fn size_hint(&self) -> (usize, Option<usize>) {
+            (0, Some(0))
         }
     }
 
@@ -523,6 +531,12 @@ pub enum Notice {
         /// What is wrong, never with a secret.
         why: String,
     },
+    /// What was wrong is so no more.
+    #[non_exhaustive]
+    Mended {
+        /// What was wrong, as it was told.
+        why: String,
+    },
 }
 
 impl Notice {
@@ -535,6 +549,11 @@ impl Notice {
     /// The store works, and something beside does not.
     pub fn impaired(why: impl Into<String>) -> Self {
         Self::Impaired { why: why.into() }
+    }
+
+    /// What was told so is over.
+    pub fn mended(why: impl Into<String>) -> Self {
+        Self::Mended { why: why.into() }
     }
 }
 

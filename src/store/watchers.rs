@@ -15,6 +15,9 @@ use super::contract::{Notice, Notices};
 /// After so many tries in a row what does not work is told of.
 #[cfg(any(feature = "postgres", feature = "redis"))]
 const TRIES_BEFORE_TOLD: u32 = 4;
+/// Different words for what does not work that are remembered until it does.
+#[cfg(any(feature = "postgres", feature = "redis"))]
+const MOST_TROUBLES: usize = 16;
 /// Notices that wait for one watcher, at most.
 const MOST: usize = 1024;
 
@@ -54,6 +57,9 @@ pub(super) struct SideSteps {
     watchers: Watchers,
     /// The last write that stands was not told of, and watchers know.
     is_untold: AtomicBool,
+    /// Why that is so, and why nothing can be heard: all that watchers were told and that is not over.
+    untold: Mutex<Vec<String>>,
+    unheard: Mutex<Vec<String>>,
 }
 
 #[cfg(any(feature = "postgres", feature = "redis"))]
@@ -67,8 +73,12 @@ impl SideSteps {
     /// A write stands, and was told of, or what is the matter.
     pub(super) fn told(&self, trouble: Option<&str>) {
         let was_untold = self.is_untold.swap(trouble.is_some(), Ordering::Relaxed);
-        if let Some(trouble) = trouble.filter(|_| !was_untold) {
-            self.watchers.tell(&Notice::impaired(format!("a change was written and not told of: {trouble}")));
+        match trouble {
+            Some(trouble) if !was_untold => {
+                self.begin(&self.untold, format!("a change was written and not told of: {trouble}"));
+            }
+            None if was_untold => self.end(&self.untold),
+            _ => {}
         }
     }
 
@@ -76,8 +86,26 @@ impl SideSteps {
     /// all the rest, so it is told later, and again.
     pub(super) fn not_heard(&self, failures: u32, is_refusal: bool, why: &dyn fmt::Display) {
         if is_refusal && failures == 1 || failures.is_multiple_of(TRIES_BEFORE_TOLD) {
-            self.watchers.tell(&Notice::impaired(format!("no notices can be heard: {why}")));
+            self.begin(&self.unheard, format!("no notices can be heard: {why}"));
         }
+    }
+
+    /// From now on notices can be heard.
+    pub(super) fn heard(&self) {
+        self.end(&self.unheard);
+    }
+
+    fn begin(&self, troubles: &Mutex<Vec<String>>, why: String) {
+        self.watchers.tell(&Notice::impaired(why.clone()));
+        let mut troubles = troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        if !troubles.contains(&why) && troubles.len() < MOST_TROUBLES {
+            troubles.push(why);
+        }
+    }
+
+    fn end(&self, troubles: &Mutex<Vec<String>>) {
+        let troubles = std::mem::take(&mut *troubles.lock().unwrap_or_else(PoisonError::into_inner));
+        troubles.into_iter().for_each(|why| self.watchers.tell(&Notice::mended(why)));
     }
 }
 

@@ -283,3 +283,81 @@ async fn a_commit_that_fails_once_is_sent_again_and_told_to_no_listener() {
     assert_ne!(store.inner.load(&["a"]).await.expect("memory")[0].version, Version::NONE);
     assert_eq!(pair.degraded(), 0);
 }
+
+/// Says that it tells of changes, and does not; or does.
+#[derive(Debug)]
+struct Listening {
+    inner: MemoryStore,
+    hears: bool,
+}
+
+impl Store for Listening {
+    fn load<'a>(&'a self, keys: &'a [&'a str]) -> StoreFuture<'a, Vec<Stored>> {
+        self.inner.load(keys)
+    }
+
+    fn commit<'a>(&'a self, key: &'a str, commit: Commit) -> StoreFuture<'a, Committed> {
+        self.inner.commit(key, commit)
+    }
+
+    fn watch(&self) -> Notices {
+        if self.hears { self.inner.watch() } else { Box::pin(futures::stream::poll_fn(|_| std::task::Poll::Pending)) }
+    }
+}
+
+/// Never tells of anything, and says so.
+#[derive(Debug)]
+struct Mute(MemoryStore);
+
+impl Store for Mute {
+    fn load<'a>(&'a self, keys: &'a [&'a str]) -> StoreFuture<'a, Vec<Stored>> {
+        self.0.load(keys)
+    }
+
+    fn commit<'a>(&'a self, key: &'a str, commit: Commit) -> StoreFuture<'a, Committed> {
+        self.0.commit(key, commit)
+    }
+}
+
+#[tokio::test]
+async fn a_store_whose_notices_never_come_is_told_of_once_and_one_that_promises_none_is_not() {
+    let inner = MemoryStore::new();
+    let over = |name: &str, store: Arc<dyn Store>| {
+        let told = Record::<Event>::default();
+        let list = told.clone();
+        let config = CircuitBreakerConfig::builder(name).store(store).on_event(move |event| list.add(event.clone()));
+        (CircuitBreaker::new(config.build().expect("builds")), told)
+    };
+    let listening = |hears| Arc::new(Listening { inner: inner.clone(), hears });
+    let (deaf, deaf_told) = over("deaf", listening(false));
+    let others = [
+        over("deaf", listening(true)),
+        over("hears", listening(true)),
+        over("mute", Arc::new(Mute(inner.clone()))),
+        over("idle", listening(false)),
+    ];
+    let impaired = |told: &Record<Event>| {
+        let lines = told.take().into_iter().filter(|event| event.kind() == EventKind::StoreImpaired);
+        lines.map(|event| event.to_string()).collect::<Vec<_>>()
+    };
+    let started = support::timer_now();
+    let mut lines = Vec::new();
+    for at in 0.. {
+        for breaker in [&deaf, &others[1].0, &others[2].0] {
+            if at % 2 == 0 { breaker.trip().expect("no override") } else { breaker.reset().expect("no override") }
+        }
+        deaf.flush().await;
+        until("another instance follows", || deaf.state() == others[0].0.state()).await;
+        tokio::time::sleep(secs(1)).await;
+        lines.extend(impaired(&deaf_told));
+        if lines.is_empty() {
+            assert!(support::timer_now() - started < secs(90), "it does not find out that it is deaf");
+        } else if at >= 30 {
+            break;
+        }
+    }
+    assert!(lines.len() == 1 && lines[0].contains("`listen_url`"), "{lines:?}");
+    for (breaker, told) in &others {
+        assert_eq!(impaired(told), [""; 0], "{}", breaker.name());
+    }
+}

@@ -15,6 +15,8 @@ mod servers;
 
 #[cfg(any(feature = "postgres", all(feature = "redis", unix)))]
 mod changes;
+#[cfg(any(feature = "postgres", all(feature = "redis", unix)))]
+mod deaf;
 mod order;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -12,17 +12,17 @@ use tokio::time::{Instant, sleep, timeout};
 type Told = Arc<Mutex<Vec<(EventKind, String)>>>;
 
 /// One instance's breakers over a store, and what their listener is told.
-struct Instance {
-    store: Arc<dyn Store>,
+pub(crate) struct Instance {
+    pub(crate) store: Arc<dyn Store>,
     told: Told,
 }
 
 impl Instance {
-    fn over(store: impl Store) -> Self {
+    pub(crate) fn over(store: impl Store) -> Self {
         Self { store: Arc::new(store), told: Told::default() }
     }
 
-    fn breaker(&self, name: &str) -> CircuitBreaker {
+    pub(crate) fn breaker(&self, name: &str) -> CircuitBreaker {
         let told = self.told.clone();
         let config = CircuitBreakerConfig::builder(name)
             .detector(detect::failures(3).within(Duration::from_secs(60)))
@@ -34,17 +34,17 @@ impl Instance {
         CircuitBreaker::new(config.build().expect("a configuration"))
     }
 
-    fn count(&self, kind: EventKind) -> usize {
+    pub(crate) fn count(&self, kind: EventKind) -> usize {
         self.lines(kind).len()
     }
 
-    fn lines(&self, kind: EventKind) -> Vec<String> {
+    pub(crate) fn lines(&self, kind: EventKind) -> Vec<String> {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.iter().filter(|(known, _)| *known == kind).map(|(_, line)| line.clone()).collect()
     }
 }
 
-async fn until(what: &str, f: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, f: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !f() {
         assert!(Instant::now() < deadline, "in vain: {what}");
@@ -52,7 +52,7 @@ async fn until(what: &str, f: impl Fn() -> bool) {
     }
 }
 
-fn fail(breaker: &CircuitBreaker, times: usize) {
+pub(crate) fn fail(breaker: &CircuitBreaker, times: usize) {
     for _ in 0..times {
         breaker.acquire().expect("lets calls through").failure();
     }
@@ -177,6 +177,23 @@ mod redis {
         let instances = two(&server, &format!("~fb:* &fb:* {} -subscribe", rights())).await;
         let _breakers = opens_and_recovers(&instances).await;
         told_once(&instances, "no notices can be heard");
+    }
+
+    #[tokio::test]
+    async fn what_works_again_is_told_to_those_who_heard_that_it_did_not() {
+        // Who may use no channel can neither publish nor subscribe.
+        for (without, troubles) in [("~fb:* resetchannels", 2), ("~fb:* &fb:* -subscribe", 1)] {
+            let server = Redis::start().await;
+            let [one, other] = two(&server, &format!("{} {without}", rights())).await;
+            let breakers = [one.breaker("payments"), other.breaker("payments")];
+            breakers[0].trip().expect("no override");
+            until("it is told", || one.count(EventKind::StoreImpaired) == troubles).await;
+            assert_eq!(one.count(EventKind::StoreMended), 0);
+            server.command(&format!("ACL SETUSER app {} ~fb:* &fb:*", rights())).await;
+            breakers[0].reset().expect("no override");
+            until("its end is told", || one.count(EventKind::StoreMended) == troubles).await;
+            assert_eq!((one.count(EventKind::StoreImpaired), one.count(EventKind::StoreDegraded)), (troubles, 0));
+        }
     }
 
     #[tokio::test]

@@ -175,6 +175,8 @@ pub enum EventKind {
     /// full. Whatever is written stands, and instances learn of it by polls, later. Told once, as an outage is;
     /// `Event::store_trouble` says what it is.
     StoreImpaired,
+    /// What did not work beside the store works again. `Event::store_trouble` says what it was.
+    StoreMended,
     /// Among the batches that instances left for one another in the store was something that is none. It is dropped.
     BatchUnreadable,
     /// The store holds a record that this release cannot use: newer, not ours, or damaged. A newer or foreign one is left
@@ -215,6 +217,7 @@ impl From<Fact> for EventKind {
                 FleetFact::StoreDegraded => Self::StoreDegraded,
                 FleetFact::StoreRecovered => Self::StoreRecovered,
                 FleetFact::StoreImpaired => Self::StoreImpaired,
+                FleetFact::StoreMended => Self::StoreMended,
                 FleetFact::BatchUnreadable => Self::BatchUnreadable,
                 FleetFact::RecordUnreadable => Self::RecordUnreadable,
                 FleetFact::ConfigDrift => Self::ConfigDrift,
@@ -271,10 +274,15 @@ impl Event {
 #[cfg(feature = "fleet")]
 impl Event {
     /// Returns what is known of the outage that [began](EventKind::StoreDegraded) or [ended](EventKind::StoreRecovered), or
-    /// of what [does not work](EventKind::StoreImpaired).
+    /// of what [does not work](EventKind::StoreImpaired), or [does again](EventKind::StoreMended).
     #[must_use]
     pub fn store_trouble(&self) -> Option<&StoreTrouble> {
         self.what.store_trouble.as_deref()
+    }
+
+    /// Tells whether its trouble with the store is over.
+    pub(super) const fn tells_of_end(&self) -> bool {
+        matches!(self.kind(), EventKind::StoreRecovered | EventKind::StoreMended)
     }
 }
 
@@ -299,6 +307,7 @@ impl fmt::Display for Event {
             EventKind::Missed { events } => write!(f, "{events} events were lost on the way to a slow listener"),
             EventKind::StoreDegraded => f.write_str("the store is away, this instance is on its own"),
             EventKind::StoreImpaired => f.write_str("the store works, but tells of changes late"),
+            EventKind::StoreMended => f.write_str("the store tells of changes at once again"),
             EventKind::BatchUnreadable => f.write_str("the store held a batch that is none, and dropped it"),
             EventKind::StoreRecovered => f.write_str("the store answers again"),
             EventKind::RecordUnreadable => f.write_str("the store holds a record that cannot be used"),
@@ -312,7 +321,7 @@ impl fmt::Display for Event {
             EventKind::Advice { advice } => write!(f, "advice: {advice}"),
         }?;
         #[cfg(feature = "fleet")]
-        if let Some(trouble) = self.store_trouble().filter(|_| self.kind() != EventKind::StoreRecovered) {
+        if let Some(trouble) = self.store_trouble().filter(|_| !self.tells_of_end()) {
             write!(f, " ({trouble})")?;
         }
         Ok(())

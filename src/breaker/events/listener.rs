@@ -7,8 +7,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::event::Event;
-#[cfg(feature = "fleet")]
-use super::event::EventKind;
 use crate::circuit::State;
 
 /// The breaker that an event is about. Its type is not known here, since a breaker knows its listeners: the builder wraps
@@ -42,7 +40,7 @@ impl EventListener {
     pub(super) fn hear(&self, event: &Event) {
         #[cfg(feature = "fleet")]
         if let Some(trouble) = event.store_trouble()
-            && !trouble.is_news_for(self.kind, event.kind() == EventKind::StoreRecovered)
+            && !trouble.is_news_for(self.kind, event.tells_of_end())
         {
             return;
         }

@@ -6,7 +6,7 @@ use super::event::{At, Command, Health, MS, S, Trouble, name};
 use super::runner::run;
 use super::setup::{Clocks, Rule, Setup, Wire};
 use super::world::World;
-use crate::circuit::{Decision, Override, State};
+use crate::circuit::{Decision, Fact, FleetFact, Override, State};
 
 /// A poll comes at least that often, and an answer takes some time.
 const POLLED: At = 1_200 * MS + 10 * MS;
@@ -229,6 +229,39 @@ fn a_fleet_that_is_closed_and_healthy_writes_nothing() {
         assert!(most <= 80, "{most} operations in 60 s, for one poll a second");
         assert_eq!(world.ask(0, 0, 999, 999, MS), world.ask(0, 0, 999, 999, MS));
         assert!(matches!(world.ask(0, 0, 999, 999, MS), Decision::Admitted(_)));
+    });
+}
+
+/// A pooler took its connection, and gave it to others: the instance was told that it listens.
+#[test]
+fn an_instance_to_which_its_own_notices_do_not_come_back_says_so_once_and_when_they_do_again() {
+    run(&steady(6, 3), |world| {
+        world.checks.facts = Some(Vec::new());
+        let told = |world: &World, wanted: FleetFact| {
+            let facts = world.checks.facts.iter().flatten();
+            facts.filter(|fact| matches!(fact, Fact::Fleet(fact) if *fact == wanted)).count()
+        };
+        let write = |world: &mut World, times: usize| {
+            for at in 0..times {
+                world.command(0, 0, if at % 2 == 0 { &Command::Trip } else { &Command::Reset });
+                world.pump_all();
+                world.run_for(2 * S);
+                assert!(all_are(world, [State::Open, State::Closed][at % 2]), "those that hear nothing poll");
+            }
+        };
+        world.run_for(3 * S);
+        write(world, 10);
+        world.run_for(60 * S);
+        assert_eq!(told(world, FleetFact::StoreImpaired), 0, "all is well");
+
+        world.trouble(Trouble::Deaf(0));
+        world.run_for(3_600 * S);
+        assert_eq!(told(world, FleetFact::StoreImpaired), 0, "one that writes nothing misses nothing of its own");
+        write(world, 20);
+        assert_eq!((told(world, FleetFact::StoreImpaired), told(world, FleetFact::StoreMended)), (1, 0));
+        world.trouble(Trouble::Hears(0));
+        write(world, 20);
+        assert_eq!((told(world, FleetFact::StoreImpaired), told(world, FleetFact::StoreMended)), (1, 1));
     });
 }
 

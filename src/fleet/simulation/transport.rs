@@ -100,7 +100,9 @@ impl World {
                 let copies = [true, self.chance.permille(self.setup.wire.duplicated)];
                 for _ in copies.into_iter().filter(|copy| *copy) {
                     let delay = self.delay();
-                    if !self.chance.permille(self.setup.wire.notice_lost) && self.instances[at].alive {
+                    if self.chance.permille(self.setup.wire.notice_lost) {
+                        self.instances[at].missed += 1;
+                    } else if self.instances[at].alive {
                         let who = self.who(at);
                         self.later(delay, who, Event::Noticed(notice.clone()));
                     }

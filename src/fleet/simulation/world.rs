@@ -33,6 +33,8 @@ pub(super) struct Instance {
     pub(super) frozen_until: At,
     pub(super) cut: Option<bool>,
     pub(super) deaf: bool,
+    /// Notices that were for it and did not reach it.
+    pub(super) missed: u32,
     wake: Option<At>,
     /// How often it was woken in this second of the virtual time.
     woken: (At, u32),
@@ -137,6 +139,7 @@ impl World {
                 frozen_until: 0,
                 cut: None,
                 deaf: false,
+                missed: 0,
                 wake: None,
                 woken: (0, 0),
                 asked: BTreeMap::new(),
@@ -278,6 +281,7 @@ impl World {
             Event::Noticed(notice) => {
                 let instance = &mut self.instances[at];
                 if instance.deaf || instance.cut.is_some() {
+                    instance.missed += 1;
                     return;
                 }
                 let now = instance.engine_time();

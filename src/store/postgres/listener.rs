@@ -113,6 +113,7 @@ async fn listen(dialler: &Dialler, channel: &Channel, watchers: &Watchers, side_
                 (waits, failures) = (redial::delays(), 0);
                 // Whatever came before this was not heard.
                 watchers.tell(&Notice::Lagged);
+                side_steps.heard();
                 hear(&mut listener, channel, watchers).await;
             }
             Err(error) => {

@@ -235,16 +235,18 @@ impl PostgresStore {
         if bytes > LARGEST {
             return Err(StoreError::too_large(bytes, LARGEST));
         }
-        let has_notice = commit.notice.is_some();
+        let (has_notice, has_round) = (commit.notice.is_some(), commit.round.is_some());
         let notice = commit.notice.as_deref().map(|notice| self.channel().write(key, notice));
         let statement = statements::commit(&self.table, self.prepared, self.resource_key(key), commit, notice)
             .map_err(|error| store_error(&error, false))?;
         let rows = self.connections.write(statement).await?;
         let row = rows.first().ok_or_else(nonsense)?;
         self.pruner.tend(StoreTime(u64::try_from(get::<i64>(row, 2)?).unwrap_or(0)));
-        let trouble: Option<&str> = get(row, 7)?;
-        if has_notice {
-            self.side_steps.told(trouble);
+        let answer: i32 = get(row, 0)?;
+        // The first round is handed out before anything is written.
+        let has_written = answer == 1 || answer == 2 && has_round;
+        if has_written && has_notice {
+            self.side_steps.told(get(row, 7)?);
         }
         committed(key, row)
     }

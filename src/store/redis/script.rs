@@ -164,8 +164,9 @@ pub(super) async fn commit(
 }
 
 /// Tells whether the record was written.
-pub(super) const fn has_written(answer: &Answer) -> bool {
-    matches!(answer.0, 1 | 2)
+pub(super) const fn has_written(answer: &Answer, commit: &Commit) -> bool {
+    // The first round is handed out before anything is written.
+    answer.0 == 1 || answer.0 == 2 && commit.round.is_some()
 }
 
 /// What went wrong beside the write; empty where nothing did.

@@ -188,7 +188,7 @@ impl Store for RedisStore {
             let keys = self.layout.keys(key);
             let run = |connection| script::commit(connection, &keys, key, &commit);
             let answer = self.servers.run(shard_of(key), run).await?;
-            if script::has_written(&answer) && commit.notice.is_some() {
+            if script::has_written(&answer, &commit) && commit.notice.is_some() {
                 self.side_steps.told(Some(script::trouble(&answer)).filter(|trouble| !trouble.is_empty()));
             }
             script::committed(key, answer)

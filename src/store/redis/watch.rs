@@ -90,6 +90,7 @@ impl Listener {
                 Ok((sink, messages)) => {
                     // Also the first time: what was said before is unknown.
                     self.watchers.tell(&Notice::Lagged);
+                    self.side_steps.heard();
                     self.listen(sink, messages).await;
                     (waits, failures) = (redial::delays(), 0);
                 }
