@@ -173,6 +173,32 @@ async fn what_is_wrong_with_the_loads_of_one_key_is_told_to_no_other() {
     }
 }
 
+/// The answer shows that the store is there, also where there is no other breaker by which that could be seen.
+#[tokio::test]
+async fn what_a_store_says_of_the_only_key_is_no_outage() {
+    let mut alone = Vec::new();
+    for kind in [Kind::Busy, Kind::Foreign, Kind::TooLarge] {
+        for (commits, loads) in [(Some(kind), None), (None, Some(kind)), (Some(kind), Some(kind))] {
+            let Pair { a, b, events } = Pair::over(&Picky::new(commits, loads));
+            drop(b);
+            fail(&a, 1);
+            alone.push((kind, a, events));
+        }
+    }
+    for (kind, breaker, _) in &alone {
+        until(&format!("{kind:?} shows"), || {
+            let status = fleet(breaker);
+            status.trouble.is_some() || status.away.is_some()
+        })
+        .await;
+    }
+    // Whether the store is there would be asked three times, a tenth of a second apart.
+    tokio::time::sleep(secs(2)).await;
+    for (kind, _, events) in alone {
+        assert_eq!(kinds(&events.take(), |kind| kind == EventKind::StoreDegraded), 0, "{kind:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_key_in_trouble_is_asked_for_ever_more_rarely() {
     let store = Picky::new(None, Some(Kind::Busy));

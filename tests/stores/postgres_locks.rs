@@ -196,3 +196,55 @@ async fn a_database_that_is_serializable_by_default_loses_no_race_for_it() {
         writers.join_all().await;
     }
 }
+
+/// Statements of the instances that the server still works on.
+async fn at_work(person: &mut PgConnection) -> i64 {
+    let sql = "select count(*) from pg_stat_activity where application_name like 'instance-%' and state = 'active'";
+    sqlx::query_scalar(sql).fetch_one(person).await.expect("counts")
+}
+
+#[tokio::test]
+async fn a_statement_that_takes_too_long_is_ended_by_the_server_though_nothing_waits_for_it() {
+    for prepared in [false, true] {
+        let database = Database::fresh().await;
+        PostgresStore::migrate(database.url()).await.expect("migrates");
+        let mut owner = person(database.options()).await;
+        // No lock: a disk that does not answer, say.
+        run(
+            &mut owner,
+            "create function slowly() returns trigger language plpgsql as $$ begin perform pg_sleep(300); return new; end $$; \
+             create trigger slowly before insert or update on hw_circuit_breakers for each row execute function slowly()",
+        )
+        .await;
+        let store = instances(&database, 1, prepared).remove(0);
+        let answer = timeout(Duration::from_secs(60), store.commit("a", commit(1, 1))).await.expect("it is given up");
+        assert!(matches!(answer, Err(StoreError::Busy(_) | StoreError::Unavailable { .. })), "{answer:?}");
+        // The connection is closed after three seconds without an answer, which the server does not notice while it works.
+        let until = Instant::now() + Duration::from_secs(60);
+        while at_work(&mut owner).await > 0 {
+            assert!(Instant::now() < until, "the server works on what was given up (prepared: {prepared})");
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_waits_for_a_lock_gives_up_before_the_operation_does() {
+    for prepared in [false, true] {
+        let database = Database::fresh().await;
+        PostgresStore::migrate(database.url()).await.expect("migrates");
+        // An operation that has all the time in the world: what ends it first is no matter of speed.
+        let store = PostgresStore::builder().url(database.url()).prepared(prepared).timeout(Duration::from_secs(30));
+        let store = store.build().expect("builds");
+        let mut write = commit(1, 1);
+        assert!(matches!(store.commit("a", write.clone()).await, Ok(Committed::Applied { .. })));
+        let mut person = person(database.options()).await;
+        run(&mut person, "begin; select * from hw_circuit_breakers for update").await;
+        // Without a batch it cannot be queued: it waits for the row.
+        write.expected = store.load(&["a"]).await.expect("is not locked").remove(0).version;
+        (write.batch, write.may_queue) = (None, false);
+        let error = store.commit("a", write).await.expect_err("is locked");
+        let words = format!("{error:?}");
+        assert!(matches!(error, StoreError::Busy(_)) && words.contains("due to lock timeout"), "{words}");
+    }
+}
