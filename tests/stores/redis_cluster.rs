@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fusebox::store::{self, Commit, Committed, Notice, RedisServer, RedisStore, Store, StoreError, Stored, Version};
+use fusebox::{CircuitBreaker, EventKind};
 use tokio::time::{Instant, sleep};
 
 use crate::redis::{applied, newest, next, until_lagged, write};
 use crate::servers::Redis;
+use crate::side_steps::{Instance, fail, until};
 
 /// Nodes of a cluster: three that own a third of the slots each, and a replica of the first.
 #[derive(Debug)]
@@ -236,6 +238,33 @@ async fn where_a_node_froze_its_replica_goes_on_and_others_are_not_held_up() {
     until_it_says(&cluster.nodes[0], "INFO replication", "role:slave").await;
     let written = when_written(&store, ON_FIRST, Duration::from_secs(5)).await;
     assert!(written > after);
+}
+
+#[tokio::test]
+async fn c55_a_node_that_is_gone_is_the_trouble_of_its_breakers_alone() {
+    let mut cluster = Cluster::start_wary().await;
+    let instances = [Instance::over(store_of(&cluster).await), Instance::over(store_of(&cluster).await)];
+    let lost = instances.each_ref().map(|instance| instance.breaker(ON_SECOND));
+    let neighbours = instances.each_ref().map(|instance| instance.breaker(ON_FIRST));
+    for breaker in lost.iter().chain(&neighbours) {
+        fail(breaker, 1);
+        breaker.flush().await;
+    }
+    // It has no replica.
+    cluster.nodes[1].kill();
+    fail(&lost[0], 1);
+    until("it shows", || lost[0].snapshot().fleet.is_some_and(|fleet| fleet.trouble.is_some())).await;
+    fail(&neighbours[0], 1);
+    until("the fleet of the neighbour opens", || neighbours.iter().all(CircuitBreaker::is_open)).await;
+    let status = neighbours[0].snapshot().fleet.expect("shared");
+    assert!(status.away.is_none() && status.trouble.is_none(), "{status:?}");
+    fail(&lost[0], 1);
+    until("what is lost goes on by itself", || lost[0].is_open()).await;
+    cluster.nodes[1].start_again().await;
+    until("it is found again", || lost.iter().all(CircuitBreaker::is_open)).await;
+    for instance in &instances {
+        assert_eq!(instance.count(EventKind::StoreDegraded), 0, "the store is there");
+    }
 }
 
 #[tokio::test]

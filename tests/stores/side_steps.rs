@@ -1,5 +1,7 @@
-//! What a store does beside what it is asked, and fails to do; and keys in which strangers have written. The write stands, the
-//! other breakers hear nothing, and the trouble is told once.
+//! 55 and 57 of the conformance list. What a store does beside what it is asked, and fails to do; and keys in which strangers
+//! have written. The write stands, the other breakers hear nothing, and the trouble is told once.
+//!
+//! 55 has a node of a cluster in `redis_cluster.rs`, 57 a silent Sentinel in `redis_sentinel.rs`.
 #![expect(clippy::panic, reason = "helpers of tests")]
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,9 +25,14 @@ impl Instance {
     }
 
     pub(crate) fn breaker(&self, name: &str) -> CircuitBreaker {
+        self.breaker_of(name, 3)
+    }
+
+    /// One that opens by so many failures.
+    pub(crate) fn breaker_of(&self, name: &str, failures: u32) -> CircuitBreaker {
         let told = self.told.clone();
         let config = CircuitBreakerConfig::builder(name)
-            .detector(detect::failures(3).within(Duration::from_secs(60)))
+            .detector(detect::failures(failures).within(Duration::from_secs(60)))
             .cooldown(Duration::from_secs(3))
             .store(self.store.clone())
             .on_event(move |event| {
@@ -117,6 +124,34 @@ async fn the_neighbour_goes_on(instance: &Instance, other: &Instance, spoilt: &C
     .await;
 }
 
+const TEN: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "spoilt", "8", "9"];
+
+/// Ten breakers of which each has told one failure.
+async fn ten_that_failed(instance: &Instance) -> Vec<CircuitBreaker> {
+    let breakers: Vec<_> = TEN.iter().map(|name| instance.breaker(name)).collect();
+    for breaker in &breakers {
+        fail(breaker, 1);
+        breaker.flush().await;
+    }
+    breakers
+}
+
+/// Another instance starts with the same ten, which one load asks for; one of the records is spoilt. The others know what was
+/// told, and hear of nothing.
+async fn ten_are_loaded_together(instance: &Instance) {
+    let breakers: Vec<_> = TEN.iter().map(|name| instance.breaker(name)).collect();
+    for (breaker, name) in breakers.iter().zip(TEN).filter(|(_, name)| *name != "spoilt") {
+        breaker.flush().await;
+        fail(breaker, 2);
+        until(&format!("{name} opens by three failures"), || breaker.is_open()).await;
+        let status = breaker.snapshot().fleet.expect("shared");
+        assert!(status.away.is_none() && status.trouble.is_none(), "{name}: {status:?}");
+    }
+    let status = breakers[7].snapshot().fleet.expect("shared");
+    assert!(status.trouble.is_some() || status.away.is_some(), "{status:?}");
+    assert_eq!((instance.count(EventKind::StoreDegraded), instance.count(EventKind::StoreImpaired)), (0, 0));
+}
+
 #[cfg(all(feature = "redis", unix))]
 mod redis {
     use fusebox::store::RedisStore;
@@ -164,7 +199,7 @@ mod redis {
     }
 
     #[tokio::test]
-    async fn one_who_may_not_publish_writes_all_the_same() {
+    async fn c57_one_who_may_not_publish_writes_all_the_same() {
         let server = Redis::start().await;
         let instances = two(&server, &format!("~fb:* resetchannels {}", rights())).await;
         let _breakers = opens_and_recovers(&instances).await;
@@ -172,7 +207,7 @@ mod redis {
     }
 
     #[tokio::test]
-    async fn one_who_may_not_subscribe_polls() {
+    async fn c57_one_who_may_not_subscribe_polls() {
         let server = Redis::start().await;
         let instances = two(&server, &format!("~fb:* &fb:* {} -subscribe", rights())).await;
         let _breakers = opens_and_recovers(&instances).await;
@@ -197,7 +232,7 @@ mod redis {
     }
 
     #[tokio::test]
-    async fn where_what_changed_cannot_be_noted_the_write_stands() {
+    async fn c57_where_what_changed_cannot_be_noted_the_write_stands() {
         let server = Redis::start().await;
         let instances = two(&server, &format!("~fb:* &fb:* {}", rights())).await;
         for shard in 0..16 {
@@ -219,7 +254,7 @@ mod redis {
     }
 
     #[tokio::test]
-    async fn a_key_that_strangers_have_spoilt_is_the_trouble_of_its_breaker_alone() {
+    async fn c55_a_key_that_strangers_have_spoilt_is_the_trouble_of_its_breaker_alone() {
         for spoil in [
             "DEL {key};SET {key} junk",
             "HSET {key} v -1",
@@ -242,12 +277,23 @@ mod redis {
     }
 
     #[tokio::test]
-    async fn a_right_that_is_missing_for_one_key_is_the_trouble_of_its_breaker_alone() {
+    async fn c55_a_right_that_is_missing_for_one_key_is_the_trouble_of_its_breaker_alone() {
         let server = Redis::start().await;
         let [one, other] = two(&server, &format!("~fb:*:neighbour ~fb:*:ch &fb:* {}", rights())).await;
         let spoilt = one.breaker("spoilt");
         fail(&spoilt, 1);
         the_neighbour_goes_on(&one, &other, &spoilt, true).await;
+    }
+
+    #[tokio::test]
+    async fn c55_one_foreign_key_among_ten_is_the_trouble_of_its_breaker_alone() {
+        let server = Redis::start().await;
+        let [one, other] = two(&server, &format!("~fb:* &fb:* {}", rights())).await;
+        let _told = ten_that_failed(&one).await;
+        let key = key_of(&server, "spoilt").await;
+        server.command(&format!("DEL {key}")).await;
+        server.command(&format!("RPUSH {key} foreign")).await;
+        ten_are_loaded_together(&other).await;
     }
 
     #[tokio::test]
@@ -323,7 +369,7 @@ mod postgres {
     }
 
     #[tokio::test]
-    async fn where_the_log_takes_no_rows_the_write_stands() {
+    async fn c57_where_the_log_takes_no_rows_the_write_stands() {
         let (database, role) = granted().await;
         let instances = two(&database, &role).await;
         database
@@ -338,7 +384,7 @@ mod postgres {
     }
 
     #[tokio::test]
-    async fn a_row_that_strangers_have_spoilt_is_the_trouble_of_its_breaker_alone() {
+    async fn c55_a_row_that_strangers_have_spoilt_is_the_trouble_of_its_breaker_alone() {
         for spoil in [
             "update hw_circuit_breakers set version = 9223372036854775807 where resource_key = 'spoilt'",
             "update hw_circuit_breakers set record = convert_to(repeat('x', 100000000), 'UTF8') where resource_key = 'spoilt'",
@@ -354,7 +400,7 @@ mod postgres {
     }
 
     #[tokio::test]
-    async fn a_row_that_is_locked_is_the_trouble_of_its_breaker_alone() {
+    async fn c55_a_row_that_is_locked_is_the_trouble_of_its_breaker_alone() {
         let (database, role) = granted().await;
         let [one, other] = two(&database, &role).await;
         let spoilt = one.breaker("spoilt");
@@ -371,7 +417,83 @@ mod postgres {
     }
 
     #[tokio::test]
-    async fn one_whose_notices_go_elsewhere_polls_and_says_so_once() {
+    async fn c55_one_foreign_row_among_ten_is_the_trouble_of_its_breaker_alone() {
+        let (database, role) = granted().await;
+        let [one, other] = two(&database, &role).await;
+        let _told = ten_that_failed(&one).await;
+        database
+            .run("update hw_circuit_breakers set version = 9223372036854775807 where resource_key = 'spoilt'")
+            .await;
+        ten_are_loaded_together(&other).await;
+    }
+
+    /// What the server says where transactions get in one another's way, where it is told to stop, and where its disk is full.
+    #[tokio::test]
+    async fn c55_what_fails_for_one_row_is_the_trouble_of_its_breaker_alone() {
+        for code in ["40001", "40P01", "57014", "53100"] {
+            let (database, role) = granted().await;
+            let [one, other] = two(&database, &role).await;
+            let spoilt = one.breaker("spoilt");
+            fail(&spoilt, 1);
+            spoilt.flush().await;
+            database
+                .run(&format!(
+                    "create function fails() returns trigger language plpgsql as \
+                     $$ begin raise exception using errcode = '{code}', message = 'not now'; end $$; \
+                     create trigger fails before update on hw_circuit_breakers for each row \
+                     when (old.resource_key = 'spoilt') execute function fails()"
+                ))
+                .await;
+            fail(&spoilt, 1);
+            the_neighbour_goes_on(&one, &other, &spoilt, true).await;
+            assert!(
+                spoilt.snapshot().fleet.is_some_and(|fleet| fleet.trouble.is_some_and(|why| why.contains("not now")))
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn c55_a_right_that_is_missing_for_one_row_is_the_trouble_of_its_breaker_alone() {
+        let (database, role) = granted().await;
+        database
+            .run(&format!(
+                "alter table hw_circuit_breakers enable row level security; \
+                 create policy reads on hw_circuit_breakers for select to {role} using (true); \
+                 create policy writes on hw_circuit_breakers to {role} using (resource_key <> 'spoilt')"
+            ))
+            .await;
+        let [one, other] = two(&database, &role).await;
+        let spoilt = one.breaker("spoilt");
+        fail(&spoilt, 1);
+        the_neighbour_goes_on(&one, &other, &spoilt, true).await;
+    }
+
+    /// The least that showed it: an outage was told of 155 times.
+    #[tokio::test]
+    async fn c55_a_database_that_is_serializable_by_default_is_no_outage() {
+        let (database, role) = granted().await;
+        let name = database.options().get_database().expect("a name").to_owned();
+        database.run(&format!("alter database {name} set default_transaction_isolation = 'serializable'")).await;
+        let mut instances = Vec::new();
+        for _ in 0..5 {
+            instances.extend(two(&database, &role).await);
+        }
+        let breakers: Vec<_> = instances.iter().map(|instance| instance.breaker_of("hot", 501)).collect();
+        for _ in 0..50 {
+            breakers.iter().for_each(|breaker| fail(breaker, 1));
+            futures::future::join_all(breakers.iter().map(CircuitBreaker::flush)).await;
+        }
+        for (instance, breaker) in instances.iter().zip(&breakers) {
+            assert_eq!((instance.count(EventKind::StoreDegraded), instance.count(EventKind::StoreImpaired)), (0, 0));
+            assert!(!breaker.is_open(), "500 failures");
+        }
+        fail(&breakers[0], 1);
+        until("501 open it: each of the others was counted once", || breakers.iter().all(CircuitBreaker::is_open))
+            .await;
+    }
+
+    #[tokio::test]
+    async fn c57_one_whose_notices_go_elsewhere_polls_and_says_so_once() {
         let (database, role) = granted().await;
         let connect = || async {
             let builder = PostgresStore::builder().url(database.url_as(&role, "app"));
