@@ -150,8 +150,10 @@ impl Fleet {
         let Mode::Votes(quorum) = self.mode else {
             return None;
         };
-        let id = self.instance_id.clone().unwrap_or_else(unnamed);
-        Some(Voter::new(id, quorum))
+        Some(match &self.instance_id {
+            Some(id) => Voter::new(id.clone(), quorum),
+            None => Voter::drawn(unnamed(), quorum),
+        })
     }
 }
 

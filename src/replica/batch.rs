@@ -132,6 +132,8 @@ pub(crate) struct Vote {
 pub(crate) struct Voter {
     pub(super) name: Arc<str>,
     pub(super) quorum: u32,
+    /// No user has given the name: it ends with a number that is drawn.
+    is_drawn: bool,
 }
 
 /// Names of voters in bytes; longer ones are told apart by a hash.
@@ -140,13 +142,28 @@ const MAX_NAME_BYTES: usize = 64;
 impl Voter {
     /// The voter that goes by `id`.
     pub(crate) fn new(id: Arc<str>, quorum: u32) -> Self {
+        let is_drawn = false;
         if id.len() <= MAX_NAME_BYTES {
-            return Self { name: id, quorum };
+            return Self { name: id, quorum, is_drawn };
         }
         let hash = Sha256::digest(id.as_bytes());
         let hash = hash.iter().take(8).fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
         let begin = id.floor_char_boundary(MAX_NAME_BYTES - 17);
-        Self { name: format!("{}-{hash:016x}", &id[..begin]).into(), quorum }
+        Self { name: format!("{}-{hash:016x}", &id[..begin]).into(), quorum, is_drawn }
+    }
+
+    /// The same, where `id` ends with a hyphen and sixteen digits of a number that was drawn.
+    pub(crate) fn drawn(id: Arc<str>, quorum: u32) -> Self {
+        Self { is_drawn: true, ..Self::new(id, quorum) }
+    }
+
+    /// Goes by another number, unless a user has given the name.
+    pub(super) fn renew(&mut self, number: u64) {
+        if self.is_drawn
+            && let Some((begin, _)) = self.name.rsplit_once('-')
+        {
+            self.name = format!("{begin}-{number:016x}").into();
+        }
     }
 }
 

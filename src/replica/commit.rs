@@ -31,6 +31,13 @@ impl Replica {
         if let Some(writer) = self.state.known.next_writer.take() {
             self.state.own.writer = writer;
             self.state.outbox.batches = 0;
+            let Protocol { terms, outbox, .. } = &mut **self.state;
+            if let Some(voter) = &mut terms.voter {
+                voter.renew(writer);
+                // One that is taken back was given before, by the other one too.
+                let vote = outbox.vote.as_mut().filter(|vote| vote.until > vote.cast);
+                vote.into_iter().for_each(|vote| vote.voter = voter.name.clone());
+            }
         }
         let (here, there) = (turn.at.now, self.store_now(turn));
         let tells = why != Why::News || self.waits().is_some();

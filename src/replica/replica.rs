@@ -271,7 +271,7 @@ impl Replica {
         }
     }
 
-    /// This instance may be one of two that were one: from its next batch on it goes by another number.
+    /// This instance may be one of two that were one: from its next batch on it goes by another number, and votes by it.
     pub(crate) fn renew_writer(&mut self, writer: u64) {
         self.state.known.next_writer = Some(writer);
     }

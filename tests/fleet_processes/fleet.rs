@@ -126,6 +126,9 @@ impl Instance {
         let mut process = Command::new(std::env::current_exe().expect("this program"))
             .args(["--exact", "one_instance_of_a_fleet", "--nocapture", "--test-threads=1"])
             .env(SETTINGS, lines.join("\n"))
+            // As where pods share the network of their node: by its name none is told from another.
+            .env("HOSTNAME", "node-1")
+            .env_remove("POD_NAME")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

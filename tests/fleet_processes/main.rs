@@ -12,6 +12,7 @@ mod counting;
 mod dependency;
 mod detection;
 mod fleet;
+mod forks;
 mod honest;
 mod instance;
 mod laws;

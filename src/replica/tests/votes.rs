@@ -157,6 +157,26 @@ fn a_voter_with_a_long_name_is_told_from_others() {
     assert!(shared.record.votes.iter().all(|vote| vote.voter.len() <= 64));
 }
 
+/// A process was forked, or a snapshot of it restored twice.
+#[test]
+fn of_two_voters_that_were_one_each_has_a_vote_unless_a_user_has_named_them() {
+    let name = || "payments-7-0123456789abcdef".into();
+    for (voter, votes) in [(Voter::drawn(name(), 9), 2), (Voter::new(name(), 9), 1)] {
+        let vote_of = |number| {
+            let mut twin = Instance::made(7, Box::new(consecutive_failures(1)), Rules::default(), Some(voter.clone()));
+            Shared::new().commit(&mut twin, &[]);
+            twin.call(Outcome::Failure, at(0));
+            // As its process finds out, the vote waits to be told.
+            twin.replica.renew_writer(number);
+            twin.take_batch(at(0), at(0)).expect("a vote")
+        };
+        let (mut one, mut shared) = (Instance::voting(0, patient(), 9), Shared::new());
+        shared.merge(&mut one, &[vote_of(1), vote_of(2)], &[]);
+        assert_eq!(shared.record.live_votes(at(0)), votes, "{voter:?}");
+        assert!(shared.record.votes.iter().all(|vote| vote.voter.starts_with("payments-7-")), "people can read it");
+    }
+}
+
 /// The engine looked each millisecond, until another call came.
 #[test]
 fn a_probe_of_ones_own_that_is_late_keeps_no_engine_awake() {
