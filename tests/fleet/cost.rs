@@ -221,3 +221,29 @@ async fn calls_of_a_rule_that_only_a_detector_can_judge_are_told_though_nothing_
     until("they are told", || breaker.snapshot().fleet.is_some_and(|fleet| fleet.waiting == 0)).await;
     assert!(store.count().0 > 0);
 }
+
+/// No record is loaded to which nothing happened; so where something begins, all must hear of it.
+#[tokio::test]
+async fn what_others_have_told_is_known_to_an_instance_that_has_seen_nothing() {
+    let inner = MemoryStore::new();
+    let over = |fleet: Fleet| {
+        let store: Arc<dyn Store> = Arc::new(inner.clone());
+        let name = if fleet == Fleet::pooled() { "pooled" } else { "voting" };
+        let config = CircuitBreakerConfig::builder(name).detector(detect::failures(3).within(secs(60)));
+        CircuitBreaker::new(config.fleet(fleet).store(store).build().expect("builds"))
+    };
+    let pooled = [0; 2].map(|_| over(Fleet::pooled()));
+    let voting = [0; 3].map(|_| over(Fleet::votes(3)));
+    for breaker in pooled.iter().chain(&voting) {
+        breaker.flush().await;
+    }
+    for told in 1..=2 {
+        fail(&pooled[0], 1);
+        let known = || pooled[1].snapshot().detectors.iter().map(|part| part.tally.count()).sum::<u64>();
+        until(&format!("{told} failures are known"), || known() == told).await;
+        let voter = &voting[usize::try_from(told).expect("small")];
+        fail(voter, 3);
+        let votes = || voting[0].snapshot().fleet.and_then(|fleet| fleet.votes);
+        until(&format!("{told} votes are known"), || votes() == u32::try_from(told).ok()).await;
+    }
+}

@@ -118,6 +118,26 @@ async fn what_ran_out_or_only_waits_is_not_listed() {
     assert_eq!(store.keys().await.expect("memory"), ["long"]);
 }
 
+#[tokio::test]
+async fn a_lease_from_before_the_clock_was_set_back_holds_up_no_writer() {
+    let clock = ManualClock::new();
+    clock.advance(Duration::from_secs(7_200));
+    let store = MemoryStore::with_clock(clock.clone());
+    let write = |expected, seq| {
+        let mut commit = Commit::new(expected, Bytes::from_static(b"1"), Summary::closed(1), Duration::from_secs(60));
+        commit.batch = Some((BatchId { writer: seq, seq: 1 }, Bytes::from_static(b"+1")));
+        commit.may_queue = true;
+        commit
+    };
+    store.commit("a", write(Version::NONE, 9)).await.expect("memory");
+    let combines = store.commit("a", write(Version(1), 1)).await.expect("memory");
+    assert!(matches!(&combines, Committed::Combine(_, round) if round.batches.len() == 1), "{combines:?}");
+    assert!(matches!(store.commit("a", write(Version(1), 2)).await, Ok(Committed::Queued(_))), "it is another's turn");
+    clock.set(fusebox::Timestamp::ZERO + Duration::from_secs(3_600));
+    let combines = store.commit("a", write(Version(1), 3)).await.expect("memory");
+    assert!(matches!(&combines, Committed::Combine(_, round) if round.batches.len() == 3), "{combines:?}");
+}
+
 /// What a broken store does wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Wrong {

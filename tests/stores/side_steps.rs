@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fusebox::store::{Store, StoreError};
+use fusebox::store::{self, Store, StoreError};
 use fusebox::{CircuitBreaker, CircuitBreakerConfig, EventKind, Permit, State, detect};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -242,6 +242,15 @@ mod redis {
         told_once(&instances, "WRONGTYPE");
     }
 
+    /// Some rights are needed only where writers meet, and batches wait.
+    #[tokio::test]
+    async fn the_rights_that_are_listed_are_enough_for_all_that_a_store_does() {
+        let server = Redis::start().await;
+        let [one, _] = two(&server, &format!("~fb:* &fb:* {}", rights())).await;
+        let passed = store::conformance(one.store).await.expect("conforms");
+        assert!(passed.combines && passed.pushes && passed.lists && passed.tells_changes, "{passed:?}");
+    }
+
     /// The key of a breaker's record.
     async fn key_of(server: &Redis, name: &str) -> String {
         for shard in 0..16 {
@@ -366,6 +375,14 @@ mod postgres {
         for instance in &instances {
             assert_eq!((instance.count(EventKind::StoreImpaired), instance.count(EventKind::StoreDegraded)), (0, 0));
         }
+    }
+
+    #[tokio::test]
+    async fn the_rights_that_are_granted_are_enough_for_all_that_a_store_does() {
+        let (database, role) = granted().await;
+        let [one, _] = two(&database, &role).await;
+        let passed = store::conformance(one.store).await.expect("conforms");
+        assert!(passed.combines && passed.pushes && passed.lists && passed.tells_changes, "{passed:?}");
     }
 
     #[tokio::test]
