@@ -158,6 +158,7 @@ impl Replica {
             self.state.settle_batch(true);
             self.commands_done(commands.len());
             self.apply_stored(turn);
+            self.end_needless_trouble(turn.at.now);
             return Err(Some(turn.now));
         }
         Ok(self.write(stored, merged, commands.len(), turn))

@@ -12,7 +12,7 @@ use super::push::Asked;
 use super::record::{Record, Unreadable};
 use super::replica::{Replica, Turn};
 use super::state::{
-    CALM_LINGER, Combining, Contact, MAX_LINGER, MIN_LINGER, POLL_INTERVAL, Pending, Protocol, StoredRecord,
+    CALM_LINGER, Combining, Contact, Failing, MAX_LINGER, MIN_LINGER, POLL_INTERVAL, Pending, Protocol, StoredRecord,
 };
 use super::status::WhenDown;
 use crate::circuit::{Fact, Facts, FleetFact, Generation, Outcome, State};
@@ -198,12 +198,13 @@ impl Replica {
             Ok(_) if request.is_some() => {}
             Ok(stored) => {
                 self.succeeded(turn);
-                self.state.known.trouble.take_if(|(_, wrote)| !*wrote);
+                self.state.known.trouble.take_if(|(_, failing)| *failing == Failing::Loads);
                 if is_own && let Some(is_fetched) = &mut self.state.timers.flush {
                     *is_fetched = true;
                     self.state.timers.probe_at = None;
                 }
                 self.learn_stored(stored, here, turn);
+                self.end_needless_trouble(turn.at.now);
             }
             Err(error) if is_own => self.failed(error, false, turn),
             Err(_) => {}
@@ -299,7 +300,12 @@ impl Replica {
         self.state.in_flight.failures = self.state.in_flight.failures.saturating_add(1);
         self.linger_longer();
         let why: Arc<str> = error.explain().into();
-        self.state.known.trouble = Some((why.clone(), wrote));
+        let failing = match error {
+            StoreError::TooLarge { .. } if wrote => Failing::Size,
+            _ if wrote => Failing::Writes,
+            _ => Failing::Loads,
+        };
+        self.state.known.trouble = Some((why.clone(), failing));
         let most = (JITTER * (1 << self.state.in_flight.failures.min(10))).min(MAX_BACKOFF);
         self.state.timers.not_before = turn.now + self.state.jitter(most);
         match error {
@@ -312,6 +318,20 @@ impl Replica {
         }
         if self.state.timers.urgent_since.is_some() {
             self.go_alone(Some(&why), turn);
+        }
+    }
+
+    /// What could not be written is not to be written any more, so no write will show that it could be: the record is known,
+    /// and others have seen to it.
+    pub(super) fn end_needless_trouble(&mut self, here: Timestamp) {
+        let known = &self.state.known;
+        let must_write = known.census.is_some()
+            || known.stored.as_ref().is_none_or(|stored| stored.rewrite_at.is_some())
+            || self.state.timers.look_at.is_some()
+            || !self.is_settled()
+            || self.wants_lease(here);
+        if !must_write {
+            self.state.known.trouble.take_if(|(_, failing)| *failing == Failing::Writes);
         }
     }
 

@@ -119,7 +119,7 @@ impl Replica {
     }
 
     /// Tells whether nothing is on its way from here that might change the record.
-    fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         let (outbox, in_flight) = (&self.state.outbox, &self.state.in_flight);
         let is_idle = outbox.batch.is_none() && in_flight.combining.is_none() && outbox.commands.is_empty();
         is_idle && self.waits() < Some(Priority::Failures)

@@ -111,8 +111,8 @@ pub(super) struct Known {
     /// The newest outage of the store, and the newest trouble with one of its side steps.
     pub(super) outage: Option<Told>,
     pub(super) impairment: Option<Told>,
-    /// Why a request for this breaker alone has failed, and whether that was a write: until one like it succeeds.
-    pub(super) trouble: Option<(Arc<str>, bool)>,
+    /// Why a request for this breaker alone has failed, and until when that is its trouble.
+    pub(super) trouble: Option<(Arc<str>, Failing)>,
     /// Whatever is known may be old.
     pub(super) must_load: bool,
     /// The record is not this release's to touch; when to look again.
@@ -144,6 +144,17 @@ impl PartialEq for Told {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
+}
+
+/// What has failed for this breaker alone, which says what ends that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failing {
+    /// Loads, until one succeeds.
+    Loads,
+    /// Writes, until one succeeds, or nothing is left to write and a load succeeds.
+    Writes,
+    /// A write that can never succeed, until another one does.
+    Size,
 }
 
 /// A time in which this instance rejects calls, because its own calls alone meet the rule.

@@ -56,7 +56,7 @@ pub struct FleetStatus {
     pub away: Option<Arc<str>>,
     /// What is wrong with this breaker's record alone, while the store answers for others: a lock, a right that is missing, a
     /// server that only reads, a record that is not ours. This breaker tries again, ever more rarely; a write that succeeds ends
-    /// the trouble of writes, and a load that of loads.
+    /// the trouble of writes, and a load that of loads. Where nothing is left to write, a load ends that of writes as well.
     pub trouble: Option<Arc<str>>,
     /// How long ago the store was last heard of.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::time::seconds::of_option"))]
