@@ -1,25 +1,27 @@
 //! The measurements.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use fusebox::fleet::Fleet;
-use fusebox::store::Store;
-use fusebox::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, State, detect};
+use fusebox::store::{Commit, Committed, Store, Summary, Version};
+use fusebox::{
+    CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, Clock, State, SystemClock, Timestamp, detect,
+};
 use tokio::runtime::Runtime;
 
 use super::Connect;
 use super::counted::{Counted, Counts};
 use super::report::Report;
 
-/// How often an instance has a failure to tell of.
-const FLUSH: Duration = Duration::from_millis(100);
-
 /// Instances of one breaker, each with an engine of its own.
 pub(crate) struct Instances {
     pub(crate) breakers: Vec<CircuitBreaker>,
-    counts: Arc<Counts>,
+    pub(crate) counts: Arc<Counts>,
 }
 
 impl Instances {
@@ -44,7 +46,7 @@ impl Instances {
             runtime.block_on(futures::future::join_all(breakers.iter().map(CircuitBreaker::flush)));
         }
         // Whoever listens has been told that it does.
-        std::thread::sleep(Duration::from_secs(1));
+        thread::sleep(Duration::from_secs(1));
         for count in [&counts.loads, &counts.commits, &counts.conflicts, &counts.batches, &counts.elsewhere] {
             count.store(0, Relaxed);
         }
@@ -55,43 +57,15 @@ impl Instances {
         let start = Instant::now();
         while self.breakers.iter().any(|breaker| breaker.state() != state) {
             assert!(start.elapsed() < deadline, "not all are {state} after {deadline:?}");
-            std::thread::sleep(Duration::from_micros(200));
+            thread::sleep(Duration::from_micros(200));
         }
         start.elapsed()
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of a few seconds")]
-const fn ratio(a: u64, b: u64) -> f64 {
+pub(crate) const fn ratio(a: u64, b: u64) -> f64 {
     a as f64 / b as f64
-}
-
-/// Everybody fails all the time, and nobody trips: what does it take to keep count of that?
-pub(crate) fn contention(runtime: &Runtime, connect: &Connect, report: &mut Report, most_writers: usize) {
-    const RUN: Duration = Duration::from_secs(3);
-    let cases = [(1_usize, 1.05, 0.05), (10, 2.4, 1.0), (50, 1.7, 1.0), (200, 1.2, 0.05)];
-    for (writers, most, most_conflicts) in cases.into_iter().filter(|(writers, ..)| *writers <= most_writers) {
-        let name = format!("contention {writers}");
-        let detector = || detect::failures(60_000).within(Duration::from_secs(60));
-        // Nothing changes its state here, and two hundred listeners are more than a server for tests has connections for.
-        let instances = Instances::start(runtime, connect, (&name, writers, false), |c| c.detector(detector()));
-        let start = Instant::now();
-        while start.elapsed() < RUN {
-            // Each of them once in each interval, and not all at the same time.
-            for part in instances.breakers.chunks(writers.div_ceil(10)) {
-                part.iter().for_each(|breaker| breaker.acquire().expect("closed").failure());
-                std::thread::sleep(FLUSH / 10);
-            }
-        }
-        let Counts { commits, conflicts, batches, .. } = &*instances.counts;
-        let (commits, conflicts, batches) = (commits.load(Relaxed), conflicts.load(Relaxed), batches.load(Relaxed));
-        report.most(&format!("operations a batch, {writers} writers"), ratio(commits, batches), most);
-        report.most(&format!("conflicts a batch, {writers} writers"), ratio(conflicts, batches), most_conflicts);
-        if writers == 200 {
-            let wanted = RUN.as_secs_f64() / FLUSH.as_secs_f64() * 200.0;
-            report.least("batches of those that could be, 200 writers", ratio(batches, 1) / wanted, 0.9);
-        }
-    }
 }
 
 /// A thousand instances see one failure each, at once; a hundred open the circuit.
@@ -109,7 +83,7 @@ pub(crate) fn storm(runtime: &Runtime, connect: &Connect, report: &mut Report) {
     }
     while instances.breakers.iter().all(|breaker| breaker.state() == State::Closed) {
         assert!(start.elapsed() < Duration::from_secs(30), "nobody opens");
-        std::thread::sleep(Duration::from_micros(200));
+        thread::sleep(Duration::from_micros(200));
     }
     let first = start.elapsed();
     let all = first + instances.until_all(State::Open, Duration::from_secs(30));
@@ -117,6 +91,43 @@ pub(crate) fn storm(runtime: &Runtime, connect: &Connect, report: &mut Report) {
     report.most("storm of 1,000: commits an instance", ratio(operations, 1_000), 2.0);
     report.time("storm of 1,000: the first is open after", &format!("{first:.0?}"));
     report.time("storm of 1,000: all are open after", &format!("{all:.0?}"));
+    drop(instances);
+    let plain = plain_swaps(runtime, connect, INSTANCES);
+    report.time("1,000 plain compare-and-swaps", &format!("{plain:.0?}"));
+    report.most("storm of 1,000: its time of theirs", all.as_secs_f64() / plain.as_secs_f64(), 0.1);
+}
+
+/// The other way to do it: all write to one key, each until its own write has won. Returns how long that takes, or the time
+/// after which that is given up.
+fn plain_swaps(runtime: &Runtime, connect: &Connect, count: usize) -> Duration {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let stores: Vec<_> = (0..count).map(|_| connect()).collect();
+    runtime.block_on(async {
+        // So that all have their connections: a store that has none yet says so at once.
+        for store in &stores {
+            while store.load(&["plain"]).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        let start = Instant::now();
+        let swaps = stores.into_iter().map(|store| tokio::spawn(async move { swap(&*store).await }));
+        tokio::time::timeout(PATIENCE, futures::future::join_all(swaps)).await.ok();
+        start.elapsed()
+    })
+}
+
+async fn swap(store: &dyn Store) {
+    let mut version = Version::NONE;
+    loop {
+        let record = Bytes::from_static(&[b'x'; 100]);
+        let commit = Commit::new(version, record, Summary::closed(1), Duration::from_secs(60));
+        match store.commit("plain", commit).await {
+            Ok(Committed::Conflict(newest)) => version = newest.version,
+            Ok(_) => return,
+            // It has too much to do.
+            Err(_) => {}
+        }
+    }
 }
 
 /// One instance opens: when do nine others know?
@@ -141,7 +152,7 @@ pub(crate) fn propagation(runtime: &Runtime, connect: &Connect, report: &mut Rep
 /// How long that takes, begun so much later than it could be.
 fn opens_everywhere(runtime: &Runtime, connect: &Connect, (name, pushes): (&str, bool), later: Duration) -> Duration {
     let instances = Instances::start(runtime, connect, (name, 10, pushes), |config| config);
-    std::thread::sleep(later);
+    thread::sleep(later);
     for _ in 0..5 {
         instances.breakers[0].acquire().expect("closed").failure();
     }
@@ -150,19 +161,50 @@ fn opens_everywhere(runtime: &Runtime, connect: &Connect, (name, pushes): (&str,
     took
 }
 
+type Setting = fn(CircuitBreakerConfigBuilder) -> CircuitBreakerConfigBuilder;
+
+/// Every kind of detector that there is.
+const RULES: [(&str, Setting); 7] = [
+    ("failures(5).within(60s)", |config| config.detector(detect::failures(5).within(Duration::from_secs(60)))),
+    ("failures(5).of_last(20)", |config| config.detector(detect::failures(5).of_last(20))),
+    ("consecutive_failures(5)", |config| config.detector(detect::consecutive_failures(5))),
+    ("failure_rate(0.5).of_last(100)", |config| config.detector(detect::failure_rate(0.5).of_last(100))),
+    ("failure_rate(0.5).within(60s)", |config| {
+        config.detector(detect::failure_rate(0.5).within(Duration::from_secs(60)))
+    }),
+    ("slow_call_rate(0.5).of_last(100)", |config| {
+        config.detector(detect::slow_call_rate(0.5).slower_than(Duration::from_secs(1)).of_last(100))
+    }),
+    ("slow_call_rate(0.5).within(60s)", |config| {
+        let rate = detect::slow_call_rate(0.5).slower_than(Duration::from_secs(1));
+        config.detector(rate.within(Duration::from_secs(60)))
+    }),
+];
+
 /// A million healthy calls.
 pub(crate) fn healthy_calls(runtime: &Runtime, connect: &Connect, report: &mut Report) {
-    for (what, fleet) in [("pooled failures", Fleet::pooled()), ("votes", Fleet::votes(3))] {
-        let name = format!("healthy {what}");
-        let instances = Instances::start(runtime, connect, (&name, 1, true), |config| config.fleet(fleet.clone()));
-        for _ in 0..1_000_000 {
-            instances.breakers[0].acquire().expect("closed").success();
+    let mut begun_by_calls = 0;
+    for (rule, detector) in RULES {
+        for (what, fleet) in [("pooled", Fleet::pooled()), ("votes", Fleet::votes(3))] {
+            let name = format!("healthy {what} {rule}");
+            let settings = |config| detector(config).fleet(fleet.clone());
+            let instances = Instances::start(runtime, connect, (&name, 1, true), settings);
+            for _ in 0..1_000_000 {
+                instances.breakers[0].acquire().expect("closed").success();
+            }
+            // Longer than a poll.
+            thread::sleep(Duration::from_millis(1_300));
+            if rule.starts_with("failures(5).within") {
+                // Of good calls that never matter, a flush tells nothing either.
+                runtime.block_on(instances.breakers[0].flush());
+            }
+            let Counts { commits, elsewhere, .. } = &*instances.counts;
+            let row = format!("writes in a million healthy calls, {what}, {rule}");
+            report.most(&row, ratio(commits.load(Relaxed), 1), 0.0);
+            begun_by_calls += elsewhere.load(Relaxed);
         }
-        runtime.block_on(instances.breakers[0].flush());
-        let Counts { commits, elsewhere, .. } = &*instances.counts;
-        report.most(&format!("writes in a million healthy calls, {what}"), ratio(commits.load(Relaxed), 1), 0.0);
-        report.most("operations begun by calls", ratio(elsewhere.load(Relaxed), 1), 0.0);
     }
+    report.most("operations begun by those calls", ratio(begun_by_calls, 1), 0.0);
 }
 
 /// Calls while the server does not answer at all.
@@ -189,4 +231,35 @@ pub(crate) fn frozen(runtime: &Runtime, connect: &Connect, report: &mut Report, 
     report.time("100,000 closed calls, the server frozen", &format!("{hung:.0?}"));
     let elsewhere = instances.counts.elsewhere.load(Relaxed);
     report.most("operations begun by calls", ratio(elsewhere, 1), 0.0);
+}
+
+/// Counts how often it is read on an engine's thread: the engine reads a breaker's clock once each time it takes its lock.
+#[derive(Clone, Debug, Default)]
+struct CountingClock(Arc<AtomicU64>);
+
+impl Clock for CountingClock {
+    fn now(&self) -> Timestamp {
+        if thread::current().name() == Some("fusebox-fleet") {
+            self.0.fetch_add(1, Relaxed);
+        }
+        SystemClock.now()
+    }
+}
+
+/// How often a batch takes the engine to a breaker's lock, which calls want as well.
+pub(crate) fn turns(runtime: &Runtime, connect: &Connect, report: &mut Report) {
+    let clock = CountingClock::default();
+    let settings = |config: CircuitBreakerConfigBuilder| {
+        config.detector(detect::failures(60_000).within(Duration::from_secs(60))).clock(clock.clone())
+    };
+    let instances = Instances::start(runtime, connect, ("turns", 1, true), settings);
+    let turns = clock.0.load(Relaxed);
+    for _ in 0..40 {
+        instances.breakers[0].acquire().expect("closed").failure();
+        thread::sleep(Duration::from_millis(130));
+    }
+    let Counts { batches, loads, .. } = &*instances.counts;
+    // Each second the engine looks at the breaker, and brings it what the store has.
+    let of_batches = (clock.0.load(Relaxed) - turns).saturating_sub(2 * loads.load(Relaxed));
+    report.most("turns at the breaker's lock for a committed batch", ratio(of_batches, batches.load(Relaxed)), 2.0);
 }

@@ -27,6 +27,19 @@ impl Report {
         println!("  {what:<60} {measured:>10.2} {allowed:>10.2}{}", if is_within { "" } else { "   OVER" });
     }
 
+    /// A count, with the most that it may be, if that is said.
+    pub(crate) fn most_or_number(&mut self, what: &str, measured: f64, allowed: Option<f64>) {
+        match allowed {
+            Some(allowed) => self.most(what, measured, allowed),
+            None => self.number(what, measured),
+        }
+    }
+
+    /// A count that depends on the machine as well.
+    pub(crate) fn number(&self, what: &str, measured: f64) {
+        self.time(what, &format!("{measured:.2}"));
+    }
+
     /// Something of the machine's.
     pub(crate) fn time(&self, what: &str, measured: &str) {
         let Self { .. } = self;

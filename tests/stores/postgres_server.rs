@@ -20,6 +20,7 @@ pub(crate) struct Server {
     process: Mutex<Child>,
     folder: PathBuf,
     port: u16,
+    settings: Vec<String>,
     databases: AtomicU32,
 }
 
@@ -35,6 +36,12 @@ static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
 
 impl Server {
     pub(crate) fn start() -> Arc<Self> {
+        Self::start_with(&[])
+    }
+
+    /// Starts with settings beyond its usual ones, as in `["max_connections=500"]`.
+    pub(crate) fn start_with(settings: &[&str]) -> Arc<Self> {
+        let settings: Vec<_> = settings.iter().map(ToString::to_string).collect();
         let binaries = binaries();
         let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
         let folder = std::env::temp_dir().join(format!("fusebox-postgres-{}-{port}", std::process::id()));
@@ -56,8 +63,8 @@ impl Server {
             .output()
             .expect("initdb can be run");
         assert!(init.status.success(), "initdb: {}", String::from_utf8_lossy(&init.stderr));
-        let process = Mutex::new(spawn(&folder, port));
-        let server = Arc::new(Self { process, folder, port, databases: AtomicU32::new(0) });
+        let process = Mutex::new(spawn(&folder, port, &settings));
+        let server = Arc::new(Self { process, folder, port, settings, databases: AtomicU32::new(0) });
         server.wait_until_up();
         server
     }
@@ -68,14 +75,23 @@ impl Server {
 
     /// It ends at once, without a checkpoint.
     pub(crate) fn stop(&self) {
+        self.end_by("QUIT");
+    }
+
+    /// It ends its sessions, writes all that it has, and is gone.
+    pub(crate) fn shut_down(&self) {
+        self.end_by("INT");
+    }
+
+    fn end_by(&self, name: &str) {
         let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
-        signal("QUIT", &process.id().to_string());
+        signal(name, &process.id().to_string());
         process.wait().expect("reaped");
     }
 
     /// The same server again, with what it had.
     pub(crate) fn start_again(&self) {
-        *self.process.lock().unwrap_or_else(PoisonError::into_inner) = spawn(&self.folder, self.port);
+        *self.process.lock().unwrap_or_else(PoisonError::into_inner) = spawn(&self.folder, self.port, &self.settings);
         self.wait_until_up();
     }
 
@@ -150,12 +166,13 @@ impl Server {
     }
 }
 
-fn spawn(folder: &Path, port: u16) -> Child {
+fn spawn(folder: &Path, port: u16, settings: &[String]) -> Child {
     let log = fs::File::create(folder.join("log")).expect("a file");
     run_as(owner(), &binaries().join("postgres"))
         .arg("-D")
         .arg(folder.join("data"))
         .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off"])
+        .args(settings.iter().flat_map(|setting| ["-c", setting]))
         .stdout(Stdio::null())
         .stderr(log)
         .spawn()
@@ -199,6 +216,11 @@ impl Database {
 
     pub(crate) fn url_as(&self, user: &str, password: &str) -> String {
         format!("postgres://{user}:{password}@127.0.0.1:{}/{}", self.server.port, self.name)
+    }
+
+    /// The same through another port, behind which there is a proxy.
+    pub(crate) fn url_at(&self, port: u16) -> String {
+        format!("postgres://owner:{PASSWORD}@127.0.0.1:{port}/{}", self.name)
     }
 
     pub(crate) fn options(&self) -> PgConnectOptions {
