@@ -16,13 +16,30 @@ const FLUSH: Duration = Duration::from_millis(100);
 const RUN: Duration = Duration::from_secs(3);
 const WRITERS: [usize; 4] = [1, 10, 50, 200];
 
+/// How long a load of one record takes: the median of some.
+pub(crate) fn load_time(runtime: &Runtime, connect: &Connect) -> Duration {
+    let store = connect();
+    let mut times: Vec<_> = (0..40)
+        .map(|_| {
+            let start = Instant::now();
+            // The first ones may find that there is no connection yet.
+            drop(runtime.block_on(store.load(&["nothing"])));
+            let took = start.elapsed();
+            std::thread::sleep(Duration::from_millis(5));
+            took
+        })
+        .collect();
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
 /// What a fleet may need at each number of writers, where there is a limit.
 pub(crate) struct Limits {
     /// How far away the server is, for the rows' names.
     pub(crate) how_far: &'static str,
     /// Operations a batch.
     pub(crate) operations: [Option<f64>; 4],
-    /// The server can take as much as two hundred writers have to tell.
+    /// So near, and so fast, that it takes nearly all that two hundred writers could tell.
     pub(crate) keeps_up: bool,
 }
 

@@ -9,7 +9,7 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn head(&self, server: &str) {
         let Self { .. } = self;
-        println!("\n{server:<62} {:>10} {:>10}", "measured", "allowed");
+        println!("\n{server:<78} {:>10} {:>10}", "measured", "allowed");
     }
 
     /// A count, with the most that it may be.
@@ -24,7 +24,7 @@ impl Report {
 
     fn row(&mut self, what: &str, measured: f64, allowed: f64, is_within: bool) {
         self.over += u32::from(!is_within);
-        println!("  {what:<60} {measured:>10.2} {allowed:>10.2}{}", if is_within { "" } else { "   OVER" });
+        println!("  {what:<76} {measured:>10.2} {allowed:>10.2}{}", if is_within { "" } else { "   OVER" });
     }
 
     /// A count, with the most that it may be, if that is said.
@@ -43,7 +43,7 @@ impl Report {
     /// Something of the machine's.
     pub(crate) fn time(&self, what: &str, measured: &str) {
         let Self { .. } = self;
-        println!("  {what:<60} {measured:>10}");
+        println!("  {what:<76} {measured:>10}");
     }
 
     pub(crate) fn end(self) {
