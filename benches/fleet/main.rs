@@ -2,10 +2,11 @@
 //!
 //! It starts a redis-server and a PostgreSQL of its own. Counts are gates: one that is over its limit ends the program with a
 //! failure. Times are printed beside, because they are the machine's. With `-- falsehood`, `outage`, `background`, `recovery` or
-//! `storms` it runs fleets in virtual time instead.
+//! `storms` it runs fleets in virtual time instead, and with `-- soak 20` processes in trouble for twenty minutes.
 #![expect(clippy::print_stdout, reason = "it reports")]
 #![expect(
     clippy::expect_used,
+    clippy::panic,
     clippy::disallowed_methods,
     reason = "a measurement may fail loudly, and reads the time"
 )]
@@ -13,16 +14,26 @@
 mod contention;
 mod counted;
 mod delay;
+mod draw;
 mod measure;
 mod recovery;
 mod report;
 mod scale;
 mod simulated;
+mod soak;
+mod soak_child;
+mod soak_instances;
+mod soak_plan;
+mod soak_stores;
 
 #[expect(clippy::allow_attributes, reason = "what is unused differs from file to file")]
 #[allow(dead_code, reason = "not every file needs every helper")]
 #[path = "../../tests/stores/postgres_server.rs"]
 mod postgres_server;
+#[expect(clippy::allow_attributes, reason = "what is unused differs from file to file")]
+#[allow(dead_code, reason = "not every file needs every helper")]
+#[path = "../../tests/fleet_processes/proxy.rs"]
+mod proxy;
 #[expect(clippy::allow_attributes, reason = "what is unused differs from file to file")]
 #[allow(dead_code, reason = "not every file needs every helper")]
 #[path = "../../tests/stores/servers.rs"]
@@ -60,11 +71,20 @@ const FAR: Duration = Duration::from_micros(4_500);
 const AWAY: &str = ", 4.5 ms away";
 
 fn main() {
+    if soak_child::run() {
+        return;
+    }
     if std::env::args().any(|arg| arg == "--test" || arg == "--list") {
         return;
     }
     println!("on {}", processor());
     let rows: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    if let [soak, minutes @ ..] = &rows[..]
+        && soak == "soak"
+    {
+        let minutes = minutes.first().map_or(20, |minutes| minutes.parse().expect("minutes"));
+        std::process::exit(i32::from(!soak::run(minutes)));
+    }
     let of_servers = |row: &String| OF_SERVERS.contains(&row.as_str());
     if !rows.is_empty() && !rows.iter().any(of_servers) {
         let all_hold = rows.iter().all(|row| simulated::run(row));
