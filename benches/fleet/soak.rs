@@ -25,8 +25,8 @@ const STAYING: usize = 5;
 const AGREED_WITHIN: Duration = Duration::from_secs(30);
 /// And all that was told is in the stores.
 const COUNTED_WITHIN: Duration = Duration::from_secs(20);
-/// A process may hold so much more at the end than after the warm-up: a tenth, and 4 MiB.
-const RESIDENT: (u64, u64) = (10, 4_096);
+/// A process may hold so much more at the end than after the warm-up: a tenth, and 1 MiB.
+const RESIDENT: (u64, u64) = (10, 1_024);
 /// An instance has one connection to Postgres where two are not needed, and so on: it may hold two descriptors more.
 const DESCRIPTORS: u64 = 2;
 
