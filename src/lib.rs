@@ -57,6 +57,7 @@
 //! | `redis` | [`store::RedisStore`](store/struct.RedisStore.html): what a fleet shares, in Redis or Valkey; includes `fleet` |
 //! | `redis-tls` | the same over TLS; includes `redis` |
 //! | `postgres` | [`store::PostgresStore`](store/struct.PostgresStore.html): one in PostgreSQL; includes `fleet` |
+//! | `postgres-tls` | the same over TLS; includes `postgres` |
 //! | `env` | [`env::store`](env/fn.store.html): the store that the environment names; includes `fleet` |
 //! | `serde` | configuration from files, snapshots as data |
 //! | `testing` | the system clock follows `tokio::time`, so paused time works |

@@ -191,13 +191,14 @@ const TABLE: [Row; 33] = [
     ),
     (
         20,
-        "Postgres store: seed 2's table and monitoring SQL, set-up command, env variables, the caller's own pool, PgBouncer",
+        "Postgres store: seed 2's table and monitoring SQL, set-up command, env variables, the caller's own pool, PgBouncer, TLS",
         &[
             ("stores", "postgres_keeps_the_contract_combines_and_pushes"),
             ("stores", "rows_and_queries_of_an_older_table_live_on"),
             ("stores", "databases_are_created_once_and_migrated_as_often_as_one_likes"),
             ("stores", "a_pools_settings_are_taken_and_none_of_its_connections"),
             ("stores", "a_pooler_in_transaction_mode_may_stand_between"),
+            ("stores", "commands_and_notices_are_encrypted_where_the_url_asks_for_it"),
             ("operators", "people_query_what_breakers_share"),
         ],
     ),

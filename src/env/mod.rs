@@ -19,6 +19,7 @@
 //! | `rediss://..`, with the same parts | the same over TLS | `redis-tls` |
 //! | `redis+sentinel://[user:password@]host[:port][,host..]/name[/database]` | the primary that Sentinels know by that name; user and password are the primary's, the Sentinels' port is 26379 by default | `redis` |
 //! | `postgres://user:password@host:port/database` or `postgresql://..` | PostgreSQL; what is left out comes from `PGHOST`, `PGPASSWORD` and so on, of the real environment | `postgres` |
+//! | the same with `?sslmode=verify-full&sslrootcert=/path/to/ca.pem` | the same over TLS | `postgres-tls` |
 //! | `memory:` | this process's memory, on purpose | |
 //!
 //! Characters that mean something in a URL are percent-encoded in its parts, in passwords above all: `%40` for `@`, `%2F` for

@@ -2,6 +2,8 @@
 #![cfg(feature = "fleet")]
 #![expect(clippy::expect_used, clippy::disallowed_methods, reason = "helpers of tests, and real servers in real time")]
 
+#[cfg(all(any(feature = "redis-tls", feature = "postgres-tls"), unix))]
+mod authority;
 #[cfg(all(feature = "redis", unix))]
 mod redis;
 #[cfg(all(feature = "redis", unix))]
@@ -25,6 +27,8 @@ mod postgres_locks;
 #[cfg(feature = "postgres")]
 #[expect(dead_code, reason = "not every file needs every helper")]
 mod postgres_server;
+#[cfg(all(feature = "postgres-tls", unix))]
+mod postgres_tls;
 #[cfg(any(feature = "postgres", all(feature = "redis", unix)))]
 mod rotation;
 #[cfg(any(feature = "postgres", all(feature = "redis", unix)))]

@@ -41,6 +41,15 @@ impl Server {
 
     /// Starts with settings beyond its usual ones, as in `["max_connections=500"]`.
     pub(crate) fn start_with(settings: &[&str]) -> Arc<Self> {
+        Self::started(settings, &[])
+    }
+
+    /// With these files in its folder, by name, in place of what was there.
+    pub(crate) fn start_with_files(files: &[(&str, &[u8])]) -> Arc<Self> {
+        Self::started(&[], files)
+    }
+
+    fn started(settings: &[&str], files: &[(&str, &[u8])]) -> Arc<Self> {
         let settings: Vec<_> = settings.iter().map(ToString::to_string).collect();
         let binaries = binaries();
         let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
@@ -63,6 +72,9 @@ impl Server {
             .output()
             .expect("initdb can be run");
         assert!(init.status.success(), "initdb: {}", String::from_utf8_lossy(&init.stderr));
+        for (name, content) in files {
+            place(&data.join(name), content);
+        }
         let process = Mutex::new(spawn(&folder, port, &settings));
         let server = Arc::new(Self { process, folder, port, settings, databases: AtomicU32::new(0) });
         server.wait_until_up();
@@ -166,6 +178,16 @@ impl Server {
     }
 }
 
+/// Writes a file that is the server's alone.
+fn place(path: &Path, content: &[u8]) {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    fs::write(path, content).expect("a file");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("ours");
+    if let Some((user, group)) = owner() {
+        chown(path, Some(user), Some(group)).expect("root may give files away");
+    }
+}
+
 fn spawn(folder: &Path, port: u16, settings: &[String]) -> Child {
     let log = fs::File::create(folder.join("log")).expect("a file");
     run_as(owner(), &binaries().join("postgres"))
@@ -225,6 +247,18 @@ impl Database {
 
     pub(crate) fn options(&self) -> PgConnectOptions {
         self.server.options(&self.name)
+    }
+
+    /// Runs a script by hand, as the owner, until something fails. Returns whether it ended well, and what was said.
+    pub(crate) fn psql(&self, script: &str) -> (bool, String) {
+        let file = self.server.folder.join("script.sql");
+        fs::write(&file, script).expect("a file");
+        let beside = binaries().join("psql");
+        let program = if beside.exists() { beside } else { PathBuf::from("psql") };
+        let mut psql = Command::new(program);
+        psql.args(["--no-psqlrc", "--set=ON_ERROR_STOP=1", "--file"]).arg(&file).arg(self.url()).stdin(Stdio::null());
+        let run = psql.output().expect("psql can be run");
+        (run.status.success(), String::from_utf8_lossy(&[run.stdout, run.stderr].concat()).into_owned())
     }
 
     pub(crate) async fn run(&self, sql: &str) -> Vec<Vec<String>> {

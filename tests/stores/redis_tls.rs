@@ -1,66 +1,21 @@
 //! The store over TLS, to real servers with certificates of an authority that nobody else knows.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 use fusebox::store::{self, RedisServer, RedisStore, Store, StoreError, Version};
 use redis::{Client, ClientTlsConfig, TlsCertificates};
 
+use crate::authority::Authority;
 use crate::redis::{all_texts, applied, newest, until_lagged, write};
 use crate::redis_cluster::until_it_says;
 use crate::servers::{FURTHER, Redis};
-
-const SETTINGS: &str = "
-[req]
-distinguished_name = name
-prompt = no
-[name]
-CN = fusebox test
-[ca]
-basicConstraints = critical, CA:TRUE
-keyUsage = critical, keyCertSign
-[server]
-subjectAltName = IP:127.0.0.1, DNS:localhost
-extendedKeyUsage = serverAuth
-[client]
-extendedKeyUsage = clientAuth
-";
 
 /// Where a server speaks TLS that was told to.
 fn tls_url(server: &Redis, host: &str) -> String {
     format!("rediss://{host}:{}", server.port() + FURTHER)
 }
 
-/// An authority, and certificates that it gave to a server and to a client.
-struct Authority {
-    folder: PathBuf,
-}
-
 impl Authority {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("fusebox-ca-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder");
-        std::fs::write(folder.join("settings"), SETTINGS).expect("a file");
-        let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -config settings";
-        openssl(&folder, &format!("req -x509 {key} -extensions ca -days 2 -keyout ca.key -out ca.pem"));
-        for whose in ["server", "client"] {
-            openssl(&folder, &format!("req {key} -keyout {whose}.key -out {whose}.request"));
-            let extensions = format!("-extfile settings -extensions {whose}");
-            let signed_by = "-CA ca.pem -CAkey ca.key -CAcreateserial -days 2";
-            openssl(&folder, &format!("x509 -req -in {whose}.request {signed_by} {extensions} -out {whose}.pem"));
-        }
-        Self { folder }
-    }
-
-    fn path(&self, file: &str) -> String {
-        self.folder.join(file).to_string_lossy().into_owned()
-    }
-
-    fn read(&self, file: &str) -> Vec<u8> {
-        std::fs::read(self.folder.join(file)).expect("a file")
-    }
-
     /// A server with its certificate, which asks clients for theirs or not.
     async fn server(&self, asks_clients: bool, more: &[&str]) -> Redis {
         let [cert, key, ca] = ["server.pem", "server.key", "ca.pem"].map(|file| self.path(file));
@@ -78,18 +33,6 @@ impl Authority {
         let certificates = TlsCertificates { client_tls: shows_its_own.then(own), root_cert };
         Client::build_with_tls(url, certificates).expect("certificates")
     }
-}
-
-impl Drop for Authority {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.folder).ok();
-    }
-}
-
-fn openssl(folder: &Path, command: &str) {
-    let done = Command::new("openssl").args(command.split(' ')).current_dir(folder).output();
-    let done = done.expect("these tests need `openssl`, which was not found");
-    assert!(done.status.success(), "openssl {command}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
 #[tokio::test]

@@ -4,10 +4,11 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
+use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgConnectOptions, PgPool};
-use sqlx::{AssertSqlSafe, ConnectOptions as _};
 use tokio::time::sleep;
 
+use super::address;
 use super::connections::{Connections, on_one_connection};
 use super::dialler::Dialler;
 use super::failure::is_locked;
@@ -145,13 +146,37 @@ impl PostgresStoreBuilder {
 
     /// Where the server is: `postgres://user:password@host:port/database`. What it leaves out comes from `PGHOST`,
     /// `PGPASSWORD` and so on, and from `.pgpass`.
+    ///
+    /// With the feature `postgres-tls` it may ask for an encrypted connection, which notices then have as well:
+    ///
+    /// | `sslmode` (or `PGSSLMODE`) | the connection |
+    /// |---|---|
+    /// | `disable`, `allow` | is in clear |
+    /// | `prefer`, the default | is encrypted where the server can, with any certificate |
+    /// | `require` | is encrypted, with any certificate |
+    /// | `verify-ca` | is encrypted, with a certificate of an authority that is trusted |
+    /// | `verify-full` | .. that is for this host: the only one that keeps others from standing between |
+    ///
+    /// Trusted are the authorities in the file `sslrootcert`, and those that browsers trust. `sslcert` and `sslkey` are the files of
+    /// a certificate of one's own and its key, where the server asks for one. All are read anew with each dial.
+    ///
+    /// ```
+    /// # #[cfg(feature = "postgres-tls")] {
+    /// use fusebox::store::PostgresStore;
+    ///
+    /// let url = "postgres://app@db.internal/breakers?sslmode=verify-full&sslrootcert=/etc/ssl/our-ca.pem";
+    /// let store = PostgresStore::builder().url(url).build()?;
+    /// # let _ = store; }
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.url = Some(url.into());
         self.options = None;
         self
     }
 
-    /// Where the server is, in sqlx's words.
+    /// Where the server is, in sqlx's words. Whatever they say of encryption, sqlx needs for it what the feature `postgres-tls`
+    /// brings, or another of its own `tls-` features.
     pub fn options(mut self, options: PgConnectOptions) -> Self {
         self.options = Some(Box::new(options));
         self.url = None;
@@ -309,20 +334,16 @@ impl PostgresStoreBuilder {
     pub fn build(self) -> Result<PostgresStore, ConfigError> {
         let options = self.connect_options()?;
         let listening = match &self.listen_url {
-            Some(url) => ours(parse("listen_url", url)?),
+            Some(url) => address::parse("listen_url", url)?,
             None => options.clone(),
         };
         let listening = self.dialler(listening);
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-        if self.namespace.len() > LONGEST_NAMESPACE || !self.namespace.bytes().all(is_plain) {
-            let allowed = "at most 64 letters, digits, `_`, `.` and `-`";
-            return Err(ConfigError::new("namespace", &self.namespace.escape_debug(), allowed));
-        }
         for (field, given) in [("timeout", self.timeout), ("prune_every", self.keep.every)] {
             if given.is_zero() {
                 return Err(ConfigError::new(field, &"0 s", "more than nothing"));
             }
         }
+        self.check()?;
         let table = Table::new(&self.schema, &self.table)?;
         let connections = Connections::new(self.dialler(options), self.timeout, self.prepared);
         Ok(PostgresStore::with(Settings {
@@ -440,33 +461,27 @@ impl PostgresStoreBuilder {
         .await
     }
 
+    /// Looks at the names, without an address.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+        if self.namespace.len() > LONGEST_NAMESPACE || !self.namespace.bytes().all(is_plain) {
+            let allowed = "at most 64 letters, digits, `_`, `.` and `-`";
+            return Err(ConfigError::new("namespace", &self.namespace.escape_debug(), allowed));
+        }
+        Table::new(&self.schema, &self.table).map(|_| ())
+    }
+
     fn dialler(&self, options: PgConnectOptions) -> Dialler {
         Dialler { options, credentials: self.credentials.clone() }
     }
 
     fn connect_options(&self) -> Result<PgConnectOptions, ConfigError> {
         match (&self.options, &self.url) {
-            (Some(options), _) => Ok(ours((**options).clone())),
-            (None, Some(url)) => Ok(ours(parse("url", url)?)),
+            (Some(options), _) => Ok(address::ours((**options).clone())),
+            (None, Some(url)) => address::parse("url", url),
             (None, None) => Err(ConfigError::new("url", &"missing", "a URL, or `options`, or `like`")),
         }
     }
-}
-
-/// Neither the URL nor what is wrong with it is told: both may hold a password.
-fn parse(field: &'static str, url: &str) -> Result<PgConnectOptions, ConfigError> {
-    let wrong = || ConfigError::new(field, &"unreadable", "postgres://user:password@host:port/database");
-    let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
-    if is_postgres { url.parse().map_err(|_| wrong()) } else { Err(wrong()) }
-}
-
-/// Without what poolers refuse, and without records in the application's log.
-fn ours(options: PgConnectOptions) -> PgConnectOptions {
-    let options = match options.get_application_name() {
-        Some(_) => options,
-        None => options.application_name("fusebox"),
-    };
-    options.extra_float_digits(None).disable_statement_logging()
 }
 
 impl fmt::Debug for PostgresStoreBuilder {

@@ -2,6 +2,7 @@
 
 use crate::error::BoxError;
 use crate::store::contract::StoreError;
+use crate::text::OneLine;
 
 /// Turns a driver's error into a store's. `sent`: the statement was on its way.
 pub(super) fn store_error(error: &sqlx::Error, sent: bool) -> StoreError {
@@ -9,13 +10,15 @@ pub(super) fn store_error(error: &sqlx::Error, sent: bool) -> StoreError {
         sqlx::Error::Database(database) => {
             let code = database.code().unwrap_or_default();
             // The message only: details may hold rows.
-            let text = format!("{} (SQLSTATE {code})", database.message());
+            let text = format!("{} (SQLSTATE {})", OneLine(database.message()), OneLine(&code));
             by_code(&code, text, sent)
         }
         sqlx::Error::Configuration(_) => StoreError::refused("the connection's settings cannot be used"),
-        sqlx::Error::Tls(_) => StoreError::refused(
-            "no encrypted connection: either the server has none, or sqlx was built without (enable one of its `tls-` features)",
-        ),
+        sqlx::Error::Tls(why) => {
+            let hint =
+                if cfg!(feature = "postgres-tls") { "" } else { " (fusebox's feature `postgres-tls` brings it)" };
+            StoreError::refused(format!("no encrypted connection: {why}{hint}"))
+        }
         other => unavailable(sent, other.to_string()),
     }
 }

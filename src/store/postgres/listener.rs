@@ -135,7 +135,7 @@ async fn dial(dialler: &Dialler, channel: &Channel) -> Result<PgListener, sqlx::
         .max_lifetime(None)
         .test_before_acquire(false)
         .connect_lazy_with(dialler.ready().await?);
-    let mut listener = PgListener::connect_with(&pool).await?;
+    let mut listener = PgListener::connect_with(&pool).await.map_err(|error| dialler.told(error))?;
     // It would redial without a pause.
     listener.eager_reconnect(false);
     listener.listen(&channel.name).await?;

@@ -1,5 +1,6 @@
 //! A store in PostgreSQL.
 
+mod address;
 mod builder;
 mod connections;
 mod dialler;

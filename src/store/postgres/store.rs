@@ -65,7 +65,7 @@ use crate::text::unhex;
 /// A row of an older library that is open or half-open is honoured until the first write
 /// ([`Stored::adopted`](super::super::Stored::adopted)).
 ///
-/// Encrypted connections need one of sqlx's `tls-` features in your `Cargo.toml`.
+/// Encrypted connections come with the feature `postgres-tls`: see [`url`](super::PostgresStoreBuilder::url).
 pub struct PostgresStore {
     connections: Connections,
     listening: Dialler,
@@ -378,7 +378,11 @@ impl Store for PostgresStore {
         let options = self.connections.options();
         let database = options.get_database().unwrap_or_else(|| options.get_username());
         let (host, port, table) = (options.get_host(), options.get_port(), self.table.shown());
-        format!("PostgreSQL at {host}:{port}, database `{database}`, table `{table}`")
+        let namespace = match self.namespace.as_str() {
+            "" => String::new(),
+            namespace => format!(", namespace `{namespace}`"),
+        };
+        format!("PostgreSQL at {host}:{port}, database `{database}`, table `{table}`{namespace}")
     }
 
     /// As the table has them: without a namespace, rows whose key has a colon are another namespace's. A key of more than 255
