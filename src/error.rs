@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
+use crate::text::OneLine;
+
 /// The boxed error that Tower's middleware uses.
 ///
 /// ```
@@ -72,7 +74,7 @@ impl ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is {}, allowed is {}", self.field, self.given, self.allowed)
+        write!(f, "`{}` is {}, allowed is {}", self.field, OneLine(&self.given), OneLine(&self.allowed))
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 #[cfg(feature = "fleet")]
 use std::time::Duration;
 
+use crate::text::OneLine;
 #[cfg(feature = "fleet")]
 use crate::time::{Timestamp, nanos};
 
@@ -37,7 +38,7 @@ impl LoadError {
 
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "detector state cannot be loaded: {}", self.what)
+        write!(f, "detector state cannot be loaded: {}", OneLine(&self.what))
     }
 }
 

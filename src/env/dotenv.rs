@@ -8,6 +8,7 @@ use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use crate::error::ConfigError;
+use crate::text::OneLine;
 
 /// What errors call it.
 const FILE: &str = ".env";
@@ -23,7 +24,7 @@ pub(super) fn nearest(folder: &Path) -> Result<HashMap<String, String>, ConfigEr
             Err(error) => Err(error),
         };
         return parse(&bytes.map_err(|error| {
-            let given = format!("at `{}` and cannot be read ({error})", path.display());
+            let given = format!("at `{}` and cannot be read ({error})", OneLine(&path.to_string_lossy()));
             ConfigError::new(FILE, &given, "a file that this process may read, or none")
         })?);
     }

@@ -111,10 +111,7 @@ impl fmt::Display for EnvStore {
             source => write!(f, ", of {source}")?,
         }
         match &self.degraded {
-            Some(error @ StoreError::Unavailable { source: Some(source), .. }) => {
-                write!(f, ", degraded: {error}: {source}")
-            }
-            Some(error) => write!(f, ", degraded: {error}"),
+            Some(error) => write!(f, ", degraded: {}", error.explain()),
             None => Ok(()),
         }
     }

@@ -9,6 +9,7 @@ use super::batch::Vote;
 use super::clocks::translate;
 use super::pooled::{RuleEvidence, Telling, Verdict};
 use crate::circuit::{Generation, History, LoadError, MachineState, Reader, State, TransitionReason, Writer};
+use crate::text::OneLine;
 use crate::time::Timestamp;
 
 /// A breaker as its fleet sees it. All times are the store's.
@@ -399,8 +400,8 @@ fn skip_evidence_of_0_1(from: &mut Reader<'_>) -> Result<(), LoadError> {
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Newer(format) => write!(f, "format {format}, this release knows {FORMAT}"),
-            Self::Corrupt(what) => f.write_str(what),
+            Self::Newer(format) => write!(f, "the record is of format {format}, this release knows {FORMAT}"),
+            Self::Corrupt(what) => write!(f, "the record is damaged: {}", OneLine(what)),
         }
     }
 }

@@ -16,6 +16,7 @@ use super::contract::{
 };
 use crate::circuit::State;
 use crate::clock::fresh_seed;
+use crate::text::OneLine;
 
 /// Puts a store through its contract: some 20 checks under keys of their own, in a few seconds.
 ///
@@ -94,7 +95,7 @@ impl Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.check, self.what)
+        write!(f, "{}: {}", self.check, OneLine(&self.what))
     }
 }
 

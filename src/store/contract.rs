@@ -13,6 +13,7 @@ use futures_core::Stream;
 use crate::circuit::State;
 use crate::error::BoxError;
 use crate::guard::guarded;
+use crate::text::OneLine;
 use crate::time::Timestamp;
 
 /// What a store's methods return.
@@ -528,7 +529,7 @@ pub enum Notice {
     /// once for each such trouble.
     #[non_exhaustive]
     Impaired {
-        /// What is wrong, never with a secret.
+        /// What is wrong, never with a secret, fit to be shown: control characters and what cannot be seen are escaped.
         why: String,
     },
     /// What was wrong is so no more.
@@ -548,7 +549,7 @@ impl Notice {
 
     /// The store works, and something beside does not.
     pub fn impaired(why: impl Into<String>) -> Self {
-        Self::Impaired { why: why.into() }
+        Self::Impaired { why: OneLine(&why.into()).to_string() }
     }
 
     /// What was told so is over.
@@ -718,12 +719,13 @@ impl StoreError {
     }
 }
 
-/// An error with everything behind it, each once.
+/// An error with everything behind it, each once, fit to be shown.
 fn with_sources(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
+    let shown = |error: &dyn Error| OneLine(&error.to_string()).to_string();
+    let mut text = shown(error);
     let mut source = error.source();
     while let Some(error) = source {
-        let more = error.to_string();
+        let more = shown(error);
         if !text.contains(&more) {
             text.push_str(": ");
             text.push_str(&more);
@@ -740,9 +742,11 @@ impl fmt::Display for StoreError {
             Self::Unavailable { maybe: true, .. } => {
                 f.write_str("the store did not answer, the write may have happened")
             }
-            Self::Busy(source) => write!(f, "the store could not do it now: {source}"),
-            Self::Refused(source) => write!(f, "the store refused: {source}"),
-            Self::Foreign { key } => write!(f, "the key `{key}` holds something that is not a breaker's record"),
+            Self::Busy(source) => write!(f, "the store could not do it now: {}", OneLine(&source.to_string())),
+            Self::Refused(source) => write!(f, "the store refused: {}", OneLine(&source.to_string())),
+            Self::Foreign { key } => {
+                write!(f, "the key `{}` holds something that is not a breaker's record", OneLine(key))
+            }
             Self::TooLarge { bytes, limit } => {
                 write!(f, "a record of {bytes} bytes, the store takes at most {limit}")
             }

@@ -50,16 +50,19 @@ pub struct StoreTrouble {
 
 impl StoreTrouble {
     pub(crate) fn new(store: Arc<str>, why: Arc<str>) -> Self {
+        // Words of others, which those who print them need not think of.
+        let [store, why] = [store, why].map(|words| OneLine(&words).to_string().into());
         Self { store, why, told: Mutex::default() }
     }
 
-    /// Which store, in [its own words](crate::store::Store::describe).
+    /// Which store, in [its own words](crate::store::Store::describe), fit to be shown: control characters and what cannot be
+    /// seen are escaped.
     #[must_use]
     pub fn store(&self) -> &str {
         &self.store
     }
 
-    /// What is wrong, in the words of the server or of what stands between.
+    /// What is wrong, in the words of the server or of what stands between, fit to be shown as well.
     #[must_use]
     pub fn why(&self) -> &str {
         &self.why
@@ -82,6 +85,6 @@ impl StoreTrouble {
 
 impl fmt::Display for StoreTrouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", OneLine(&self.store), OneLine(&self.why))
+        write!(f, "{}: {}", self.store, self.why)
     }
 }

@@ -35,6 +35,7 @@ mod rotation;
 mod side_steps;
 #[cfg(any(feature = "postgres", all(feature = "redis", unix)))]
 mod strangers;
+mod words;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -7,6 +7,7 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 use super::nodes::Address;
 use crate::store::contract::StoreError;
 use crate::store::credentials::Provider;
+use crate::text::OneLine;
 
 /// Why an operation failed.
 #[derive(Clone, Debug)]
@@ -66,7 +67,7 @@ impl Failure {
             _ if text.contains("OOM command not allowed") => Kind::Busy,
             _ => Kind::Refused,
         };
-        Self { kind, text: secrets.hide(text) }
+        Self { kind, text: OneLine(&secrets.hide(text)).to_string() }
     }
 
     /// Whether a new connection might mend it.

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use redis::{Client, ConnectionAddr, RedisResult, Value, from_redis_value};
 
 use crate::clock::fresh_seed;
+use crate::text::OneLine;
 
 /// Where a node is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -45,7 +46,7 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        write!(f, "{}:{}", OneLine(&self.host), self.port)
     }
 }
 
