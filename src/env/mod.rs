@@ -36,7 +36,17 @@
 //! | `HW_DB_NAME` | `highway_circutbreaker_db` |
 //! | `HW_DB_USER` | `postgres` |
 //!
-//! Whether that connection is encrypted is up to `PGSSLMODE`.
+//! Whether that connection is encrypted is up to `PGSSLMODE` and `PGSSLROOTCERT` (feature `postgres-tls`).
+//!
+//! Where in that store the records are, whichever variables named it:
+//!
+//! | variable | what | default |
+//! |---|---|---|
+//! | `FUSEBOX_STORE_NAMESPACE` | keeps breakers apart from those of others: at most 64 of `A-Z`, `a-z`, `0-9`, `_`, `.`, `-` | `fb` in Redis, none in PostgreSQL |
+//! | `FUSEBOX_STORE_SCHEMA` | the schema of the tables, PostgreSQL only | where `search_path` finds them |
+//! | `FUSEBOX_STORE_TABLE` | the name of the first table, PostgreSQL only | `hw_circuit_breakers` |
+//!
+//! A schema or a table for a store in Redis is an error, and so is any of the three where no variable names a store.
 //!
 //! # What becomes of a start
 //!
@@ -61,6 +71,7 @@ mod dotenv;
 mod env_store;
 mod error;
 mod legacy_env;
+mod place;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redis")]

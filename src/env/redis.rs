@@ -6,6 +6,7 @@ use std::time::Duration;
 use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
 
 use super::env_store::{EnvStore, Kind};
+use super::place::Place;
 use super::source::StoreSource;
 use super::url::unreadable;
 use crate::error::ConfigError;
@@ -14,10 +15,16 @@ use crate::store::{RedisStore, RedisStoreBuilder};
 /// The port of a Sentinel that names none.
 const SENTINEL: &str = "26379";
 
-pub(super) async fn open(url: &str) -> Result<EnvStore, ConfigError> {
+pub(super) async fn open(url: &str, place: &Place) -> Result<EnvStore, ConfigError> {
+    let builder = || -> Result<_, ConfigError> {
+        Ok(place.namespace.iter().fold(builder(url)?, |builder, given| builder.namespace(&given.value)))
+    };
     // Two of a kind: a store that fails to connect is gone.
-    let unconnected = builder(url)?.build().map_err(|_| unreadable(url))?;
-    let (store, degraded) = match builder(url)?.connect().await {
+    let unconnected = builder()?.build().map_err(|error| match error.field() {
+        "namespace" => place.named(&error),
+        _ => unreadable(url),
+    })?;
+    let (store, degraded) = match builder()?.connect().await {
         Ok(store) => (store, None),
         Err(error) => (unconnected, Some(error)),
     };

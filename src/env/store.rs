@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::dotenv;
 use super::env_store::{EnvStore, Kind};
 use super::error::EnvError;
+use super::place::{Given, Place};
 #[cfg(feature = "postgres")]
 use super::postgres;
 #[cfg(feature = "redis")]
@@ -17,6 +18,8 @@ use super::source::StoreSource;
 use super::variables::{self, Plan};
 use crate::error::ConfigError;
 use crate::store::MemoryStore;
+#[cfg(feature = "postgres")]
+use crate::store::{PostgresStore, PostgresStoreBuilder};
 
 /// Asks the environment for the store that it names: see [the module](super) for the variables.
 ///
@@ -30,7 +33,8 @@ use crate::store::MemoryStore;
 /// # let _ = shared; Ok(()) }
 /// ```
 pub const fn store() -> StoreFromEnv {
-    StoreFromEnv { dotenv: false, required: false }
+    let place = Place { namespace: None, schema: None, table: None };
+    StoreFromEnv { dotenv: false, required: false, place }
 }
 
 /// A question to the environment, asked when it is awaited; from [`store`].
@@ -50,6 +54,7 @@ pub const fn store() -> StoreFromEnv {
 pub struct StoreFromEnv {
     dotenv: bool,
     required: bool,
+    place: Place,
 }
 
 impl StoreFromEnv {
@@ -85,11 +90,73 @@ impl StoreFromEnv {
         self
     }
 
-    fn plan(&self) -> Result<Plan, ConfigError> {
+    /// Keeps the breakers apart from those of other namespaces in that store; goes before `FUSEBOX_STORE_NAMESPACE`. By default
+    /// what the variable says, else the store's own default. A store in memory has no use for it.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), fusebox::env::EnvError> {
+    /// let store = fusebox::env::store().namespace("shop").await?;
+    /// # let _ = store; Ok(()) }
+    /// ```
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.place.namespace = Some(Given { value: namespace.into(), from: "namespace" });
+        self
+    }
+
+    /// The schema that the tables are in; goes before `FUSEBOX_STORE_SCHEMA`. An error where the store is in Redis.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), fusebox::env::EnvError> {
+    /// let store = fusebox::env::store().schema("ops").table("breakers").await?;
+    /// # let _ = store; Ok(()) }
+    /// ```
+    pub fn schema(mut self, schema: impl Into<String>) -> Self {
+        self.place.schema = Some(Given { value: schema.into(), from: "schema" });
+        self
+    }
+
+    /// The table; goes before `FUSEBOX_STORE_TABLE`. An error where the store is in Redis.
+    pub fn table(mut self, table: impl Into<String>) -> Self {
+        self.place.table = Some(Given { value: table.into(), from: "table" });
+        self
+    }
+
+    /// Returns what builds the store in PostgreSQL that the environment names, for what else a builder can do. Nothing is
+    /// connected. Where no variable names a store, it has no address yet, unless one is [`required`](Self::required).
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::Variable`] where a variable cannot be what it is, and where the variables name another store.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// fusebox::env::store().dotenv().required().postgres()?.grant_to("app").migrate().await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "postgres")]
+    pub fn postgres(&self) -> Result<PostgresStoreBuilder, EnvError> {
+        let (plan, place) = self.read()?;
+        let builder = match plan {
+            Plan::PostgresUrl(url) => postgres::of_url(url),
+            Plan::LegacyEnv(legacy) => postgres::of_legacy(legacy)?,
+            Plan::Memory(StoreSource::Unset) if self.required => return Err(variables::nothing_set().into()),
+            Plan::Memory(StoreSource::Unset) => PostgresStore::builder(),
+            _ => return Err(super::url::no_postgres().into()),
+        };
+        Ok(postgres::at(builder, &place)?)
+    }
+
+    fn read(&self) -> Result<(Plan, Place), ConfigError> {
         let file = if self.dotenv { nearest_file()? } else { HashMap::new() };
-        let plan = variables::plan(&|name| std::env::var_os(name).or_else(|| file.get(name).map(OsString::from)))?;
+        let lookup = |name: &str| std::env::var_os(name).or_else(|| file.get(name).map(OsString::from));
+        Ok((variables::plan(&lookup)?, self.place.clone().or(variables::place(&lookup)?)))
+    }
+
+    fn plan(&self) -> Result<(Plan, Place), ConfigError> {
+        let (plan, place) = self.read()?;
+        variables::check(&plan, &place)?;
         let names_none = matches!(plan, Plan::Memory(StoreSource::Unset));
-        if names_none && self.required { Err(variables::nothing_set()) } else { Ok(plan) }
+        if names_none && self.required { Err(variables::nothing_set()) } else { Ok((plan, place)) }
     }
 }
 
@@ -106,7 +173,8 @@ impl IntoFuture for StoreFromEnv {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let store = open(self.plan()?).await?;
+            let (plan, place) = self.plan()?;
+            let store = open(plan, &place).await?;
             if self.required { store.or_degraded() } else { Ok(store) }
         })
     }
@@ -114,17 +182,17 @@ impl IntoFuture for StoreFromEnv {
 
 #[cfg_attr(
     not(any(feature = "redis", feature = "postgres")),
-    expect(clippy::unused_async, reason = "memory is there at once")
+    expect(clippy::unused_async, unused_variables, reason = "memory is there at once, and in one place")
 )]
-async fn open(plan: Plan) -> Result<EnvStore, ConfigError> {
+async fn open(plan: Plan, place: &Place) -> Result<EnvStore, ConfigError> {
     match plan {
         Plan::Memory(source) => Ok(EnvStore::new(Kind::Memory, source, Arc::new(MemoryStore::new()), None)),
         #[cfg(feature = "redis")]
-        Plan::Redis(url) => redis::open(&url).await,
+        Plan::Redis(url) => redis::open(&url, place).await,
         #[cfg(feature = "postgres")]
-        Plan::PostgresUrl(url) => postgres::open_url(url).await,
+        Plan::PostgresUrl(url) => postgres::open_url(url, place).await,
         #[cfg(feature = "postgres")]
-        Plan::LegacyEnv(legacy) => postgres::open(legacy).await,
+        Plan::LegacyEnv(legacy) => postgres::open(legacy, place).await,
     }
 }
 
@@ -156,7 +224,7 @@ mod tests {
                 let url = format!("{way}{user}:{password}@127.0.0.1:1/7");
                 let lookup = |name: &str| (name == super::super::url::URL).then(|| OsString::from(&url));
                 let opened = match variables::plan(&lookup) {
-                    Ok(plan) => open(plan).await,
+                    Ok(plan) => open(plan, &Place::default()).await,
                     Err(error) => Err(error),
                 };
                 let text = match opened {

@@ -46,7 +46,7 @@ pub(super) fn whose(url: &str) -> Result<Whose, ConfigError> {
 }
 
 /// For a URL whose beginning is right.
-#[cfg(any(feature = "redis", feature = "postgres"))]
+#[cfg(feature = "redis")]
 pub(super) fn unreadable(url: &str) -> ConfigError {
     let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
     wrong(&format!("a `{scheme}://` URL that cannot be read (not shown, a password may be in it)"))
@@ -55,6 +55,14 @@ pub(super) fn unreadable(url: &str) -> ConfigError {
 /// Says what is there instead, and what may be.
 pub(super) fn wrong(given: &str) -> ConfigError {
     ConfigError::new(URL, &given, urls())
+}
+
+/// For a store of another kind where one in PostgreSQL is wanted.
+#[cfg(feature = "postgres")]
+pub(super) fn no_postgres() -> ConfigError {
+    let urls: Vec<_> = SCHEMES.iter().filter(|(_, feature, ..)| *feature == "postgres").collect();
+    let urls: Vec<_> = urls.iter().map(|(scheme, _, _, rest)| format!("`{scheme}://{rest}`")).collect();
+    ConfigError::new(URL, &"that of another store (not shown, a password may be in it)", urls.join(", "))
 }
 
 /// Each with the feature it needs, whether that is on, and what comes behind it.

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use super::legacy_env;
+use super::place::Place;
 use super::source::StoreSource;
 use super::url::{self, Whose, whose};
 use crate::error::ConfigError;
@@ -40,6 +41,30 @@ pub(super) fn plan(lookup: Lookup<'_>) -> Result<Plan, ConfigError> {
             let given = "set, which needs fusebox's feature `postgres`";
             Err(ConfigError::new(legacy_env::HOST, &given, "nothing without it"))
         }
+    }
+}
+
+/// Where in that store.
+pub(super) fn place(lookup: Lookup<'_>) -> Result<Place, ConfigError> {
+    Place::read(|name| text(lookup, name))
+}
+
+/// Whether all of a place means something to that store. One in memory does not matter, whatever it is.
+pub(super) fn check(plan: &Plan, place: &Place) -> Result<(), ConfigError> {
+    match plan {
+        Plan::Memory(StoreSource::Unset) => match place.variable() {
+            Some(name) => Err(url::wrong(&format!("not set, while `{name}` is"))),
+            None => Ok(()),
+        },
+        #[cfg(feature = "redis")]
+        Plan::Redis(_) => match place.schema.as_ref().or(place.table.as_ref()) {
+            Some(given) => {
+                let allowed = "nothing, unless the store is in PostgreSQL";
+                Err(ConfigError::new(given.from, &"set for a store in Redis", allowed))
+            }
+            None => Ok(()),
+        },
+        _ => Ok(()),
     }
 }
 

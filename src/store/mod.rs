@@ -32,6 +32,8 @@ pub use contract::{
 pub use credentials::Credentials;
 pub use key::Key;
 pub use memory::MemoryStore;
+#[cfg(all(feature = "postgres", feature = "env"))]
+pub(crate) use postgres::check_encryption;
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresStore, PostgresStoreBuilder, Pruned};
 pub(crate) use protocol::{MAX_BATCH_AGE, MAX_ROUND_BATCHES, ROUND_LEASE};

@@ -121,7 +121,7 @@ async fn answer() {
 }
 
 fn is_ours(name: &str) -> bool {
-    name == "FUSEBOX_STORE_URL" || name.starts_with("HW_DB_")
+    name.starts_with("FUSEBOX_STORE_") || name.starts_with("HW_DB_")
 }
 
 #[test]
@@ -175,6 +175,44 @@ fn what_is_partly_set_or_malformed_is_an_error_required_or_not() {
             assert!(seen.line("error").starts_with(begins), "{}", seen.line("error"));
             seen.has_no(PASSWORD);
         }
+    }
+}
+
+#[test]
+fn a_place_in_no_store_or_in_one_that_has_none_is_an_error() {
+    for name in ["FUSEBOX_STORE_NAMESPACE", "FUSEBOX_STORE_SCHEMA", "FUSEBOX_STORE_TABLE"] {
+        let seen = Process::new().set(name, "shop").end();
+        let begins = format!("FUSEBOX_STORE_URL: `FUSEBOX_STORE_URL` is not set, while `{name}` is, allowed is");
+        assert!(seen.line("error").starts_with(&begins), "{}", seen.line("error"));
+        let seen = Process::new().set("FUSEBOX_STORE_URL", "memory:").set(name, "shop").required().write().end();
+        assert_eq!(seen.line("written"), "well", "memory is one process's, wherever that is");
+    }
+    if cfg!(feature = "redis") {
+        for name in ["FUSEBOX_STORE_SCHEMA", "FUSEBOX_STORE_TABLE"] {
+            let seen = Process::new().set("FUSEBOX_STORE_URL", "redis://127.0.0.1:1").set(name, "ops").end();
+            let begins = format!("{name}: `{name}` is set for a store in Redis, allowed is nothing, unless");
+            assert!(seen.line("error").starts_with(&begins), "{}", seen.line("error"));
+        }
+    }
+}
+
+#[test]
+fn a_name_that_cannot_be_one_is_told_with_what_can() {
+    let redis = ("redis://127.0.0.1:1", cfg!(feature = "redis"));
+    let postgres = ("postgres://u:s3cret@127.0.0.1:1/d", cfg!(feature = "postgres"));
+    for ((url, _), name, given, begins) in [
+        (redis, "FUSEBOX_STORE_NAMESPACE", "a b", "is \"a b\", allowed is 1 to 64 of A-Z, a-z, 0-9, `_`, `.`, `-`"),
+        (postgres, "FUSEBOX_STORE_NAMESPACE", "a:b", "is a:b, allowed is at most 64 letters, digits, `_`, `.` and `-`"),
+        (postgres, "FUSEBOX_STORE_SCHEMA", "Ops", "is Ops, allowed is an identifier of lower-case letters"),
+        (postgres, "FUSEBOX_STORE_TABLE", "a\u{1b}b", "is a\\u{1b}b, allowed is an identifier of lower-case letters"),
+    ]
+    .into_iter()
+    .filter(|((_, is_on), ..)| *is_on)
+    {
+        let seen = Process::new().set("FUSEBOX_STORE_URL", url).set(name, given).end();
+        let begins = format!("{name}: `{name}` {begins}");
+        assert!(seen.line("error").starts_with(&begins), "{}", seen.line("error"));
+        seen.has_no("s3cret");
     }
 }
 

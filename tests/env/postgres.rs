@@ -60,6 +60,41 @@ async fn the_older_librarys_variables_give_that_store_also_from_a_file() {
 }
 
 #[tokio::test]
+async fn namespace_schema_and_table_are_those_of_the_variables_whichever_names_the_store() {
+    let database = Database::fresh().await;
+    let place = || PostgresStore::builder().url(database.url()).schema("ops").table("breakers");
+    place().migrate().await.expect("migrates");
+    for (process, namespace) in [
+        (Process::new().set("FUSEBOX_STORE_URL", &database.url()), "shop"),
+        (highway(Process::new(), &database, PASSWORD), "mail"),
+    ] {
+        let process = process.set("FUSEBOX_STORE_SCHEMA", "ops").set("FUSEBOX_STORE_TABLE", "breakers");
+        let seen = process.set("FUSEBOX_STORE_NAMESPACE", namespace).required().write().end();
+        assert_eq!(seen.line("written"), "well");
+        let store = place().namespace(namespace).connect().await.expect("connects");
+        assert_eq!(store.keys().await.expect("lists"), ["env"], "{namespace}");
+    }
+}
+
+#[tokio::test]
+async fn encryption_that_is_asked_for_is_not_done_without() {
+    let database = migrated().await;
+    let by_url = Process::new().set("FUSEBOX_STORE_URL", &format!("{}?sslmode=verify-full", database.url()));
+    let by_variable = highway(Process::new(), &database, PASSWORD).set("PGSSLMODE", "verify-full");
+    for (process, name) in [(by_url, "FUSEBOX_STORE_URL"), (by_variable, "PGSSLMODE")] {
+        let seen = process.end();
+        if cfg!(feature = "postgres-tls") {
+            let degraded = seen.line("degraded");
+            assert!(degraded.starts_with("the store refused: no encrypted connection: server does"), "{degraded}");
+        } else {
+            let begins = format!("{name}: `{name}` is for `sslmode=verify-full`, which needs fusebox's feature");
+            assert!(seen.line("error").starts_with(&begins), "{}", seen.line("error"));
+        }
+        seen.has_no(PASSWORD);
+    }
+}
+
+#[tokio::test]
 async fn what_is_refused_is_told_without_the_password() {
     let database = migrated().await;
     let wrong = database.url_as("owner", "wr0ng");

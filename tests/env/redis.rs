@@ -24,6 +24,16 @@ async fn a_redis_url_gives_that_store() {
 }
 
 #[tokio::test]
+async fn a_namespace_is_the_stores() {
+    let server = Redis::start().await;
+    let asked = Process::new().required().write().set("FUSEBOX_STORE_NAMESPACE", "shop");
+    assert_eq!(asked.set("FUSEBOX_STORE_URL", &server.url()).end().line("written"), "well");
+    let store = |namespace| RedisStore::builder(server.url()).namespace(namespace).connect();
+    assert_eq!(store("shop").await.expect("connects").keys().await.expect("lists"), ["env"]);
+    assert!(store("fb").await.expect("connects").keys().await.expect("lists").is_empty());
+}
+
+#[tokio::test]
 async fn a_password_is_used_and_never_shown() {
     let server = Redis::start_with(&["--requirepass", "pa/s@s0rd"]).await;
     let url = server.url_with("pa%2Fs%40s0rd");

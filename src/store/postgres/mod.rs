@@ -12,6 +12,8 @@ mod schema;
 mod statements;
 mod store;
 
+#[cfg(feature = "env")]
+pub(crate) use address::check_encryption;
 pub use builder::PostgresStoreBuilder;
 pub use prune::Pruned;
 pub use store::PostgresStore;
