@@ -83,7 +83,7 @@ impl Replica {
         let is_closed = |state: &MachineState| state.state == State::Closed && state.standing().is_none();
         let first_look_at_closed = known_generation.is_none() && is_closed(&record.machine);
         let agrees = is_closed(&self.machine.state);
-        if first_look_at_closed && agrees {
+        if first_look_at_closed && agrees && !(diverged && settled) {
             // What was seen before the first answer waits to be told.
         } else if first_look_at_closed && diverged && !settled {
             // The store has yet to hear why the circuit was opened here. To close for that long would let calls through.

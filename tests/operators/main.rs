@@ -1,12 +1,16 @@
 //! What operators run, against real servers.
 #![cfg(all(feature = "env", feature = "redis", feature = "postgres"))]
-#![expect(clippy::expect_used, reason = "helpers of tests")]
+#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+
+mod damage;
+mod migration;
+mod names;
 
 use std::env::{consts::EXE_SUFFIX, current_exe};
 use std::process::Command;
 use std::sync::Arc;
 
-use fusebox::store::{RedisStore, Store};
+use fusebox::store::{PostgresStore, RedisStore, Store};
 use fusebox::{CircuitBreaker, CircuitBreakerConfig, State};
 use postgres_server::Database;
 use servers::Redis;
@@ -37,7 +41,79 @@ fn run(example: &mut Command) -> (bool, String) {
 }
 
 fn admin(store: &str, command: &str) -> (bool, String) {
-    run(example("fleet_admin").args(command.split(' ')).env("FUSEBOX_STORE_URL", store))
+    admin_with(store, &command.split(' ').collect::<Vec<_>>())
+}
+
+fn admin_with(store: &str, words: &[&str]) -> (bool, String) {
+    let mut admin = example("fleet_admin");
+    for name in ["FUSEBOX_STORE_NAMESPACE", "FUSEBOX_STORE_SCHEMA", "FUSEBOX_STORE_TABLE"] {
+        admin.env_remove(name);
+    }
+    run(admin.args(words).env("FUSEBOX_STORE_URL", store))
+}
+
+/// Both kinds of servers, each with an address and a store of its own.
+async fn on_both(test: impl AsyncFn(String, Arc<dyn Store>, Raw)) {
+    let redis = Arc::new(Redis::start().await);
+    let store = Arc::new(RedisStore::connect(redis.url()).await.expect("a server"));
+    test(redis.url(), store, Raw::Redis(redis)).await;
+    let database = Arc::new(Database::fresh().await);
+    PostgresStore::migrate(database.url()).await.expect("migrates");
+    let store = Arc::new(PostgresStore::connect(database.url()).await.expect("a server"));
+    test(database.url(), store, Raw::Postgres(database)).await;
+}
+
+/// A server, past the store.
+#[derive(Clone)]
+enum Raw {
+    Redis(Arc<Redis>),
+    Postgres(Arc<Database>),
+}
+
+impl Raw {
+    /// Writes bytes in the place of a breaker's record.
+    async fn write(&self, key: &str, record: &[u8]) {
+        match self {
+            Self::Redis(server) => {
+                let found = server.command(&format!("EVAL {FIND} 0 {key}")).await;
+                let redis::Value::BulkString(hash) = found else { panic!("{key} has no record: {found:?}") };
+                let hash = String::from_utf8(hash).expect("text");
+                let client = redis::Client::open(server.url()).expect("a URL");
+                let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
+                let written: i64 = redis::cmd("HSET")
+                    .arg(hash)
+                    .arg("r")
+                    .arg(record)
+                    .query_async(&mut connection)
+                    .await
+                    .expect("written");
+                assert_eq!(written, 0, "in the place of another");
+            }
+            Self::Postgres(database) => {
+                let hex: String = record.iter().map(|byte| format!("{byte:02x}")).collect();
+                let set = format!("update hw_circuit_breakers set record = decode('{hex}', 'hex')");
+                database.run(&format!("{set} where resource_key = '{key}'")).await;
+            }
+        }
+    }
+}
+
+/// Finds the hash of a breaker in its shard; without spaces, which separate the words of a command.
+const FIND: &str =
+    "for\ts=0,15\tdo\tlocal\tk='fb:{fb:'..s..'}:r:'..ARGV[1];if\tredis.call('EXISTS',k)==1\tthen\treturn\tk\tend\tend";
+
+fn breaker(store: &Arc<dyn Store>, name: &str) -> CircuitBreaker {
+    CircuitBreaker::new(CircuitBreakerConfig::builder(name).store(store.clone()).build().expect("a config"))
+}
+
+/// Breakers of these names, each with a record.
+async fn breakers(store: &Arc<dyn Store>, names: &[&str]) -> Vec<CircuitBreaker> {
+    let breakers: Vec<_> = names.iter().map(|name| breaker(store, name)).collect();
+    for breaker in &breakers {
+        breaker.acquire().expect("closed").failure();
+        breaker.flush().await;
+    }
+    breakers
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,7 +189,7 @@ async fn a_table_is_made_by_the_operator_not_by_the_application() {
     assert!(!ended_well && text.contains("migrate"), "{text}");
     assert_eq!(admin(&database.url(), "migrate"), (true, "the table is there".to_owned()));
     assert_eq!(admin(&database.url(), "check"), (true, "the store answers".to_owned()));
-    assert!(admin(&database.url(), "trip payments").0);
+    assert!(admin(&database.url(), "trip payments --create").0);
     let (ended_well, text) = admin(&database.url(), "list");
     assert!(ended_well && text.starts_with("payments: open (tripped by command), retry in"), "{text}");
 }
