@@ -11,6 +11,8 @@ use fusebox::store::{self, Store, StoreError};
 use fusebox::{CircuitBreaker, CircuitBreakerConfig, EventKind, Permit, State, detect};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::order::each_writers_batches_are_taken_in_in_order;
+
 type Told = Arc<Mutex<Vec<(EventKind, String)>>>;
 
 /// One instance's breakers over a store, and what their listener is told.
@@ -152,6 +154,38 @@ async fn ten_are_loaded_together(instance: &Instance) {
     assert_eq!((instance.count(EventKind::StoreDegraded), instance.count(EventKind::StoreImpaired)), (0, 0));
 }
 
+/// So many fail at the same moment that most of their batches are queued, and taken in by others; ten times over.
+async fn fail_together(instances: &[Instance]) {
+    let breakers: Vec<_> = instances.iter().map(|instance| instance.breaker("busy")).collect();
+    for breaker in &breakers {
+        breaker.flush().await;
+    }
+    for _ in 0..10 {
+        breakers[0].reset().expect("no override");
+        breakers[0].flush().await;
+        let generation = |breaker: &CircuitBreaker| breaker.snapshot().fleet.and_then(|fleet| fleet.generation);
+        until("all are closed", || breakers.iter().all(|breaker| generation(breaker) == generation(&breakers[0])))
+            .await;
+        for breaker in &breakers {
+            breaker.acquire().map(Permit::failure).ok();
+        }
+        until("all are open", || breakers.iter().all(CircuitBreaker::is_open)).await;
+    }
+    for kind in
+        [EventKind::StoreImpaired, EventKind::StoreDegraded, EventKind::RecordUnreadable, EventKind::BatchUnreadable]
+    {
+        assert!(instances.iter().all(|instance| instance.count(kind) == 0), "{kind:?}");
+    }
+}
+
+/// Everything that the contract asks of a store: with races, queues, rounds and their ends.
+async fn keeps_the_contract(store: impl Store) {
+    let store: Arc<dyn Store> = Arc::new(store);
+    let passed = store::conformance(store.clone()).await.expect("conforms");
+    assert!(passed.combines && passed.pushes && passed.lists && passed.tells_changes, "{passed:?}");
+    each_writers_batches_are_taken_in_in_order(store).await;
+}
+
 #[cfg(all(feature = "redis", unix))]
 mod redis {
     use fusebox::store::RedisStore;
@@ -214,6 +248,30 @@ mod redis {
         told_once(&instances, "no notices can be heard");
     }
 
+    /// The server's own words on what it was asked, and on what it refused.
+    #[tokio::test]
+    async fn the_rights_that_are_listed_are_enough_under_contention_and_each_is_used() {
+        let server = Redis::start().await;
+        server.command(&format!("ACL SETUSER app on >pw ~fb:* &fb:* {}", rights())).await;
+        let url = server.url().replace("redis://", "redis://app:pw@");
+        let connect = || async { RedisStore::connect(url.as_str()).await.expect("connects") };
+        let mut instances = Vec::new();
+        for _ in 0..10 {
+            instances.push(Instance::over(connect().await));
+        }
+        fail_together(&instances).await;
+        keeps_the_contract(connect().await).await;
+
+        let refused = server.command("ACL LOG").await;
+        assert!(matches!(&refused, ::redis::Value::Array(entries) if entries.is_empty()), "{refused:?}");
+        let asked = format!("{:?}", server.command("INFO commandstats").await);
+        // What is silent for long is asked whether it lives.
+        let is_at_once = |right: &&str| *right != "ping";
+        for right in rights().split(' ').filter_map(|right| right.strip_prefix('+')).filter(is_at_once) {
+            assert!(asked.contains(&format!("cmdstat_{right}:")), "`{right}` is not needed: {asked}");
+        }
+    }
+
     #[tokio::test]
     async fn what_works_again_is_told_to_those_who_heard_that_it_did_not() {
         // Who may use no channel can neither publish nor subscribe.
@@ -240,15 +298,6 @@ mod redis {
         }
         let _breakers = opens_and_recovers(&instances).await;
         told_once(&instances, "WRONGTYPE");
-    }
-
-    /// Some rights are needed only where writers meet, and batches wait.
-    #[tokio::test]
-    async fn the_rights_that_are_listed_are_enough_for_all_that_a_store_does() {
-        let server = Redis::start().await;
-        let [one, _] = two(&server, &format!("~fb:* &fb:* {}", rights())).await;
-        let passed = store::conformance(one.store).await.expect("conforms");
-        assert!(passed.combines && passed.pushes && passed.lists && passed.tells_changes, "{passed:?}");
     }
 
     /// The key of a breaker's record.
@@ -378,11 +427,15 @@ mod postgres {
     }
 
     #[tokio::test]
-    async fn the_rights_that_are_granted_are_enough_for_all_that_a_store_does() {
+    async fn the_rights_that_are_granted_are_enough_under_contention() {
         let (database, role) = granted().await;
-        let [one, _] = two(&database, &role).await;
-        let passed = store::conformance(one.store).await.expect("conforms");
-        assert!(passed.combines && passed.pushes && passed.lists && passed.tells_changes, "{passed:?}");
+        let connect = || async { PostgresStore::connect(database.url_as(&role, "app")).await.expect("connects") };
+        let mut instances = Vec::new();
+        for _ in 0..10 {
+            instances.push(Instance::over(connect().await));
+        }
+        fail_together(&instances).await;
+        keeps_the_contract(connect().await).await;
     }
 
     #[tokio::test]
