@@ -35,6 +35,8 @@ mod rotation;
 mod side_steps;
 #[cfg(any(feature = "postgres", all(feature = "redis", unix)))]
 mod strangers;
+#[cfg(any(feature = "postgres", all(feature = "redis", unix)))]
+mod troubles;
 mod words;
 
 use std::collections::HashMap;
