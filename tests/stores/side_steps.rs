@@ -273,6 +273,30 @@ mod redis {
     }
 
     #[tokio::test]
+    async fn one_who_only_looks_sees_breakers_with_the_rights_that_are_listed_for_that() {
+        let document = include_str!("../../docs/stores.md");
+        let list = document.split("a dashboard that only looks | `").nth(1).and_then(|rest| rest.split('`').next());
+        let server = Redis::start().await;
+        let list = list.expect("a list").replace("~fb:{app:*", "~fb:*");
+        server.command(&format!("ACL SETUSER eye on >pw {list}")).await;
+        let instance = Instance::over(RedisStore::connect(server.url()).await.expect("connects"));
+        let breaker = instance.breaker("payments");
+        fail(&breaker, 1);
+        breaker.flush().await;
+        let key = key_of(&server, "payments").await;
+        let client = ::redis::Client::open(server.url().replace("redis://", "redis://eye:pw@")).expect("a URL");
+        let mut eye = client.get_multiplexed_async_connection().await.expect("connects");
+        let seen: Vec<String> =
+            ::redis::cmd("HMGET").arg(&key).arg("s").arg("f").query_async(&mut eye).await.expect("may");
+        assert_eq!(seen, ["closed", "1"]);
+        let found: (u64, Vec<String>) =
+            ::redis::cmd("SCAN").arg(0).arg("COUNT").arg(1_000).query_async(&mut eye).await.expect("may");
+        assert!(found.1.contains(&key), "{found:?}");
+        let refused: Result<(), _> = ::redis::cmd("DEL").arg(&key).query_async(&mut eye).await;
+        assert!(refused.is_err_and(|error| error.to_string().contains("no permissions")), "and nothing else");
+    }
+
+    #[tokio::test]
     async fn what_works_again_is_told_to_those_who_heard_that_it_did_not() {
         // Who may use no channel can neither publish nor subscribe.
         for (without, troubles) in [("~fb:* resetchannels", 2), ("~fb:* &fb:* -subscribe", 1)] {
