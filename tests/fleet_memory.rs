@@ -1,7 +1,11 @@
 //! What a breaker that a fleet shares takes beyond one of its own, while nothing happens to it. In a file of its own: it reads
 //! what the whole process has in memory.
 #![cfg(all(feature = "fleet", target_os = "linux"))]
-#![expect(clippy::expect_used, reason = "helpers of tests")]
+#![expect(
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test without a runtime waits for the engine's thread"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;

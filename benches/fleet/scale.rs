@@ -1,5 +1,6 @@
 //! Very many breakers over one store, to which nothing happens.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -26,19 +27,19 @@ struct Breakers {
 }
 
 impl Breakers {
-    fn make(count: usize, store: Option<&Arc<dyn Store>>) -> Vec<CircuitBreaker> {
+    fn make(which: Range<usize>, store: Option<&Arc<dyn Store>>) -> Vec<CircuitBreaker> {
         let breaker = |at| {
             let config = CircuitBreakerConfig::builder(format!("host-{at:05}"));
             let config = if let Some(store) = store { config.store(Arc::clone(store)) } else { config };
             CircuitBreaker::new(config.build().expect("a configuration"))
         };
-        (0..count).map(breaker).collect()
+        which.map(breaker).collect()
     }
 
     fn join(connect: &Connect, count: usize) -> Self {
         let counts = Arc::<Counts>::default();
         let store: Arc<dyn Store> = Arc::new(Counted { store: connect(), counts: Arc::clone(&counts), pushes: true });
-        Self { all: Self::make(count, Some(&store)), counts }
+        Self { all: Self::make(0..count, Some(&store)), counts }
     }
 
     fn operations(&self) -> u64 {
@@ -102,12 +103,30 @@ const fn number(count: u64) -> f64 {
     count as f64
 }
 
+/// What a shared breaker takes beyond a local one, its name included. They join in parts: what that takes for a while is taken
+/// again by the next.
+fn memory(connect: &Connect, report: &mut Report) {
+    const BREAKERS: usize = 50_000;
+    const PART: usize = 1_000;
+    let at_first = resident();
+    let local = Breakers::make(0..BREAKERS, None);
+    let with_local = resident();
+    let mut shared = Breakers::join(connect, 0);
+    let store: Arc<dyn Store> =
+        Arc::new(Counted { store: connect(), counts: Arc::clone(&shared.counts), pushes: true });
+    for part in 0..BREAKERS / PART {
+        shared.all.extend(Breakers::make(part * PART..(part + 1) * PART, Some(&store)));
+        shared.until_together(&Mark::of(&shared));
+    }
+    let grown = [(at_first, with_local), (with_local, resident())].map(|(from, to)| to.saturating_sub(from) / BREAKERS);
+    drop(local);
+    let beyond = grown[1].saturating_sub(grown[0]);
+    report.most("bytes of an idle shared breaker beyond a local one", number(beyond as u64), 410.0);
+}
+
 pub(crate) fn scale(connect: &Connect, report: &mut Report, per_second: f64, server: &Server<'_>) {
+    memory(connect, report);
     for count in [1_000_usize, 50_000] {
-        let before = resident();
-        let local = Breakers::make(count, None);
-        let a_local = (resident() - before) / count;
-        let before = resident();
         let start = Instant::now();
         let breakers = Breakers::join(connect, count);
         let mark = Mark { at: start, busy: Duration::ZERO, operations: 0 };
@@ -118,14 +137,6 @@ pub(crate) fn scale(connect: &Connect, report: &mut Report, per_second: f64, ser
         let busy = engines_busy();
         let (took, _, operations) = breakers.until_together(&mark);
         told(report, "breakers join", (took, engines_busy().saturating_sub(busy), operations), 250.0);
-        if count > 10_000 {
-            let a_shared = resident().saturating_sub(before) / count;
-            report.time(
-                "memory of a shared breaker beyond a local one",
-                &format!("{} B", a_shared.saturating_sub(a_local)),
-            );
-        }
-        drop(local);
         std::thread::sleep(Duration::from_secs(3));
 
         let idle = Mark::of(&breakers);

@@ -144,7 +144,7 @@ impl Scheduler {
         };
         if let Some(down) = self.health.down() {
             visit(&entry.member, &mut self.templates, now, |replica, turn| {
-                replica.go_without_store(&down.outage, turn)
+                replica.go_without_store(&down.outage, turn);
             });
         }
         self.members.insert(id, entry);
