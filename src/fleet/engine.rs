@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
-use super::identity;
+use super::identity::{self, Jumps};
 use super::loads::Lane;
 use super::member::{Member, MemberId};
 use super::pulse::Pulse;
@@ -98,9 +98,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 const MESSAGES_AT_ONCE: usize = 256;
 /// An engine with nothing to do goes round this often all the same, so that it is known to live.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
-/// Where the wall clock ran ahead by so much while an engine slept for a second, another process may have been made of this
-/// one, of a snapshot.
-const JUMP: Duration = Duration::from_secs(10);
 
 static ENGINES: Mutex<Vec<Weak<Engine>>> = Mutex::new(Vec::new());
 
@@ -340,7 +337,7 @@ impl Start {
             scheduler.expect_no_notices();
         }
         let pulse = Arc::clone(&ending.0);
-        let seen = (system_now(), wall_time());
+        let now = system_now();
         let waiters = HashMap::new();
         let mut running = Running {
             store,
@@ -352,8 +349,8 @@ impl Start {
             next_waiter: 0,
             stops: false,
             pulse,
-            seen,
-            hears: (MOST_NOTICES, seen.0),
+            jumps: Jumps::new(now, wall_time()),
+            hears: (MOST_NOTICES, now),
         };
         // What panics here is a fault of this crate: it costs what was on its way, and not the engine.
         while guarded(|| runtime.block_on(running.run())).is_none() {
@@ -378,8 +375,7 @@ struct Running {
     next_waiter: u64,
     stops: bool,
     pulse: Arc<Pulse>,
-    /// The time at the last round, by this process and by the wall.
-    seen: (Timestamp, Timestamp),
+    jumps: Jumps,
     /// How many more notices are heard until then.
     hears: (u32, Timestamp),
 }
@@ -398,8 +394,10 @@ impl Running {
     async fn run(&mut self) {
         loop {
             self.pulse.beat();
-            self.notice_jump();
             let now = system_now();
+            if self.jumps.notice(now, wall_time()) {
+                self.scheduler.renew_writers(identity::random, now);
+            }
             if now >= self.hears.1 {
                 self.hears = (MOST_NOTICES, now + LONGEST_SLEEP);
             }
@@ -433,16 +431,6 @@ impl Running {
                 }
                 Happened::Time => {}
             }
-        }
-    }
-
-    /// A snapshot of a process may be restored more than once: each goes on under another number.
-    fn notice_jump(&mut self) {
-        let now = (system_now(), wall_time());
-        let (here, by_wall) = (now.0.since(self.seen.0), now.1.since(self.seen.1));
-        self.seen = now;
-        if by_wall > here + JUMP {
-            self.scheduler.renew_writers(identity::random, now.0);
         }
     }
 
