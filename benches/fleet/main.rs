@@ -16,6 +16,7 @@ mod counted;
 mod delay;
 mod draw;
 mod measure;
+mod memory;
 mod recovery;
 mod report;
 mod scale;
@@ -48,7 +49,8 @@ use report::Report;
 use tokio::runtime::Runtime;
 
 /// What can be asked for of what is measured on real servers.
-const OF_SERVERS: [&str; 8] = ["contention", "storm", "propagation", "healthy", "frozen", "turns", "closing", "scale"];
+const OF_SERVERS: [&str; 9] =
+    ["contention", "storm", "propagation", "healthy", "frozen", "turns", "closing", "memory", "scale"];
 
 /// What makes a connection of its own to the server that is measured.
 type Connect = Arc<dyn Fn() -> Arc<dyn Store> + Send + Sync>;
@@ -56,6 +58,7 @@ type Connect = Arc<dyn Fn() -> Arc<dyn Store> + Send + Sync>;
 /// A server that is measured.
 struct Measured<'a> {
     name: &'a str,
+    url: String,
     connect: Connect,
     /// The same, 4.5 ms away.
     connect_far: Connect,
@@ -71,7 +74,7 @@ const FAR: Duration = Duration::from_micros(4_500);
 const AWAY: &str = ", 4.5 ms away";
 
 fn main() {
-    if soak_child::run() {
+    if soak_child::run() || memory::run() {
         return;
     }
     if std::env::args().any(|arg| arg == "--test" || arg == "--list") {
@@ -122,6 +125,7 @@ fn on_redis(runtime: &Runtime, wants: &dyn Fn(&str) -> bool, report: &mut Report
     let freeze = |freeze| if freeze { redis.freeze() } else { redis.thaw() };
     let measured = Measured {
         name: "Redis",
+        url: redis.url(),
         connect: connect(redis.url()),
         connect_far: connect(format!("redis://127.0.0.1:{far}")),
         batch_costs: [
@@ -158,6 +162,7 @@ fn on_postgres(runtime: &Runtime, wants: &dyn Fn(&str) -> bool, report: &mut Rep
     };
     let measured = Measured {
         name: "PostgreSQL",
+        url: postgres.url(),
         connect: connect(postgres.url()),
         connect_far: connect(postgres.url_at(far)),
         batch_costs: [
@@ -172,7 +177,7 @@ fn on_postgres(runtime: &Runtime, wants: &dyn Fn(&str) -> bool, report: &mut Rep
 }
 
 fn measure_all(runtime: &Runtime, wants: &dyn Fn(&str) -> bool, report: &mut Report, measured: &Measured<'_>) {
-    let Measured { name, connect, connect_far, batch_costs, idle_costs, server } = measured;
+    let Measured { name, url, connect, connect_far, batch_costs, idle_costs, server } = measured;
     report.head(name);
     if wants("contention") {
         let [far, near] = batch_costs;
@@ -199,7 +204,10 @@ fn measure_all(runtime: &Runtime, wants: &dyn Fn(&str) -> bool, report: &mut Rep
     if wants("closing") {
         recovery::recovery(runtime, connect, report);
     }
+    if wants("memory") {
+        memory::measure(url, report);
+    }
     if wants("scale") {
-        scale::scale(connect, report, *idle_costs, server);
+        scale::scale(runtime, connect, report, *idle_costs, server);
     }
 }

@@ -174,8 +174,10 @@ pub(super) fn load(table: &Table, prepared: bool, keys: Vec<String>) -> Result<S
         ") with ordinality as k (key, at) left join {table} c on c.resource_key = k.key cross join lateral \
          (select coalesce(c.record is not null and c.expires_at > clock_timestamp(), false) as here) live order by k.at"
     );
+    // One time for all rows: breakers of which the store knows nothing then know the same, and have it in common.
     let before = format!(
-        "select case when live.here then c.version else 0 end, (extract(epoch from clock_timestamp()) * 1000000)::bigint, \
+        "select case when live.here then c.version else 0 end, \
+         (extract(epoch from (select clock_timestamp())) * 1000000)::bigint, \
          case when live.here and octet_length(c.record) <= {LARGEST} then encode(c.record, 'hex') end, {ADOPTED}, \
          case when live.here then octet_length(c.record)::bigint end from unnest("
     );
