@@ -227,9 +227,10 @@ mod postgres {
         instance.is_away("password authentication failed").await;
     }
 
-    /// A pooler takes `LISTEN` and passes on nothing: no error, and no news but by polls.
+    /// A pooler takes `LISTEN` and passes on nothing: no error, and no news but by polls. That it is so is found out, and told,
+    /// when enough notices have not come back: see `deaf`.
     #[tokio::test]
-    async fn a_pooler_without_listen_is_not_told_and_news_comes_by_polls() {
+    async fn news_comes_by_polls_through_a_pooler_and_one_notice_lost_is_not_told() {
         let database = Database::fresh().await;
         PostgresStore::migrate(database.url()).await.expect("migrates");
         let pooler = Pooler::before(&database.server);
