@@ -343,13 +343,13 @@ fn has_test(text: &str, name: &str) -> bool {
     at.is_some_and(|at| lines[..at].iter().rev().take_while(|line| line.starts_with("#[")).any(is_test))
 }
 
-/// The text of a test: its file, or all files of its folder.
+/// The text of a test: its file, or all files in its folder and below.
 fn text_of(test: &Path) -> String {
     if let Ok(text) = fs::read_to_string(test.with_extension("rs")) {
         return text;
     }
-    let files = fs::read_dir(test).expect("a test file or a folder of one");
-    files.map(|file| fs::read_to_string(file.expect("a file").path()).expect("a text file")).collect()
+    let entries = fs::read_dir(test).expect("a test file or a folder of one");
+    entries.map(|entry| text_of(&entry.expect("an entry").path())).collect()
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Certificates of an authority that nobody else knows.
+//! Certificates of an authority that no other trusts.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

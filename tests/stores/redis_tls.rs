@@ -1,4 +1,4 @@
-//! The store over TLS, to real servers with certificates of an authority that nobody else knows.
+//! The store over TLS, to real servers with certificates of an authority that no other trusts.
 
 use std::sync::Arc;
 
