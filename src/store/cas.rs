@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::contract::{BatchId, Commit, Committed, Store, StoreError, StoreFuture, StoreTime, Stored, Version};
+use super::contract::{BatchId, Commit, Committed, Store, StoreFuture, StoreTime, Stored, Version};
+use super::error::StoreError;
 use super::protocol::DEDUP_WINDOW;
 use crate::clock::wall_time;
 

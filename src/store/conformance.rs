@@ -12,8 +12,9 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::contract::{
-    BatchId, Changes, Commit, Committed, Notice, Notices, Round, Store, StoreError, StoreTime, Stored, Summary, Version,
+    BatchId, Changes, Commit, Committed, Notice, Notices, Round, Store, StoreTime, Stored, Summary, Version,
 };
+use super::error::StoreError;
 use crate::circuit::State;
 use crate::clock::fresh_seed;
 use crate::text::OneLine;

@@ -9,6 +9,7 @@ mod conformance;
 mod contract;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod credentials;
+mod error;
 mod key;
 mod memory;
 #[cfg(feature = "postgres")]
@@ -25,11 +26,12 @@ pub use cas::{Cas, CasStore};
 pub use conformance::{Conformance, Violation, conformance};
 pub(crate) use contract::never_notices;
 pub use contract::{
-    Answers, BatchId, Changes, Commit, Committed, Notice, Notices, Round, Store, StoreError, StoreFuture, StoreTime,
-    Stored, Summary, Version,
+    Answers, BatchId, Changes, Commit, Committed, Notice, Notices, Round, Store, StoreFuture, StoreTime, Stored,
+    Summary, Version,
 };
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub use credentials::Credentials;
+pub use error::StoreError;
 pub use key::Key;
 pub use memory::MemoryStore;
 #[cfg(all(feature = "postgres", feature = "env"))]

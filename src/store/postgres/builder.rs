@@ -18,8 +18,8 @@ use super::statements::Statement;
 use super::store::{PostgresStore, Settings};
 use crate::clock::timer_now;
 use crate::error::{BoxError, ConfigError};
-use crate::store::contract::StoreError;
 use crate::store::credentials::{Credentials, Provider};
+use crate::store::error::StoreError;
 
 /// Seconds.
 const DAY: u64 = 24 * 60 * 60;

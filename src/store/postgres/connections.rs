@@ -15,7 +15,7 @@ use super::dialler::Dialler;
 use super::failure::{is_usable, store_error, unavailable};
 use super::statements::Statement;
 use crate::clock::timer_now;
-use crate::store::contract::StoreError;
+use crate::store::error::StoreError;
 
 /// Connections at the same time, those included of which an answer is no longer waited for.
 const MOST: usize = 2;

@@ -1,7 +1,7 @@
 //! What the failures of PostgreSQL and its driver mean for a store.
 
 use crate::error::BoxError;
-use crate::store::contract::StoreError;
+use crate::store::error::StoreError;
 use crate::text::OneLine;
 
 /// Turns a driver's error into a store's. `sent`: the statement was on its way.

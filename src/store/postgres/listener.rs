@@ -13,7 +13,8 @@ use tokio::time::{sleep, timeout};
 
 use super::dialler::Dialler;
 use super::failure::store_error;
-use crate::store::contract::{Notice, Notices, StoreError, Version, never_notices};
+use crate::store::contract::{Notice, Notices, Version, never_notices};
+use crate::store::error::StoreError;
 use crate::store::redial;
 use crate::store::watchers::{SideSteps, Watchers};
 use crate::text::{hex, unhex};

@@ -11,7 +11,8 @@ use super::connections::{Connections, WORK};
 use super::schema::{PRUNE_LIMIT, Table, mark_retention};
 use super::statements::{Statement, micros};
 use crate::clock::fresh_seed;
-use crate::store::contract::{StoreError, StoreTime};
+use crate::store::contract::StoreTime;
+use crate::store::error::StoreError;
 
 /// What [`PostgresStore::prune`](super::PostgresStore::prune) took away.
 ///

@@ -18,9 +18,9 @@ use super::statements::{self, Statement};
 use super::{listener, listener::Channel};
 use crate::circuit::State;
 use crate::store::contract::{
-    Answers, Changes, Commit, Committed, Notices, Round, Store, StoreError, StoreFuture, StoreTime, Stored, Summary,
-    Version,
+    Answers, Changes, Commit, Committed, Notices, Round, Store, StoreFuture, StoreTime, Stored, Summary, Version,
 };
+use crate::store::error::StoreError;
 use crate::store::protocol::LARGEST;
 use crate::store::watchers::SideSteps;
 use crate::text::unhex;

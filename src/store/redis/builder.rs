@@ -14,8 +14,8 @@ use super::nodes::Nodes;
 use super::store::RedisStore;
 use crate::error::BoxError;
 use crate::error::ConfigError;
-use crate::store::contract::StoreError;
 use crate::store::credentials::{Credentials, Provider};
+use crate::store::error::StoreError;
 
 /// Where a Redis server is: a URL; a [`redis::Client`] for all that a URL cannot say (certificates, socket options); a
 /// [`SentinelClient`] for a primary that moves; or [some nodes of a cluster](Self::cluster).

@@ -5,8 +5,8 @@ use std::fmt;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use super::nodes::Address;
-use crate::store::contract::StoreError;
 use crate::store::credentials::Provider;
+use crate::store::error::StoreError;
 use crate::text::OneLine;
 
 /// Why an operation failed.

@@ -8,7 +8,8 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{ErrorKind, RedisResult, Script, Value, from_redis_value};
 
 use super::layout::Keys;
-use crate::store::contract::{Commit, Committed, Round, StoreError, StoreTime, Stored, Version};
+use crate::store::contract::{Commit, Committed, Round, StoreTime, Stored, Version};
+use crate::store::error::StoreError;
 use crate::store::protocol::{DEDUP_WINDOW, LARGEST, MAX_ROUND_BATCHES, OUTBOX_CAPACITY, ROUND_LEASE};
 
 static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(&source()));

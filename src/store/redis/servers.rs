@@ -9,7 +9,7 @@ use super::cluster::Cluster;
 use super::connection::{Connection, Finder, Reach};
 use super::failure::Failure;
 use super::layout::Layout;
-use crate::store::contract::StoreError;
+use crate::store::error::StoreError;
 
 /// Where the shards are.
 #[derive(Debug)]

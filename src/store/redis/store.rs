@@ -15,7 +15,8 @@ use super::layout::{Layout, shard_of};
 use super::script::{self, Look};
 use super::servers::Servers;
 use super::watch::watch;
-use crate::store::contract::{Answers, Changes, Commit, Committed, Notices, Store, StoreError, StoreFuture, Stored};
+use crate::store::contract::{Answers, Changes, Commit, Committed, Notices, Store, StoreFuture, Stored};
+use crate::store::error::StoreError;
 use crate::store::protocol::LARGEST;
 use crate::store::watchers::SideSteps;
 
