@@ -27,6 +27,8 @@ mod soak_instances;
 mod soak_plan;
 mod soak_stores;
 
+#[path = "../../tests/support/idle_memory.rs"]
+mod idle_memory;
 #[expect(clippy::allow_attributes, reason = "what is unused differs from file to file")]
 #[allow(dead_code, reason = "not every file needs every helper")]
 #[path = "../../tests/stores/postgres_server.rs"]

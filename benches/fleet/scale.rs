@@ -1,6 +1,5 @@
 //! Very many breakers over one store, to which nothing happens.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -21,15 +20,6 @@ pub(crate) struct Server<'a> {
     pub(crate) freeze: &'a dyn Fn(bool),
 }
 
-pub(crate) fn make_breakers(which: Range<usize>, store: Option<&Arc<dyn Store>>) -> Vec<CircuitBreaker> {
-    let breaker = |at| {
-        let config = CircuitBreakerConfig::builder(format!("host-{at:05}"));
-        let config = if let Some(store) = store { config.store(Arc::clone(store)) } else { config };
-        CircuitBreaker::new(config.build().expect("a configuration"))
-    };
-    which.map(breaker).collect()
-}
-
 /// Breakers of one instance over one store.
 struct Breakers {
     all: Vec<CircuitBreaker>,
@@ -40,7 +30,11 @@ impl Breakers {
     fn join(connect: &Connect, count: usize) -> Self {
         let counts = Arc::<Counts>::default();
         let store: Arc<dyn Store> = Arc::new(Counted { store: connect(), counts: Arc::clone(&counts), pushes: true });
-        Self { all: make_breakers(0..count, Some(&store)), counts }
+        let breaker = |at| {
+            let config = CircuitBreakerConfig::builder(format!("host-{at:05}")).store(Arc::clone(&store));
+            CircuitBreaker::new(config.build().expect("a configuration"))
+        };
+        Self { all: (0..count).map(breaker).collect(), counts }
     }
 
     fn operations(&self) -> u64 {

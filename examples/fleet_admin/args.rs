@@ -11,7 +11,7 @@ pub(crate) const USAGE: &str = "usage: fleet_admin <command>
   show    <name>                one breaker
   trip    <name>                open it; it recovers by itself
   reset   <name>                close it and forget its failures
-  force   <name> <reason>       keep it open until somebody resumes it
+  force   <name> <reason>       keep it open until an operator resumes it
   disable <name> <reason>       let every call through, and judge none
   dry-run <name> <reason>       let every call through, and tell when it would have opened
   resume  <name>                end an override
@@ -79,7 +79,7 @@ impl Args {
             [] | ["list" | "check" | "migrate"] => Ok(()),
             [command] if COMMANDS.contains(&command) => Err(format!("{command} needs a name").into()),
             ["force" | "disable" | "dry-run", _] => {
-                Err("say why: the reason is shown to everybody who is rejected".into())
+                Err("say why: the reason is shown to each caller that is rejected".into())
             }
             ["force" | "disable" | "dry-run", ..] => Ok(()),
             [command, _] if COMMANDS.contains(&command) => Ok(()),

@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::cell::{BreakerCell, Visit};
 use super::control::Control;
 use super::settings::Settings;
-use super::shared::{Link, Linked, Shared};
+use super::shared::Shared;
 use crate::circuit::{Detector, Generation, Machine};
 use crate::clock::ClockSource;
 use crate::error::ConfigError;
-use crate::fleet::{self, Engine, Member, Message};
+use crate::fleet::{self, Engine, Member, MemberId, Message};
 use crate::guard::guarded;
 use crate::replica::{Replica, Terms, Turn};
 use crate::store::Key;
@@ -21,7 +21,7 @@ struct LiveMember {
     cell: &'static BreakerCell,
     key: Arc<str>,
     first_generation: Generation,
-    link: Link,
+    id: MemberId,
 }
 
 impl Settings {
@@ -55,12 +55,12 @@ pub(super) fn join(settings: &Settings, name: &Arc<str>, machine: Machine, cell:
         // A store is a user's code.
         clock_error: guarded(|| store.clock_error()).unwrap_or_default(),
     };
-    let first_generation = machine.generation();
-    let replica = engine.take_in(Replica::new(machine, fleet::random(), terms));
-    let link = Link { id: engine.next_id(), epoch: engine.epoch().into(), engine };
-    let member = Arc::new(LiveMember { cell, first_generation, key: key_of(name), link });
-    member.link.engine.send(Message::Join { id: member.link.id, member: member.clone() });
-    Control::Shared(Shared { replica, member })
+    let (first_generation, epoch) = (machine.generation(), engine.epoch());
+    let member: Arc<dyn Member> =
+        Arc::new(LiveMember { cell, first_generation, key: key_of(name), id: engine.next_id() });
+    engine.send(Message::Join(Arc::clone(&member)));
+    let replica = engine.at_rest(Replica::new(machine, fleet::random(), terms));
+    Control::Shared(Shared { replica, engine, member, epoch })
 }
 
 /// The key of a breaker's record: for most names the name itself, which is not kept twice.
@@ -69,13 +69,11 @@ fn key_of(name: &Arc<str>) -> Arc<str> {
     if *key.as_str() == **name { Arc::clone(name) } else { key.as_str().into() }
 }
 
-impl Linked for LiveMember {
-    fn link(&self) -> &Link {
-        &self.link
-    }
-}
-
 impl Member for LiveMember {
+    fn id(&self) -> MemberId {
+        self.id
+    }
+
     fn key(&self) -> &Arc<str> {
         &self.key
     }

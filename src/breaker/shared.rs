@@ -1,7 +1,5 @@
 //! The replica of a breaker that a fleet shares, with its way to the engine.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
 use super::settings::Settings;
@@ -16,27 +14,18 @@ use crate::time::Timestamp;
 /// What decides for a breaker that a fleet shares.
 pub(super) struct Shared {
     pub(super) replica: Replica,
-    /// What the engine sees of the breaker.
-    pub(super) member: Arc<dyn Linked>,
-}
-
-/// A breaker's way to its engine. It is where the engine's way to the breaker is, so that breakers that share nothing are no
-/// larger for it.
-pub(super) struct Link {
+    /// Its thread ends with the last breaker. So nothing that the thread holds may hold the engine: a fork has that thread's
+    /// memory, and not the thread.
     pub(super) engine: Arc<Engine>,
-    /// Which of the engine's members it is.
-    pub(super) id: MemberId,
+    /// What the engine sees of the breaker.
+    pub(super) member: Arc<dyn Member>,
     /// In which of the engine's epochs it has joined.
-    pub(super) epoch: AtomicU64,
-}
-
-/// A member of an engine that knows the way back.
-pub(super) trait Linked: Member {
-    fn link(&self) -> &Link;
+    pub(super) epoch: u64,
 }
 
 /// What a dropped breaker leaves, for as long as the engine takes to send what it has left to say.
 struct DroppedMember {
+    id: MemberId,
     key: Arc<str>,
     replica: Mutex<Option<Replica>>,
     settings: Arc<Settings>,
@@ -44,10 +33,7 @@ struct DroppedMember {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared")
-            .field("replica", &self.replica)
-            .field("id", &self.member.link().id)
-            .finish_non_exhaustive()
+        f.debug_struct("Shared").field("replica", &self.replica).field("id", &self.member.id()).finish_non_exhaustive()
     }
 }
 
@@ -63,16 +49,15 @@ impl Shared {
     /// was forked from another, it joins anew, under another number.
     #[inline]
     pub(super) fn watch_engine(&mut self, at: StepContext, rules: &Rules, facts: &mut Facts) {
-        let Link { engine, id, epoch } = self.member.link();
-        match engine.look(epoch.load(Relaxed)) {
+        match self.engine.look(self.epoch) {
             None => {}
             Some(Found::Silent(trouble)) => {
                 self.replica.lose_engine(&trouble, &mut Turn { now: system_now(), at, rules, facts });
             }
-            Some(Found::Anew(anew)) => {
-                epoch.store(anew, Relaxed);
+            Some(Found::Anew(epoch)) => {
+                self.epoch = epoch;
                 self.replica.renew_writer(fleet::random());
-                engine.send(Message::Join { id: *id, member: self.member.clone() });
+                self.engine.send(Message::Join(Arc::clone(&self.member)));
             }
         }
     }
@@ -81,28 +66,29 @@ impl Shared {
     #[inline]
     pub(super) fn wake_engine(&mut self, here: Timestamp) {
         if let Some(wake_up) = self.replica.take_wake_up(system_now, here) {
-            let Link { engine, id, .. } = self.member.link();
-            engine.send(Message::Wake(*id, wake_up));
+            self.engine.send(Message::Wake(self.member.id(), wake_up));
         }
     }
 
     /// Returns when everything is sent and the newest is known, or that cannot be.
     pub(super) fn flush(&self) -> impl Future<Output = ()> + Send + use<> {
-        let Link { engine, id, .. } = self.member.link();
-        engine.flush(Some(*id))
+        self.engine.flush(Some(self.member.id()))
     }
 
     /// The breaker is dropped: what it has left to say goes to the engine.
     pub(super) fn leave(self, settings: Arc<Settings>) {
-        let Self { replica, member } = self;
-        let key = Arc::clone(member.key());
-        let left = DroppedMember { key, replica: Mutex::new(Some(replica)), settings };
-        let Link { engine, id, .. } = member.link();
-        engine.send(Message::Depart(*id, Arc::new(left)));
+        let Self { replica, engine, member, .. } = self;
+        let (id, key) = (member.id(), Arc::clone(member.key()));
+        let left = DroppedMember { id, key, replica: Mutex::new(Some(replica)), settings };
+        engine.send(Message::Depart(Arc::new(left)));
     }
 }
 
 impl Member for DroppedMember {
+    fn id(&self) -> MemberId {
+        self.id
+    }
+
     fn key(&self) -> &Arc<str> {
         &self.key
     }

@@ -133,7 +133,7 @@ impl Override {
         self
     }
 
-    /// Ends the override by itself after `duration`. Without it, it stands until somebody resumes.
+    /// Ends the override by itself after `duration`. Without it, it stands until an operator resumes.
     ///
     /// ```
     /// use std::time::Duration;

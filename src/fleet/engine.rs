@@ -19,7 +19,7 @@ use super::scheduler::{Ask, Scheduler};
 use super::watchdog::{self, Ward};
 use crate::clock::{fresh_seed, sleep_blocking, system_now, timer_now, wall_time};
 use crate::guard::guarded;
-use crate::replica::{Replica, Templates, WakeUp};
+use crate::replica::{Replica, RestingStates, WakeUp};
 use crate::store::{Changes, Committed, Notice, Notices, Store, StoreError, StoreTrouble, Stored, never_notices};
 use crate::sync::unpoisoned;
 use crate::time::Timestamp;
@@ -35,7 +35,7 @@ pub(crate) struct Engine {
     /// Callers that wait for a flush.
     flushes: Mutex<Vec<Weak<Flush>>>,
     /// What replicas have in common before the thread has looked at them.
-    templates: Mutex<Templates>,
+    resting: Mutex<RestingStates>,
 }
 
 /// The way to the engine's thread.
@@ -63,12 +63,9 @@ impl Flush {
 
 /// What an engine's thread is told.
 pub(crate) enum Message {
-    Join {
-        id: MemberId,
-        member: Arc<dyn Member>,
-    },
+    Join(Arc<dyn Member>),
     /// A breaker is dropped; what it has left to say is sent, if the store takes it soon.
-    Depart(MemberId, Arc<dyn Member>),
+    Depart(Arc<dyn Member>),
     /// A step of a breaker wants its replica looked at.
     Wake(MemberId, WakeUp),
     /// Of one breaker, or of all.
@@ -117,7 +114,7 @@ impl Engine {
                 next: AtomicU64::new(0),
                 epoch: AtomicU64::new(identity::random()),
                 flushes: Mutex::default(),
-                templates: Mutex::default(),
+                resting: Mutex::default(),
             });
             engines.push(Arc::downgrade(&engine));
             engine
@@ -140,11 +137,11 @@ impl Engine {
         MemberId(self.next.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Makes a new replica as small as it can be.
-    pub(crate) fn take_in(&self, mut replica: Replica) -> Replica {
-        let mut templates = unpoisoned(self.templates.lock());
-        replica.rest(&mut templates, system_now());
-        drop(templates);
+    /// The same replica, as small as it can be.
+    pub(crate) fn at_rest(&self, mut replica: Replica) -> Replica {
+        let mut resting = unpoisoned(self.resting.lock());
+        replica.rest(&mut resting, system_now());
+        drop(resting);
         replica
     }
 
@@ -437,8 +434,8 @@ impl Running {
     fn take_in(&mut self, message: Message) {
         let now = system_now();
         match message {
-            Message::Join { id, member } => self.scheduler.join(id, member, now),
-            Message::Depart(id, departed) => self.scheduler.depart(id, departed, now),
+            Message::Join(member) => self.scheduler.join(member, now),
+            Message::Depart(departed) => self.scheduler.depart(departed, now),
             Message::Wake(id, wake) => self.scheduler.wake(id, wake, now),
             Message::Flush(id, flush) => {
                 self.next_waiter += 1;

@@ -2,19 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
-use std::ops::RangeInclusive;
 
 use super::member::MemberId;
 
-/// Members by the hashes of their keys: a member knows its key, which need not be kept twice.
+/// Members by the hashes of their keys: a member knows its key, which need not be kept twice. Hashes are by chance, so that no
+/// names can be chosen that all have one.
 #[derive(Debug, Default)]
-pub(super) struct Keys {
-    /// By chance, so that no names can be chosen that all have one hash.
-    hashes: RandomState,
+pub(super) struct Keys<S = RandomState> {
+    hashes: S,
     members: BTreeSet<(u64, MemberId)>,
 }
 
-impl Keys {
+impl<S: BuildHasher> Keys<S> {
     pub(super) fn insert(&mut self, key: &str, id: MemberId) {
         self.members.insert((self.hashes.hash_one(key), id));
     }
@@ -23,26 +22,49 @@ impl Keys {
         self.members.remove(&(self.hashes.hash_one(key), id));
     }
 
-    /// Members that may have this key: those that have it are among them, in their order.
-    pub(super) fn candidates(&self, key: &str) -> impl Iterator<Item = MemberId> + '_ {
+    /// The members with this key, in their order; `has_key` tells whether one has it.
+    pub(super) fn of(&self, key: &str, has_key: impl Fn(MemberId) -> bool) -> Vec<MemberId> {
         let hash = self.hashes.hash_one(key);
-        let with_hash: RangeInclusive<_> = (hash, MemberId(0))..=(hash, MemberId(u64::MAX));
-        self.members.range(with_hash).map(|(_, id)| *id)
+        let with_hash = self.members.range((hash, MemberId(0))..=(hash, MemberId(u64::MAX)));
+        with_hash.map(|(_, id)| *id).filter(|id| has_key(*id)).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::hash::{BuildHasherDefault, Hasher};
+
     use super::*;
 
-    #[test]
-    fn members_are_found_by_their_key_until_they_leave() {
-        let mut keys = Keys::default();
-        (0..1_000).for_each(|id| keys.insert(&format!("key-{}", id / 2), MemberId(id)));
-        let of = |keys: &Keys, key: &str| keys.candidates(key).collect::<Vec<_>>();
+    /// All keys have one hash.
+    #[derive(Default)]
+    struct Seven;
+
+    impl Hasher for Seven {
+        fn write(&mut self, _: &[u8]) {}
+
+        fn finish(&self) -> u64 {
+            7
+        }
+    }
+
+    fn key_of(id: u64) -> String {
+        format!("key-{}", id / 2)
+    }
+
+    fn members_are_found<S: BuildHasher + Default>() {
+        let mut keys = Keys::<S>::default();
+        (0..1_000).for_each(|id| keys.insert(&key_of(id), MemberId(id)));
+        let of = |keys: &Keys<S>, key: &str| keys.of(key, |id| key_of(id.0) == key);
         assert_eq!(of(&keys, "key-7"), [MemberId(14), MemberId(15)]);
         keys.remove("key-7", MemberId(14));
         assert_eq!(of(&keys, "key-7"), [MemberId(15)]);
         assert_eq!(of(&keys, "key"), []);
+    }
+
+    #[test]
+    fn members_are_found_by_their_key_until_they_leave_also_where_hashes_tell_nothing_apart() {
+        members_are_found::<RandomState>();
+        members_are_found::<BuildHasherDefault<Seven>>();
     }
 }

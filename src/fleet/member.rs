@@ -11,6 +11,9 @@ pub(crate) struct MemberId(pub(crate) u64);
 
 /// A breaker, to the engine: a replica that can be reached, for as long as the breaker is there.
 pub(crate) trait Member: Send + Sync + 'static {
+    /// Which member it is, also when the breaker is gone.
+    fn id(&self) -> MemberId;
+
     /// The key of its record.
     fn key(&self) -> &Arc<str>;
 

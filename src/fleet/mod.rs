@@ -52,6 +52,7 @@ mod impairments;
 mod keys;
 mod loads;
 mod member;
+mod members;
 mod polls;
 mod pulse;
 mod scheduler;

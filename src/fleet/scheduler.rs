@@ -1,6 +1,6 @@
 //! The engine without its thread: what happened goes in, what to ask the store comes out.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,23 +9,20 @@ use bytes::Bytes;
 use super::flushes::Flushes;
 use super::hearing::{self, Hearing};
 use super::impairments::Impairments;
-use super::keys::Keys;
 use super::loads::{Lane, Loading, Loads, MAX_KEYS_IN_LOAD};
 use super::member::{Member, MemberId};
+use super::members::{Asking, Entry, Members};
 use super::polls::{Polls, Wanted};
 use super::store_health::{Change, StoreHealth, is_there};
 use super::token_bucket::TokenBucket;
 use crate::backoff::draw;
-use crate::replica::{Announcement, Polled, Replica, Request, Response, Templates, Turn, WakeUp};
+use crate::replica::{Announcement, Polled, Request, Response, WakeUp};
 use crate::store::{Changes, Commit, Committed, Notice, StoreError, Stored};
 use crate::time::Timestamp;
 
 /// When to look at which replica of one store, and what is on its way to the store: without thread, clock or I/O.
 pub(crate) struct Scheduler {
-    members: BTreeMap<MemberId, Entry>,
-    keys: Keys,
-    /// When to look at which replica again.
-    agenda: BTreeSet<(Timestamp, MemberId)>,
+    members: Members,
     /// What replicas asked for in the turn in which they were told something.
     ready: VecDeque<Ask>,
     /// When the commits that are on their way were asked for.
@@ -39,32 +36,8 @@ pub(crate) struct Scheduler {
     impairments: Impairments,
     hearing: Hearing,
     flushes: Flushes,
-    templates: Templates,
     seed: u64,
     draws: u64,
-}
-
-/// A replica, as far as the scheduler need not ask it: small, since there may be very many.
-struct Entry {
-    member: Arc<dyn Member>,
-    /// Its place in the agenda; [`Timestamp::MAX`] where it has none.
-    scheduled_at: Timestamp,
-    /// The number of the last look at it.
-    look: u32,
-    /// What it waits for.
-    asking: Option<Asking>,
-    /// The next load asks for its key.
-    is_listed: bool,
-    /// It changed while it was asked for something: the answer may be older.
-    is_stale: bool,
-    /// How often in a row its key could not be loaded.
-    troubles: u8,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asking {
-    Load,
-    Commit,
 }
 
 /// Something to ask the store.
@@ -83,25 +56,10 @@ const LONGEST_TROUBLE: u8 = 4;
 /// Replicas that must all load again do so spread over this time.
 const RELOAD_SPREAD: Duration = Duration::from_millis(200);
 
-/// Has a turn at a member's replica, which is then as small as it can be.
-fn visit(
-    member: &Arc<dyn Member>,
-    templates: &mut Templates,
-    now: Timestamp,
-    mut f: impl FnMut(&mut Replica, &mut Turn<'_>),
-) {
-    member.visit(now, &mut |replica, turn| {
-        f(replica, turn);
-        replica.rest(templates, now);
-    });
-}
-
 impl Scheduler {
     pub(crate) fn new(store: Arc<str>, seed: u64, now: Timestamp) -> Self {
         Self {
-            members: BTreeMap::new(),
-            keys: Keys::default(),
-            agenda: BTreeSet::new(),
+            members: Members::default(),
             ready: VecDeque::new(),
             asked_at: HashMap::new(),
             health: StoreHealth::new(store, now),
@@ -112,7 +70,6 @@ impl Scheduler {
             impairments: Impairments::default(),
             hearing: Hearing::default(),
             flushes: Flushes::default(),
-            templates: Templates::default(),
             seed,
             draws: 0,
         }
@@ -128,37 +85,24 @@ impl Scheduler {
         draw(self.seed, self.draws)
     }
 
-    pub(crate) fn join(&mut self, id: MemberId, member: Arc<dyn Member>, now: Timestamp) {
-        if self.members.contains_key(&id) {
-            return;
+    pub(crate) fn join(&mut self, member: Arc<dyn Member>, now: Timestamp) {
+        let id = member.id();
+        if self.members.join(member) {
+            if let Some(down) = self.health.down() {
+                self.members.visit(id, now, |replica, turn| replica.go_without_store(&down.outage, turn));
+            }
+            self.members.schedule(id, now);
         }
-        self.keys.insert(member.key(), id);
-        let entry = Entry {
-            member,
-            scheduled_at: Timestamp::MAX,
-            look: 0,
-            asking: None,
-            is_listed: false,
-            is_stale: false,
-            troubles: 0,
-        };
-        if let Some(down) = self.health.down() {
-            visit(&entry.member, &mut self.templates, now, |replica, turn| {
-                replica.go_without_store(&down.outage, turn);
-            });
-        }
-        self.members.insert(id, entry);
-        self.schedule(id, now);
     }
 
     /// A breaker is dropped: what it has left to say is sent, if the store takes it soon. `departed` has the replica now.
-    pub(crate) fn depart(&mut self, id: MemberId, departed: Arc<dyn Member>, now: Timestamp) {
-        let Some(entry) = self.members.get_mut(&id) else {
+    pub(crate) fn depart(&mut self, departed: Arc<dyn Member>, now: Timestamp) {
+        let id = departed.id();
+        let Some(entry) = self.members.replace(departed) else {
             return;
         };
-        entry.member = departed;
         let is_asking = entry.asking.is_some();
-        self.visit(id, now, |replica, _| {
+        self.members.visit(id, now, |replica, _| {
             if !is_asking {
                 // An answer that came while the breaker was on its way out has reached nothing.
                 replica.ask_again();
@@ -168,45 +112,42 @@ impl Scheduler {
         if self.health.is_down() {
             self.leave(id);
         } else {
-            self.schedule(id, now);
+            self.members.schedule(id, now);
         }
     }
 
     fn leave(&mut self, id: MemberId) {
-        let Some(entry) = self.members.remove(&id) else {
-            return;
-        };
-        self.keys.remove(entry.member.key(), id);
-        self.agenda.remove(&(entry.scheduled_at, id));
-        self.asked_at.remove(&id);
-        self.polls.follow(id, false);
-        self.flushes.end(id);
+        if self.members.leave(id) {
+            self.asked_at.remove(&id);
+            self.polls.follow(id, false);
+            self.flushes.end(id);
+        }
     }
 
     /// A step of a breaker wants its replica looked at.
     pub(crate) fn wake(&mut self, id: MemberId, wake: WakeUp, now: Timestamp) {
         // A look since then has seen what it is about. One that is due already comes no later for it.
-        let is_news = |entry: &Entry| entry.look == wake.look && entry.scheduled_at > now;
-        if self.members.get(&id).is_some_and(is_news) {
-            self.schedule(id, wake.at);
+        let is_news = |entry: &Entry| entry.look == wake.look && entry.scheduled_at() > now;
+        if self.members.get(id).is_some_and(is_news) {
+            self.members.schedule(id, wake.at);
         }
     }
 
     /// A caller waits until everything of a breaker's is sent and the newest is fetched.
     pub(crate) fn flush(&mut self, id: MemberId, waiter: u64, now: Timestamp) {
-        if self.members.contains_key(&id) {
+        if self.members.get(id).is_some() {
             self.flushes.begin(id, waiter);
-            self.visit(id, now, |replica, _| replica.begin_flush());
+            self.members.visit(id, now, |replica, _| replica.begin_flush());
         } else {
             self.flushes.end_at_once(waiter);
         }
         self.health.retry_now(now);
-        self.schedule(id, now);
+        self.members.schedule(id, now);
     }
 
     /// A caller waits until that is so of all breakers.
     pub(crate) fn flush_all(&mut self, waiter: u64, now: Timestamp) {
-        let ids: Vec<_> = self.members.keys().copied().collect();
+        let ids = self.members.ids();
         self.flushes.wait_for(waiter, ids.len());
         ids.into_iter().for_each(|id| self.flush(id, waiter, now));
     }
@@ -226,37 +167,16 @@ impl Scheduler {
         for lane in Lane::ALL {
             self.loads.end(lane);
         }
-        for entry in self.members.values_mut() {
+        for entry in self.members.entries_mut() {
             entry.asking = None;
         }
-        self.for_each(now, |replica, _| replica.ask_again());
+        self.members.visit_all(now, |replica, _| replica.ask_again());
         self.reload_all(now);
     }
 
     /// From its next batch on each replica has another number.
     pub(crate) fn renew_writers(&mut self, random: impl Fn() -> u64, now: Timestamp) {
-        self.for_each(now, |replica, _| replica.renew_writer(random()));
-    }
-
-    /// The members with this key.
-    fn with_key(&self, key: &str) -> Vec<MemberId> {
-        let has_key = |id: &MemberId| self.members.get(id).is_some_and(|entry| **entry.member.key() == *key);
-        self.keys.candidates(key).filter(has_key).collect()
-    }
-
-    fn schedule(&mut self, id: MemberId, at: Timestamp) {
-        if let Some(entry) = self.members.get_mut(&id) {
-            let before = std::mem::replace(&mut entry.scheduled_at, at);
-            self.agenda.remove(&(before, id));
-            self.agenda.insert((at, id));
-        }
-    }
-
-    /// Has a turn at a replica.
-    fn visit(&mut self, id: MemberId, now: Timestamp, f: impl FnMut(&mut Replica, &mut Turn<'_>)) {
-        if let Some(entry) = self.members.get(&id) {
-            visit(&entry.member, &mut self.templates, now, f);
-        }
+        self.members.visit_all(now, |replica, _| replica.renew_writer(random()));
     }
 
     /// When to call [`next`](Self::next) again if nothing else happens.
@@ -274,7 +194,7 @@ impl Scheduler {
             return Some(down.retry_at);
         }
         let ping_at = self.health.ping_at().filter(|_| !is_loading && !self.all_are_asking());
-        let first = self.agenda.first().map(|(at, _)| *at);
+        let first = self.members.first().map(|(at, _)| at);
         let loads = Lane::ALL.map(|lane| self.loads.due_at(lane).filter(|_| !self.polls.is_unknown()));
         Some([first, ping_at].into_iter().chain(loads).flatten().fold(self.polls.at(), Timestamp::min))
     }
@@ -306,14 +226,11 @@ impl Scheduler {
         {
             return Some(question);
         }
-        while let Some(&(at, id)) = self.agenda.first() {
+        while let Some((at, id)) = self.members.first() {
             if at > now {
                 break;
             }
-            self.agenda.pop_first();
-            if let Some(entry) = self.members.get_mut(&id) {
-                entry.scheduled_at = Timestamp::MAX;
-            }
+            self.members.unschedule(id);
             if let Some(ask) = self.look(id, now) {
                 return Some(ask);
             }
@@ -323,7 +240,7 @@ impl Scheduler {
 
     /// Lists a key for the next load.
     fn list(&mut self, id: MemberId) {
-        if let Some(entry) = self.members.get_mut(&id).filter(|entry| !entry.is_listed) {
+        if let Some(entry) = self.members.get_mut(id).filter(|entry| !entry.is_listed) {
             (entry.is_listed, entry.is_stale) = (true, false);
             let lane = if entry.troubles > 0 { Lane::Troubled } else { Lane::Calm };
             self.loads.list(lane, id, self.flushes.awaits(id));
@@ -333,7 +250,7 @@ impl Scheduler {
     /// Lists keys for the next load, but for those that are asked for already, or that had better be left alone.
     fn list_all(&mut self, ids: impl IntoIterator<Item = MemberId>) {
         for id in ids {
-            let Some(Entry { asking, troubles, .. }) = self.members.get(&id) else {
+            let Some(Entry { asking, troubles, .. }) = self.members.get(id) else {
                 continue;
             };
             if asking.is_none() && self.polls.count().is_multiple_of(1 << (*troubles).min(LONGEST_TROUBLE)) {
@@ -347,15 +264,14 @@ impl Scheduler {
             return None;
         }
         let mut ids = self.loads.take(lane, now);
-        ids.retain(|id| self.members.get_mut(id).is_some_and(|entry| std::mem::take(&mut entry.is_listed)));
+        ids.retain(|id| self.members.get_mut(*id).is_some_and(|entry| std::mem::take(&mut entry.is_listed)));
         (!ids.is_empty()).then(|| self.load(lane, ids, false, now))
     }
 
     fn load(&mut self, lane: Lane, ids: Vec<MemberId>, is_ping: bool, now: Timestamp) -> Ask {
         self.loads.begin(lane, Loading { asked_at: now, is_ping });
         self.in_flight += 1;
-        let keys =
-            ids.iter().filter_map(|id| self.members.get(id)).map(|entry| entry.member.key().to_string()).collect();
+        let keys = ids.iter().filter_map(|id| self.members.get(*id)).map(|entry| entry.key().to_string()).collect();
         Ask::Load(lane, ids, keys)
     }
 
@@ -366,7 +282,7 @@ impl Scheduler {
         }
         let idle = |troubled: bool| {
             let is_idle = move |entry: &Entry| entry.asking.is_none() && (entry.troubles > 0) == troubled;
-            self.members.iter().filter(move |(_, entry)| is_idle(entry)).map(|(id, _)| *id)
+            self.members.entries().iter().filter(move |(_, entry)| is_idle(entry)).map(|(id, _)| *id)
         };
         let ids: Vec<_> = idle(false).chain(idle(true)).take(MAX_KEYS_IN_LOAD).collect();
         (!ids.is_empty()).then(|| self.load(Lane::Calm, ids, true, now))
@@ -376,7 +292,7 @@ impl Scheduler {
     fn look(&mut self, id: MemberId, now: Timestamp) -> Option<Ask> {
         let bucket = &mut self.bucket;
         let mut polled = None;
-        visit(&self.members.get(&id)?.member, &mut self.templates, now, |replica, turn| {
+        self.members.visit(id, now, |replica, turn| {
             polled = Some(replica.poll(turn, &mut |priority| bucket.take(priority, now)));
         });
         self.polled(id, polled?, now)
@@ -385,7 +301,7 @@ impl Scheduler {
     fn polled(&mut self, id: MemberId, polled: Polled, now: Timestamp) -> Option<Ask> {
         let Polled { request, wake_at, flushed, departed, follows, look } = polled;
         self.polls.follow(id, follows);
-        let entry = self.members.get_mut(&id)?;
+        let entry = self.members.get_mut(id)?;
         entry.look = look;
         if flushed {
             self.flushes.end(id);
@@ -405,14 +321,14 @@ impl Scheduler {
                 entry.asking = Some(Asking::Commit);
                 self.asked_at.insert(id, now);
                 if commit.notice.is_some() {
-                    self.hearing.ask(id, entry.member.key());
+                    self.hearing.ask(id, entry.key());
                 }
                 self.in_flight += 1;
-                Some(Ask::Commit(id, entry.member.key().to_string(), commit))
+                Some(Ask::Commit(id, entry.key().to_string(), commit))
             }
         };
         if let Some(at) = wake_at {
-            self.schedule(id, at);
+            self.members.schedule(id, at);
         }
         ask
     }
@@ -426,7 +342,7 @@ impl Scheduler {
     /// Once a second.
     fn poll(&mut self, now: Timestamp) -> Option<Ask> {
         let spread = 0.8 + 0.4 * self.draw();
-        let Wanted { reload_all, load, changes } = self.polls.poll(&self.members, spread, now);
+        let Wanted { reload_all, load, changes } = self.polls.poll(self.members.entries(), spread, now);
         if reload_all {
             self.reload_all(now);
         }
@@ -452,9 +368,9 @@ impl Scheduler {
                     self.reload_all(now);
                 }
                 if let Changes::Since { keys, .. } = changes {
-                    let ids: Vec<_> = keys.iter().flat_map(|key| self.with_key(key)).collect();
+                    let ids: Vec<_> = keys.iter().flat_map(|key| self.members.with_key(key)).collect();
                     for id in &ids {
-                        if let Some(entry) = self.members.get_mut(id) {
+                        if let Some(entry) = self.members.get_mut(*id) {
                             entry.is_stale = true;
                         }
                     }
@@ -462,7 +378,7 @@ impl Scheduler {
                 }
             }
             Err(error) => {
-                let instead = self.polls.hear_nothing(&self.members);
+                let instead = self.polls.hear_nothing(self.members.entries());
                 if is_there(error) {
                     self.answered(now);
                 } else {
@@ -476,7 +392,7 @@ impl Scheduler {
     }
 
     fn all_are_asking(&self) -> bool {
-        self.members.values().all(|entry| entry.asking.is_some())
+        self.members.entries().values().all(|entry| entry.asking.is_some())
     }
 
     fn look_whether_it_is_back(&mut self, now: Timestamp) -> Option<Ask> {
@@ -486,13 +402,13 @@ impl Scheduler {
         }
         // Replicas that were about to ask are asked for now, or ask again later.
         for id in self.loads.take_all() {
-            let Some(entry) = self.members.get_mut(&id) else {
+            let Some(entry) = self.members.get_mut(id) else {
                 continue;
             };
             entry.is_listed = false;
             if entry.asking == Some(Asking::Load) {
                 entry.asking = None;
-                self.visit(id, now, |replica, _| replica.ask_again());
+                self.members.visit(id, now, |replica, _| replica.ask_again());
             }
         }
         self.ping(now)
@@ -512,7 +428,7 @@ impl Scheduler {
         let mut answers: Vec<_> = answers.iter().collect();
         answers.sort_by_key(|(id, _)| *id);
         for (id, answer) in answers {
-            if let Some(entry) = self.members.get_mut(id) {
+            if let Some(entry) = self.members.get_mut(*id) {
                 entry.troubles = if answer.is_err() { entry.troubles.saturating_add(1) } else { 0 };
             }
             self.hand(*id, Response::Loaded(answer.as_ref()), asked_at, now);
@@ -548,7 +464,7 @@ impl Scheduler {
         // What an error means for the store is decided before anything more is asked of it.
         let may_look = !matches!(response, Response::Loaded(Err(_))) && self.is_next(id, now);
         let (is_down, bucket) = (self.health.is_down(), &mut self.bucket);
-        let Some(entry) = self.members.get_mut(&id) else {
+        let Some(entry) = self.members.get_mut(id) else {
             return;
         };
         let answers = match &response {
@@ -558,7 +474,7 @@ impl Scheduler {
         };
         entry.asking = entry.asking.filter(|asking| Some(*asking) != answers);
         let (mut response, mut polled) = (Some(response), None);
-        visit(&entry.member, &mut self.templates, now, |replica, turn| {
+        self.members.visit(id, now, |replica, turn| {
             let Some(response) = response.take() else {
                 return;
             };
@@ -569,24 +485,20 @@ impl Scheduler {
                 self.flushes.end(id);
             }
         });
-        if entry.is_stale && entry.asking.is_none() {
+        if self.members.get(id).is_some_and(|entry| entry.is_stale && entry.asking.is_none()) {
             self.list(id);
         }
         let Some(polled) = polled else {
-            return self.schedule(id, now);
+            return self.members.schedule(id, now);
         };
-        let Some(entry) = self.members.get_mut(&id) else {
-            return;
-        };
-        let at = std::mem::replace(&mut entry.scheduled_at, Timestamp::MAX);
-        self.agenda.remove(&(at, id));
+        self.members.unschedule(id);
         let ask = self.polled(id, polled, now);
         self.ready.extend(ask);
     }
 
     /// Tells whether a replica that is due now would be the next to be looked at.
     fn is_next(&self, id: MemberId, now: Timestamp) -> bool {
-        let is_first = self.agenda.first().is_none_or(|first| *first > (now, id));
+        let is_first = self.members.first().is_none_or(|first| first > (now, id));
         is_first && !self.health.is_down() && self.in_flight < MAX_IN_FLIGHT && now < self.polls.at()
     }
 
@@ -596,7 +508,7 @@ impl Scheduler {
             Notice::Changed { key, version, notice, .. } => {
                 self.hearing.notice(key, *version);
                 let announcement = Announcement::load(notice);
-                for id in self.with_key(key) {
+                for id in self.members.with_key(key) {
                     self.hand(id, Response::Changed { version: *version, announcement }, now, now);
                 }
             }
@@ -616,7 +528,7 @@ impl Scheduler {
         if !self.health.is_down()
             && let Some(trouble) = self.impairments.news(self.health.store(), why, now)
         {
-            self.for_each(now, |replica, turn| replica.hear_of_impairment(&trouble, false, turn));
+            self.members.visit_all(now, |replica, turn| replica.hear_of_impairment(&trouble, false, turn));
         }
     }
 
@@ -624,26 +536,21 @@ impl Scheduler {
     fn mended(&mut self, why: &str, now: Timestamp) {
         if let Some(trouble) = self.impairments.end(why) {
             self.hearing.miss();
-            self.for_each(now, |replica, turn| replica.hear_of_impairment(&trouble, true, turn));
+            self.members.visit_all(now, |replica, turn| replica.hear_of_impairment(&trouble, true, turn));
         }
     }
 
     /// Whatever is known may be old.
     fn reload_all(&mut self, now: Timestamp) {
-        self.for_each(now, |replica, _| replica.reload());
+        self.members.visit_all(now, |replica, _| replica.reload());
         self.schedule_all(now);
-    }
-
-    /// Has a turn at each replica.
-    fn for_each(&mut self, now: Timestamp, mut f: impl FnMut(&mut Replica, &mut Turn<'_>)) {
-        self.members.values().for_each(|entry| visit(&entry.member, &mut self.templates, now, &mut f));
     }
 
     /// The store is away: those who wait for a flush need not wait any more.
     fn end_flushes(&mut self, now: Timestamp) {
         for id in self.flushes.awaited() {
             let mut is_over = false;
-            self.visit(id, now, |replica, _| is_over = replica.end_flush(true));
+            self.members.visit(id, now, |replica, _| is_over = replica.end_flush(true));
             if is_over {
                 self.flushes.end(id);
             }
@@ -652,17 +559,17 @@ impl Scheduler {
 
     /// Looks at all replicas again, but not at all of them at once.
     fn schedule_all(&mut self, now: Timestamp) {
-        let ids: Vec<_> = self.members.keys().copied().collect();
+        let ids = self.members.ids();
         // Those whose records one load asks for together.
         for together in ids.chunks(MAX_KEYS_IN_LOAD) {
             let at = now + RELOAD_SPREAD.mul_f64(self.draw());
-            together.iter().for_each(|id| self.schedule(*id, at));
+            together.iter().for_each(|id| self.members.schedule(*id, at));
         }
     }
 
     fn answered(&mut self, now: Timestamp) {
         if self.health.answered(now) == Change::Recovered {
-            self.for_each(now, |replica, turn| replica.store_came_back(turn));
+            self.members.visit_all(now, |replica, turn| replica.store_came_back(turn));
             self.schedule_all(now);
         }
     }
@@ -673,7 +580,7 @@ impl Scheduler {
             let Some(outage) = self.health.down().map(|down| down.outage.clone()) else {
                 return;
             };
-            self.for_each(now, |replica, turn| replica.go_without_store(&outage, turn));
+            self.members.visit_all(now, |replica, turn| replica.go_without_store(&outage, turn));
             self.end_flushes(now);
         }
     }

@@ -10,7 +10,7 @@ mod batch;
 mod census;
 mod clocks;
 mod commit;
-mod common;
+mod copy_on_write;
 mod handle;
 mod leases;
 mod merge;
@@ -24,9 +24,9 @@ mod reconcile;
 mod record;
 #[expect(clippy::module_inception, reason = "the file of the type that the folder is about")]
 mod replica;
+mod resting;
 mod state;
 mod status;
-mod template;
 #[cfg(all(test, not(fusebox_loom)))]
 mod tests;
 
@@ -40,7 +40,7 @@ pub(crate) use pooled::time_resolution;
 #[cfg(all(test, not(fusebox_loom)))]
 pub(crate) use record::Record;
 pub(crate) use replica::{Replica, Turn};
+pub(crate) use resting::RestingStates;
 pub(crate) use state::{POLL_INTERVAL, Terms};
-pub(crate) use template::Templates;
 #[cfg(all(test, not(fusebox_loom)))]
 pub(crate) use tests::calls_in;

@@ -7,7 +7,7 @@ use super::batch::{Command, ProbeNews, Probed, Vote};
 use super::clocks::translate;
 
 use super::pooled::Trip;
-use super::state::{Contact, Demand, POLL_INTERVAL, ReplicaState, Terms, Told, Wake};
+use super::state::{Contact, Demand, KnownTrouble, POLL_INTERVAL, ReplicaState, Terms, Wake};
 use super::status::{FleetStatus, WhenDown};
 use crate::circuit::{
     Admission, Call, Decision, Fact, Facts, FleetFact, Input, Machine, Outcome, PartTally, PermitId, ProbeRound,
@@ -202,7 +202,7 @@ impl Replica {
 
     /// The store works, and one of its side steps does not, or does again.
     pub(crate) fn hear_of_impairment(&mut self, trouble: &Arc<StoreTrouble>, is_over: bool, turn: &mut Turn<'_>) {
-        self.state.known.impairment = Some(Told(trouble.clone()));
+        self.state.known.impairment = Some(KnownTrouble(trouble.clone()));
         turn.facts.push(Fact::Fleet(if is_over { FleetFact::StoreMended } else { FleetFact::StoreImpaired }));
     }
 
@@ -249,7 +249,7 @@ impl Replica {
     /// The engine finds the store away: this instance goes on by itself.
     pub(crate) fn go_without_store(&mut self, outage: &Arc<StoreTrouble>, turn: &mut Turn<'_>) {
         self.state.known.store_is_down = true;
-        self.state.known.outage = Some(Told(outage.clone()));
+        self.state.known.outage = Some(KnownTrouble(outage.clone()));
         self.go_alone(Some(outage.shared_why()), turn);
         turn.facts.push(Fact::Fleet(FleetFact::StoreDegraded));
     }
@@ -257,7 +257,7 @@ impl Replica {
     /// No engine runs, or nothing is heard of it: this instance goes on by itself, as without the store.
     pub(crate) fn lose_engine(&mut self, trouble: &Arc<StoreTrouble>, turn: &mut Turn<'_>) {
         if !std::mem::replace(&mut self.state.known.engine_is_lost, true) {
-            self.state.known.outage = Some(Told(trouble.clone()));
+            self.state.known.outage = Some(KnownTrouble(trouble.clone()));
             self.go_alone(Some(trouble.shared_why()), turn);
             turn.facts.push(Fact::Fleet(FleetFact::StoreDegraded));
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::batch::{Batch, Command, Probed, Vote, Voter};
 use super::census::Census;
 use super::clocks::{Clocks, Estimate};
-use super::common::Common;
+use super::copy_on_write::CopyOnWrite;
 use super::pooled::{Rates, Trip, Untold, Verdict};
 use super::push::Push;
 use super::record::Record;
@@ -36,7 +36,7 @@ pub(crate) struct Terms {
 pub(super) struct ReplicaState {
     pub(super) own: Individual,
     /// Replicas to which nothing happens have all of this in common.
-    pub(super) common: Common<Protocol>,
+    pub(super) protocol: CopyOnWrite<Protocol>,
 }
 
 /// What differs from replica to replica, even where nothing happens.
@@ -109,8 +109,8 @@ pub(super) struct Known {
     /// By what number this instance goes from its next batch on.
     pub(super) next_writer: Option<u64>,
     /// The newest outage of the store, and the newest trouble with one of its side steps.
-    pub(super) outage: Option<Told>,
-    pub(super) impairment: Option<Told>,
+    pub(super) outage: Option<KnownTrouble>,
+    pub(super) impairment: Option<KnownTrouble>,
     /// Why a request for this breaker alone has failed, and until when that is its trouble.
     pub(super) trouble: Option<(Arc<str>, Failing)>,
     /// Whatever is known may be old.
@@ -138,9 +138,9 @@ pub(super) enum Contact {
 
 /// What is wrong with the store, as listeners are told: equal to nothing but itself.
 #[derive(Clone, Debug)]
-pub(super) struct Told(pub(super) Arc<StoreTrouble>);
+pub(super) struct KnownTrouble(pub(super) Arc<StoreTrouble>);
 
-impl PartialEq for Told {
+impl PartialEq for KnownTrouble {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -349,8 +349,8 @@ impl ReplicaState {
         let known = Known { must_load: true, ..Known::default() };
         let timers = Timers { linger: MIN_LINGER, ..Timers::default() };
         let outbox = Outbox::new(Untold::new(detector));
-        let common = Protocol { terms, known, outbox, in_flight: InFlight::default(), timers };
-        Self { own: Individual::new(writer), common: Common::new(common) }
+        let protocol = Protocol { terms, known, outbox, in_flight: InFlight::default(), timers };
+        Self { own: Individual::new(writer), protocol: CopyOnWrite::new(protocol) }
     }
 
     pub(super) fn is_pooled(&self) -> bool {
@@ -477,14 +477,14 @@ impl Deref for ReplicaState {
 
     #[inline]
     fn deref(&self) -> &Protocol {
-        &self.common
+        &self.protocol
     }
 }
 
 impl DerefMut for ReplicaState {
     #[inline]
     fn deref_mut(&mut self) -> &mut Protocol {
-        &mut self.common
+        &mut self.protocol
     }
 }
 

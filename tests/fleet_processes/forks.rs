@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use fork::Fork;
 use fusebox::fleet::Fleet;
 use fusebox::store::{PostgresStore, RedisStore};
-use fusebox::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, EventKind, detect};
+use fusebox::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, EventKind, Permit, detect};
 
 use crate::fleet::{GRACE, start, until_all};
 use crate::store::{Store, on_both_stores};
@@ -84,18 +84,70 @@ fn until_open(breaker: &CircuitBreaker) {
     std::process::exit(0);
 }
 
-/// Two forks of one process fail three times each; they and their parent open as one.
-fn forks_open_as_one(store: &Store, how: &str, reason: &str) {
+/// Not a test but what a process of the test runs: its fork uses the breaker, and is done with it.
+#[test]
+fn one_process_whose_fork_has_done() {
+    let Ok(settings) = std::env::var(FORKS) else { return };
+    let (how, url) = settings.split_once(' ').expect("two words");
+    let breaker = CircuitBreaker::new(config(url, how).build().expect("a configuration"));
+    futures::executor::block_on(breaker.flush());
+    sleep(Duration::from_millis(300));
+    let child = match fork::fork().expect("another process") {
+        Fork::Parent(child) => child,
+        Fork::Child => {
+            let until = Instant::now() + Duration::from_secs(20);
+            // No thread outlives the fork: the first call after it has been noticed starts one.
+            while engines() == 0 && Instant::now() < until {
+                breaker.acquire().map(Permit::failure).ok();
+                sleep(Duration::from_millis(20));
+            }
+            say(&format!("engines: {}", engines()));
+            drop(breaker);
+            while engines() > 0 && Instant::now() < until {
+                sleep(Duration::from_millis(20));
+            }
+            say(&format!("engines: {}", engines()));
+            std::process::exit(0);
+        }
+    };
+    assert!(fork::waitpid(child).is_ok_and(|status| status == 0), "a child ends well");
+}
+
+/// Threads of this process that talk to a store.
+fn engines() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+    names.filter(|name| name.trim() == "fusebox-fleet").count()
+}
+
+/// Runs such a process, and returns what it said.
+fn said_by(process: &str, settings: &str) -> (Vec<String>, String) {
     let process = Command::new(std::env::current_exe().expect("this program"))
-        .args(["--exact", "forks::one_process_that_forks", "--nocapture", "--test-threads=1"])
-        .env(FORKS, format!("{how} {}", store.url()))
+        .args(["--exact", &format!("forks::{process}"), "--nocapture", "--test-threads=1"])
+        .env(FORKS, settings)
         .stdin(Stdio::null())
         .output()
         .expect("runs");
-    let said = String::from_utf8_lossy(&process.stdout);
-    let lines: Vec<_> = said.lines().filter_map(|line| line.strip_prefix('@')?.split_once(' ')).collect();
-    let open: Vec<_> = lines.iter().filter(|(_, line)| line.starts_with("open: ") && line.contains(reason)).collect();
-    assert!(lines.len() == 3 && open.len() == 3 && process.status.success(), "{how}: {said}");
+    let said = String::from_utf8_lossy(&process.stdout).into_owned();
+    assert!(process.status.success(), "{said}");
+    let lines = said.lines().filter_map(|line| Some(line.strip_prefix('@')?.split_once(' ')?.1.to_owned()));
+    (lines.collect(), said)
+}
+
+/// Two forks of one process fail three times each; they and their parent open as one.
+fn forks_open_as_one(store: &Store, how: &str, reason: &str) {
+    let (lines, said) = said_by("one_process_that_forks", &format!("{how} {}", store.url()));
+    let open: Vec<_> = lines.iter().filter(|line| line.starts_with("open: ") && line.contains(reason)).collect();
+    assert!(lines.len() == 3 && open.len() == 3, "{how}: {said}");
+}
+
+/// What the thread of the parent had in memory keeps nothing going in a child.
+#[test]
+fn a_fork_that_has_dropped_its_breakers_has_no_thread_for_them() {
+    on_both_stores(|store| {
+        let (lines, said) = said_by("one_process_whose_fork_has_done", &format!("pooled {}", store.url()));
+        assert_eq!(lines, ["engines: 1", "engines: 0"], "{said}");
+    });
 }
 
 #[test]

@@ -122,7 +122,7 @@ impl World {
             Seen::Fact(Fact::DetectorPanicked) => panic!("{at}/{key}: the detector panicked"),
             Seen::Fact(Fact::Fleet(news)) => {
                 assert!(*news != FleetFact::RecordUnreadable, "{at}/{key} cannot read the record");
-                // Whoever stood still, was slow or had nothing to say has missed nothing.
+                // An instance that stood still, was slow or had nothing to say has missed nothing.
                 let is_deaf = self.instances[at].missed >= 3;
                 assert!(*news != FleetFact::StoreImpaired || is_deaf, "{at}/{key} hears, and says that it does not");
             }

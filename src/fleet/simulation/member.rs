@@ -8,7 +8,7 @@ use crate::circuit::{
     RejectReason, Rules, State, StepContext, TransitionReason,
 };
 use crate::clock::{Clock, ManualClock};
-use crate::fleet::member::Member;
+use crate::fleet::member::{Member, MemberId};
 use crate::replica::{FleetStatus, POLL_INTERVAL, Record, Replica, Terms, Turn, WakeUp};
 use crate::time::Timestamp;
 
@@ -23,6 +23,7 @@ pub(super) struct Make {
 
 #[derive(Debug)]
 pub(super) struct TestMember {
+    id: MemberId,
     key: Arc<str>,
     clock: ManualClock,
     engine: ManualClock,
@@ -63,7 +64,7 @@ pub(super) enum Seen {
 }
 
 impl TestMember {
-    pub(super) fn new(key: String, make: Make, (clock, engine): (ManualClock, ManualClock)) -> Self {
+    pub(super) fn new((id, key): (MemberId, String), make: Make, (clock, engine): (ManualClock, ManualClock)) -> Self {
         let Make { detector, rules, writer, terms, seed } = make;
         let machine = Machine::new(detector, &rules, Generation::new(1), clock.now());
         let inner = Inner {
@@ -75,7 +76,7 @@ impl TestMember {
             seen: Vec::new(),
             books: Books::default(),
         };
-        Self { key: key.into(), clock, engine, inner: Mutex::new(inner) }
+        Self { id, key: key.into(), clock, engine, inner: Mutex::new(inner) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -216,6 +217,10 @@ impl Inner {
 }
 
 impl Member for TestMember {
+    fn id(&self) -> MemberId {
+        self.id
+    }
+
     fn key(&self) -> &Arc<str> {
         &self.key
     }

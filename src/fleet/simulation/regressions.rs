@@ -149,9 +149,9 @@ fn a_change_that_is_told_while_a_load_is_out_is_loaded_after_it() {
     run(&steady(1, 1), |world| {
         let (id, instance) = (MemberId(0), &world.instances[0]);
         let (clocks, now) = ((instance.clock.clone(), instance.engine.clone()), instance.engine_time());
-        let member = Arc::new(TestMember::new(name(0), world.setup.make(&instance.name, 1, 2), clocks));
+        let member = Arc::new(TestMember::new((id, name(0)), world.setup.make(&instance.name, 1, 2), clocks));
         let mut scheduler = Scheduler::new("memory".into(), 0, now);
-        scheduler.join(id, member, now);
+        scheduler.join(member, now);
         assert!(matches!(scheduler.next(now), Some(Ask::Changes(None))), "first where to go on from");
         scheduler.changed(&Ok(Changes::restart("1".into())), now);
         let Some(Ask::Load(lane, ..)) = scheduler.next(now) else { panic!("then the record") };

@@ -13,7 +13,7 @@ use super::setup::{Clocks, Setup};
 use crate::circuit::{Outcome, PermitId, State};
 use crate::clock::{Clock, ManualClock};
 use crate::fleet::loads::Lane;
-use crate::fleet::member::{Member, MemberId};
+use crate::fleet::member::MemberId;
 use crate::fleet::scheduler::Scheduler;
 use crate::store::BatchId;
 use crate::time::{Timestamp, nanos};
@@ -188,9 +188,8 @@ impl World {
         instance.members.clear();
         for key in 0..setup.keys {
             let make = setup.make(&instance.name, seeds[1 + key], seeds[1 + setup.keys + key]);
-            let member = Arc::new(TestMember::new(name(key), make, clocks.clone()));
-            let shared: Arc<dyn Member> = member.clone();
-            instance.scheduler.join(MemberId(key as u64), shared, now);
+            let member = Arc::new(TestMember::new((MemberId(key as u64), name(key)), make, clocks.clone()));
+            instance.scheduler.join(member.clone(), now);
             instance.members.push(member);
         }
         instance.wake = None;

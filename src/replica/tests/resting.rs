@@ -2,15 +2,15 @@
 
 use super::*;
 use crate::circuit::Decision;
-use crate::replica::common::Common;
+use crate::replica::copy_on_write::CopyOnWrite;
+use crate::replica::resting::RestingStates;
 use crate::replica::state::Protocol;
-use crate::replica::template::Templates;
 
 /// What this one has in common with others, if it rests.
 fn template(of: &Instance) -> Option<&Arc<Protocol>> {
-    match &of.replica.state.common {
-        Common::Shared(shared) => Some(shared),
-        Common::Own(_) => None,
+    match &of.replica.state.protocol {
+        CopyOnWrite::Shared(shared) => Some(shared),
+        CopyOnWrite::Own(_) => None,
     }
 }
 
@@ -19,7 +19,7 @@ fn share(one: &Instance, other: &Instance) -> bool {
 }
 
 /// Two instances that have found nothing in the store, and rest.
-fn resting(templates: &mut Templates) -> (Instance, Instance, Shared) {
+fn resting(templates: &mut RestingStates) -> (Instance, Instance, Shared) {
     let (mut one, mut other) = (Instance::new(1, patient()), Instance::new(2, patient()));
     let mut shared = Shared::at(at(0));
     for instance in [&mut one, &mut other] {
@@ -31,7 +31,7 @@ fn resting(templates: &mut Templates) -> (Instance, Instance, Shared) {
 
 #[test]
 fn they_are_alike_until_something_happens_to_one() {
-    let mut templates = Templates::default();
+    let mut templates = RestingStates::default();
     let (mut one, mut other, mut shared) = resting(&mut templates);
     assert!(share(&one, &other));
     for nth in 0..100 {
@@ -54,7 +54,7 @@ fn they_are_alike_until_something_happens_to_one() {
 
 #[test]
 fn one_that_rests_does_as_one_that_does_not() {
-    let mut templates = Templates::default();
+    let mut templates = RestingStates::default();
     let (mut rests, _, mut shared) = resting(&mut templates);
     let mut awake = Instance::new(1, patient());
     let mut beside = Shared::at(at(0));
@@ -73,7 +73,7 @@ fn one_that_rests_does_as_one_that_does_not() {
 
 #[test]
 fn an_operators_command_to_one_that_rests_concerns_it_alone() {
-    let mut templates = Templates::default();
+    let mut templates = RestingStates::default();
     let (mut one, other, mut shared) = resting(&mut templates);
     assert_eq!(one.step(Input::Trip, at(1)), Decision::Done);
     assert!(one.look(&mut shared));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::common::Common;
+use super::copy_on_write::CopyOnWrite;
 use super::record::Record;
 use super::replica::Replica;
 use super::state::{Pending, Protocol};
@@ -11,12 +11,12 @@ use crate::time::Timestamp;
 
 /// States that replicas have lately been found at rest in, the newest first.
 #[derive(Debug, Default)]
-pub(crate) struct Templates(Vec<Arc<Protocol>>);
+pub(crate) struct RestingStates(Vec<Arc<Protocol>>);
 
 /// So many are compared. Replicas are looked at together where they have joined together, or been read in one load.
 const MAX_TEMPLATES: usize = 16;
 
-impl Templates {
+impl RestingStates {
     /// One that is equal to this, or else this from now on.
     fn of(&mut self, protocol: &Protocol) -> Arc<Protocol> {
         let known = self.0.iter().position(|known| **known == *protocol);
@@ -30,12 +30,12 @@ impl Templates {
 impl Replica {
     /// Gives up a protocol state of its own where others have the same: a replica to which nothing happens is a few words.
     /// `now` is the engine's time.
-    pub(crate) fn rest(&mut self, templates: &mut Templates, now: Timestamp) {
-        if let Common::Own(own) = &mut self.state.common
+    pub(crate) fn rest(&mut self, templates: &mut RestingStates, now: Timestamp) {
+        if let CopyOnWrite::Own(own) = &mut self.state.protocol
             && own.is_at_rest()
         {
             own.forget_what_is_over(now);
-            self.state.common = Common::Shared(templates.of(own));
+            self.state.protocol = CopyOnWrite::Shared(templates.of(own));
         }
     }
 }

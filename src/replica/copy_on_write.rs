@@ -7,18 +7,18 @@ use std::sync::Arc;
 ///
 /// [`Arc::make_mut`] does as much, for an atomic operation at each change.
 #[derive(Debug)]
-pub(super) enum Common<T> {
+pub(super) enum CopyOnWrite<T> {
     Own(Box<T>),
     Shared(Arc<T>),
 }
 
-impl<T> Common<T> {
+impl<T> CopyOnWrite<T> {
     pub(super) fn new(value: T) -> Self {
         Self::Own(Box::new(value))
     }
 }
 
-impl<T> Deref for Common<T> {
+impl<T> Deref for CopyOnWrite<T> {
     type Target = T;
 
     #[inline]
@@ -30,7 +30,7 @@ impl<T> Deref for Common<T> {
     }
 }
 
-impl<T: Clone> DerefMut for Common<T> {
+impl<T: Clone> DerefMut for CopyOnWrite<T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         loop {
