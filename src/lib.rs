@@ -50,8 +50,10 @@
 //! | feature | brings |
 //! |---|---|
 //! | `http` | [`classify::http`](classify/fn.http.html), `Retry-After`, [`key`](key/index.html), `http::unavailable`, [`RetryLayer::http`](RetryLayer) |
-//! | `grpc` | [`classify::grpc`](classify/fn.grpc.html), [`RetryLayer::grpc`](RetryLayer), `grpc::unavailable`; includes `http` |
-//! | `reqwest` | [`RetryLayer::reqwest`](RetryLayer), `classify::http` for its responses; includes `http` |
+//! | `grpc` | [`classify::grpc`](classify/fn.grpc.html), [`RetryLayer::grpc`](RetryLayer), `grpc::unavailable`; includes `http`, `hyper` |
+//! | `reqwest` | [`RetryLayer::reqwest`](RetryLayer), `classify::http` for its responses; includes `http`, `hyper` |
+//! | `hyper` | errors of hyper, hyper-util and h2 told apart: whose fault it was, whether the request was processed |
+//! | `tower` | the same for Tower's `LoadShed` and `Timeout` |
 //! | `axum` | `key::matched_path`: one breaker per route; includes `http` |
 //! | `fleet` | [`fleet`](fleet/index.html): breakers that share their state; [`store`](store/index.html): where, and a suite to test stores of your own |
 //! | `redis` | [`store::RedisStore`](store/struct.RedisStore.html): what a fleet shares, in Redis or Valkey; includes `fleet` |
