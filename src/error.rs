@@ -1,5 +1,6 @@
 //! The error types that belong to no single module.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
@@ -79,3 +80,35 @@ impl fmt::Display for ConfigError {
 }
 
 impl Error for ConfigError {}
+
+/// Sees an error whose type is known to be one: boxed errors, and those of clients that wrap what their connector or channel
+/// returned. A type parameter tells nothing of its error; which type it is, is known when it is compiled, so the question
+/// costs nothing.
+#[inline]
+pub(crate) fn as_error<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> {
+    macro_rules! one_of {
+        ($any:ident, $($(#[$gate:meta])* $known:ty),+ $(,)?) => {
+            $($(#[$gate])* if let Some(error) = $any.downcast_ref::<$known>() {
+                return Some(error);
+            })+
+        };
+    }
+    let any: &dyn Any = error;
+    if let Some(boxed) = any.downcast_ref::<BoxError>() {
+        return Some(&**boxed);
+    }
+    one_of!(
+        any,
+        std::io::Error,
+        #[cfg(feature = "grpc")]
+        tonic::Status,
+        #[cfg(feature = "reqwest")]
+        reqwest::Error,
+    );
+    None
+}
+
+/// An error and all that it comes from, one by one.
+pub(crate) fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}

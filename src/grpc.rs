@@ -18,8 +18,8 @@
 
 use http::Response;
 
-use crate::breaker::Rejected;
 use crate::classify::OwnRejection;
+use crate::rejected::Rejected;
 
 /// Answers in the status UNAVAILABLE, with `grpc-retry-pushback-ms` where it is known when to come back: ready for
 /// [`respond_with`](crate::CircuitBreakerLayer::respond_with), on servers and clients.
@@ -37,6 +37,6 @@ use crate::classify::OwnRejection;
 /// ```
 pub fn unavailable<B: Default>(rejected: &Rejected) -> Response<B> {
     let mut response = rejected.status().clone().into_http();
-    response.extensions_mut().insert(OwnRejection);
+    response.extensions_mut().insert(OwnRejection(rejected.clone()));
     response
 }

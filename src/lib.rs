@@ -88,6 +88,7 @@ pub mod guide;
 #[cfg(feature = "http")]
 pub mod http;
 mod middleware;
+mod rejected;
 #[cfg(feature = "fleet")]
 mod replica;
 #[cfg(feature = "fleet")]
@@ -105,7 +106,7 @@ pub use backoff::{Backoff, Jitter};
 pub use breaker::GuardedBody;
 pub use breaker::{
     CallError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, Classified, Event, EventKind, Events,
-    NameTaken, Overridden, Permit, Recent, Registry, Rejected, Snapshot, Watch, Wrapped, rejection,
+    NameTaken, Overridden, Permit, Recent, Registry, Snapshot, Watch, Wrapped,
 };
 pub use circuit::{
     Call, Combined, Cooldown, CooldownContext, Counted, Detector, Evidence, Generation, Horizon, LoadError, Origin,
@@ -114,7 +115,7 @@ pub use circuit::{
 };
 #[cfg(feature = "http")]
 pub use classify::{AtEnd, ClassifyEnd};
-pub use classify::{AtHead, Classify, Scope};
+pub use classify::{AtHead, Classify, Retry, Scope};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{BoxError, ConfigError};
 #[cfg(feature = "http")]
@@ -127,6 +128,7 @@ pub use middleware::retry;
 pub use middleware::retry::{RetryLayer, RetryService};
 pub use middleware::safety_net;
 pub use middleware::safety_net::{SafetyNet, SafetyNetBuilder};
+pub use rejected::{Rejected, rejection};
 pub use time::Timestamp;
 
 /// The README's code, compiled and run like every other example.

@@ -531,11 +531,11 @@ mod http_faces {
             .classify(classify::http())
             .respond_with(fusebox::http::unavailable::<String>);
         let service = layer.layer(server());
-        for fine in [200, 204, 301, 400, 401, 404, 409] {
+        for fine in [200, 204, 301, 400, 401, 404, 408, 409, 421, 425, 429, 501, 505] {
             let answer = service.clone().oneshot(get("/", fine, None)).await.expect("an answer");
             assert_eq!((answer.status().as_u16(), breaker.state()), (fine, State::Closed));
         }
-        for (bad, wait, seconds) in [(500, None, "30"), (503, Some("120"), "120"), (429, Some("1000000"), "300")] {
+        for (bad, wait, seconds) in [(500, None, "30"), (503, Some("120"), "120"), (504, Some("1000000"), "300")] {
             let answer = service.clone().oneshot(get("/", bad, wait)).await.expect("an answer");
             assert_eq!((answer.status().as_u16(), breaker.state()), (bad, State::Open));
             let answer = service.clone().oneshot(get("/", 200, None)).await.expect("an answer");

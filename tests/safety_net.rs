@@ -437,14 +437,14 @@ mod numbers {
         type Body = http_body_util::Empty<bytes::Bytes>;
 
         let server = server();
-        let inner = server.clone();
+        let (inner, moody) = (server.clone(), server.clone());
         let service = tower::service_fn(move |_: Request<fusebox::retry::ReplayBody<Body>>| {
             let answer = inner.clone().serve();
             async move {
                 let code = match answer.await {
                     Mood::Fine => 200,
                     Mood::Busy => 503,
-                    Mood::Broken | Mood::Hangs => 501,
+                    Mood::Broken | Mood::Hangs => 500,
                 };
                 Response::builder().status(code).body(())
             }
@@ -452,7 +452,10 @@ mod numbers {
         let client = SafetyNet::http_client("prices").expect("a name").layer(service);
         let call: Call = Box::new(move || {
             let client = client.clone();
-            Box::pin(async move { client.oneshot(Request::new(Body::new())).await.err() })
+            // What fails is not tried again.
+            let broken = *moody.mood.lock().unwrap_or_else(PoisonError::into_inner) == Mood::Broken;
+            let request = Request::builder().method(if broken { "POST" } else { "GET" }).body(Body::new());
+            Box::pin(async move { client.oneshot(request.expect("a request")).await.err() })
         });
         Preset {
             server,

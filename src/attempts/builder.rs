@@ -219,28 +219,29 @@ impl<T> RetryConfigBuilder<T> {
         self
     }
 
-    /// Sets the longest wait that the dependency may ask for (`Retry-After`, `grpc-retry-pushback-ms`); a longer one is cut.
-    /// Default: 5 min.
+    /// Sets the longest wait that the dependency may ask for. Default: 5 min.
     ///
-    /// The caller waits for that long, too: set a [`deadline`](Self::deadline), and a wait that would outlast it ends the
-    /// call at once instead. Where the dependency asks for a wait, that replaces the one of the backoff. A circuit breaker that stays open for
-    /// longer is not waited for (see [`WhenRejected::Wait`]).
+    /// A longer `Retry-After` ends the retries ([`StopReason::RetryAfter`](crate::StopReason::RetryAfter)): the dependency is
+    /// never asked sooner than it said. A longer `grpc-retry-pushback-ms` is cut. A circuit breaker that stays open for longer is
+    /// not waited for (see [`WhenRejected::Wait`]).
+    ///
+    /// The caller waits for that long, too: set a [`deadline`](Self::deadline), and a wait that would outlast it ends the call
+    /// at once instead. The wait is that of the backoff where that one is longer, and up to a tenth of the asked time more, so
+    /// that callers who were told the same do not come back together.
     ///
     /// ```
-    /// use std::sync::mpsc;
     /// use std::time::Duration;
     /// use fusebox::{Outcome, RetryConfig, RetryLayer};
     ///
-    /// let (tell, told) = mpsc::channel();
-    /// let config = RetryConfig::builder()
-    ///     .max_retries(1)
-    ///     .retry_after_cap(Duration::from_millis(2))
-    ///     .on_retry(move |event| tell.send(event.total_delay()).unwrap())
-    ///     .build()?;
+    /// let config = RetryConfig::builder().retry_after_cap(Duration::from_secs(3600)).build()?;
+    /// let mut attempts = 0;
     /// let tomorrow = |_: &Result<(), &str>| Outcome::FailureAfter(Duration::from_secs(86_400));
-    /// RetryLayer::new(config).classify(tomorrow).call_blocking(|| Err("closed today")).unwrap_err();
-    /// assert_eq!(told.recv()?, Duration::from_millis(2));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// let closed = RetryLayer::new(config).classify(tomorrow).call_blocking(|| {
+    ///     attempts += 1;
+    ///     Err("closed today")
+    /// });
+    /// assert_eq!((closed, attempts), (Err("closed today"), 1));
+    /// # Ok::<(), fusebox::ConfigError>(())
     /// ```
     pub const fn retry_after_cap(mut self, cap: Duration) -> Self {
         self.plain.retry_after_cap = nanos(cap);
@@ -250,9 +251,9 @@ impl<T> RetryConfigBuilder<T> {
     /// Sets what to do when a circuit breaker further in rejects an attempt. Default: [`WhenRejected::Return`].
     ///
     /// A rejection is recognised where the error is a [`Rejected`](crate::Rejected), or a box with one in its chain of
-    /// sources (with the features `grpc` and `reqwest`, also within a `tonic::Status` or a `reqwest::Error`). For errors of
-    /// any other type, say so in the classifier: `classify::errors().exclude(|e: &MyError| matches!(e, MyError::Open))`, or
-    /// `.exclude(|e: &MyError| fusebox::rejection(e).is_some())` where it is among the sources.
+    /// sources (with the features `grpc` and `reqwest`, also within a `tonic::Status` or a `reqwest::Error`), and in the answers
+    /// of `http::unavailable` and `grpc::unavailable`. For errors of any other type see
+    /// [`RetryLayer::rejections`](crate::RetryLayer::rejections).
     ///
     /// ```
     /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, RetryConfig, RetryLayer, WhenRejected, classify};

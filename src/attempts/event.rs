@@ -87,6 +87,8 @@ pub enum StopReason {
     NotRetryable,
     /// The request cannot be sent again: it is not idempotent, cannot be cloned, or its body was too long to keep.
     NotReplayable,
+    /// The dependency asked for a wait beyond [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap).
+    RetryAfter,
     /// A circuit breaker rejected the attempt.
     Rejected,
     /// The service failed to become ready for the next attempt.
@@ -104,6 +106,7 @@ impl StopReason {
             Self::Budget => "budget",
             Self::NotRetryable => "not_retryable",
             Self::NotReplayable => "not_replayable",
+            Self::RetryAfter => "retry_after",
             Self::Rejected => "rejected",
             Self::NotReady => "not_ready",
         }
@@ -119,6 +122,7 @@ impl fmt::Display for StopReason {
             Self::Budget => "the retry budget is spent",
             Self::NotRetryable => "another attempt would not help",
             Self::NotReplayable => "the request cannot be sent again",
+            Self::RetryAfter => "the dependency asked for a wait longer than allowed",
             Self::Rejected => "rejected by a circuit breaker",
             Self::NotReady => "the service is not ready any more",
         })

@@ -11,6 +11,7 @@ mod rules;
 mod run;
 mod stats;
 mod timeouts;
+mod wait;
 
 pub use budget::Budget;
 pub use builder::RetryConfigBuilder;

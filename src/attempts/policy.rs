@@ -9,6 +9,7 @@ use super::budget::Budget;
 use super::event::{RetryEvent, RetryEventKind};
 use super::stats::RetryStats;
 use crate::backoff::{Backoff, Curve, mix};
+use crate::circuit::Outcome;
 use crate::clock::fresh_seed;
 use crate::guard::guarded;
 
@@ -113,6 +114,33 @@ impl Shared {
         }
         if let Some(stats) = &self.stats {
             stats.call();
+        }
+    }
+
+    /// Whether anything counts attempts that need no retry.
+    #[inline]
+    pub(super) fn counts_successes(&self) -> bool {
+        self.stats.is_some() || self.budget.as_ref().is_some_and(Budget::counts_successes)
+    }
+
+    /// An attempt ended in a result that goes to the caller.
+    pub(super) fn done(&self, outcome: Outcome) {
+        if let Some(stats) = &self.stats {
+            stats.attempt();
+        }
+        if let Some(budget) = &self.budget
+            && outcome == Outcome::Success
+        {
+            budget.success();
+        }
+    }
+
+    /// An attempt ended otherwise: rejected by a breaker, or failed.
+    pub(super) fn ended(&self, rejected: bool) {
+        match &self.stats {
+            Some(stats) if rejected => stats.rejected_attempt(),
+            Some(stats) => stats.attempt(),
+            None => {}
         }
     }
 

@@ -6,10 +6,9 @@ use std::time::Duration;
 use super::budget::Budget;
 use super::event::{RetryEvent, RetryEventKind, StopReason};
 use super::policy::{Plain, Policy, Shared, WhenRejected};
-use crate::backoff::Pace;
-use crate::breaker::rejection_in;
+use crate::backoff::{Pace, draw};
 use crate::circuit::Outcome;
-use crate::classify::Classify;
+use crate::classify::{Classify, Retry};
 
 /// The attempts of one call so far. What a call that succeeds at once does not need is made when the first attempt failed.
 pub(crate) struct Attempts {
@@ -26,6 +25,10 @@ struct Progress {
     failed: u32,
     pace: Pace,
     total_delay: Duration,
+    /// A request that was not processed has been sent again at no cost.
+    resent: bool,
+    /// A request has been sent over another connection.
+    moved: bool,
 }
 
 /// What a configuration shares with its calls, and the delays of a backoff of its own: in a box, because every call makes
@@ -44,8 +47,8 @@ pub(super) struct Failed {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
-    /// The dependency failed, and might not the next time.
-    Retryable,
+    /// Another attempt might mend it.
+    Retryable(Retry),
     /// The dependency failed, and another attempt is out of the question.
     Final(StopReason),
     /// A breaker did not let the attempt through, and says when it will.
@@ -53,13 +56,19 @@ enum Cause {
 }
 
 impl Failed {
-    pub(super) const TIMED_OUT: Self = Self { outcome: Outcome::Failure, cause: Cause::Retryable };
+    pub(super) const TIMED_OUT: Self = Self { outcome: Outcome::Failure, cause: Cause::Retryable(Retry::IfIdempotent) };
     /// The time of all attempts is over.
     pub(super) const OUT_OF_TIME: Self = Self { outcome: Outcome::Failure, cause: Cause::Final(StopReason::Deadline) };
 }
 
 /// What the rules ask of the request.
 pub(crate) trait Repeat {
+    /// Tells whether the request may be sent again after it may have been processed.
+    fn is_idempotent(&self) -> bool;
+
+    /// The next attempt is to go over another connection.
+    fn change_connection(&mut self);
+
     /// Makes the request ready to be sent as the `attempt`th; `false` when that cannot be done after all.
     fn prepare(&mut self, attempt: u32) -> bool;
 }
@@ -92,18 +101,17 @@ impl Attempts {
         C: Classify<T, E>,
         E: 'static,
     {
-        if let Err(error) = result
-            && let Some(rejected) = rejection_in(error)
-        {
+        if let Some(rejected) = classify.rejection(result) {
             return Some(Failed { outcome: Outcome::Ignored, cause: Cause::Rejected(rejected.retry_after()) });
         }
-        let outcome = classify.classify(result);
-        if outcome.is_failure() {
-            let cause =
-                if classify.is_retryable(result) { Cause::Retryable } else { Cause::Final(StopReason::NotRetryable) };
-            return Some(Failed { outcome, cause });
+        let (outcome, retry) = classify.judge(result);
+        if retry != Retry::Never {
+            return Some(Failed { outcome, cause: Cause::Retryable(retry) });
         }
-        if self.progress.is_some() || self.budget().is_some_and(Budget::counts_successes) {
+        if outcome.is_failure() {
+            return Some(Failed { outcome, cause: Cause::Final(StopReason::NotRetryable) });
+        }
+        if self.progress.is_some() || self.shared().is_some_and(Shared::counts_successes) {
             self.done(outcome);
         }
         None
@@ -111,30 +119,44 @@ impl Attempts {
 
     #[cold]
     fn done(&self, outcome: Outcome) {
-        if let Some(budget) = self.budget()
-            && outcome == Outcome::Success
-        {
-            budget.success();
+        if let Some(shared) = self.shared() {
+            shared.done(outcome);
         }
         if self.progress.is_some() {
             self.tell(outcome, RetryEventKind::Succeeded);
         }
     }
 
-    /// The delay that the backoff has next.
-    fn delay(&mut self) -> Option<Duration> {
+    fn progress(&mut self) -> &mut Progress {
         let shared = self.held.as_ref().map(|held| &*held.shared);
-        let progress = self.progress.get_or_insert_with(|| Progress {
+        self.progress.get_or_insert_with(|| Progress {
             failed: 0,
             pace: Pace::new(Shared::seed(shared)),
             total_delay: Duration::ZERO,
-        });
+            resent: false,
+            moved: false,
+        })
+    }
+
+    /// The delay that the backoff has next.
+    fn delay(&mut self) -> Option<Duration> {
+        let curve = self.plain.curve;
+        let seed = self.progress().pace.seed();
         if let Some(Held { shared, delays }) = &mut self.held
             && let Some(backoff) = &shared.backoff
         {
-            return delays.get_or_insert_with(|| backoff.delays(progress.pace.seed()).into_boxed()).next();
+            return delays.get_or_insert_with(|| backoff.delays(seed).into_boxed()).next();
         }
-        Some(progress.pace.step(&self.plain.curve))
+        Some(self.progress().pace.step(&curve))
+    }
+
+    /// The backoff begins anew.
+    fn restart_backoff(&mut self) {
+        let pace = &mut self.progress().pace;
+        *pace = Pace::new(pace.seed());
+        if let Some(held) = &mut self.held {
+            held.delays = None;
+        }
     }
 
     /// How long to wait before the next attempt; `None`: there is none. `allows`: whether there is time for such a wait.
@@ -144,7 +166,10 @@ impl Attempts {
         allows: impl Fn(Duration) -> bool,
         request: &mut Option<impl Repeat>,
     ) -> Option<Duration> {
-        match self.plan(failed, allows, request) {
+        if let Some(shared) = self.shared() {
+            shared.ended(matches!(failed.cause, Cause::Rejected(_)));
+        }
+        match self.plan(failed.cause, allows, request) {
             Ok(after) => {
                 if let Some(progress) = &mut self.progress {
                     progress.total_delay = progress.total_delay.saturating_add(after);
@@ -164,12 +189,13 @@ impl Attempts {
 
     fn plan(
         &mut self,
-        Failed { outcome, cause }: Failed,
+        cause: Cause,
         allows: impl Fn(Duration) -> bool,
         request: &mut Option<impl Repeat>,
     ) -> Result<Duration, StopReason> {
+        let is_free = self.is_free(cause);
         // Nothing is spent where the dependency was not asked, or would not be asked again anyway.
-        let budget = self.budget().filter(|_| cause == Cause::Retryable).cloned();
+        let budget = self.budget().filter(|_| matches!(cause, Cause::Retryable(_)) && !is_free).cloned();
         if let Some(budget) = &budget {
             budget.failure();
         }
@@ -177,34 +203,72 @@ impl Attempts {
         match cause {
             Cause::Final(reason) => return Err(reason),
             Cause::Rejected(_) if plain.when_rejected == WhenRejected::Return => return Err(StopReason::Rejected),
-            Cause::Retryable | Cause::Rejected(_) => {}
+            Cause::Retryable(_) | Cause::Rejected(_) => {}
         }
         if self.number() > plain.max_retries {
             return Err(StopReason::MaxRetries);
         }
-        let delay = self.delay().ok_or(StopReason::BackoffEnded)?;
-        let after = match cause {
-            // Further away than anybody should wait: then it is not worth waiting at all.
-            Cause::Rejected(Some(after)) if plain.waits_for_breakers() && after > plain.retry_after_cap() => {
-                return Err(StopReason::Rejected);
-            }
-            Cause::Rejected(Some(after)) if plain.waits_for_breakers() => after,
-            // The server knows better than the curve.
-            _ => outcome.retry_after().map_or(delay, |after| after.min(plain.retry_after_cap())),
-        };
+        let after = self.wait(cause, is_free)?;
         if !allows(after) {
             return Err(StopReason::Deadline);
         }
         let request = request.as_mut().ok_or(StopReason::NotReplayable)?;
+        if matches!(cause, Cause::Retryable(retry) if retry.needs_idempotence()) && !request.is_idempotent() {
+            return Err(StopReason::NotReplayable);
+        }
         // Last of all, so that what is withdrawn is spent.
         if budget.as_ref().is_some_and(|budget| !budget.withdraw()) {
             return Err(StopReason::Budget);
+        }
+        if cause == Cause::Retryable(Retry::Once) {
+            request.change_connection();
         }
         if !request.prepare(self.number().saturating_add(1)) {
             budget.iter().for_each(Budget::refund);
             return Err(StopReason::NotReplayable);
         }
         Ok(after)
+    }
+
+    /// Whether the next attempt costs neither time nor budget: the first one after a request that was not processed.
+    fn is_free(&self, cause: Cause) -> bool {
+        cause == Cause::Retryable(Retry::Unprocessed) && !self.progress.is_some_and(|progress| progress.resent)
+    }
+
+    /// How long to wait before the next attempt, if it is worth one.
+    fn wait(&mut self, cause: Cause, is_free: bool) -> Result<Duration, StopReason> {
+        let (cap, waits_for_breakers) = (self.plain.retry_after_cap(), self.plain.waits_for_breakers());
+        match cause {
+            Cause::Final(reason) => Err(reason),
+            Cause::Retryable(Retry::Unprocessed) if is_free => {
+                self.progress().resent = true;
+                Ok(Duration::ZERO)
+            }
+            Cause::Retryable(Retry::Once) if self.progress().moved => Err(StopReason::NotRetryable),
+            Cause::Retryable(Retry::Once) => {
+                self.progress().moved = true;
+                Ok(Duration::ZERO)
+            }
+            Cause::Retryable(Retry::Pushback(wait)) => {
+                self.restart_backoff();
+                Ok(wait.min(cap))
+            }
+            // Never sooner than the dependency said: where that is too late, not at all.
+            Cause::Retryable(Retry::After(least)) if least > cap => Err(StopReason::RetryAfter),
+            Cause::Retryable(Retry::After(least)) => {
+                let delay = self.delay().ok_or(StopReason::BackoffEnded)?;
+                let nonce = u64::from(self.number());
+                let spread = least.div_f64(10.0).mul_f64(draw(!self.progress().pace.seed(), nonce));
+                Ok(delay.max(least).saturating_add(spread))
+            }
+            // Further away than a caller should wait: then it is not worth waiting at all.
+            Cause::Rejected(Some(after)) if waits_for_breakers && after > cap => Err(StopReason::Rejected),
+            Cause::Rejected(Some(after)) if waits_for_breakers => {
+                self.delay().ok_or(StopReason::BackoffEnded)?;
+                Ok(after)
+            }
+            Cause::Retryable(_) | Cause::Rejected(_) => self.delay().ok_or(StopReason::BackoffEnded),
+        }
     }
 
     /// The next attempt cannot even start.

@@ -5,11 +5,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
 
 use super::policy::Policy;
 use super::rules::{Attempts, Failed, Repeat};
 use super::timeouts::{Limits, OnTimeout, Timeouts};
+use super::wait::{Rest, Wait};
 use crate::classify::Classify;
 use crate::clock::sleep_blocking;
 
@@ -46,7 +46,7 @@ pin_project! {
         // An attempt is on its way.
         Running { #[pin] attempt: F },
         // Time passes before the next one. In a box of its own, so that calls that never wait do not carry it.
-        Waiting { sleep: Pin<Box<Sleep>> },
+        Waiting { wait: Pin<Box<Wait>> },
         // The next one is prepared and starts as soon as it can.
         Starting,
     }
@@ -129,14 +129,14 @@ where
                 None => self.as_mut().look(cx),
             };
             let mut this = self.as_mut().project();
-            let wait = match seen {
+            let (wait, mut rest) = match seen {
                 Seen::Done(result) => return Poll::Ready(result.map_err(T::error)),
                 Seen::Waiting => return Poll::Pending,
                 Seen::Failed(failed, result) => {
                     let allows = |wait| this.limits.allow(wait);
                     match this.attempts.next(failed, allows, this.source) {
-                        // The result is dropped before the wait, because a response holds a connection.
-                        Some(wait) => wait,
+                        // No result is held during the wait, because a response holds a connection.
+                        Some(wait) => (wait, Rest::of(this.classify, result)),
                         None => return Poll::Ready(result.map_err(T::error)),
                     }
                 }
@@ -146,16 +146,17 @@ where
                     let failed = if is_final { Failed::OUT_OF_TIME } else { Failed::TIMED_OUT };
                     let allows = |wait| this.limits.allow(wait);
                     match this.attempts.next(failed, allows, this.source) {
-                        Some(wait) => wait,
+                        Some(wait) => (wait, Rest::NONE),
                         None => return Poll::Ready(Err(this.timeouts.timed_out(expired))),
                     }
                 }
             };
             if wait.is_zero() {
+                rest.read(cx);
                 this.state.set(State::Starting);
                 this.limits.next_attempt();
             } else {
-                this.state.set(State::Waiting { sleep: Box::pin(sleep(wait)) });
+                this.state.set(State::Waiting { wait: Box::pin(Wait::new(wait, rest)) });
             }
         }
     }
@@ -173,8 +174,8 @@ where
                         Some(failed) => Seen::Failed(failed, result),
                     };
                 }
-                StateProj::Waiting { sleep } => {
-                    if sleep.as_mut().poll(cx).is_pending() {
+                StateProj::Waiting { wait } => {
+                    if wait.as_mut().poll(cx).is_pending() {
                         return Seen::Waiting;
                     }
                     this.state.set(State::Starting);
@@ -198,6 +199,12 @@ where
 struct Again;
 
 impl Repeat for Again {
+    fn is_idempotent(&self) -> bool {
+        true
+    }
+
+    fn change_connection(&mut self) {}
+
     fn prepare(&mut self, _attempt: u32) -> bool {
         true
     }

@@ -30,6 +30,8 @@ pub struct RetryStats {
 #[derive(Debug, Default)]
 struct Counters {
     calls: AtomicU64,
+    attempts: AtomicU64,
+    rejected_attempts: AtomicU64,
     retries: AtomicU64,
     recovered: AtomicU64,
     exhausted: AtomicU64,
@@ -45,9 +47,12 @@ struct Counters {
 pub struct RetryCounts {
     /// Calls that came in.
     pub calls: u64,
-    /// Attempts that were made or are about to be: calls and retries.
+    /// Attempts that have ended. Neither those on their way are among them, nor those that the caller gave up, nor those that a
+    /// circuit breaker rejected.
     pub attempts: u64,
-    /// Attempts after the first.
+    /// Attempts that a circuit breaker rejected: the dependency was not asked.
+    pub rejected_attempts: u64,
+    /// Attempts after the first, made or about to be.
     pub retries: u64,
     /// Calls that succeeded by a retry.
     pub recovered: u64,
@@ -75,11 +80,11 @@ impl RetryStats {
     pub fn counts(&self) -> RetryCounts {
         let c = &*self.counters;
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (calls, retries) = (get(&c.calls), get(&c.retries));
         RetryCounts {
-            calls,
-            attempts: calls.saturating_add(retries),
-            retries,
+            calls: get(&c.calls),
+            attempts: get(&c.attempts),
+            rejected_attempts: get(&c.rejected_attempts),
+            retries: get(&c.retries),
             recovered: get(&c.recovered),
             exhausted: get(&c.exhausted),
             budget_refused: get(&c.budget_refused),
@@ -91,6 +96,14 @@ impl RetryStats {
 
     pub(super) fn call(&self) {
         self.counters.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn attempt(&self) {
+        self.counters.attempts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn rejected_attempt(&self) {
+        self.counters.rejected_attempts.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn event(&self, event: &RetryEvent) {
@@ -108,7 +121,10 @@ impl RetryStats {
                 StopReason::Budget => &c.budget_refused,
                 StopReason::Deadline => &c.deadline,
                 StopReason::Rejected => &c.rejected,
-                StopReason::NotRetryable | StopReason::NotReplayable | StopReason::NotReady => return,
+                StopReason::NotRetryable
+                | StopReason::NotReplayable
+                | StopReason::RetryAfter
+                | StopReason::NotReady => return,
             },
         };
         counter.fetch_add(1, Ordering::Relaxed);

@@ -5,9 +5,9 @@ use std::fmt;
 use std::future::Future;
 
 use super::handle::CircuitBreaker;
-use super::rejected::Rejected;
 use super::watch::Watch;
 use crate::classify::{Errors, errors};
+use crate::rejected::Rejected;
 
 impl CircuitBreaker {
     /// Calls `f` and awaits its future, if the circuit lets it.

@@ -11,9 +11,9 @@ use super::config::CircuitBreakerConfig;
 use super::control::Control;
 use super::events::{Events, Subject};
 use super::permit::{AtSight, Permit};
-use super::rejected::Rejected;
 use super::settings::Settings;
 use crate::circuit::{Decision, Detector, Input, Override, State};
+use crate::rejected::Rejected;
 use crate::text::OneLine;
 
 /// A circuit breaker. Clones are the same breaker.

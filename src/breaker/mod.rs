@@ -18,7 +18,6 @@ mod handle;
 mod loom_tests;
 mod permit;
 mod registry;
-mod rejected;
 mod settings;
 #[cfg(feature = "fleet")]
 mod shared;
@@ -35,11 +34,9 @@ pub use guarded_body::GuardedBody;
 pub use handle::{CircuitBreaker, Overridden};
 pub use permit::Permit;
 pub use registry::{NameTaken, Registry};
-pub use rejected::{Rejected, rejection};
 pub use snapshot::{Recent, Snapshot};
 pub use watch::Watch;
 
 pub(crate) use cell::Refusal;
 pub(crate) use guarded::Guarded;
-pub(crate) use rejected::rejection_in;
 pub(crate) use waiter::Waiter;

@@ -1,7 +1,6 @@
 //! Who reports the outcome of a call: its future, or the body of its response.
 
 use super::permit::Permit;
-use super::rejected::rejection_in;
 use crate::circuit::Outcome;
 use crate::classify::{AtHead, Classify, Scope};
 
@@ -54,10 +53,7 @@ where
     #[inline]
     fn finish(&self, permit: Permit, result: Result<T, E>) -> Result<Self::Response, E> {
         // A rejection by a breaker further in is no evidence, whatever the classifier thinks: the dependency was not asked.
-        let outcome = match &result {
-            Err(error) if rejection_in(error).is_some() => Outcome::Ignored,
-            _ => self.classify(&result),
-        };
+        let outcome = if self.rejection(&result).is_some() { Outcome::Ignored } else { self.classify(&result) };
         C::Scope::observe(self, permit, outcome, result)
     }
 

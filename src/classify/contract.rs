@@ -2,12 +2,21 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "http")]
+use super::leftover::Leftover;
+use super::retry::Retry;
 use crate::circuit::Outcome;
+use crate::rejected::{Rejected, rejection_in};
 
-/// Says what a result tells about the health of the dependency.
+/// Says what a result tells about the health of the dependency, and whether another attempt could mend it.
 ///
-/// Any `Fn(&Result<T, E>) -> Outcome` is a classifier; [`errors`](super::errors) is the default one. A classifier runs once for
-/// each call, outside every lock. Where it is a closure, give the types: `|r: &Result<Response, Error>| ..`.
+/// The two are apart: a circuit breaker asks for the [`Outcome`], a retry for [`Retry`] as well. 429 Too Many Requests is no
+/// sign that the dependency fails, and still worth another attempt; an untrusted certificate is a failure, and no attempt mends
+/// it.
+///
+/// Any `Fn(&Result<T, E>) -> Outcome` is a classifier; [`errors`](super::errors) is the default one. A classifier runs outside
+/// every lock; each question is asked at most once for each attempt. Where it is a closure, give the types:
+/// `|r: &Result<Response, Error>| ..`.
 ///
 /// ```
 /// use fusebox::{AtHead, Classify, Outcome};
@@ -39,10 +48,11 @@ pub trait Classify<T, E> {
     /// Returns the outcome.
     fn classify(&self, result: &Result<T, E>) -> Outcome;
 
-    /// Tells whether another attempt could mend a failure. Asked by retries, for failures only. Default: yes.
+    /// Tells whether another attempt could mend the result. Asked by retries. Default: what follows from the outcome, that is
+    /// failures are worth another attempt ([`Retry::of`]).
     ///
     /// ```
-    /// use fusebox::{AtHead, Classify, Outcome, RetryConfig, RetryLayer};
+    /// use fusebox::{AtHead, Classify, Outcome, Retry, RetryConfig, RetryLayer};
     ///
     /// #[derive(Debug, PartialEq)]
     /// enum Error { Busy, ReadOnly }
@@ -55,8 +65,11 @@ pub trait Classify<T, E> {
     ///     fn classify(&self, result: &Result<T, Error>) -> Outcome {
     ///         if result.is_ok() { Outcome::Success } else { Outcome::Failure }
     ///     }
-    ///     fn is_retryable(&self, result: &Result<T, Error>) -> bool {
-    ///         result.as_ref().err() == Some(&Error::Busy)
+    ///     fn retry(&self, result: &Result<T, Error>) -> Retry {
+    ///         match result {
+    ///             Err(Error::Busy) => Retry::IfIdempotent,
+    ///             Err(Error::ReadOnly) | Ok(_) => Retry::Never,
+    ///         }
     ///     }
     /// }
     /// let mut attempts = 0;
@@ -67,9 +80,37 @@ pub trait Classify<T, E> {
     /// RetryLayer::new(RetryConfig::default()).classify(Database).call_blocking(write).unwrap_err();
     /// assert_eq!(attempts, 1);
     /// ```
-    fn is_retryable(&self, result: &Result<T, E>) -> bool {
-        let _ = result;
-        true
+    fn retry(&self, result: &Result<T, E>) -> Retry {
+        Retry::of(self.classify(result))
+    }
+
+    /// Finds the rejection by a circuit breaker further in: then the dependency was not asked, so the result counts neither
+    /// way, is not retried (see [`WhenRejected`](crate::WhenRejected)), and is no attempt.
+    ///
+    /// Default: a [`Rejected`], or a box with one in its chain of sources (with the features `grpc` and `reqwest`, also within a
+    /// `tonic::Status` or a `reqwest::Error`). For errors of any other type see
+    /// [`RetryLayer::rejections`](crate::RetryLayer::rejections) and
+    /// [`CircuitBreakerLayer::rejections`](crate::CircuitBreakerLayer::rejections).
+    fn rejection<'a>(&self, result: &'a Result<T, E>) -> Option<&'a Rejected>
+    where
+        E: 'static,
+    {
+        result.as_ref().err().and_then(rejection_in)
+    }
+
+    /// Both answers at once, for classifiers that find them together.
+    #[doc(hidden)]
+    #[inline]
+    fn judge(&self, result: &Result<T, E>) -> (Outcome, Retry) {
+        (self.classify(result), self.retry(result))
+    }
+
+    /// Takes a result that goes to no caller, and returns what is worth reading of it first.
+    #[cfg(feature = "http")]
+    #[doc(hidden)]
+    fn leftover(&self, result: Result<T, E>) -> Option<Leftover> {
+        drop(result);
+        None
     }
 }
 
@@ -194,7 +235,39 @@ where
     fn classify(&self, result: &Result<T, E>) -> Outcome {
         self(result)
     }
+
+    /// A closure is asked once.
+    #[inline]
+    fn judge(&self, result: &Result<T, E>) -> (Outcome, Retry) {
+        let outcome = self(result);
+        (outcome, Retry::of(outcome))
+    }
 }
+
+/// The answers of a classifier that has another one inside.
+macro_rules! ask_the_inner {
+    ($this:ident => $inner:expr) => {
+        #[inline]
+        fn classify(&$this, result: &Result<T, E>) -> $crate::circuit::Outcome {
+            $inner.classify(result)
+        }
+
+        fn retry(&$this, result: &Result<T, E>) -> $crate::classify::Retry {
+            $inner.retry(result)
+        }
+
+        #[inline]
+        fn judge(&$this, result: &Result<T, E>) -> ($crate::circuit::Outcome, $crate::classify::Retry) {
+            $inner.judge(result)
+        }
+
+        #[cfg(feature = "http")]
+        fn leftover(&$this, result: Result<T, E>) -> Option<$crate::classify::Leftover> {
+            $inner.leftover(result)
+        }
+    };
+}
+pub(super) use ask_the_inner;
 
 impl<C, T, E> Classify<T, E> for Arc<C>
 where
@@ -202,12 +275,14 @@ where
 {
     type Scope = C::Scope;
 
-    fn classify(&self, result: &Result<T, E>) -> Outcome {
-        (**self).classify(result)
-    }
+    ask_the_inner!(self => (**self));
 
-    fn is_retryable(&self, result: &Result<T, E>) -> bool {
-        (**self).is_retryable(result)
+    #[inline]
+    fn rejection<'a>(&self, result: &'a Result<T, E>) -> Option<&'a Rejected>
+    where
+        E: 'static,
+    {
+        (**self).rejection(result)
     }
 }
 
@@ -221,12 +296,13 @@ where
 {
     type Scope = C::Scope;
 
-    #[inline]
-    fn classify(&self, result: &Result<T, E>) -> Outcome {
-        self.0.classify(result)
-    }
+    ask_the_inner!(self => self.0);
 
-    fn is_retryable(&self, result: &Result<T, E>) -> bool {
-        self.0.is_retryable(result)
+    #[inline]
+    fn rejection<'a>(&self, result: &'a Result<T, E>) -> Option<&'a Rejected>
+    where
+        E: 'static,
+    {
+        self.0.rejection(result)
     }
 }

@@ -1,13 +1,17 @@
 //! `Err` is a failure.
 
 use std::error::Error;
-use std::marker::PhantomData;
 
+use super::excluded::{AllErrors, Except, ExceptSource, Excluded};
+use super::fault::{Fault, fault_in};
+use super::retry::Retry;
 use super::{AtHead, Classify};
 use crate::circuit::Outcome;
-use crate::error::BoxError;
 
 /// Counts every `Err` as a failure: the default.
+///
+/// With the features `hyper`, `reqwest`, `grpc` and `tower`, errors of these crates that are the caller's own mistake (a URL
+/// that no client takes, a request body that breaks, own load shedding) are ignored: `docs/outcomes.md` has the table.
 ///
 /// ```
 /// use fusebox::{classify, Classify, Outcome};
@@ -43,70 +47,6 @@ pub struct Errors<X = AllErrors> {
     except: X,
 }
 
-/// Nothing is excluded.
-///
-/// ```
-/// use fusebox::classify::{self, AllErrors, Errors};
-/// use fusebox::{Classify, Outcome};
-///
-/// const RULE: Errors<AllErrors> = classify::errors(); // written `Errors` for short
-/// assert_eq!(RULE.classify(&Err::<(), _>("down")), Outcome::Failure);
-/// ```
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct AllErrors;
-
-/// Errors for which a function says so are excluded.
-///
-/// A function pointer gives the rule a type that can be written down:
-///
-/// ```
-/// use std::io;
-/// use fusebox::classify::{self, Errors, Except};
-/// use fusebox::{Classify, Outcome};
-///
-/// fn is_missing(error: &io::Error) -> bool {
-///     error.kind() == io::ErrorKind::NotFound
-/// }
-/// let rule: Errors<Except<fn(&io::Error) -> bool>> = classify::errors().exclude(is_missing);
-/// assert_eq!(rule.classify(&std::fs::read("no such file")), Outcome::Ignored);
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct Except<F> {
-    is_excluded: F,
-}
-
-/// Errors with such a source are excluded.
-///
-/// ```
-/// use std::io;
-/// use fusebox::classify::{self, Errors, ExceptSource};
-/// use fusebox::{BoxError, Classify, Outcome};
-///
-/// fn is_missing(error: &io::Error) -> bool {
-///     error.kind() == io::ErrorKind::NotFound
-/// }
-/// let rule: Errors<ExceptSource<io::Error, fn(&io::Error) -> bool>> = classify::errors().exclude_source(is_missing);
-/// let missing: BoxError = std::fs::read("no such file").unwrap_err().into();
-/// assert_eq!(rule.classify(&Err::<(), _>(missing)), Outcome::Ignored);
-/// ```
-pub struct ExceptSource<T, F> {
-    is_excluded: F,
-    source: PhantomData<fn(&T)>,
-}
-
-impl<T, F: Clone> Clone for ExceptSource<T, F> {
-    fn clone(&self) -> Self {
-        Self { is_excluded: self.is_excluded.clone(), source: PhantomData }
-    }
-}
-
-impl<T, F> std::fmt::Debug for ExceptSource<T, F> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ExceptSource").finish_non_exhaustive()
-    }
-}
-
 impl Errors {
     /// Makes errors for which `is_excluded` holds [`Ignored`](Outcome::Ignored): they count neither way.
     ///
@@ -120,7 +60,7 @@ impl Errors {
     /// assert_eq!(breaker.snapshot().detectors[0].tally.to_string(), "1 failure");
     /// ```
     pub const fn exclude<E, F: Fn(&E) -> bool>(self, is_excluded: F) -> Errors<Except<F>> {
-        Errors { except: Except { is_excluded } }
+        Errors { except: Except::new(is_excluded) }
     }
 
     /// The same for boxed errors: looks for a `T` anywhere in the chain of sources.
@@ -138,53 +78,43 @@ impl Errors {
         T: Error + 'static,
         F: Fn(&T) -> bool,
     {
-        Errors { except: ExceptSource { is_excluded, source: PhantomData } }
+        Errors { except: ExceptSource::new(is_excluded) }
     }
 }
 
-impl<T, E> Classify<T, E> for Errors<AllErrors> {
+impl<T, E: 'static, X: Excluded<E>> Classify<T, E> for Errors<X> {
     type Scope = AtHead;
 
     #[inline]
     fn classify(&self, result: &Result<T, E>) -> Outcome {
+        self.judge(result).0
+    }
+
+    fn retry(&self, result: &Result<T, E>) -> Retry {
+        self.judge(result).1
+    }
+
+    #[inline]
+    fn judge(&self, result: &Result<T, E>) -> (Outcome, Retry) {
         match result {
-            Ok(_) => Outcome::Success,
-            Err(_) => Outcome::Failure,
+            Ok(_) => (Outcome::Success, Retry::Never),
+            Err(error) => judge_error(error, &self.except),
         }
     }
 }
 
-impl<T, E, F: Fn(&E) -> bool> Classify<T, E> for Errors<Except<F>> {
-    type Scope = AtHead;
-
-    #[inline]
-    fn classify(&self, result: &Result<T, E>) -> Outcome {
-        match result {
-            Ok(_) => Outcome::Success,
-            Err(error) if (self.except.is_excluded)(error) => Outcome::Ignored,
-            Err(_) => Outcome::Failure,
-        }
-    }
+/// Judges an error of whatever client.
+#[inline]
+pub(super) fn judge_error<E: 'static>(error: &E, except: &impl Excluded<E>) -> (Outcome, Retry) {
+    if except.has(error) { (Outcome::Ignored, Retry::Never) } else { judge_fault(fault_in(error)) }
 }
 
-impl<T, S, F> Classify<T, BoxError> for Errors<ExceptSource<S, F>>
-where
-    S: Error + 'static,
-    F: Fn(&S) -> bool,
-{
-    type Scope = AtHead;
-
-    #[inline]
-    fn classify(&self, result: &Result<T, BoxError>) -> Outcome {
-        let Err(error) = result else {
-            return Outcome::Success;
-        };
-        let found =
-            find_source(&**error, &|e| e.downcast_ref::<S>().filter(|e| (self.except.is_excluded)(e)).is_some());
-        if found { Outcome::Ignored } else { Outcome::Failure }
+/// Whose fault it was says what it counts, and whether another attempt could mend it.
+pub(super) const fn judge_fault(fault: Option<Fault>) -> (Outcome, Retry) {
+    match fault {
+        None | Some(Fault::Dependency) => (Outcome::Failure, Retry::IfIdempotent),
+        Some(Fault::Unprocessed) => (Outcome::Failure, Retry::Unprocessed),
+        Some(Fault::Untrusted) => (Outcome::Failure, Retry::Never),
+        Some(Fault::Caller | Fault::Cancelled) => (Outcome::Ignored, Retry::Never),
     }
-}
-
-fn find_source(error: &(dyn Error + 'static), is_it: &dyn Fn(&(dyn Error + 'static)) -> bool) -> bool {
-    std::iter::successors(Some(error), |&e| e.source()).any(is_it)
 }

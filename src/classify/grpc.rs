@@ -1,26 +1,46 @@
 //! gRPC calls by their status.
 
+use std::error::Error;
 use std::time::Duration;
 
+use ::http::header::CONTENT_TYPE;
 use ::http::{HeaderMap, Response, StatusCode};
 use tonic::{Code, Status};
+use tonic_types::StatusExt;
 
-use super::http::is_own_rejection;
+use super::errors::{judge_error, judge_fault};
+use super::excluded::{AllErrors, Except, ExceptSource, Excluded};
+use super::fault::fault_of_status;
+use super::http::{Quota, judge_status, own_rejection};
+use super::retry::Retry;
+use super::retry_after;
 use super::{AtEnd, AtHead, Classify, ClassifyEnd};
 use crate::circuit::Outcome;
+use crate::clock::wall_clock;
+use crate::rejected::{PUSHBACK, Rejected, rejection_in};
 
 /// Judges gRPC calls by their status, wherever it is: in the headers, in the trailers at the end of the response, or in a
-/// [`tonic::Status`].
+/// [`tonic::Status`]; and errors by whose fault they are.
 ///
 /// | result | outcome | retried |
 /// |---|---|---|
-/// | UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, INTERNAL, DATA_LOSS | failure | no |
-/// | UNAVAILABLE, an error of the transport | failure | yes |
+/// | UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, DATA_LOSS | failure | no |
+/// | UNAVAILABLE | failure | yes |
+/// | RESOURCE_EXHAUSTED | ignored: one caller's quota is no outage, see [`quota_is_failure`](Grpc::quota_is_failure) | no |
 /// | CANCELLED | ignored: the client gave up | no |
 /// | everything else | success: the dependency answered | no |
+/// | an error: the connection was not made, or the server did not process the call | failure | yes |
+/// | an error: the certificate is not trusted | failure | no |
+/// | an error: the caller's own mistake, such as a message that cannot be encoded | ignored | no |
+/// | any other error of the transport | failure | yes |
 ///
-/// A response that ends without a status is UNKNOWN; one that is not even gRPC is judged by its HTTP status, as gRPC clients
-/// do. `grpc-retry-pushback-ms` is heeded as `Retry-After` is for HTTP, and a negative or malformed one means: no retries.
+/// A response that ends without a status is UNKNOWN. One that is not even gRPC, by its `content-type`, is judged by its HTTP
+/// status as gRPC's clients do: 200 is UNKNOWN, a failure. On a server that also answers plain HTTP say [`mixed`](Grpc::mixed).
+/// gRPC-Web has its status in the body: a response with a good head counts as a success.
+///
+/// `grpc-retry-pushback-ms` is the wait before a retry, and a negative or malformed one means: no retries. `RetryInfo` in the
+/// details of the status is heeded as `Retry-After` is for HTTP: no retry comes earlier. Either may lengthen the cooldown of a
+/// circuit that the failure opens.
 ///
 /// A breaker that uses it holds the call's permit until the response has ended. A response that is dropped before that has
 /// been given up: see [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after).
@@ -32,19 +52,15 @@ use crate::circuit::Outcome;
 /// let judge = |status| classify::grpc().classify(&Err::<Response<()>, _>(status));
 /// assert_eq!(judge(Status::internal("bug")), Outcome::Failure);
 /// assert_eq!(judge(Status::not_found("no such order")), Outcome::Success);
+/// assert_eq!(judge(Status::resource_exhausted("your quota")), Outcome::Ignored);
 /// ```
 #[must_use]
 pub const fn grpc() -> Grpc {
     Grpc {
-        failing: Codes::of(&[
-            Code::Unknown,
-            Code::DeadlineExceeded,
-            Code::ResourceExhausted,
-            Code::Internal,
-            Code::Unavailable,
-            Code::DataLoss,
-        ]),
+        failing: Codes::of(&[Code::Unknown, Code::DeadlineExceeded, Code::Internal, Code::Unavailable, Code::DataLoss]),
         retryable: Codes::of(&[Code::Unavailable]),
+        mixed: false,
+        except: AllErrors,
     }
 }
 
@@ -60,9 +76,12 @@ pub const fn grpc() -> Grpc {
 /// assert_eq!(&*layer("payments").breaker().name(), "payments");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grpc {
+pub struct Grpc<X = AllErrors> {
     failing: Codes,
     retryable: Codes,
+    /// The server answers plain HTTP, too.
+    mixed: bool,
+    except: X,
 }
 
 /// A set of status codes, a bit each.
@@ -79,15 +98,91 @@ impl Codes {
         Self(bits)
     }
 
+    const fn with(self, code: Code) -> Self {
+        Self(self.0 | 1 << code as u32)
+    }
+
     const fn has(self, code: Code) -> bool {
         self.0 & 1 << code as u32 != 0
     }
 }
 
 const STATUS: &str = "grpc-status";
-pub(crate) const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 impl Grpc {
+    /// Makes errors for which `is_excluded` holds [`Ignored`](Outcome::Ignored): they count neither way and are not retried.
+    /// Around a generated client the error is a [`tonic::Status`], around a `Channel` one of the transport.
+    ///
+    /// ```
+    /// use fusebox::{Classify, Outcome, classify};
+    /// use tonic::{Response, Status};
+    ///
+    /// let rule = classify::grpc().exclude(|status: &Status| status.message() == "maintenance");
+    /// let judge = |status| rule.classify(&Err::<Response<()>, _>(status));
+    /// assert_eq!(judge(Status::unavailable("maintenance")), Outcome::Ignored);
+    /// assert_eq!(judge(Status::unavailable("overload")), Outcome::Failure);
+    /// ```
+    pub const fn exclude<E, F: Fn(&E) -> bool>(self, is_excluded: F) -> Grpc<Except<F>> {
+        self.except(Except::new(is_excluded))
+    }
+
+    /// The same for boxed errors: looks for a `T` anywhere in the chain of sources.
+    ///
+    /// ```
+    /// use fusebox::{BoxError, Classify, Outcome, classify};
+    ///
+    /// let rule = classify::grpc().exclude_source(|_: &std::num::ParseIntError| true);
+    /// let mine: BoxError = "x".parse::<u32>().unwrap_err().into();
+    /// assert_eq!(rule.classify(&Err::<http::Response<()>, _>(mine)), Outcome::Ignored);
+    /// ```
+    pub const fn exclude_source<T, F>(self, is_excluded: F) -> Grpc<ExceptSource<T, F>>
+    where
+        T: Error + 'static,
+        F: Fn(&T) -> bool,
+    {
+        self.except(ExceptSource::new(is_excluded))
+    }
+
+    const fn except<X>(self, except: X) -> Grpc<X> {
+        Grpc { failing: self.failing, retryable: self.retryable, mixed: self.mixed, except }
+    }
+}
+
+impl<X> Grpc<X> {
+    /// Counts RESOURCE_EXHAUSTED as a failure: for a client that is the only user of its quota, so that the circuit opens while
+    /// the quota is spent. Default: ignored, because on a server one greedy caller must not shut out the others.
+    ///
+    /// ```
+    /// use fusebox::{Classify, Outcome, classify};
+    /// use tonic::{Response, Status};
+    ///
+    /// let spent = Err::<Response<()>, _>(Status::resource_exhausted("come back tomorrow"));
+    /// assert_eq!(classify::grpc().quota_is_failure().classify(&spent), Outcome::Failure);
+    /// ```
+    #[must_use]
+    pub const fn quota_is_failure(mut self) -> Self {
+        self.failing = self.failing.with(Code::ResourceExhausted);
+        self
+    }
+
+    /// Judges responses that are not gRPC by their HTTP status, as [`http`](super::http()) does: for the layer of a server that
+    /// answers both. Default: a client's view, to which such a response is a failure unless its status says otherwise.
+    ///
+    /// ```
+    /// use fusebox::{Classify, Outcome, classify};
+    ///
+    /// let page = http::Response::builder().header("content-type", "text/plain").body("up")?;
+    /// let page = Ok::<_, std::convert::Infallible>(page);
+    /// assert_eq!(classify::grpc().mixed().classify(&page), Outcome::Success);
+    /// assert_eq!(classify::grpc().classify(&page), Outcome::Failure);
+    /// # Ok::<(), http::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn mixed(mut self) -> Self {
+        self.mixed = true;
+        self
+    }
+
     /// Sets which codes are failures, instead of the ones in the table at [`grpc()`].
     ///
     /// ```
@@ -104,14 +199,14 @@ impl Grpc {
         self
     }
 
-    /// Sets which failing codes are worth another attempt. Default: UNAVAILABLE.
+    /// Sets which codes are worth another attempt, failing ones or not. Default: UNAVAILABLE.
     ///
     /// ```
-    /// use fusebox::{Classify, classify};
+    /// use fusebox::{Classify, Retry, classify};
     /// use tonic::{Code, Response, Status};
     ///
     /// let patient = classify::grpc().retryable(&[Code::Unavailable, Code::ResourceExhausted]);
-    /// assert!(patient.is_retryable(&Err::<Response<()>, _>(Status::resource_exhausted("later"))));
+    /// assert_eq!(patient.retry(&Err::<Response<()>, _>(Status::resource_exhausted("later"))), Retry::IfIdempotent);
     /// ```
     #[must_use]
     pub const fn retryable(mut self, codes: &[Code]) -> Self {
@@ -119,46 +214,129 @@ impl Grpc {
         self
     }
 
-    fn judge(self, code: Code, pushback: Option<Pushback>) -> Outcome {
-        match (code, pushback) {
-            (Code::Cancelled, _) if !self.failing.has(code) => Outcome::Ignored,
+    fn judge_code(&self, code: Code, hint: Option<Hint>) -> (Outcome, Retry) {
+        let outcome = match (code, hint) {
+            (Code::Cancelled | Code::ResourceExhausted, _) if !self.failing.has(code) => Outcome::Ignored,
             (code, _) if !self.failing.has(code) => Outcome::Success,
-            (_, Some(Pushback::After(wait))) => Outcome::FailureAfter(wait),
-            (_, Some(Pushback::Never) | None) => Outcome::Failure,
+            (_, Some(Hint::Pushback(wait) | Hint::After(wait))) => Outcome::FailureAfter(wait),
+            (_, Some(Hint::Never) | None) => Outcome::Failure,
+        };
+        let retry = match hint {
+            _ if code == Code::Ok || !self.retryable.has(code) => Retry::Never,
+            Some(Hint::Never) => Retry::Never,
+            Some(Hint::Pushback(wait)) => Retry::Pushback(wait),
+            Some(Hint::After(wait)) => Retry::After(wait),
+            None => Retry::IfIdempotent,
+        };
+        (outcome, retry)
+    }
+
+    /// Judges a response by its head; `None`: its end has to tell.
+    fn judge_head<B>(&self, response: &Response<B>) -> Option<(Outcome, Retry)> {
+        if own_rejection(response.extensions()).is_some() {
+            return Some((Outcome::Ignored, Retry::Never));
+        }
+        let (status, headers) = (response.status(), response.headers());
+        if let Some(code) = code_in(headers) {
+            return Some(self.judge_code(code, Hint::of(headers)));
+        }
+        match Protocol::of(headers) {
+            Protocol::Grpc if status.is_success() => None,
+            Protocol::Unknown if status.is_success() && !self.mixed => None,
+            Protocol::GrpcWeb if status.is_success() => Some((Outcome::Success, Retry::Never)),
+            Protocol::Other | Protocol::Unknown if self.mixed => Some(judge_status(status, headers, self.quota())),
+            _ => {
+                let (outcome, retry) = self.judge_http(status, headers);
+                // A quota and a version are no other matter than over plain HTTP.
+                let (plain, _) = judge_status(status, headers, self.quota());
+                Some((if plain == Outcome::Ignored { plain } else { outcome }, retry))
+            }
         }
     }
 
-    fn retries(self, code: Code, pushback: Option<Pushback>) -> bool {
-        self.retryable.has(code) && pushback != Some(Pushback::Never)
+    /// Judges what is not gRPC as gRPC's clients do.
+    fn judge_http(&self, status: StatusCode, headers: &HeaderMap) -> (Outcome, Retry) {
+        let hint = Hint::of(headers).or_else(|| retry_after::of(headers, wall_clock()).map(Hint::After));
+        self.judge_code(code_of(status), hint)
+    }
+
+    const fn quota(&self) -> Quota {
+        if self.failing.has(Code::ResourceExhausted) { Quota::OurOwn } else { Quota::OfOneCaller }
+    }
+}
+
+/// What a response is, by its `content-type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Grpc,
+    GrpcWeb,
+    Other,
+    /// It does not say.
+    Unknown,
+}
+
+impl Protocol {
+    fn of(headers: &HeaderMap) -> Self {
+        let Some(value) = headers.get(CONTENT_TYPE) else {
+            return Self::Unknown;
+        };
+        let value = value.as_bytes();
+        let begins = |with: &[u8]| value.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
+        if begins(b"application/grpc-web") {
+            Self::GrpcWeb
+        } else if begins(b"application/grpc") {
+            Self::Grpc
+        } else {
+            Self::Other
+        }
     }
 }
 
 /// What the server says about another attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pushback {
+enum Hint {
+    /// After that time exactly.
+    Pushback(Duration),
+    /// Not before that time: `google.rpc.RetryInfo`, `Retry-After`.
     After(Duration),
     Never,
 }
 
-impl Pushback {
+impl Hint {
     fn of(headers: &HeaderMap) -> Option<Self> {
-        headers.get(PUSHBACK).map(|value| Self::parse(value.to_str().unwrap_or_default()))
+        let pushback = headers.get(PUSHBACK).map(|value| Self::pushback(value.to_str().unwrap_or_default()));
+        pushback
+            .or_else(|| headers.contains_key(DETAILS).then(|| Self::in_details(&Status::from_header_map(headers)?))?)
     }
 
     fn of_status(status: &Status) -> Option<Self> {
-        status.metadata().get(PUSHBACK).map(|value| Self::parse(value.to_str().unwrap_or_default()))
+        let pushback = status.metadata().get(PUSHBACK);
+        let pushback = pushback.map(|value| Self::pushback(value.to_str().unwrap_or_default()));
+        pushback.or_else(|| Self::in_details(status))
     }
 
     /// Milliseconds; a negative or malformed number is a no.
-    fn parse(text: &str) -> Self {
+    fn pushback(text: &str) -> Self {
         let text = text.trim();
         let digits = Some(text).filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
         match digits.and_then(|digits| digits.parse().ok()) {
-            Some(ms) => Self::After(Duration::from_millis(ms)),
+            Some(ms) => Self::Pushback(Duration::from_millis(ms)),
             None => Self::Never,
         }
     }
+
+    /// The wait in a `RetryInfo`; none where the details are none, or not to be read.
+    fn in_details(status: &Status) -> Option<Self> {
+        if status.details().is_empty() {
+            return None;
+        }
+        let wait = status.get_details_retry_info()?.retry_delay?;
+        Some(wait).filter(|wait| !wait.is_zero()).map(Self::After)
+    }
 }
+
+/// The details of a status, as protocol buffers in base64.
+const DETAILS: &str = "grpc-status-details-bin";
 
 /// The status in headers or trailers; a malformed one is UNKNOWN.
 fn code_in(headers: &HeaderMap) -> Option<Code> {
@@ -180,59 +358,65 @@ const fn code_of(status: StatusCode) -> Code {
     }
 }
 
-/// The status, if it is known without waiting for the end.
-fn code_at_head<B>(response: &Response<B>) -> Option<Code> {
-    code_in(response.headers()).or_else(|| (!response.status().is_success()).then(|| code_of(response.status())))
-}
-
-impl<B, E> Classify<Response<B>, E> for Grpc {
+impl<B, E: 'static, X: Excluded<E>> Classify<Response<B>, E> for Grpc<X> {
     type Scope = AtEnd;
 
     /// As far as is known from the headers: a response that goes on is no failure yet.
     fn classify(&self, result: &Result<Response<B>, E>) -> Outcome {
+        self.judge(result).0
+    }
+
+    fn retry(&self, result: &Result<Response<B>, E>) -> Retry {
+        self.judge(result).1
+    }
+
+    fn rejection<'a>(&self, result: &'a Result<Response<B>, E>) -> Option<&'a Rejected> {
         match result {
-            Ok(response) => self.at_head(response).unwrap_or(Outcome::Success),
-            Err(_) => Outcome::Failure,
+            Ok(response) => own_rejection(response.extensions()),
+            Err(error) => rejection_in(error),
         }
     }
 
-    fn is_retryable(&self, result: &Result<Response<B>, E>) -> bool {
+    fn judge(&self, result: &Result<Response<B>, E>) -> (Outcome, Retry) {
         match result {
-            Ok(response) => {
-                code_at_head(response).is_some_and(|code| self.retries(code, Pushback::of(response.headers())))
-            }
-            Err(_) => true,
+            Ok(response) => self.judge_head(response).unwrap_or((Outcome::Success, Retry::Never)),
+            Err(error) => judge_error(error, &self.except),
         }
     }
 }
 
-impl ClassifyEnd for Grpc {
+impl<X> ClassifyEnd for Grpc<X> {
     fn at_head<B>(&self, response: &Response<B>) -> Option<Outcome> {
-        if is_own_rejection(response.extensions()) {
-            return Some(Outcome::Ignored);
-        }
-        let code = code_at_head(response)?;
-        Some(self.judge(code, Pushback::of(response.headers())))
+        self.judge_head(response).map(|(outcome, _)| outcome)
     }
 
     fn at_end(&self, trailers: Option<&HeaderMap>) -> Outcome {
         let code = trailers.and_then(code_in).unwrap_or(Code::Unknown);
-        self.judge(code, trailers.and_then(Pushback::of))
+        self.judge_code(code, trailers.and_then(Hint::of)).0
     }
 }
 
-impl<T> Classify<tonic::Response<T>, Status> for Grpc {
+impl<T, X: Excluded<Status>> Classify<tonic::Response<T>, Status> for Grpc<X> {
     type Scope = AtHead;
 
     fn classify(&self, result: &Result<tonic::Response<T>, Status>) -> Outcome {
-        match result {
-            Ok(_) => Outcome::Success,
-            Err(status) => self.judge(status.code(), Pushback::of_status(status)),
-        }
+        self.judge(result).0
     }
 
-    fn is_retryable(&self, result: &Result<tonic::Response<T>, Status>) -> bool {
-        matches!(result, Err(status) if self.retries(status.code(), Pushback::of_status(status)))
+    fn retry(&self, result: &Result<tonic::Response<T>, Status>) -> Retry {
+        self.judge(result).1
+    }
+
+    fn judge(&self, result: &Result<tonic::Response<T>, Status>) -> (Outcome, Retry) {
+        match result {
+            Ok(_) => (Outcome::Success, Retry::Never),
+            Err(status) if self.except.has(status) => (Outcome::Ignored, Retry::Never),
+            Err(status) => match fault_of_status(status) {
+                // Its code is only how this side words an error of its own.
+                Some(fault) => judge_fault(Some(fault)),
+                None => self.judge_code(status.code(), Hint::of_status(status)),
+            },
+        }
     }
 }
 
@@ -258,12 +442,12 @@ mod tests {
 
     #[test]
     fn pushback_is_milliseconds_or_never() {
-        let of = |value| Pushback::of(&with(&[("grpc-retry-pushback-ms", value)]));
-        assert_eq!(of("250"), Some(Pushback::After(Duration::from_millis(250))));
-        assert_eq!(of("0"), Some(Pushback::After(Duration::ZERO)));
+        let of = |value| Hint::of(&with(&[("grpc-retry-pushback-ms", value)]));
+        assert_eq!(of("250"), Some(Hint::Pushback(Duration::from_millis(250))));
+        assert_eq!(of("0"), Some(Hint::Pushback(Duration::ZERO)));
         for never in ["-1", "+5", "", "soon", "1.5", "99999999999999999999999"] {
-            assert_eq!(of(never), Some(Pushback::Never), "{never:?}");
+            assert_eq!(of(never), Some(Hint::Never), "{never:?}");
         }
-        assert_eq!(Pushback::of(&with(&[])), None);
+        assert_eq!(Hint::of(&with(&[])), None);
     }
 }

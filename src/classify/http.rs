@@ -1,38 +1,59 @@
 //! HTTP responses by their status.
 
-use std::time::Duration;
+use std::error::Error;
 
 use ::http::{Extensions, HeaderMap, Response, StatusCode};
 
+use super::errors::judge_error;
+use super::excluded::{AllErrors, Except, ExceptSource, Excluded};
+use super::leftover::Leftover;
+use super::retry::Retry;
 use super::retry_after;
 use super::{AtHead, Classify};
 use crate::circuit::Outcome;
 use crate::clock::wall_clock;
+#[cfg(feature = "reqwest")]
+use crate::error::{as_error, sources};
+use crate::rejected::{Rejected, rejection_in};
 
-/// Judges HTTP responses by their status.
+/// Judges HTTP responses by their status, and errors by whose fault they are.
 ///
-/// | result | outcome |
-/// |---|---|
-/// | `Err(_)` | failure |
-/// | 5xx | failure |
-/// | 429 Too Many Requests | failure |
-/// | everything else, also other 4xx | success: the dependency answered |
-/// | the answer of a breaker further in, made by [`unavailable`](fn@crate::http::unavailable) | ignored: the dependency was not asked |
+/// | result | outcome | another attempt |
+/// |---|---|---|
+/// | 5xx | failure | yes |
+/// | 501 Not Implemented, 505 HTTP Version Not Supported | ignored: the request's fault | no |
+/// | 429 Too Many Requests | ignored: one caller's quota is no outage, see [`quota_is_failure`](Http::quota_is_failure) | yes |
+/// | 408 Request Timeout | success | yes |
+/// | 425 Too Early, 421 Misdirected Request | success | once, at once, whatever the method; after 421 over another connection, with hyper-util's client |
+/// | everything else, also other 4xx | success: the dependency answered | no |
+/// | the answer of a breaker further in, made by [`unavailable`](fn@crate::http::unavailable) | ignored: the dependency was not asked | see [`WhenRejected`](crate::WhenRejected) |
+/// | an error: the connection was not made, or the server did not process the request | failure | yes, whatever the method |
+/// | an error: the certificate is not trusted | failure | no |
+/// | an error: the caller's own mistake, such as a bad URL or a request body that breaks | ignored | no |
+/// | any other error | failure | yes |
 ///
-/// A `Retry-After` header of a failure, as seconds or as a date, may lengthen the cooldown of a circuit that it opens, and
-/// is the wait before a retry. Every failure is worth a retry but 501 Not Implemented and 505 HTTP Version Not Supported.
+/// Whose fault an error is, is known for the clients of the features `hyper` and `reqwest`, and for Tower's own errors with the
+/// feature `tower`; `docs/outcomes.md` has the table. "Yes" is for requests that may be sent twice:
+/// [`RetryLayer::http`](crate::RetryLayer::http) says which.
+///
+/// A `Retry-After` header, as seconds or as a date by the response's own `Date`, may lengthen the cooldown of a circuit that the
+/// failure opens, and no retry comes earlier.
+///
+/// The outcome is known with the head: a body that breaks off later changes it no more.
 ///
 /// ```
-/// use fusebox::{classify, Classify, Outcome};
+/// use fusebox::{classify, Classify, Outcome, Retry};
 /// use http::Response;
 ///
-/// let judge = |status| classify::http().classify(&Ok::<_, ()>(Response::builder().status(status).body(()).unwrap()));
-/// assert_eq!(judge(503), Outcome::Failure);
-/// assert_eq!(judge(404), Outcome::Success);
+/// let answer = |status| Ok::<_, ()>(Response::builder().status(status).body(()).unwrap());
+/// assert_eq!(classify::http().classify(&answer(503)), Outcome::Failure);
+/// assert_eq!(classify::http().classify(&answer(404)), Outcome::Success);
+/// assert_eq!(classify::http().classify(&answer(429)), Outcome::Ignored);
+/// assert_eq!(classify::http().retry(&answer(429)), Retry::IfIdempotent);
 /// ```
 #[must_use]
 pub const fn http() -> Http {
-    Http {}
+    Http { quota: Quota::OfOneCaller, except: AllErrors }
 }
 
 /// The classifier of [`http()`].
@@ -47,13 +68,79 @@ pub const fn http() -> Http {
 /// }
 /// assert_eq!(&*layer("payments").breaker().name(), "payments");
 ///
-/// let busy = http::Response::builder().status(429).header("retry-after", "60").body(())?;
+/// let busy = http::Response::builder().status(503).header("retry-after", "60").body(())?;
 /// assert_eq!(classify::http().classify(&Ok::<_, ()>(busy)), Outcome::FailureAfter(Duration::from_secs(60)));
 /// # Ok::<(), http::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Http {}
+pub struct Http<X = AllErrors> {
+    quota: Quota,
+    except: X,
+}
+
+/// Whose quota the dependency speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Quota {
+    /// That of one caller among many: it says nothing of the dependency.
+    OfOneCaller,
+    /// That of this client, all of it.
+    OurOwn,
+}
+
+impl<X> Http<X> {
+    /// Counts 429 Too Many Requests as a failure: for a client that is the only user of its quota, so that the circuit opens
+    /// while the quota is spent. Default: ignored, because on a server one greedy caller must not shut out the others.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{classify, Classify, Outcome};
+    ///
+    /// let spent = http::Response::builder().status(429).header("retry-after", "60").body(())?;
+    /// let ours = classify::http().quota_is_failure();
+    /// assert_eq!(ours.classify(&Ok::<_, ()>(spent)), Outcome::FailureAfter(Duration::from_secs(60)));
+    /// # Ok::<(), http::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn quota_is_failure(mut self) -> Self {
+        self.quota = Quota::OurOwn;
+        self
+    }
+}
+
+impl Http {
+    /// Makes errors for which `is_excluded` holds [`Ignored`](Outcome::Ignored): they count neither way and are not retried.
+    ///
+    /// ```
+    /// use fusebox::{classify, Classify, Outcome};
+    ///
+    /// #[derive(Debug)]
+    /// enum ClientError { NoToken, Network }
+    ///
+    /// let rule = classify::http().exclude(|error: &ClientError| matches!(error, ClientError::NoToken));
+    /// assert_eq!(rule.classify(&Err::<http::Response<()>, _>(ClientError::NoToken)), Outcome::Ignored);
+    /// assert_eq!(rule.classify(&Err::<http::Response<()>, _>(ClientError::Network)), Outcome::Failure);
+    /// ```
+    pub const fn exclude<E, F: Fn(&E) -> bool>(self, is_excluded: F) -> Http<Except<F>> {
+        Http { quota: self.quota, except: Except::new(is_excluded) }
+    }
+
+    /// The same for boxed errors: looks for a `T` anywhere in the chain of sources.
+    ///
+    /// ```
+    /// use fusebox::{classify, BoxError, Classify, Outcome};
+    ///
+    /// let rule = classify::http().exclude_source(|_: &std::num::ParseIntError| true);
+    /// let mine: BoxError = "x".parse::<u32>().unwrap_err().into();
+    /// assert_eq!(rule.classify(&Err::<http::Response<()>, _>(mine)), Outcome::Ignored);
+    /// ```
+    pub const fn exclude_source<T, F>(self, is_excluded: F) -> Http<ExceptSource<T, F>>
+    where
+        T: Error + 'static,
+        F: Fn(&T) -> bool,
+    {
+        Http { quota: self.quota, except: ExceptSource::new(is_excluded) }
+    }
+}
 
 /// A response that has an HTTP status and headers. For a response type of another crate, which cannot be given this trait
 /// here, classify by a closure.
@@ -91,17 +178,32 @@ pub trait StatusOf {
     fn extensions(&self) -> Option<&Extensions> {
         None
     }
+
+    /// Whether the client can be told to take another connection.
+    #[doc(hidden)]
+    fn can_reconnect(&self) -> bool {
+        true
+    }
+
+    /// Takes a response that goes to no caller, and returns what is worth reading of its body first.
+    #[doc(hidden)]
+    fn leftover(self) -> Option<Leftover>
+    where
+        Self: Sized,
+    {
+        None
+    }
 }
 
 /// Marks a response that a breaker of this process made instead of a rejection.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OwnRejection;
+#[derive(Clone, Debug)]
+pub(crate) struct OwnRejection(pub(crate) Rejected);
 
-pub(super) fn is_own_rejection(extensions: &Extensions) -> bool {
-    extensions.get::<OwnRejection>().is_some()
+pub(super) fn own_rejection(extensions: &Extensions) -> Option<&Rejected> {
+    extensions.get::<OwnRejection>().map(|OwnRejection(rejected)| rejected)
 }
 
-impl<B> StatusOf for Response<B> {
+impl<B: 'static> StatusOf for Response<B> {
     fn status(&self) -> StatusCode {
         self.status()
     }
@@ -112,6 +214,10 @@ impl<B> StatusOf for Response<B> {
 
     fn extensions(&self) -> Option<&Extensions> {
         Some(self.extensions())
+    }
+
+    fn leftover(self) -> Option<Leftover> {
+        Leftover::of(self)
     }
 }
 
@@ -128,34 +234,81 @@ impl StatusOf for ::reqwest::Response {
     fn extensions(&self) -> Option<&Extensions> {
         Some(self.extensions())
     }
+
+    /// It has no way to leave a connection out.
+    fn can_reconnect(&self) -> bool {
+        false
+    }
+
+    fn leftover(self) -> Option<Leftover> {
+        Leftover::of(Response::<::reqwest::Body>::from(self))
+    }
 }
 
-impl<T: StatusOf, E> Classify<T, E> for Http {
+impl<T: StatusOf, E: 'static, X: Excluded<E>> Classify<T, E> for Http<X> {
     type Scope = AtHead;
 
     fn classify(&self, result: &Result<T, E>) -> Outcome {
-        let Ok(response) = result else {
-            return Outcome::Failure;
-        };
-        let status = response.status();
-        if !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS {
-            return Outcome::Success;
-        }
-        if response.extensions().is_some_and(is_own_rejection) {
-            return Outcome::Ignored;
-        }
-        retry_after_of(response.headers()).map_or(Outcome::Failure, Outcome::FailureAfter)
+        self.judge(result).0
     }
 
-    /// Not where the server cannot do what is asked, and never will: 501, 505.
-    fn is_retryable(&self, result: &Result<T, E>) -> bool {
-        const NEVER: [StatusCode; 2] = [StatusCode::NOT_IMPLEMENTED, StatusCode::HTTP_VERSION_NOT_SUPPORTED];
-        !matches!(result, Ok(response) if NEVER.contains(&response.status()))
+    fn retry(&self, result: &Result<T, E>) -> Retry {
+        self.judge(result).1
+    }
+
+    fn rejection<'a>(&self, result: &'a Result<T, E>) -> Option<&'a Rejected> {
+        match result {
+            Ok(response) => response.extensions().and_then(own_rejection),
+            Err(error) => rejection_in(error),
+        }
+    }
+
+    fn judge(&self, result: &Result<T, E>) -> (Outcome, Retry) {
+        match result {
+            Ok(response) if response.extensions().and_then(own_rejection).is_some() => (Outcome::Ignored, Retry::Never),
+            Ok(response) => {
+                let (outcome, retry) = judge_status(response.status(), response.headers(), self.quota);
+                let is_vain = response.status() == StatusCode::MISDIRECTED_REQUEST && !response.can_reconnect();
+                (outcome, if is_vain { Retry::Never } else { retry })
+            }
+            Err(error) if !self.except.has(error) => match status_in(error) {
+                Some(status) => judge_status(status, &HeaderMap::new(), self.quota),
+                None => judge_error(error, &AllErrors),
+            },
+            Err(_) => (Outcome::Ignored, Retry::Never),
+        }
+    }
+
+    fn leftover(&self, result: Result<T, E>) -> Option<Leftover> {
+        result.ok().and_then(StatusOf::leftover)
     }
 }
 
-fn retry_after_of(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(::http::header::RETRY_AFTER)?.to_str().ok()?;
-    // A wait of no time asks for nothing.
-    retry_after::parse(value, wall_clock()).filter(|wait| !wait.is_zero())
+/// Judges a response by its status.
+pub(super) fn judge_status(status: StatusCode, headers: &HeaderMap, quota: Quota) -> (Outcome, Retry) {
+    let failure = || {
+        let outcome = retry_after::of(headers, wall_clock()).map_or(Outcome::Failure, Outcome::FailureAfter);
+        (outcome, Retry::of(outcome))
+    };
+    match status {
+        StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => (Outcome::Ignored, Retry::Never),
+        StatusCode::TOO_MANY_REQUESTS if quota == Quota::OfOneCaller => (Outcome::Ignored, failure().1),
+        StatusCode::TOO_MANY_REQUESTS => failure(),
+        StatusCode::REQUEST_TIMEOUT => (Outcome::Success, failure().1),
+        StatusCode::TOO_EARLY | StatusCode::MISDIRECTED_REQUEST => (Outcome::Success, Retry::Once),
+        status if status.is_server_error() => failure(),
+        _ => (Outcome::Success, Retry::Never),
+    }
+}
+
+/// The status that reqwest's `error_for_status` made an error of.
+fn status_in<E: 'static>(error: &E) -> Option<StatusCode> {
+    #[cfg(feature = "reqwest")]
+    if let Some(error) = as_error(error) {
+        return sources(error)
+            .find_map(|error| error.downcast_ref::<::reqwest::Error>())
+            .and_then(::reqwest::Error::status);
+    }
+    let _ = error;
+    None
 }

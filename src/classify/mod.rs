@@ -18,10 +18,16 @@
 
 mod contract;
 mod errors;
+mod excluded;
+mod fault;
 #[cfg(feature = "grpc")]
 mod grpc;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "http")]
+mod leftover;
+mod rejections;
+mod retry;
 #[cfg(feature = "http")]
 pub(crate) mod retry_after;
 
@@ -29,13 +35,17 @@ pub(crate) use contract::Borrowed;
 #[cfg(feature = "http")]
 pub use contract::{AtEnd, ClassifyEnd};
 pub use contract::{AtHead, Classify, Scope};
-pub use errors::{AllErrors, Errors, Except, ExceptSource, errors};
+pub use errors::{Errors, errors};
+pub use excluded::{AllErrors, Except, ExceptSource, Excluded};
 #[cfg(feature = "grpc")]
 pub use grpc::{Grpc, grpc};
 #[cfg(feature = "http")]
 pub use http::{Http, StatusOf, http};
 
-#[cfg(feature = "grpc")]
-pub(crate) use grpc::PUSHBACK;
+pub use rejections::Rejections;
+pub use retry::Retry;
+
 #[cfg(feature = "http")]
 pub(crate) use http::OwnRejection;
+#[cfg(feature = "http")]
+pub(crate) use leftover::Leftover;

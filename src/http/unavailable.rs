@@ -2,8 +2,8 @@
 
 use http::{HeaderValue, Response, StatusCode, header};
 
-use crate::breaker::Rejected;
 use crate::classify::{OwnRejection, retry_after};
+use crate::rejected::Rejected;
 
 /// Answers 503 Service Unavailable with an empty body, and with `Retry-After` where it is known when to come back: ready
 /// for [`respond_with`](crate::CircuitBreakerLayer::respond_with).
@@ -24,7 +24,7 @@ use crate::classify::{OwnRejection, retry_after};
 pub fn unavailable<B: Default>(rejected: &Rejected) -> Response<B> {
     let mut response = Response::new(B::default());
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    response.extensions_mut().insert(OwnRejection);
+    response.extensions_mut().insert(OwnRejection(rejected.clone()));
     if let Some(wait) = rejected.retry_after()
         && let Ok(value) = HeaderValue::try_from(retry_after::format(wait))
     {

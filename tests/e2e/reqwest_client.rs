@@ -97,22 +97,21 @@ fn wait_in(event: RetryEvent) -> std::time::Duration {
 }
 
 #[tokio::test]
-async fn retry_after_in_seconds_replaces_the_backoff_up_to_its_cap() {
+async fn retry_after_in_seconds_is_heeded_up_to_its_cap() {
     let server = Server::start().await;
-    let (config, mut events) = told(RetryConfig::builder().backoff(backoff::fixed(ms(1))).retry_after_cap(ms(20)));
-    server.answers([retry_after(503, "2"), status(503)]);
+    let (config, _events) = told(RetryConfig::builder().backoff(backoff::fixed(ms(1))).retry_after_cap(ms(20)));
+    server.answers([status(503), retry_after(503, "2")]);
     let client = RetryLayer::reqwest(config).layer(Client::new());
     let response = client.oneshot(request(Method::GET, &server.url("/"))).await.expect("an answer");
-    assert_eq!((response.status().as_u16(), server.requests().len()), (200, 3));
-    let waits: Vec<_> = [events.recv().await, events.recv().await].into_iter().flatten().map(wait_in).collect();
-    assert_eq!(waits, [ms(20), ms(1)]);
+    assert_eq!((response.status().as_u16(), server.requests().len()), (503, 2), "longer than allowed");
 
     let (config, mut events) = told(RetryConfig::builder());
     server.answers([retry_after(429, "2")]);
     let client = RetryLayer::reqwest(config).layer(Client::new());
     let call = tokio::spawn(client.oneshot(request(Method::GET, &server.url("/"))));
-    assert_eq!(wait_in(events.recv().await.expect("an event")), secs(2));
-    // Nobody has to wait for that.
+    let wait = wait_in(events.recv().await.expect("an event"));
+    assert!((secs(2)..=ms(2_200)).contains(&wait), "{wait:?}");
+    // The test need not wait for that.
     call.abort();
 }
 

@@ -94,13 +94,8 @@ const ALL: [Code; 17] = [
 /// What a breaker makes of a status.
 const fn expected(code: Code) -> &'static str {
     match code {
-        Code::Unknown
-        | Code::DeadlineExceeded
-        | Code::ResourceExhausted
-        | Code::Internal
-        | Code::Unavailable
-        | Code::DataLoss => "F",
-        Code::Cancelled => "",
+        Code::Unknown | Code::DeadlineExceeded | Code::Internal | Code::Unavailable | Code::DataLoss => "F",
+        Code::Cancelled | Code::ResourceExhausted => "",
         _ => "S",
     }
 }

@@ -104,11 +104,11 @@ async fn c31_the_record_never_holds_more_than_the_cap() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c31_a_body_that_is_sent_once_is_not_recorded() {
+async fn c31_a_body_is_not_recorded_where_there_is_no_room_for_it() {
     let held = Held::default();
     let (service, mut server) = server::<Replayed>();
     let post = Request::post("/").body(held.pieces(10)).expect("a request");
-    let call = start(RetryLayer::http(at_once()).layer(service), post);
+    let call = start(RetryLayer::http(at_once()).replay_up_to(0).layer(service), post);
     let mut attempt = server.next().await;
     read(attempt.request.body_mut(), 10).await;
     assert_eq!(held.now(), 0);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 mod arrows;
 
 /// The modules by rank: each uses those of its own rank and below.
-const RANKS: [(&str, u32); 20] = [
+const RANKS: [(&str, u32); 21] = [
     ("time", 0),
     ("error", 0),
     ("sync", 0),
@@ -16,6 +16,7 @@ const RANKS: [(&str, u32); 20] = [
     ("backoff", 1),
     ("circuit", 2),
     ("clock", 3),
+    ("rejected", 3),
     ("classify", 3),
     ("store", 4),
     ("replica", 5),

@@ -117,8 +117,8 @@ fn a_failure_that_is_not_of_a_kind_to_be_retried_takes_no_token() {
             Outcome::Failure
         }
 
-        fn is_retryable(&self, _result: &Result<T, E>) -> bool {
-            false
+        fn retry(&self, _result: &Result<T, E>) -> Retry {
+            Retry::Never
         }
     }
     let budget = Budget::tokens(10, 0.1);

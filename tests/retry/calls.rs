@@ -98,8 +98,8 @@ impl<T> fusebox::Classify<T, Attempt> for OnlyOnce {
         if result.is_ok() { Outcome::Success } else { Outcome::Failure }
     }
 
-    fn is_retryable(&self, result: &Result<T, Attempt>) -> bool {
-        matches!(result, Err(Attempt(1)))
+    fn retry(&self, result: &Result<T, Attempt>) -> Retry {
+        if matches!(result, Err(Attempt(1))) { Retry::IfIdempotent } else { Retry::Never }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What listeners and counters are told.
 
-use fusebox::Classify;
+use fusebox::{Classify, Retry};
 
 use super::*;
 
@@ -148,15 +148,15 @@ async fn every_reason_to_stop_is_told_and_counted() {
 #[derive(Clone, Debug)]
 struct Never;
 
-impl<T, E> Classify<T, E> for Never {
+impl<T, E: 'static> Classify<T, E> for Never {
     type Scope = fusebox::AtHead;
 
     fn classify(&self, result: &Result<T, E>) -> Outcome {
         classify::errors().classify(result)
     }
 
-    fn is_retryable(&self, _result: &Result<T, E>) -> bool {
-        false
+    fn retry(&self, _result: &Result<T, E>) -> Retry {
+        Retry::Never
     }
 }
 
@@ -186,12 +186,19 @@ fn a_readiness_error_between_attempts_is_told_like_any_other_end() {
 
 #[test]
 fn an_event_tells_what_the_dependency_asked_for_and_what_came_of_it() {
-    let (builder, events) = listening(at_once().max_retries(1).retry_after_cap(ms(1)));
-    let pushback = |_: &Result<u32, Attempt>| Outcome::FailureAfter(secs(60));
-    assert_eq!(retry(builder).classify(pushback).call_blocking(failing_blocking()), Err(Attempt(2)));
+    let (builder, events) = listening(at_once().max_retries(1).retry_after_cap(secs(1)));
+    let asked = |after| move |_: &Result<u32, Attempt>| Outcome::FailureAfter(after);
+    let calls = |after| retry(builder.clone()).classify(asked(after)).call_blocking(failing_blocking());
+    assert_eq!(calls(ms(1)), Err(Attempt(2)));
+    assert_eq!(calls(secs(60)), Err(Attempt(1)), "longer than allowed");
     let events = events.take();
-    assert!(events.iter().all(|event| event.outcome() == Outcome::FailureAfter(secs(60))));
-    assert_eq!(events[0].to_string(), "attempt 1 failed, next in 1ms");
+    let lines: Vec<_> = events.iter().map(|event| (event.outcome(), event.to_string())).collect();
+    let expected = [
+        (ms(1), "attempt 1 failed, next in 1ms"),
+        (ms(1), "attempt 2 failed, given up: no retries left"),
+        (secs(60), "attempt 1 failed, given up: the dependency asked for a wait longer than allowed"),
+    ];
+    assert_eq!(lines, expected.map(|(after, line)| (Outcome::FailureAfter(after), line.to_owned())));
 }
 
 #[test]

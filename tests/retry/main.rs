@@ -11,7 +11,7 @@ use fusebox::backoff::{self, Backoff};
 use fusebox::classify::Errors;
 use fusebox::retry::{Cloned, Timed};
 use fusebox::{
-    BoxError, Budget, Jitter, ManualClock, Outcome, RetryConfig, RetryConfigBuilder, RetryEvent, RetryEventKind,
+    BoxError, Budget, Jitter, ManualClock, Outcome, Retry, RetryConfig, RetryConfigBuilder, RetryEvent, RetryEventKind,
     RetryLayer, RetryStats, StopReason, TimeLimit, TimedOut, classify,
 };
 use futures::FutureExt;

@@ -5,9 +5,9 @@ use super::breaker_cell::{BreakerCell, Visit};
 use super::info::Info;
 use crate::breaker::events::{EventKind, Occurrence};
 use crate::breaker::permit::{AtSight, Permit};
-use crate::breaker::rejected::Rejected;
 use crate::circuit::{Decision, Generation, Input, PermitId, RejectReason};
 use crate::clock::COARSE_LAG_NANOS;
+use crate::rejected::Rejected;
 #[cfg(feature = "fleet")]
 use crate::replica::POLL_INTERVAL;
 use crate::sync::Ordering::Relaxed;

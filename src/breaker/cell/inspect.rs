@@ -7,46 +7,13 @@ use super::breaker_cell::{Body, BreakerCell};
 use super::info::Info;
 use crate::circuit::{Generation, State};
 use crate::clock::{ClockSource, system_coarse, system_now};
+use crate::rejected::Rejecter;
 use crate::sync::{Ordering::Relaxed, lock};
 use crate::time::Timestamp;
 
 impl BreakerCell {
-    /// The name, if the breaker of that generation still is here or was the last one here.
-    pub(in crate::breaker) fn name_at(&self, generation: Generation) -> Option<Arc<str>> {
-        let slot = lock(&self.slot);
-        (slot.first_generation <= generation).then(|| slot.name.clone())
-    }
-
     pub(in crate::breaker) fn name(&self) -> Arc<str> {
         lock(&self.slot).name.clone()
-    }
-
-    /// The time by the clock of the breaker of that generation, while that can be told.
-    pub(in crate::breaker) fn now_in(&self, generation: Generation) -> Option<Timestamp> {
-        let slot = lock(&self.slot);
-        if slot.first_generation > generation {
-            return None;
-        }
-        let clock = match &slot.body {
-            Some(body) => body.settings.clock.clone(),
-            None if self.info().has(Info::OWN_CLOCK) => return None,
-            None => ClockSource::System,
-        };
-        drop(slot);
-        Some(clock.now())
-    }
-
-    /// Why the circuit is open, if it still is in that generation.
-    pub(in crate::breaker) fn explain(&self, generation: Generation) -> Option<String> {
-        let slot = lock(&self.slot);
-        let machine = slot.body.as_ref()?.control.machine();
-        if machine.generation() != generation || machine.state() != State::Open {
-            return None;
-        }
-        match machine.overridden() {
-            Some(order) => Some(order.to_string()),
-            None => machine.reason().map(|reason| reason.to_string()),
-        }
     }
 
     /// The state, without the lock unless an override might be over.
@@ -121,5 +88,38 @@ impl BreakerCell {
         let clock = slot.body.as_ref().map(|body| body.settings.clock.clone());
         drop(slot);
         clock.unwrap_or_default().now()
+    }
+}
+
+impl Rejecter for BreakerCell {
+    fn name_at(&self, generation: Generation) -> Option<Arc<str>> {
+        let slot = lock(&self.slot);
+        (slot.first_generation <= generation).then(|| slot.name.clone())
+    }
+
+    fn now_in(&self, generation: Generation) -> Option<Timestamp> {
+        let slot = lock(&self.slot);
+        if slot.first_generation > generation {
+            return None;
+        }
+        let clock = match &slot.body {
+            Some(body) => body.settings.clock.clone(),
+            None if self.info().has(Info::OWN_CLOCK) => return None,
+            None => ClockSource::System,
+        };
+        drop(slot);
+        Some(clock.now())
+    }
+
+    fn explain(&self, generation: Generation) -> Option<String> {
+        let slot = lock(&self.slot);
+        let machine = slot.body.as_ref()?.control.machine();
+        if machine.generation() != generation || machine.state() != State::Open {
+            return None;
+        }
+        match machine.overridden() {
+            Some(order) => Some(order.to_string()),
+            None => machine.reason().map(|reason| reason.to_string()),
+        }
     }
 }

@@ -9,8 +9,9 @@ use super::reject::{Boxed, Fallback, MapRejection, RespondWith};
 use super::select::{Breakers, By, ByOwned, One};
 use super::service::CircuitBreakerService;
 use super::wait::WaitLayer;
-use crate::breaker::{CircuitBreaker, CircuitBreakerConfig, Registry, Rejected};
-use crate::classify::{Errors, errors};
+use crate::breaker::{CircuitBreaker, CircuitBreakerConfig, Registry};
+use crate::classify::{Errors, Rejections, errors};
+use crate::rejected::Rejected;
 
 /// Puts a circuit breaker around a service.
 ///
@@ -162,6 +163,43 @@ impl<C, M, K> CircuitBreakerLayer<C, M, K> {
     pub fn classify<N>(self, classifier: N) -> CircuitBreakerLayer<N, M, K> {
         CircuitBreakerLayer { classify: classifier, mode: self.mode, select: self.select }
     }
+
+    /// Recognises the rejection of a breaker further in within errors of one's own, as
+    /// [`map_rejection`](Self::map_rejection) makes them: it counts neither way, because the dependency was not asked. Give it
+    /// after [`classify`](Self::classify).
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, Rejected};
+    /// use tower::{service_fn, ServiceBuilder, ServiceExt};
+    ///
+    /// #[derive(Debug)]
+    /// enum ShopError { Rejected(Rejected), Down }
+    ///
+    /// # futures::executor::block_on(async {
+    /// let region = CircuitBreakerLayer::new(CircuitBreakerConfig::new("region")).map_rejection(ShopError::Rejected).rejections(
+    ///     |e: &ShopError| match e {
+    ///         ShopError::Rejected(rejected) => Some(rejected),
+    ///         ShopError::Down => None,
+    ///     },
+    /// );
+    /// let host = CircuitBreakerLayer::new(CircuitBreakerConfig::new("host"));
+    /// host.breaker().trip()?;
+    /// let breaker = region.breaker().clone();
+    /// let shop = ServiceBuilder::new()
+    ///     .layer(region)
+    ///     .layer(host.map_rejection(ShopError::Rejected))
+    ///     .service(service_fn(|_: ()| async { Err::<(), _>(ShopError::Down) }));
+    /// assert!(matches!(shop.oneshot(()).await, Err(ShopError::Rejected(_))));
+    /// assert_eq!(breaker.snapshot().detectors[0].tally.count(), 0);
+    /// # Ok::<(), fusebox::Overridden>(()) }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn rejections<E, F>(self, find: F) -> CircuitBreakerLayer<Rejections<C, F>, M, K>
+    where
+        F: Fn(&E) -> Option<&Rejected>,
+    {
+        CircuitBreakerLayer { classify: Rejections::new(self.classify, find), mode: self.mode, select: self.select }
+    }
 }
 
 impl<C, K> CircuitBreakerLayer<C, Boxed, K> {
@@ -172,7 +210,7 @@ impl<C, K> CircuitBreakerLayer<C, Boxed, K> {
     /// Answers a rejected request with an error of the inner service's own type.
     ///
     /// ```
-    /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, Rejected};
+    /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer};
     /// use tower::{service_fn, Layer, Service, ServiceExt};
     ///
     /// #[derive(Debug, PartialEq)]
@@ -199,7 +237,7 @@ impl<C, K> CircuitBreakerLayer<C, Boxed, K> {
     ///
     /// ```
     /// use std::convert::Infallible;
-    /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, Rejected};
+    /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer};
     /// use tower::{service_fn, Layer, ServiceExt};
     ///
     /// # futures::executor::block_on(async {
@@ -221,7 +259,7 @@ impl<C, K> CircuitBreakerLayer<C, Boxed, K> {
     /// Answers a rejected request by a function that gets the request itself.
     ///
     /// ```
-    /// use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Rejected};
+    /// use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer};
     /// use tower::{service_fn, Layer, ServiceExt};
     ///
     /// /// The price of yesterday.

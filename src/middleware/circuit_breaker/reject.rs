@@ -3,8 +3,8 @@
 use std::fmt;
 use std::future::{Future, Ready, ready};
 
-use crate::breaker::Rejected;
 use crate::error::BoxError;
+use crate::rejected::Rejected;
 
 /// What becomes of a rejected request: [`Boxed`], [`MapRejection`], [`RespondWith`] or [`Fallback`].
 #[diagnostic::on_unimplemented(

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::breaker::{CircuitBreaker, Permit, Registry, Rejected};
+use crate::breaker::{CircuitBreaker, Permit, Registry};
+use crate::rejected::Rejected;
 use crate::text::OneLine;
 
 /// Which breaker a request belongs to: [`One`], [`By`] or [`ByOwned`]. Sealed.

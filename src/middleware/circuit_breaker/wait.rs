@@ -9,9 +9,10 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::service::Unready;
-use crate::breaker::{CircuitBreaker, Guarded, Permit, Rejected, Waiter, Watch};
+use crate::breaker::{CircuitBreaker, Guarded, Permit, Waiter, Watch};
 use crate::classify::Errors;
 use crate::error::BoxError;
+use crate::rejected::Rejected;
 
 /// Makes a service wait while its circuit is open. Made by
 /// [`wait_when_open`](super::CircuitBreakerLayer::wait_when_open).

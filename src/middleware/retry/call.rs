@@ -105,6 +105,12 @@ struct Call<F> {
 }
 
 impl<F> Repeat for Call<F> {
+    fn is_idempotent(&self) -> bool {
+        true
+    }
+
+    fn change_connection(&mut self) {}
+
     fn prepare(&mut self, _attempt: u32) -> bool {
         true
     }

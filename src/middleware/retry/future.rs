@@ -69,6 +69,14 @@ impl<S, Req, P: Replay<Req>> Request<S, Req, P> {
 }
 
 impl<S, Req, P: Replay<Req>> Repeat for Request<S, Req, P> {
+    fn is_idempotent(&self) -> bool {
+        self.replay.is_idempotent(&self.saved)
+    }
+
+    fn change_connection(&mut self) {
+        self.replay.change_connection(&mut self.saved);
+    }
+
     fn prepare(&mut self, attempt: u32) -> bool {
         self.next = self.replay.again(&mut self.saved, attempt);
         self.next.is_some()
@@ -87,7 +95,7 @@ where
         ready!(self.service.poll_ready(cx))?;
         match self.next.take() {
             Some(request) => Poll::Ready(Ok(self.service.call(request))),
-            // Nobody starts what was not prepared.
+            // What was not prepared is never started.
             None => Poll::Pending,
         }
     }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, Request};
 use http_body::Body;
+#[cfg(feature = "hyper")]
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 
 use super::layer::RetryLayer;
 use super::replay::Replay;
@@ -141,14 +143,20 @@ impl<T> RetryLayer<Http, ReplayHttp, T> {
     /// Retries HTTP requests: those that are safe to repeat, by [`classify::http`](crate::classify::http), with their
     /// body.
     ///
-    /// - Sent again are requests whose method is idempotent (RFC 9110, 9.2.2: GET, HEAD, OPTIONS, TRACE, PUT, DELETE) and
-    ///   those with an `Idempotency-Key`; any other is sent once. [`idempotent_when`](Self::idempotent_when) changes that.
+    /// - Sent again are requests whose method is idempotent (by IANA's registry: GET, HEAD, OPTIONS, TRACE, PUT, DELETE, QUERY,
+    ///   and those of WebDAV such as PROPFIND, REPORT and SEARCH) and those with an `Idempotency-Key`;
+    ///   [`idempotent_when`](Self::idempotent_when) changes that.
+    /// - Any other is sent again only where the server certainly did not process it: the connection was refused, HTTP/2 refused
+    ///   the stream or went away before it (feature `hyper`), or the answer says so (421, 425). The first time that is at once
+    ///   and costs no budget.
     /// - The body streams as it always did and is recorded meanwhile, up to a cap of 64 KiB
     ///   ([`replay_up_to`](Self::replay_up_to)). A longer one is sent once, never refused.
-    /// - `Retry-After` replaces the wait of the backoff, up to
-    ///   [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap), which is 5 min: set a
+    /// - No retry comes sooner than `Retry-After` says; one beyond
+    ///   [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap), which is 5 min, ends the retries: set a
     ///   [`deadline`](crate::RetryConfigBuilder::deadline), or callers may wait as long.
-    /// - A failed response is dropped before the wait. The last one is returned as it is.
+    /// - A failed response is not held during the wait. So that HTTP/1 keeps its connection, what is left of it is read, up to
+    ///   16 KiB within 10 ms of the wait, where its body is hyper's, reqwest's or axum's (features of these names). The last one
+    ///   is returned as it is.
     /// - Retries carry the extension [`Attempt`].
     ///
     /// The inner service gets [`ReplayBody`] as its body; for one that names its body type see [`body`](Self::body).
@@ -223,11 +231,53 @@ impl<C, T> RetryLayer<C, ReplayHttp, T> {
 /// Tells whether a request does no more harm twice than once.
 pub(super) fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
     const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-    method.is_idempotent() || headers.contains_key(IDEMPOTENCY_KEY)
+    method.is_idempotent()
+        || IDEMPOTENT.binary_search(&method.as_str()).is_ok()
+        || headers.contains_key(IDEMPOTENCY_KEY)
 }
 
+/// The idempotent methods of IANA's registry (<https://www.iana.org/assignments/http-methods>) beside those of RFC 9110.
+const IDEMPOTENT: [&str; 28] = [
+    "ACL",
+    "BASELINE-CONTROL",
+    "BIND",
+    "CHECKIN",
+    "CHECKOUT",
+    "COPY",
+    "LABEL",
+    "LINK",
+    "MERGE",
+    "MKACTIVITY",
+    "MKCALENDAR",
+    "MKCOL",
+    "MKREDIRECTREF",
+    "MKWORKSPACE",
+    "MOVE",
+    "ORDERPATCH",
+    "PROPFIND",
+    "PROPPATCH",
+    "QUERY",
+    "REBIND",
+    "REPORT",
+    "SEARCH",
+    "UNBIND",
+    "UNCHECKOUT",
+    "UNLINK",
+    "UPDATE",
+    "UPDATEREDIRECTREF",
+    "VERSION-CONTROL",
+];
+
 impl Rule {
-    fn allows(&self, parts: &Parts) -> bool {
+    #[cfg(feature = "hyper")]
+    const fn is_grpc(&self) -> bool {
+        #[cfg(feature = "grpc")]
+        return matches!(self, Self::Grpc);
+        #[cfg(not(feature = "grpc"))]
+        false
+    }
+
+    fn is_idempotent(&self, parts: &Parts) -> bool {
         match self {
             Self::Idempotent => is_idempotent(&parts.method, &parts.headers),
             Self::Custom(f) => f(parts),
@@ -251,6 +301,9 @@ pub struct SavedHttp<B: Body> {
     parts: Parts,
     /// None: it has no body.
     body: Option<Recorder<B>>,
+    /// The connection that the last attempt went over.
+    #[cfg(feature = "hyper")]
+    connection: Option<CaptureConnection>,
 }
 
 impl<B: Body> fmt::Debug for SavedHttp<B> {
@@ -269,8 +322,7 @@ where
 
     fn first(&self, request: Request<B>) -> (Self::Out, Option<SavedHttp<B>>) {
         let (parts, body) = request.into_parts();
-        let is_too_long = body.size_hint().lower() > u64::try_from(self.cap).unwrap_or(u64::MAX);
-        if is_too_long || !self.rule.allows(&parts) {
+        if body.size_hint().lower() > u64::try_from(self.cap).unwrap_or(u64::MAX) {
             return (Request::from_parts(parts, self.wrap.wrap(ReplayBody::once(body))), None);
         }
         let (body, recorder) = if body.is_end_stream() {
@@ -279,8 +331,29 @@ where
             let (body, recorder) = ReplayBody::recorded(body, self.cap);
             (body, Some(recorder))
         };
-        let saved = SavedHttp { parts: parts.clone(), body: recorder };
-        (Request::from_parts(parts, self.wrap.wrap(body)), Some(saved))
+        let mut saved = SavedHttp {
+            parts: parts.clone(),
+            body: recorder,
+            #[cfg(feature = "hyper")]
+            connection: None,
+        };
+        let request = self.send(&mut saved, Request::from_parts(parts, self.wrap.wrap(body)));
+        (request, Some(saved))
+    }
+
+    fn is_idempotent(&self, saved: &SavedHttp<B>) -> bool {
+        self.rule.is_idempotent(&saved.parts)
+    }
+
+    fn change_connection(&self, saved: &mut SavedHttp<B>) {
+        #[cfg(feature = "hyper")]
+        if let Some(connection) = &saved.connection
+            && let Some(connected) = &*connection.connection_metadata()
+        {
+            connected.poison();
+        }
+        #[cfg(not(feature = "hyper"))]
+        let _ = saved;
     }
 
     fn again(&self, saved: &mut SavedHttp<B>, attempt: u32) -> Option<Self::Out> {
@@ -290,7 +363,25 @@ where
         };
         let mut parts = saved.parts.clone();
         self.rule.stamp(&mut parts, attempt);
-        Some(Request::from_parts(parts, self.wrap.wrap(body)))
+        Some(self.send(saved, Request::from_parts(parts, self.wrap.wrap(body))))
+    }
+}
+
+impl<W> ReplayHttp<W> {
+    /// Marks a request that is about to be sent, so that the connection it goes over is known.
+    #[cfg(feature = "hyper")]
+    fn send<B: Body, O>(&self, saved: &mut SavedHttp<B>, mut request: Request<O>) -> Request<O> {
+        // gRPC has no answer that asks for another connection.
+        if !self.rule.is_grpc() {
+            saved.connection = Some(capture_connection(&mut request));
+        }
+        request
+    }
+
+    #[cfg(not(feature = "hyper"))]
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    fn send<B: Body, O>(&self, _saved: &mut SavedHttp<B>, request: Request<O>) -> Request<O> {
+        request
     }
 }
 

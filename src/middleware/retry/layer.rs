@@ -7,7 +7,8 @@ use tower_layer::Layer;
 use super::replay::{CloneWith, Cloned};
 use super::service::RetryService;
 use crate::attempts::{MapTimeout, RetryConfig, Timed, TimedOut, Timeouts, Untimed};
-use crate::classify::{Errors, errors};
+use crate::classify::{Errors, Rejections, errors};
+use crate::rejected::Rejected;
 
 /// Makes failed calls of a service again.
 ///
@@ -77,6 +78,40 @@ impl<C, P, T> RetryLayer<C, P, T> {
     #[must_use]
     pub fn classify<N>(self, classifier: N) -> RetryLayer<N, P, T> {
         RetryLayer { config: self.config, classify: classifier, replay: self.replay }
+    }
+
+    /// Recognises a circuit breaker's rejection within errors of one's own, as
+    /// [`map_rejection`](crate::CircuitBreakerLayer::map_rejection) makes them: it is not retried (see
+    /// [`WhenRejected`](crate::WhenRejected)), costs no budget and is no attempt. Give it after [`classify`](Self::classify).
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, Rejected, RetryConfig, RetryLayer, RetryStats};
+    /// use tower::{service_fn, ServiceBuilder, ServiceExt};
+    ///
+    /// #[derive(Debug)]
+    /// enum ShopError { Rejected(Rejected), Down }
+    ///
+    /// # tokio_test::block_on(async {
+    /// let stats = RetryStats::new();
+    /// let breaker = CircuitBreakerLayer::new(CircuitBreakerConfig::new("shop"));
+    /// breaker.breaker().trip()?;
+    /// let shop = ServiceBuilder::new()
+    ///     .layer(RetryLayer::new(RetryConfig::builder().stats(stats.clone()).build()?).rejections(|e: &ShopError| match e {
+    ///         ShopError::Rejected(rejected) => Some(rejected),
+    ///         ShopError::Down => None,
+    ///     }))
+    ///     .layer(breaker.map_rejection(ShopError::Rejected))
+    ///     .service(service_fn(|_: ()| async { Err::<(), _>(ShopError::Down) }));
+    /// assert!(matches!(shop.oneshot(()).await, Err(ShopError::Rejected(_))), "at once");
+    /// assert_eq!((stats.counts().attempts, stats.counts().rejected_attempts), (0, 1));
+    /// # Ok::<(), fusebox::BoxError>(()) }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn rejections<E, F>(self, find: F) -> RetryLayer<Rejections<C, F>, P, T>
+    where
+        F: Fn(&E) -> Option<&Rejected>,
+    {
+        RetryLayer { config: self.config, classify: Rejections::new(self.classify, find), replay: self.replay }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// How a request is sent more than once: [`Cloned`], [`CloneWith`], or for HTTP requests `Body`.
+/// How a request is sent more than once: [`Cloned`], [`CloneWith`], or for HTTP requests `ReplayHttp`.
 ///
 /// ```
 /// use fusebox::retry::Replay;
@@ -38,6 +38,19 @@ pub trait Replay<Req>: Clone {
 
     /// Makes the first request, and what is needed for another; `None`: it can be sent once.
     fn first(&self, request: Req) -> (Self::Out, Option<Self::Saved>);
+
+    /// Tells whether the request may be sent again after the dependency may have processed it. Default: yes. One that it
+    /// certainly did not process ([`Retry::Unprocessed`](crate::Retry::Unprocessed)) is sent again without this question.
+    fn is_idempotent(&self, saved: &Self::Saved) -> bool {
+        let _ = saved;
+        true
+    }
+
+    /// Tells that the next attempt is to go over another connection ([`Retry::Once`](crate::Retry::Once)). Default: does
+    /// nothing.
+    fn change_connection(&self, saved: &mut Self::Saved) {
+        let _ = saved;
+    }
 
     /// Makes the request for the `attempt`th attempt (2 is the first retry); `None`: it cannot be sent again after all.
     fn again(&self, saved: &mut Self::Saved, attempt: u32) -> Option<Self::Out>;

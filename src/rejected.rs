@@ -8,11 +8,8 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::cell::BreakerCell;
 use crate::circuit::{Generation, RejectReason, State};
-#[cfg(feature = "grpc")]
-use crate::classify::PUSHBACK;
-use crate::error::BoxError;
+use crate::error::as_error;
 use crate::text::OneLine;
 use crate::time::Timestamp;
 
@@ -36,7 +33,7 @@ use crate::time::Timestamp;
 /// ```
 #[derive(Clone)]
 pub struct Rejected {
-    cell: &'static BreakerCell,
+    breaker: &'static dyn Rejecter,
     generation: Generation,
     reason: RejectReason,
     /// The end of the wait, in nanoseconds of the breaker's clock; `u64::MAX` for none. The time left is found when
@@ -47,16 +44,33 @@ pub struct Rejected {
     status: OnceLock<Arc<tonic::Status>>,
 }
 
+/// What a rejection asks of its breaker when it is read. A breaker may be gone by then, and its place another's: what it tells
+/// is of the generation that rejected.
+pub(crate) trait Rejecter: Sync {
+    /// The name, if the breaker of that generation still is here or was the last one here.
+    fn name_at(&self, generation: Generation) -> Option<Arc<str>>;
+
+    /// The time by the clock of the breaker of that generation, while that can be told.
+    fn now_in(&self, generation: Generation) -> Option<Timestamp>;
+
+    /// Why the circuit is open, if it still is in that generation.
+    fn explain(&self, generation: Generation) -> Option<String>;
+}
+
+/// The header that says when gRPC's client may come back.
+#[cfg(feature = "grpc")]
+pub(crate) const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
 impl Rejected {
     #[inline]
-    pub(super) const fn new(
-        cell: &'static BreakerCell,
+    pub(crate) const fn new(
+        breaker: &'static dyn Rejecter,
         generation: Generation,
         reason: RejectReason,
         until: u64,
     ) -> Self {
         Self {
-            cell,
+            breaker,
             generation,
             reason,
             until,
@@ -82,7 +96,7 @@ impl Rejected {
     /// another's.
     #[must_use]
     pub fn name(&self) -> Arc<str> {
-        self.cell.name_at(self.generation).unwrap_or_else(|| Arc::from("(dropped)"))
+        self.breaker.name_at(self.generation).unwrap_or_else(|| Arc::from("(dropped)"))
     }
 
     /// Returns the state that rejected the call.
@@ -109,7 +123,7 @@ impl Rejected {
         if self.until == u64::MAX {
             return None;
         }
-        let now = self.cell.now_in(self.generation)?;
+        let now = self.breaker.now_in(self.generation)?;
         Some(Timestamp::from_nanos(self.until).since(now))
     }
 }
@@ -130,7 +144,7 @@ impl fmt::Display for Rejected {
             }
             RejectReason::NotReady => f.write_str("was open when the service was asked whether it is ready")?,
         }
-        if let Some(why) = self.cell.explain(self.generation) {
+        if let Some(why) = self.breaker.explain(self.generation) {
             write!(f, " ({why})")?;
         }
         match self.retry_after() {
@@ -196,16 +210,8 @@ pub fn rejection<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Rejected> {
 #[inline]
 pub(crate) fn rejection_in<E: 'static>(error: &E) -> Option<&Rejected> {
     let any: &dyn Any = error;
-    if let Some(boxed) = any.downcast_ref::<BoxError>() {
-        return rejection(&**boxed);
+    match as_error(error) {
+        Some(error) => rejection(error),
+        None => any.downcast_ref(),
     }
-    #[cfg(feature = "grpc")]
-    if let Some(status) = any.downcast_ref::<tonic::Status>() {
-        return rejection(status);
-    }
-    #[cfg(feature = "reqwest")]
-    if let Some(error) = any.downcast_ref::<reqwest::Error>() {
-        return rejection(error);
-    }
-    any.downcast_ref()
 }
