@@ -4,7 +4,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use ::http::header::CONTENT_TYPE;
-use ::http::{HeaderMap, Response, StatusCode};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -305,8 +306,7 @@ enum Hint {
 impl Hint {
     fn of(headers: &HeaderMap) -> Option<Self> {
         let pushback = headers.get(PUSHBACK).map(|value| Self::pushback(value.to_str().unwrap_or_default()));
-        pushback
-            .or_else(|| headers.contains_key(DETAILS).then(|| Self::in_details(&Status::from_header_map(headers)?))?)
+        pushback.or_else(|| Self::in_details(&with_details(headers.get(DETAILS)?.clone())?))
     }
 
     fn of_status(status: &Status) -> Option<Self> {
@@ -337,6 +337,13 @@ impl Hint {
 
 /// The details of a status, as protocol buffers in base64.
 const DETAILS: &str = "grpc-status-details-bin";
+
+/// A status with such details; none where they are not in base64. (`Status::from_header_map` panics at those.)
+fn with_details(encoded: HeaderValue) -> Option<Status> {
+    let only = HeaderMap::from_iter([(HeaderName::from_static(DETAILS), encoded)]);
+    let details = MetadataMap::from_headers(only).get_bin(DETAILS)?.to_bytes().ok()?;
+    Some(Status::with_details(Code::Unknown, "", details))
+}
 
 /// The status in headers or trailers; a malformed one is UNKNOWN.
 fn code_in(headers: &HeaderMap) -> Option<Code> {

@@ -17,6 +17,7 @@ mod servers;
 #[cfg(feature = "axum")]
 mod axum_server;
 mod balance;
+mod connections;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod hyper_client;

@@ -112,3 +112,58 @@ async fn c30_pushback_in_a_status_is_honoured_by_calls_without_tower() {
         assert!(wait.is_none_or(|wait| is_about(Some(elapsed()), wait)), "{value}: {:?}", elapsed());
     }
 }
+
+// `google.rpc.RetryInfo` in `grpc-status-details-bin`, put together by hand: `Status { code: 14, details: [RetryInfo { .. }] }`.
+
+const IN_20_S: &str = "CA4aMAoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxIECgIIFA";
+const IN_A_NEGATIVE_TIME: &str = "CA4aOQoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxINCgsI7P//////////AQ";
+const IN_A_TIME_WITHOUT_END: &str = "CA4aOAoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxIMCgoI//////////9/";
+const CUT_OFF: &str = "CA4aMAoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxIECg";
+const NO_DETAILS: &str = "CA4";
+
+/// The wait after UNAVAILABLE with such details, where the backoff would be 7 s; or why there was no retry.
+async fn wait_after_details(details: &str) -> Result<Duration, Option<StopReason>> {
+    let (waits, events) = told(BACKOFF);
+    let answer = trailers_only(Code::Unavailable, &[("grpc-status-details-bin", details)]);
+    let elapsed = timer();
+    let response = RetryLayer::grpc(waits).layer(answers(vec![answer])).oneshot(request()).await.expect("an answer");
+    if response.headers().contains_key("grpc-status") { Err(stopped(&events)) } else { Ok(elapsed()) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c65_retry_info_is_heeded_as_retry_after_is() {
+    for padding in ["", "=="] {
+        let waited = wait_after_details(&format!("{IN_20_S}{padding}")).await.expect("a retry");
+        assert!((secs(20)..=secs(22) + ms(20)).contains(&waited), "{waited:?}");
+    }
+    assert_eq!(wait_after_details(IN_A_TIME_WITHOUT_END).await, Err(Some(StopReason::RetryAfter)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn c65_details_that_are_none_leave_the_backoff() {
+    for details in [IN_A_NEGATIVE_TIME, CUT_OFF, NO_DETAILS, "", "=", "CA4=CA4", "soon", "\u{663}"] {
+        let waited = wait_after_details(details).await;
+        assert!(is_about(waited.ok(), BACKOFF), "{details:?}: {waited:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c65_pushback_counts_where_both_are_there() {
+    let (waits, _events) = told(BACKOFF);
+    let more = [("grpc-status-details-bin", IN_20_S), ("grpc-retry-pushback-ms", "250")];
+    let elapsed = timer();
+    let service = RetryLayer::grpc(waits).layer(answers(vec![trailers_only(Code::Unavailable, &more)]));
+    service.oneshot(request()).await.expect("an answer");
+    assert!(is_about(Some(elapsed()), ms(250)), "{:?}", elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn c65_the_backoff_begins_anew_after_a_pushback() {
+    let waits = config(|builder| builder.backoff([secs(1), secs(2), secs(4)]));
+    let unavailable = || trailers_only(Code::Unavailable, &[]);
+    let elapsed = timer();
+    let service = RetryLayer::grpc(waits).layer(answers(vec![unavailable(), pushing("250"), unavailable()]));
+    service.oneshot(request()).await.expect("an answer");
+    let waited = elapsed();
+    assert!((ms(2_250)..ms(2_310)).contains(&waited), "1 s, 250 ms, 1 s: {waited:?}");
+}
