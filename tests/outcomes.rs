@@ -1,0 +1,112 @@
+//! The tables of `docs/outcomes.md` are what the code does.
+#![cfg(feature = "http")]
+#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+
+use std::convert::Infallible;
+use std::fs;
+use std::path::Path;
+
+use fusebox::{Classify, Outcome, Retry, classify};
+use http::Response;
+
+fn document() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/outcomes.md")).expect("the document")
+}
+
+/// The rows of the first table below the heading that begins so.
+fn rows(heading: &str) -> Vec<Vec<String>> {
+    let text = document();
+    let section = text.split("\n## ").find(|section| section.starts_with(heading)).expect("the section");
+    let lines = section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    let cells = |line: &str| line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect();
+    let rows: Vec<Vec<String>> = lines.skip(2).map(cells).collect();
+    assert!(rows.len() >= 8, "{heading}: the table was found");
+    rows
+}
+
+fn breaker(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Success => "success",
+        Outcome::Failure | Outcome::FailureAfter(_) => "failure",
+        Outcome::Ignored => "ignored",
+        other => panic!("{other:?}"),
+    }
+}
+
+fn retry(retry: Retry) -> &'static str {
+    match retry {
+        Retry::Never => "no",
+        Retry::IfIdempotent => "idempotent",
+        Retry::Unprocessed => "any",
+        Retry::Once => "once",
+        other => panic!("{other:?}"),
+    }
+}
+
+fn response(status: u16, content_type: Option<&str>) -> Result<Response<&'static str>, Infallible> {
+    let mut response = Response::builder().status(status);
+    for content_type in content_type {
+        response = response.header("content-type", content_type);
+    }
+    Ok(response.body("").expect("a response"))
+}
+
+#[test]
+fn the_table_of_http_is_what_the_code_does() {
+    let rows = rows("HTTP");
+    let fits = |cell: &str, status: u16| match cell.split_once('-') {
+        Some((first, last)) => (first.parse().expect("a number")..=last.parse().expect("a number")).contains(&status),
+        None => cell.parse() == Ok(status),
+    };
+    let mut used = vec![false; rows.len()];
+    for status in 100..600 {
+        let at = rows.iter().position(|row| fits(&row[0], status)).expect("a row for each status");
+        used[at] = true;
+        let answer = response(status, None);
+        let done = (breaker(classify::http().classify(&answer)), retry(classify::http().retry(&answer)));
+        assert_eq!(done, (&*rows[at][1], &*rows[at][2]), "{status}");
+    }
+    assert_eq!(used, vec![true; rows.len()]);
+}
+
+#[cfg(feature = "grpc")]
+mod grpc {
+    use super::*;
+    use tonic::{Code, Status};
+
+    #[test]
+    fn the_table_of_grpc_is_what_the_code_does() {
+        let rows = rows("gRPC");
+        assert_eq!(rows.len(), 17, "a row for each code");
+        for (number, row) in rows.iter().enumerate() {
+            let code = Code::from_i32(i32::try_from(number).expect("small"));
+            assert_eq!(format!("{code:?}").to_uppercase(), row[0].replace('_', ""), "in the order of their numbers");
+            let mut answer = response(200, Some("application/grpc"));
+            let headers = answer.as_mut().expect("a response").headers_mut();
+            headers.insert("grpc-status", number.to_string().parse().expect("a value"));
+            let done = (breaker(classify::grpc().classify(&answer)), retry(classify::grpc().retry(&answer)));
+            assert_eq!(done, (&*row[1], &*row[2]), "{code:?} in headers");
+            if code != Code::Ok {
+                let status = Err::<tonic::Response<()>, _>(Status::new(code, "no"));
+                let done = (breaker(classify::grpc().classify(&status)), retry(classify::grpc().retry(&status)));
+                assert_eq!(done, (&*row[1], &*row[2]), "{code:?} in a status");
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_of_what_is_not_grpc_is_what_the_code_does() {
+        use fusebox::ClassifyEnd;
+        for row in rows("What is not gRPC") {
+            let answer = response(row[1].parse().expect("a status"), Some(&row[0]));
+            let head = |outcome: Option<Outcome>| outcome.map_or("at its end", breaker);
+            let seen = answer.as_ref().expect("a response");
+            let done = [
+                head(classify::grpc().at_head(seen)),
+                retry(classify::grpc().retry(&answer)),
+                head(classify::grpc().mixed().at_head(seen)),
+            ];
+            assert_eq!(done[..], row[2..], "{row:?}");
+        }
+    }
+}
