@@ -123,10 +123,11 @@
 //! | it stops when | set by |
 //! |---|---|
 //! | a circuit breaker inside rejects the attempt | [`when_rejected`](crate::RetryConfigBuilder::when_rejected) |
-//! | another attempt would not help (a client's mistake, 501, most gRPC codes) | [`Classify`](crate::Classify) |
+//! | another attempt would not help (a client's mistake, an untrusted certificate, most gRPC codes) | [`Classify`](crate::Classify) |
 //! | there were enough | [`max_retries`](crate::RetryConfigBuilder::max_retries), or the end of the backoff |
+//! | the dependency asks for a wait longer than allowed | [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap) |
 //! | the wait would outlast the deadline | [`deadline`](crate::RetryConfigBuilder::deadline) |
-//! | the request cannot be sent again: not idempotent, not cloneable, body too long | [`Replay`](crate::retry::Replay) |
+//! | the request cannot be sent again: not idempotent (unless it was certainly not processed), not cloneable, body too long | [`Replay`](crate::retry::Replay) |
 //! | all callers together retry too much | [`Budget`](crate::Budget) |
 //!
 //! Whatever the reason, the caller gets the last error as it was. To know more, listen:
@@ -160,9 +161,10 @@
 //! # Ok::<(), fusebox::ConfigError>(())
 //! ```
 //!
-//! A wait that the dependency asks for (`Retry-After`, gRPC's pushback) replaces that of the backoff, up to
-//! [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap). All other waits are moved by chance, differently for
-//! every request, so that callers who failed together do not come back together.
+//! A wait that the dependency asks for is a least one (`Retry-After`): the backoff counts where it is longer, and chance adds up
+//! to a tenth. gRPC's pushback is taken as it is, up to [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap). All
+//! other waits are moved by chance, differently for every request, so that callers who failed together do not come back
+//! together.
 //!
 //! Where retries are nested (a retry in a library, another in the service, a third in its caller), attempts multiply. Retry
 //! in one place, next to the dependency, and let the others pass errors on.

@@ -209,6 +209,11 @@ impl<C, K> CircuitBreakerLayer<C, Boxed, K> {
 
     /// Answers a rejected request with an error of the inner service's own type.
     ///
+    /// A retry or a breaker further out cannot see that such an error is a rejection, and takes it for a failure of the
+    /// dependency: keep the [`Rejected`] in it, and tell them how to find it, with
+    /// [`RetryLayer::rejections`](crate::RetryLayer::rejections) and [`rejections`](Self::rejections). A box with the rejection
+    /// among its sources, such as `io::Error::other(rejected)` in one, needs no telling.
+    ///
     /// ```
     /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer};
     /// use tower::{service_fn, Layer, Service, ServiceExt};
