@@ -42,7 +42,7 @@ async fn stock(Path(sku): Path<u32>) -> String {
 }
 
 fn app(database: PriceDatabase, registry: Registry) -> Router {
-    let breakers = CircuitBreakerLayer::keyed(registry, key::matched_path())
+    let breakers = CircuitBreakerLayer::keyed_by(registry, key::matched_path())
         .classify(classify::http())
         .respond_with(fusebox::http::unavailable);
     Router::new()

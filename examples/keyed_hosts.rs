@@ -44,7 +44,7 @@ async fn main() -> Result<(), BoxError> {
 
     let client = Client::builder(TokioExecutor::new()).build_http::<String>();
     let mut client = ServiceBuilder::new()
-        .layer(CircuitBreakerLayer::keyed(registry.clone(), key::authority()).classify(classify::http()))
+        .layer(CircuitBreakerLayer::keyed_by(registry.clone(), key::authority()).classify(classify::http()))
         .service(client);
 
     let hosts = [

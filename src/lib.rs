@@ -37,7 +37,7 @@
 //! | failed calls made again | [`RetryLayer`], [`backoff`], [`Budget`] |
 //! | an answer when all else failed | [`FallbackLayer`] |
 //! | all of it as one layer, with numbers that do for most | [`SafetyNet`] |
-//! | a breaker for each host, route, tenant | [`CircuitBreakerLayer::keyed`], [`Registry`] |
+//! | a breaker for each host, route, tenant | [`CircuitBreakerLayer::keyed`], [`key`], [`Registry`] |
 //! | no Tower: futures, closures, synchronous code | [`CircuitBreaker`] |
 //! | to see what it does | [`Snapshot`], [`Event`], [`CircuitBreaker::events`] |
 //! | to take it in hand | [`CircuitBreaker::trip`], [`CircuitBreaker::reset`], [`Override`] |
@@ -49,7 +49,7 @@
 //!
 //! | feature | brings |
 //! |---|---|
-//! | `http` | [`classify::http`](classify/fn.http.html), `Retry-After`, [`key`](key/index.html), `http::unavailable`, [`RetryLayer::http`](RetryLayer) |
+//! | `http` | [`classify::http`](classify/fn.http.html), `Retry-After`, keys by host, `http::unavailable`, [`RetryLayer::http`](RetryLayer) |
 //! | `grpc` | [`classify::grpc`](classify/fn.grpc.html), [`RetryLayer::grpc`](RetryLayer), `grpc::unavailable`; includes `http`, `hyper` |
 //! | `reqwest` | [`RetryLayer::reqwest`](RetryLayer), `classify::http` for its responses; includes `http`, `hyper` |
 //! | `hyper` | errors of hyper, hyper-util and h2 told apart: whose fault it was, whether the request was processed |
@@ -87,6 +87,7 @@ mod guard;
 pub mod guide;
 #[cfg(feature = "http")]
 pub mod http;
+pub mod key;
 mod middleware;
 mod rejected;
 #[cfg(feature = "fleet")]
@@ -118,8 +119,6 @@ pub use classify::{AtEnd, ClassifyEnd};
 pub use classify::{AtHead, Classify, Retry, Scope};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{BoxError, ConfigError};
-#[cfg(feature = "http")]
-pub use http::key;
 pub use middleware::circuit_breaker;
 pub use middleware::circuit_breaker::{CircuitBreakerLayer, CircuitBreakerService};
 pub use middleware::fallback;

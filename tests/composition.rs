@@ -548,7 +548,7 @@ mod http_faces {
     #[tokio::test]
     async fn hosts_have_breakers_of_their_own() {
         let registry = registry();
-        let layer = CircuitBreakerLayer::keyed(registry.clone(), key::authority())
+        let layer = CircuitBreakerLayer::keyed_by(registry.clone(), key::authority())
             .classify(classify::http())
             .respond_with(fusebox::http::unavailable);
         let service = layer.layer(server());

@@ -55,7 +55,7 @@ fn client(channel: Channel) -> Result<PricesClient<SafeChannel>, ConfigError> {
 
 /// A server with a breaker for each method.
 fn serve(shop: Shop) -> Result<SocketAddr, BoxError> {
-    let breakers = CircuitBreakerLayer::keyed(Registry::new(breaker), key::grpc_method())
+    let breakers = CircuitBreakerLayer::keyed_by(Registry::new(breaker), key::grpc_method())
         .classify(classify::grpc())
         .respond_with(grpc::unavailable);
     let incoming = TcpIncoming::bind((Ipv4Addr::LOCALHOST, 0).into())?;

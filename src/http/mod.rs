@@ -1,4 +1,4 @@
-//! HTTP: keys from requests and answers to rejected ones.
+//! HTTP: answers to rejected requests.
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -8,7 +8,7 @@
 //!
 //! # futures::executor::block_on(async {
 //! let registry = Registry::new(|host| CircuitBreakerConfig::builder(host).build());
-//! let client = CircuitBreakerLayer::keyed(registry.clone(), key::host())
+//! let client = CircuitBreakerLayer::keyed_by(registry.clone(), key::host())
 //!     .classify(classify::http())
 //!     .respond_with(fusebox::http::unavailable)
 //!     .layer(service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(String::from("hello"))) }));
@@ -19,7 +19,6 @@
 //! # Ok::<(), fusebox::BoxError>(()) }).unwrap();
 //! ```
 
-pub mod key;
 mod unavailable;
 
 pub use unavailable::unavailable;

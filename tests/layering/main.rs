@@ -18,6 +18,7 @@ const RANKS: [(&str, u32); 21] = [
     ("clock", 3),
     ("rejected", 3),
     ("classify", 3),
+    ("key", 3),
     ("store", 4),
     ("replica", 5),
     ("fleet", 6),

@@ -6,7 +6,7 @@ use std::future::Future;
 use tower_layer::Layer;
 
 use super::reject::{Boxed, Fallback, MapRejection, RespondWith};
-use super::select::{Breakers, By, ByOwned, One};
+use super::select::{Breakers, By, ByKey, ByOwned, One};
 use super::service::CircuitBreakerService;
 use super::wait::WaitLayer;
 use crate::breaker::{CircuitBreaker, CircuitBreakerConfig, Registry};
@@ -65,7 +65,8 @@ impl CircuitBreakerLayer {
     /// One breaker for each key that `key` finds in the request: by route, host, tenant. `None`: the request is not
     /// guarded.
     ///
-    /// Give the closure its argument's type. Ready-made ones are in the module `key` (feature `http`).
+    /// Give the closure its argument's type. Ready-made keys are in the module [`key`](crate::key); those that are types go
+    /// to [`keyed_by`](Self::keyed_by).
     ///
     /// ```
     /// use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Registry};
@@ -116,6 +117,38 @@ impl CircuitBreakerLayer {
         O: AsRef<str>,
     {
         CircuitBreakerLayer { classify: errors(), mode: Boxed, select: ByOwned { registry, key } }
+    }
+
+    /// As [`keyed`](Self::keyed), for a [`Key`](crate::key::Key): those of the module [`key`](crate::key), or a type of your
+    /// own. Whether it fits the requests shows where the layer is put around a service.
+    ///
+    /// ```
+    /// use std::borrow::Cow;
+    /// use fusebox::{key::Key, BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Registry};
+    /// use tower::{service_fn, Layer, ServiceExt};
+    ///
+    /// /// The first line says where a message goes.
+    /// #[derive(Clone, Copy)]
+    /// struct Receiver;
+    ///
+    /// impl Key<String> for Receiver {
+    ///     fn key<'a>(&self, message: &'a String) -> Option<Cow<'a, str>> {
+    ///         message.lines().next().map(Cow::Borrowed)
+    ///     }
+    /// }
+    ///
+    /// # futures::executor::block_on(async {
+    /// let registry = Registry::new(|name| CircuitBreakerConfig::builder(name).build());
+    /// let layer = CircuitBreakerLayer::keyed_by(registry.clone(), Receiver);
+    /// let service = layer.layer(service_fn(|_: String| async { Ok::<_, BoxError>("sent") }));
+    ///
+    /// service.oneshot("ana\nHello!".into()).await?;
+    /// assert!(registry.get("ana").is_some());
+    /// # Ok::<(), BoxError>(()) }).unwrap();
+    /// ```
+    #[must_use]
+    pub const fn keyed_by<K>(registry: Registry, key: K) -> CircuitBreakerLayer<Errors, Boxed, ByKey<K>> {
+        CircuitBreakerLayer { classify: errors(), mode: Boxed, select: ByKey { registry, key } }
     }
 }
 

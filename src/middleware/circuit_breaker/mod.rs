@@ -37,6 +37,6 @@ pub use layer::CircuitBreakerLayer;
 pub use reject::{Boxed, Fallback, MapRejection, OnReject, RespondWith};
 #[doc(hidden)]
 pub use select::Breakers;
-pub use select::{By, ByOwned, One, Select};
+pub use select::{By, ByKey, ByOwned, One, Select};
 pub use service::CircuitBreakerService;
 pub use wait::{WaitFuture, WaitLayer, WaitService};

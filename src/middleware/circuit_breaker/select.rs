@@ -3,10 +3,11 @@
 use std::fmt;
 
 use crate::breaker::{CircuitBreaker, Permit, Registry};
+use crate::key::Key;
 use crate::rejected::Rejected;
 use crate::text::OneLine;
 
-/// Which breaker a request belongs to: [`One`], [`By`] or [`ByOwned`]. Sealed.
+/// Which breaker a request belongs to: [`One`], [`By`], [`ByOwned`] or [`ByKey`]. Sealed.
 ///
 /// It is a bound for code that works with one breaker and with many:
 ///
@@ -109,6 +110,35 @@ pub struct ByOwned<F> {
     pub(super) key: F,
 }
 
+/// A breaker for each key of a [`Key`](crate::key::Key).
+///
+/// Made by [`keyed_by`](super::CircuitBreakerLayer::keyed_by).
+///
+/// ```
+/// use fusebox::circuit_breaker::{Boxed, ByKey};
+/// use fusebox::classify::Errors;
+/// use fusebox::{key::Key, CircuitBreakerConfig, CircuitBreakerLayer, Registry};
+///
+/// #[derive(Clone)]
+/// struct Tenant;
+///
+/// impl Key<String> for Tenant {
+///     fn key<'a>(&self, order: &'a String) -> Option<std::borrow::Cow<'a, str>> {
+///         Some(order.to_lowercase().into())
+///     }
+/// }
+/// fn by_tenant(registry: Registry) -> CircuitBreakerLayer<Errors, Boxed, ByKey<Tenant>> {
+///     CircuitBreakerLayer::keyed_by(registry, Tenant)
+/// }
+/// let layer = by_tenant(Registry::new(|name| CircuitBreakerConfig::builder(name).build()));
+/// assert!(format!("{layer:?}").contains("ByKey"));
+/// ```
+#[derive(Clone)]
+pub struct ByKey<K> {
+    pub(super) registry: Registry,
+    pub(super) key: K,
+}
+
 impl<Req> Select<Req> for One {
     #[inline]
     fn acquire(&self, _request: &Req) -> Option<Result<Permit, Rejected>> {
@@ -156,6 +186,22 @@ impl<F> Breakers for ByOwned<F> {
     }
 }
 
+impl<Req, K> Select<Req> for ByKey<K>
+where
+    K: Key<Req>,
+{
+    fn acquire(&self, request: &Req) -> Option<Result<Permit, Rejected>> {
+        let name = self.key.key(request)?;
+        self.registry.acquire(&name)
+    }
+}
+
+impl<K> Breakers for ByKey<K> {
+    fn one(&self) -> Option<&CircuitBreaker> {
+        None
+    }
+}
+
 impl<F> fmt::Debug for By<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("By").field("registry", &self.registry).finish_non_exhaustive()
@@ -186,9 +232,22 @@ impl<F> fmt::Display for ByOwned<F> {
     }
 }
 
+impl<K> fmt::Debug for ByKey<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByKey").field("registry", &self.registry).finish_non_exhaustive()
+    }
+}
+
+impl<K> fmt::Display for ByKey<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("circuit breakers by key")
+    }
+}
+
 mod sealed {
     pub trait Sealed {}
     impl Sealed for super::One {}
     impl<F> Sealed for super::By<F> {}
     impl<F> Sealed for super::ByOwned<F> {}
+    impl<K> Sealed for super::ByKey<K> {}
 }
