@@ -45,7 +45,7 @@ fn retry(retry: Retry) -> &'static str {
 
 fn response(status: u16, content_type: Option<&str>) -> Result<Response<&'static str>, Infallible> {
     let mut response = Response::builder().status(status);
-    for content_type in content_type {
+    if let Some(content_type) = content_type {
         response = response.header("content-type", content_type);
     }
     Ok(response.body("").expect("a response"))

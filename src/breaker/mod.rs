@@ -14,6 +14,7 @@ mod guarded;
 #[cfg(feature = "http")]
 mod guarded_body;
 mod handle;
+mod keyed;
 #[cfg(all(test, fusebox_loom))]
 mod loom_tests;
 mod permit;
@@ -22,6 +23,7 @@ mod settings;
 #[cfg(feature = "fleet")]
 mod shared;
 mod snapshot;
+mod unguarded;
 mod waiter;
 mod watch;
 

@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard}
 use std::time::Duration;
 
 use super::config::CircuitBreakerConfig;
+use super::events::EventKind;
 use super::handle::CircuitBreaker;
-use super::permit::Permit;
 use super::settings::Settings;
+use super::unguarded::Unguarded;
 use crate::clock::system_coarse;
 use crate::error::ConfigError;
-use crate::rejected::Rejected;
+use crate::key::is_unmatched;
 use crate::sync::unpoisoned;
 use crate::text::OneLine;
 use crate::time::nanos;
@@ -48,13 +49,13 @@ use crate::time::nanos;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Registry {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-type Template = dyn Fn(&str) -> Result<CircuitBreakerConfig, ConfigError> + Send + Sync;
+pub(super) type Template = dyn Fn(&str) -> Result<CircuitBreakerConfig, ConfigError> + Send + Sync;
 
-struct Inner {
-    template: Box<Template>,
+pub(super) struct Inner {
+    pub(super) template: Box<Template>,
     shards: [RwLock<Shard>; SHARDS],
     hasher: RandomState,
     len: AtomicUsize,
@@ -62,9 +63,10 @@ struct Inner {
     /// Nanoseconds.
     idle: AtomicU64,
     overflow: [OnceLock<Option<CircuitBreaker>>; OVERFLOW],
-    overflowed: AtomicU64,
+    pub(super) overflowed: AtomicU64,
     /// Breakers of one template mostly have equal settings; they share the last ones made.
-    settings: Mutex<Option<Arc<Settings>>>,
+    pub(super) settings: Mutex<Option<Arc<Settings>>>,
+    pub(super) unguarded: Unguarded,
 }
 
 #[derive(Default)]
@@ -82,7 +84,7 @@ const LONGEST_NAME: usize = 255;
 const KEPT: usize = 200;
 
 /// A name that is no longer than it may be. The same in every process and release, so that a fleet meets under it.
-fn bounded(name: &str) -> Cow<'_, str> {
+pub(super) fn bounded(name: &str) -> Cow<'_, str> {
     if name.len() <= LONGEST_NAME {
         return Cow::Borrowed(name);
     }
@@ -115,6 +117,7 @@ impl Registry {
             overflow: std::array::from_fn(|_| OnceLock::new()),
             overflowed: AtomicU64::new(0),
             settings: Mutex::default(),
+            unguarded: Unguarded::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -201,22 +204,8 @@ impl Registry {
         let name = &*bounded(name);
         match self.get(name) {
             Some(breaker) => Ok(breaker),
-            None => self.inner.make(name),
+            None => self.inner.make(name, false),
         }
-    }
-
-    /// Asks the breaker of that name, made if need be, for a call; `None` only when the template refuses even the
-    /// overflow breaker.
-    pub(crate) fn acquire(&self, name: &str) -> Option<Result<Permit, Rejected>> {
-        let name = &*bounded(name);
-        // Listeners run in what cannot be answered at once, and they may call the registry: not under its lock.
-        let answer = self.inner.find(name, |breaker| breaker.cell().acquire_quietly().ok_or_else(|| breaker.clone()));
-        let breaker = match answer {
-            Some(Ok(answer)) => return Some(answer),
-            Some(Err(breaker)) => breaker,
-            None => self.inner.make(name).ok().or_else(|| self.inner.overflow(name))?,
-        };
-        Some(breaker.acquire())
     }
 
     pub(super) fn insert(&self, breaker: &CircuitBreaker) -> Result<(), NameTaken> {
@@ -310,10 +299,33 @@ impl Registry {
         self.len() == 0
     }
 
-    /// Returns how often a name got an overflow breaker. Not zero: raise `max`, or key by something with fewer values.
+    /// Returns how often a name got an overflow breaker. Not zero: raise `max`, or key by something with fewer values; or the
+    /// template refuses names, of which the event [`TemplateFailed`](crate::EventKind::TemplateFailed) tells.
     #[must_use]
     pub fn overflowed(&self) -> u64 {
         self.inner.overflowed.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many requests of keyed layers were not guarded: they had no key, or the template refused their name and
+    /// even the overflow breaker. Not zero: see the events [`Unguarded`](crate::EventKind::Unguarded) and
+    /// [`TemplateFailed`](crate::EventKind::TemplateFailed), told once to the listeners that the template gives.
+    ///
+    /// ```
+    /// use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Registry};
+    /// use tower::{service_fn, Layer, ServiceExt};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let registry = Registry::new(|name| CircuitBreakerConfig::builder(name).build());
+    /// let layer = CircuitBreakerLayer::keyed(registry.clone(), |path: &&'static str| path.split('/').nth(1));
+    /// let service = layer.layer(service_fn(|_: &str| async { Ok::<_, BoxError>("done") }));
+    /// service.clone().oneshot("/prices").await?;
+    /// service.oneshot("prices").await?;
+    /// assert_eq!((registry.len(), registry.unguarded()), (1, 1));
+    /// # Ok::<(), BoxError>(()) }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn unguarded(&self) -> u64 {
+        self.inner.unguarded.count()
     }
 }
 
@@ -324,14 +336,15 @@ impl Inner {
         &self.shards[usize::try_from(hash >> 60).unwrap_or(0)]
     }
 
-    fn find<R>(&self, name: &str, f: impl FnOnce(&CircuitBreaker) -> R) -> Option<R> {
+    pub(super) fn find<R>(&self, name: &str, f: impl FnOnce(&CircuitBreaker) -> R) -> Option<R> {
         let shard = read(self.shard(name));
         let breaker = shard.breakers.get(name)?;
         breaker.cell().touch(seconds());
         Some(f(breaker))
     }
 
-    fn make(&self, name: &str) -> Result<CircuitBreaker, ConfigError> {
+    /// Makes a breaker; `is_fallback`: requests share it that have no key of their own.
+    pub(super) fn make(&self, name: &str, is_fallback: bool) -> Result<CircuitBreaker, ConfigError> {
         // The template is a user's code: it runs outside the lock.
         let config = (self.template)(name)?;
         let mut forgotten = Vec::new();
@@ -354,6 +367,9 @@ impl Inner {
         drop(shard);
         // Dropped outside the lock: what a breaker holds may be a user's.
         drop(forgotten);
+        if is_fallback || is_unmatched(breaker.name().as_ref()) {
+            breaker.cell().tell(EventKind::FallbackKeyUsed);
+        }
         Ok(breaker)
     }
 
@@ -404,7 +420,7 @@ impl Inner {
         (at, &self.overflow[at])
     }
 
-    fn overflow(&self, name: &str) -> Option<CircuitBreaker> {
+    pub(super) fn overflow(&self, name: &str) -> Option<CircuitBreaker> {
         let (at, breaker) = self.overflow_of(name);
         breaker.get_or_init(|| (self.template)(&overflow_name(at)).ok().map(CircuitBreaker::new)).clone()
     }

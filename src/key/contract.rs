@@ -48,3 +48,11 @@ where
         self(request).map(Cow::Borrowed)
     }
 }
+
+/// What requests are named for which axum has matched no route.
+pub(super) const NO_ROUTE: &str = "(unmatched)";
+
+/// Tells whether requests share this name for want of one.
+pub(crate) fn is_unmatched(name: &str) -> bool {
+    cfg!(feature = "axum") && name == NO_ROUTE
+}

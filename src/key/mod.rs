@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | `authority()` | a client's host and port | `http`; with `reqwest` also for its requests |
 //! | `host()` | a client's host, whatever the port | the same |
-//! | `matched_path()` | axum's matched route | `axum` |
+//! | `matched_path()` | axum's matched route; `matched_path_or(..)` names the rest | `axum` |
 //! | `grpc_method()` | a gRPC call's service and method | `grpc` |
 //!
 //! ```
@@ -40,13 +40,14 @@
 mod contract;
 #[cfg(feature = "http")]
 mod hosts;
-#[cfg(feature = "http")]
+#[cfg(any(feature = "axum", feature = "grpc"))]
 mod routes;
 
 pub use contract::Key;
+pub(crate) use contract::is_unmatched;
 #[cfg(feature = "http")]
 pub use hosts::{Authority, Host, authority, host};
 #[cfg(feature = "grpc")]
 pub use routes::grpc_method;
 #[cfg(feature = "axum")]
-pub use routes::matched_path;
+pub use routes::{UNMATCHED, matched_path, matched_path_or};

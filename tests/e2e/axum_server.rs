@@ -9,8 +9,8 @@ use axum::extract::{Path, State};
 use axum::routing::{get, put};
 use bytes::Bytes;
 use fusebox::{
-    CircuitBreakerConfig, CircuitBreakerLayer, ManualClock, Registry, RetryConfig, RetryLayer, State as Circuit,
-    backoff, classify, detect, key, retry::Attempt,
+    CircuitBreakerConfig, CircuitBreakerLayer, EventKind, ManualClock, Registry, RetryConfig, RetryLayer,
+    State as Circuit, backoff, classify, detect, key, retry::Attempt,
 };
 use futures::stream;
 use http::{Request, Response, StatusCode};
@@ -22,7 +22,7 @@ use tower::make::Shared;
 use tower::{Layer, ServiceExt};
 
 use crate::servers::{listen, serve};
-use crate::support::{ms, secs};
+use crate::support::{Record, ms, secs};
 
 fn plain_client() -> Client<HttpConnector, Full<Bytes>> {
     Client::builder(TokioExecutor::new()).build_http()
@@ -82,6 +82,102 @@ async fn each_route_has_a_breaker_and_answers_503_for_itself() {
     clock.advance(secs(30));
     assert_eq!(ask("/prices/2").await, (200, None), "the probe");
     assert_eq!(registry.get("/prices/{sku}").map(|breaker| breaker.state()), Some(Circuit::Closed));
+}
+
+/// A registry that writes down what its breakers tell besides calls and changes of state; it refuses what is under `/bad`.
+fn told_registry() -> (Registry, Record<(String, EventKind)>) {
+    let told = Record::default();
+    let list = told.clone();
+    let registry = Registry::new(move |route| {
+        let (list, rate) = (list.clone(), if route.starts_with("/bad") { 7.0 } else { 0.5 });
+        CircuitBreakerConfig::builder(route)
+            .detector(detect::failure_rate(rate).of_last(2).min_calls(2))
+            .on_event(move |event| {
+                if !matches!(event.kind(), EventKind::Ended { .. } | EventKind::StateChanged { .. }) {
+                    list.add((event.breaker().to_owned(), event.kind()));
+                }
+            })
+            .build()
+    });
+    (registry, told)
+}
+
+/// Everything but `/prices/{sku}` fails; the layer is around all of it.
+async fn shop_with_more(
+    breakers: impl Layer<
+        axum::routing::Route,
+        Service: tower::Service<
+            Request<Body>,
+            Response: axum::response::IntoResponse,
+            Error: Into<std::convert::Infallible>,
+            Future: Send,
+        > + Clone
+                     + Send
+                     + Sync
+                     + 'static,
+    > + Clone
+    + Send
+    + Sync
+    + 'static,
+) -> impl AsyncFn(&str) -> u16 {
+    let down = || async { StatusCode::BAD_GATEWAY };
+    let app = Router::new()
+        .route("/prices/{sku}", get(|| async { "12.50" }))
+        .route("/bad/{sku}", get(down))
+        .nest_service("/pages", get(down))
+        .fallback(get(down))
+        .layer(breakers);
+    let address = serve(app).await;
+    let client = plain_client();
+    async move |path: &str| {
+        let uri = format!("http://{address}{path}").parse().expect("a URI");
+        client.get(uri).await.expect("an answer").status().as_u16()
+    }
+}
+
+/// At release 0.1 they had no breaker, and nothing said so.
+#[tokio::test]
+async fn what_axum_matches_no_route_for_shares_a_breaker_and_is_told_of() {
+    let (registry, told) = told_registry();
+    let breakers = CircuitBreakerLayer::keyed_by(registry.clone(), key::matched_path())
+        .classify(classify::http())
+        .respond_with(fusebox::http::unavailable);
+    let ask = shop_with_more(breakers).await;
+    assert_eq!(ask("/prices/1").await, 200);
+    assert!(told.take().is_empty());
+    assert_eq!((ask("/pages/about").await, ask("/nowhere").await), (502, 502));
+    assert_eq!((ask("/pages/about").await, ask("/nowhere").await), (503, 503), "one circuit, and it is open");
+    assert_eq!(ask("/prices/1").await, 200, "routes are apart");
+    assert_eq!(told.take(), [(key::UNMATCHED.to_owned(), EventKind::FallbackKeyUsed)]);
+    assert_eq!((registry.len(), registry.unguarded()), (2, 0));
+    assert!(registry.get("(unmatched)").is_some_and(|breaker| breaker.is_open()));
+}
+
+#[tokio::test]
+async fn what_axum_matches_no_route_for_may_have_a_name() {
+    let (registry, told) = told_registry();
+    let breakers = CircuitBreakerLayer::keyed(registry.clone(), key::matched_path_or("pages"))
+        .classify(classify::http())
+        .respond_with(fusebox::http::unavailable);
+    let ask = shop_with_more(breakers).await;
+    assert_eq!((ask("/pages/about").await, ask("/nowhere").await, ask("/pages/about").await), (502, 502, 503));
+    assert!(registry.get("pages").is_some_and(|breaker| breaker.is_open()));
+    assert!(told.take().is_empty(), "who has named it knows of it");
+}
+
+#[tokio::test]
+async fn a_route_that_the_template_refuses_is_told_of() {
+    let (registry, told) = told_registry();
+    let breakers = CircuitBreakerLayer::keyed_by(registry.clone(), key::matched_path())
+        .fallback_key("rest")
+        .classify(classify::http())
+        .respond_with(fusebox::http::unavailable);
+    let ask = shop_with_more(breakers).await;
+    assert_eq!((ask("/bad/1").await, ask("/bad/2").await, ask("/bad/1").await), (502, 502, 503));
+    assert!(registry.get("rest").is_some_and(|breaker| breaker.is_open()));
+    let told: Vec<_> = told.take();
+    let expected = [("/bad/{sku}", EventKind::TemplateFailed), ("rest", EventKind::FallbackKeyUsed)];
+    assert_eq!(told, expected.map(|(name, kind)| (name.to_owned(), kind)));
 }
 
 /// Fails at first, then echoes; the header says which attempt it was.

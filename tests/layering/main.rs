@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 mod arrows;
 
 /// The modules by rank: each uses those of its own rank and below.
-const RANKS: [(&str, u32); 21] = [
+const RANKS: [(&str, u32); 22] = [
     ("time", 0),
     ("error", 0),
     ("sync", 0),

@@ -175,7 +175,8 @@ impl BreakerCell {
         matches!(decision, Decision::Admitted(_)).then_some(now)
     }
 
-    fn tell(&'static self, what: EventKind) {
+    /// Tells those who hear of calls of something that the machine has no part in.
+    pub(in crate::breaker) fn tell(&'static self, what: EventKind) {
         self.visit(|Visit { body, at, .. }| {
             if let Some(notifier) = body.notifier()
                 && notifier.tells_calls()

@@ -8,6 +8,7 @@ use super::backlog::News;
 #[cfg(feature = "fleet")]
 use crate::circuit::{Advice, FleetFact, Verdict};
 use crate::circuit::{Fact, Generation, Origin, Outcome, RejectReason, State, StateScope, Tally, TransitionReason};
+use crate::error::ConfigError;
 #[cfg(feature = "fleet")]
 use crate::store::StoreTrouble;
 use crate::text::OneLine;
@@ -61,6 +62,8 @@ pub(in crate::breaker) struct Occurrence {
     pub(in crate::breaker) origin: Origin,
     pub(in crate::breaker) scope: StateScope,
     pub(in crate::breaker) at: Timestamp,
+    /// Why there is no breaker.
+    pub(in crate::breaker) config_error: Option<Arc<ConfigError>>,
     /// What is wrong with the store, or is no more.
     #[cfg(feature = "fleet")]
     pub(in crate::breaker) store_trouble: Option<Arc<StoreTrouble>>,
@@ -87,6 +90,7 @@ impl Occurrence {
             origin: Origin::Decided,
             scope: StateScope::Instance,
             at,
+            config_error: None,
             #[cfg(feature = "fleet")]
             store_trouble: None,
         }
@@ -158,6 +162,20 @@ pub enum EventKind {
     },
     /// The detector panicked; its window was reset.
     DetectorPanicked,
+    /// A keyed layer has found a request without a key, and lets such requests through unguarded. Give the layer a
+    /// [`fallback_key`](crate::CircuitBreakerLayer::fallback_key), or key by something that each request has. Told once by each
+    /// [`Registry`](crate::Registry), whose [`unguarded`](crate::Registry::unguarded) counts them. The event's breaker is none: it
+    /// is named `(unguarded)`.
+    Unguarded,
+    /// A registry's template has refused the name of the event's breaker, so there is none:
+    /// [`Event::config_error`] says why. Its requests have the layer's
+    /// [`fallback_key`](crate::CircuitBreakerLayer::fallback_key), else an overflow breaker, and where the template refuses that as
+    /// well, they are not guarded. Told once by each registry.
+    TemplateFailed,
+    /// The breaker has come to be that guards the requests without a key of their own: those of a
+    /// [`fallback_key`](crate::CircuitBreakerLayer::fallback_key), or those for which axum has matched no route. One of them can
+    /// shut out the others.
+    FallbackKeyUsed,
     /// The listener, or the reader, was too slow: so many events before this one were lost. Changes of state are lost last, and never the
     /// newest.
     #[non_exhaustive]
@@ -264,6 +282,34 @@ impl Event {
         self.what.scope
     }
 
+    /// Returns what is wrong with the configuration that a registry's template [refused](EventKind::TemplateFailed).
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, EventKind, Registry};
+    /// use tower::{service_fn, Layer, ServiceExt};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let registry = Registry::new(|name| {
+    ///     CircuitBreakerConfig::builder(if name == "-" { "" } else { name })
+    ///         .on_event(|event| {
+    ///             if let Some(error) = event.config_error() {
+    ///                 assert_eq!((event.breaker(), event.kind()), ("-", EventKind::TemplateFailed));
+    ///                 eprintln!("no breaker for `{}`: {error}", event.breaker());
+    ///             }
+    ///         })
+    ///         .build()
+    /// });
+    /// let layer = CircuitBreakerLayer::keyed(registry.clone(), |name: &String| Some(name));
+    /// let service = layer.layer(service_fn(|_: String| async { Ok::<_, fusebox::BoxError>("done") }));
+    /// service.oneshot("-".to_owned()).await?;
+    /// assert_eq!((registry.overflowed(), registry.unguarded()), (1, 0));
+    /// # Ok::<(), fusebox::BoxError>(()) }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn config_error(&self) -> Option<&ConfigError> {
+        self.what.config_error.as_deref()
+    }
+
     /// Returns when it happened, by the breaker's clock.
     #[must_use]
     pub const fn at(&self) -> Timestamp {
@@ -304,6 +350,16 @@ impl fmt::Display for Event {
             }
             EventKind::Rejected { reason } => write!(f, "call rejected ({})", reason.as_str()),
             EventKind::DetectorPanicked => f.write_str("the detector panicked and was reset"),
+            EventKind::Unguarded => f.write_str(
+                "a request without a key was not guarded; give the layer a `fallback_key`, or key by what each request has",
+            ),
+            EventKind::TemplateFailed => {
+                f.write_str("the registry's template refuses this name, its requests share another breaker or none")?;
+                self.config_error().map_or(Ok(()), |error| write!(f, ": {error}"))
+            }
+            EventKind::FallbackKeyUsed => f.write_str(
+                "guards all requests without a key of their own; name it with `fallback_key` or `key::matched_path_or`",
+            ),
             EventKind::Missed { events } => write!(f, "{events} events were lost on the way to a slow listener"),
             EventKind::StoreDegraded => f.write_str("the store is away, this instance is on its own"),
             EventKind::StoreImpaired => f.write_str("the store works, but tells of changes late"),

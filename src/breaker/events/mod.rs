@@ -13,5 +13,5 @@ pub use stream::Events;
 
 pub(super) use event::Occurrence;
 pub(super) use listener::{EventListener, Listener, Subject};
-pub(super) use notifier::Notifier;
+pub(super) use notifier::{Notifier, tell_of_none};
 pub(super) use wait_queue::WaitQueue;

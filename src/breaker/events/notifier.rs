@@ -140,6 +140,16 @@ impl Notifier {
     }
 }
 
+/// Tells listeners of something for which there is no breaker.
+pub(in crate::breaker) fn tell_of_none(settings: &Settings, name: Arc<str>, what: Occurrence) {
+    let event = Event { breaker: name, what };
+    for listener in &settings.listeners {
+        if let Listener::Event(listener) = listener {
+            guarded(|| listener.hear(&event));
+        }
+    }
+}
+
 impl Drop for Telling<'_> {
     fn drop(&mut self) {
         unpoisoned(self.0.lock()).telling = false;

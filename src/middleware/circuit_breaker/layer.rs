@@ -6,7 +6,7 @@ use std::future::Future;
 use tower_layer::Layer;
 
 use super::reject::{Boxed, Fallback, MapRejection, RespondWith};
-use super::select::{Breakers, By, ByKey, ByOwned, One};
+use super::select::{Breakers, By, ByAnyKey, ByKey, ByOwned, Keyed, One};
 use super::service::CircuitBreakerService;
 use super::wait::WaitLayer;
 use crate::breaker::{CircuitBreaker, CircuitBreakerConfig, Registry};
@@ -63,7 +63,8 @@ impl CircuitBreakerLayer {
     }
 
     /// One breaker for each key that `key` finds in the request: by route, host, tenant. `None`: the request is not
-    /// guarded.
+    /// guarded, which [`Registry::unguarded`] counts and the event [`Unguarded`](crate::EventKind::Unguarded) tells once, unless
+    /// there is a [`fallback_key`](Self::fallback_key).
     ///
     /// Give the closure its argument's type. Ready-made keys are in the module [`key`](crate::key); those that are types go
     /// to [`keyed_by`](Self::keyed_by).
@@ -88,7 +89,7 @@ impl CircuitBreakerLayer {
     where
         F: Fn(&Req) -> Option<&str>,
     {
-        CircuitBreakerLayer { classify: errors(), mode: Boxed, select: By { registry, key } }
+        CircuitBreakerLayer { classify: errors(), mode: Boxed, select: By { breakers: Keyed::new(registry), key } }
     }
 
     /// As [`keyed`](Self::keyed), for keys that must be put together first.
@@ -116,7 +117,7 @@ impl CircuitBreakerLayer {
         F: Fn(&Req) -> Option<O>,
         O: AsRef<str>,
     {
-        CircuitBreakerLayer { classify: errors(), mode: Boxed, select: ByOwned { registry, key } }
+        CircuitBreakerLayer { classify: errors(), mode: Boxed, select: ByOwned { breakers: Keyed::new(registry), key } }
     }
 
     /// As [`keyed`](Self::keyed), for a [`Key`](crate::key::Key): those of the module [`key`](crate::key), or a type of your
@@ -148,7 +149,7 @@ impl CircuitBreakerLayer {
     /// ```
     #[must_use]
     pub const fn keyed_by<K>(registry: Registry, key: K) -> CircuitBreakerLayer<Errors, Boxed, ByKey<K>> {
-        CircuitBreakerLayer { classify: errors(), mode: Boxed, select: ByKey { registry, key } }
+        CircuitBreakerLayer { classify: errors(), mode: Boxed, select: ByKey { breakers: Keyed::new(registry), key } }
     }
 }
 
@@ -163,6 +164,32 @@ impl<C, M> CircuitBreakerLayer<C, M, One> {
     #[must_use]
     pub const fn breaker(&self) -> &CircuitBreaker {
         &self.select.breaker
+    }
+}
+
+impl<C, M, K: ByAnyKey> CircuitBreakerLayer<C, M, K> {
+    /// Guards requests that have no breaker of their own by one that they share, of this name: those without a key, and those
+    /// whose name the registry's template refuses. Default: they are not guarded, or, where only their name is refused, by an
+    /// overflow breaker. The event [`FallbackKeyUsed`](crate::EventKind::FallbackKeyUsed) tells when the breaker comes to be.
+    ///
+    /// ```
+    /// use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Registry};
+    /// use tower::{service_fn, Layer, ServiceExt};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let registry = Registry::new(|name| CircuitBreakerConfig::builder(name).build());
+    /// let layer = CircuitBreakerLayer::keyed(registry.clone(), |path: &&'static str| path.split('/').nth(1))
+    ///     .fallback_key("others");
+    /// let service = layer.layer(service_fn(|_: &str| async { Ok::<_, BoxError>("done") }));
+    /// service.oneshot("prices").await?;
+    /// assert_eq!(registry.unguarded(), 0);
+    /// assert!(registry.get("others").is_some());
+    /// # Ok::<(), BoxError>(()) }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn fallback_key(mut self, name: impl Into<String>) -> Self {
+        self.select.keyed().fall_back_to(name.into());
+        self
     }
 }
 

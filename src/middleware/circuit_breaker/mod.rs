@@ -36,7 +36,7 @@ pub use future::ResponseFuture;
 pub use layer::CircuitBreakerLayer;
 pub use reject::{Boxed, Fallback, MapRejection, OnReject, RespondWith};
 #[doc(hidden)]
-pub use select::Breakers;
+pub use select::{Breakers, ByAnyKey};
 pub use select::{By, ByKey, ByOwned, One, Select};
 pub use service::CircuitBreakerService;
 pub use wait::{WaitFuture, WaitLayer, WaitService};

@@ -1,6 +1,7 @@
 //! Which breaker a request belongs to.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::breaker::{CircuitBreaker, Permit, Registry};
 use crate::key::Key;
@@ -43,6 +44,36 @@ pub trait Breakers: fmt::Display + sealed::Sealed {
     fn one(&self) -> Option<&CircuitBreaker>;
 }
 
+/// A layer that has a breaker for each key.
+#[doc(hidden)]
+pub trait ByAnyKey: Breakers {
+    #[doc(hidden)]
+    fn keyed(&mut self) -> &mut Keyed;
+}
+
+/// The breakers of all keys.
+#[doc(hidden)]
+#[derive(Clone, Debug)]
+pub struct Keyed {
+    registry: Registry,
+    /// The name of the breaker of requests without a key.
+    fallback: Option<Arc<str>>,
+}
+
+impl Keyed {
+    pub(super) const fn new(registry: Registry) -> Self {
+        Self { registry, fallback: None }
+    }
+
+    pub(super) fn fall_back_to(&mut self, name: String) {
+        self.fallback = Some(name.into());
+    }
+
+    fn acquire(&self, key: Option<&str>) -> Option<Result<Permit, Rejected>> {
+        self.registry.acquire(key, self.fallback.as_deref())
+    }
+}
+
 /// All requests have one breaker.
 ///
 /// ```
@@ -81,7 +112,7 @@ pub struct One {
 /// ```
 #[derive(Clone)]
 pub struct By<F> {
-    pub(super) registry: Registry,
+    pub(super) breakers: Keyed,
     pub(super) key: F,
 }
 
@@ -106,7 +137,7 @@ pub struct By<F> {
 /// ```
 #[derive(Clone)]
 pub struct ByOwned<F> {
-    pub(super) registry: Registry,
+    pub(super) breakers: Keyed,
     pub(super) key: F,
 }
 
@@ -135,7 +166,7 @@ pub struct ByOwned<F> {
 /// ```
 #[derive(Clone)]
 pub struct ByKey<K> {
-    pub(super) registry: Registry,
+    pub(super) breakers: Keyed,
     pub(super) key: K,
 }
 
@@ -158,8 +189,7 @@ where
     F: Fn(&Req) -> Option<&str>,
 {
     fn acquire(&self, request: &Req) -> Option<Result<Permit, Rejected>> {
-        let name = (self.key)(request)?;
-        self.registry.acquire(name)
+        self.breakers.acquire((self.key)(request))
     }
 }
 
@@ -169,14 +199,19 @@ impl<F> Breakers for By<F> {
     }
 }
 
+impl<F> ByAnyKey for By<F> {
+    fn keyed(&mut self) -> &mut Keyed {
+        &mut self.breakers
+    }
+}
+
 impl<Req, F, O> Select<Req> for ByOwned<F>
 where
     F: Fn(&Req) -> Option<O>,
     O: AsRef<str>,
 {
     fn acquire(&self, request: &Req) -> Option<Result<Permit, Rejected>> {
-        let name = (self.key)(request)?;
-        self.registry.acquire(name.as_ref())
+        self.breakers.acquire((self.key)(request).as_ref().map(AsRef::as_ref))
     }
 }
 
@@ -186,13 +221,18 @@ impl<F> Breakers for ByOwned<F> {
     }
 }
 
+impl<F> ByAnyKey for ByOwned<F> {
+    fn keyed(&mut self) -> &mut Keyed {
+        &mut self.breakers
+    }
+}
+
 impl<Req, K> Select<Req> for ByKey<K>
 where
     K: Key<Req>,
 {
     fn acquire(&self, request: &Req) -> Option<Result<Permit, Rejected>> {
-        let name = self.key.key(request)?;
-        self.registry.acquire(&name)
+        self.breakers.acquire(self.key.key(request).as_deref())
     }
 }
 
@@ -202,15 +242,21 @@ impl<K> Breakers for ByKey<K> {
     }
 }
 
+impl<K> ByAnyKey for ByKey<K> {
+    fn keyed(&mut self) -> &mut Keyed {
+        &mut self.breakers
+    }
+}
+
 impl<F> fmt::Debug for By<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("By").field("registry", &self.registry).finish_non_exhaustive()
+        f.debug_struct("By").field("breakers", &self.breakers).finish_non_exhaustive()
     }
 }
 
 impl<F> fmt::Debug for ByOwned<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ByOwned").field("registry", &self.registry).finish_non_exhaustive()
+        f.debug_struct("ByOwned").field("breakers", &self.breakers).finish_non_exhaustive()
     }
 }
 
@@ -234,7 +280,7 @@ impl<F> fmt::Display for ByOwned<F> {
 
 impl<K> fmt::Debug for ByKey<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ByKey").field("registry", &self.registry).finish_non_exhaustive()
+        f.debug_struct("ByKey").field("breakers", &self.breakers).finish_non_exhaustive()
     }
 }
 

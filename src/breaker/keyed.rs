@@ -1,0 +1,75 @@
+//! Calls through a registry by key.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::events::{EventKind, Occurrence, tell_of_none};
+use super::permit::Permit;
+use super::registry::{Inner, Registry, bounded};
+use super::settings::Settings;
+use super::unguarded::NAME;
+use crate::circuit::Generation;
+use crate::error::ConfigError;
+use crate::rejected::Rejected;
+use crate::sync::unpoisoned;
+
+impl Registry {
+    /// Asks the breaker of that name, made if need be, for a call; where there is no name, or the template refuses it, the
+    /// breaker named `fallback`. `None`: there is none for it.
+    pub(crate) fn acquire(&self, name: Option<&str>, fallback: Option<&str>) -> Option<Result<Permit, Rejected>> {
+        let inner = &*self.inner;
+        let answer = match (name, fallback) {
+            (Some(name), fallback) => inner
+                .acquire(&bounded(name), false, fallback.is_none())
+                .or_else(|| inner.acquire(&bounded(fallback?), true, true)),
+            (None, Some(fallback)) => inner.acquire(&bounded(fallback), true, true),
+            (None, None) => {
+                inner.unguarded.unkeyed.once(|| inner.tell_of_none(NAME, EventKind::Unguarded, None));
+                None
+            }
+        };
+        if answer.is_none() {
+            inner.unguarded.add();
+        }
+        answer
+    }
+}
+
+impl Inner {
+    /// `None`: the template refuses the name, and the overflow breaker is not wanted, or refused as well.
+    fn acquire(&self, name: &str, is_fallback: bool, may_overflow: bool) -> Option<Result<Permit, Rejected>> {
+        // Listeners run in what cannot be answered at once, and they may call the registry: not under its lock.
+        let answer = self.find(name, |breaker| breaker.cell().acquire_quietly().ok_or_else(|| breaker.clone()));
+        let breaker = match answer {
+            Some(Ok(answer)) => return Some(answer),
+            Some(Err(breaker)) => breaker,
+            None => match self.make(name, is_fallback) {
+                Ok(breaker) => breaker,
+                Err(error) => {
+                    self.unguarded.refused.once(|| self.tell_of_none(name, EventKind::TemplateFailed, Some(error)));
+                    let overflow = self.overflow(name).filter(|_| may_overflow)?;
+                    self.overflowed.fetch_add(1, Relaxed);
+                    overflow
+                }
+            },
+        };
+        Some(breaker.acquire())
+    }
+
+    /// Tells the listeners that the template gives; `false` when it gives none.
+    fn tell_of_none(&self, name: &str, kind: EventKind, error: Option<ConfigError>) -> bool {
+        let Some(settings) = self.any_settings() else {
+            return false;
+        };
+        let occurrence = Occurrence::new(kind, Generation::new(0), settings.clock.now());
+        let what = Occurrence { config_error: error.map(Arc::new), ..occurrence };
+        tell_of_none(&settings, Arc::from(name), what);
+        true
+    }
+
+    /// The settings of a breaker as the template makes them. No breaker is made for that: it would join a fleet.
+    fn any_settings(&self) -> Option<Arc<Settings>> {
+        let last = unpoisoned(self.settings.lock()).clone();
+        last.or_else(|| (self.template)(NAME).ok().map(|config| config.settings))
+    }
+}
