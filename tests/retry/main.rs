@@ -27,6 +27,7 @@ mod budgets;
 mod calls;
 mod cancelling;
 mod delays;
+mod kinds;
 mod listeners;
 mod requests;
 mod services;
