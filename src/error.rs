@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::error::Error;
-use std::fmt;
+use std::{fmt, io, iter};
 
 use crate::text::OneLine;
 
@@ -99,16 +99,53 @@ pub(crate) fn as_error<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> 
     }
     one_of!(
         any,
-        std::io::Error,
+        io::Error,
         #[cfg(feature = "grpc")]
         tonic::Status,
+        #[cfg(feature = "grpc")]
+        tonic::transport::Error,
+        #[cfg(feature = "grpc")]
+        tonic::ConnectError,
         #[cfg(feature = "reqwest")]
         reqwest::Error,
+        #[cfg(feature = "hyper")]
+        hyper_util::client::legacy::Error,
+        // Its connector's error has no other name.
+        #[cfg(feature = "hyper")]
+        <hyper_util::client::legacy::connect::HttpConnector as tower_service::Service<hyper::Uri>>::Error,
+        #[cfg(feature = "hyper")]
+        hyper::Error,
+        #[cfg(feature = "hyper")]
+        h2::Error,
+        #[cfg(feature = "tower")]
+        tower::load_shed::error::Overloaded,
+        #[cfg(feature = "tower")]
+        tower::timeout::error::Elapsed,
     );
     None
 }
 
-/// An error and all that it comes from, one by one.
+/// An error and all that it comes from, one by one: an error is asked for its source only when the next one is wanted.
 pub(crate) fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
+    let mut here = None;
+    let mut start = Some(error);
+    iter::from_fn(move || {
+        here = start.take().or_else(|| here.and_then(inside));
+        here
+    })
+}
+
+/// What an error has inside. For most it is their source; some hide it there, or skip one.
+fn inside<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        // Its `source()` is the source of what it holds.
+        let held = error.get_ref()?;
+        return Some(held);
+    }
+    #[cfg(feature = "hyper")]
+    if let Some(error) = error.downcast_ref::<h2::Error>() {
+        let io = error.get_io()?;
+        return Some(io);
+    }
+    error.source()
 }

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::circuit::{Generation, RejectReason, State};
-use crate::error::as_error;
+use crate::error::{as_error, sources};
 use crate::text::OneLine;
 use crate::time::Timestamp;
 
@@ -194,15 +194,7 @@ impl Error for Rejected {
 /// ```
 #[must_use]
 pub fn rejection<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Rejected> {
-    // One by one: with the feature `grpc`, asking a rejection for its own source makes a status.
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(rejected) = error.downcast_ref() {
-            return Some(rejected);
-        }
-        next = error.source();
-    }
-    None
+    sources(error).find_map(|error| error.downcast_ref())
 }
 
 /// Finds a breaker's rejection in an error whose type is known to carry such: the rejection itself, boxed errors, and those

@@ -1,0 +1,37 @@
+//! What an error can mean.
+
+/// Who failed, as far as an error tells.
+#[cfg_attr(
+    not(any(feature = "hyper", feature = "tower")),
+    expect(dead_code, reason = "without the crates that clients are made of, nothing is known")
+)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::classify) enum Fault {
+    /// The dependency failed, or nothing else is known. It may have processed the request.
+    Dependency,
+    /// The dependency failed, and has certainly not processed the request: it was never sent, or it was refused as a whole.
+    Unprocessed,
+    /// The dependency showed a certificate that is not trusted: a failure that no other attempt mends.
+    Untrusted,
+    /// The caller's own mistake, or its own protection: the dependency was not asked, or could not have helped.
+    Caller,
+    /// The call was given up: it tells nothing about the dependency.
+    Cancelled,
+}
+
+/// What one link of an error's chain means.
+#[cfg_attr(
+    not(any(feature = "hyper", feature = "tower")),
+    expect(dead_code, reason = "without the crates that clients are made of, nothing is known")
+)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// This, however it came about: what the link has inside is not looked at.
+    Is(Fault),
+    /// This, unless something inside means more.
+    AtLeast(Fault),
+    /// There was no connection, so that nothing was sent. Something inside may tell whose fault that is.
+    NotConnected,
+    /// This, where there was no connection.
+    WhyNotConnected(Fault),
+}
