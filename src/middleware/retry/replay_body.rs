@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Buf, Bytes};
-use http::HeaderMap;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::error::BoxError;
@@ -16,6 +16,10 @@ use crate::sync::{Mutex, lock};
 
 /// The body of a request that may be sent more than once: it streams as the original does, and is recorded meanwhile up to a
 /// cap. What a later attempt sends is first the record, then whatever the original still has.
+///
+/// The record is a copy, and the attempts share it: a small piece of a large buffer does not keep the buffer. Besides the
+/// bytes, what pieces of less than 64 bytes (also empty ones) and trailers cost to keep may take up as much as the cap, or
+/// 4 KiB where that is more.
 ///
 /// It is `Send` and `Unpin` whatever the original is, as clients ask for; the original needs neither `Sync` nor `Clone`.
 ///
@@ -65,6 +69,8 @@ struct Record<B: Body> {
     trailers_sent: bool,
     /// Bytes that may still be recorded.
     room: usize,
+    /// What may still be spent on keeping them, apart from the bytes.
+    overhead: usize,
     /// There may be another attempt.
     keep: bool,
     /// The record is whole, from the first byte to where the original stands.
@@ -75,6 +81,12 @@ struct Record<B: Body> {
     /// Whoever waits for the original to go on.
     waiting: Option<Waker>,
 }
+
+/// What a frame costs to keep, at least: its place in the record and its allocation.
+const FRAME: usize = 64;
+
+/// Enough for a small cap to mean what it says, in whatever pieces the bytes come.
+const LEAST_OVERHEAD: usize = 4 * 1024;
 
 /// The end of a [`ReplayBody`] that can make another one.
 pub(super) struct Recorder<B: Body>(Arc<Mutex<Record<B>>>);
@@ -100,6 +112,7 @@ impl<B: Body> ReplayBody<B> {
             trailers: None,
             trailers_sent: false,
             room: cap,
+            overhead: cap.max(LEAST_OVERHEAD),
             keep: true,
             whole: true,
             ended: false,
@@ -172,23 +185,41 @@ impl<B: Body> Record<B> {
         Some(data)
     }
 
-    fn record(&mut self, data: &Bytes) {
-        if !self.keep || !self.whole {
-            self.whole = false;
-            return;
+    /// What is sent of a frame: a copy that the record shares, as long as it fits; then the frame itself.
+    fn record<D: Buf>(&mut self, mut data: D) -> Bytes {
+        let length = data.remaining();
+        if !self.has_room(length, FRAME.saturating_sub(length)) {
+            return data.copy_to_bytes(length);
         }
-        match self.room.checked_sub(data.len()) {
-            Some(room) => {
-                self.room = room;
-                self.frames.push_back(data.clone());
-                self.next = self.frames.len();
-            }
-            None => {
-                self.whole = false;
+        let mut copy = BytesMut::with_capacity(length);
+        copy.put(data);
+        let copy = copy.freeze();
+        self.frames.push_back(copy.clone());
+        self.next = self.frames.len();
+        copy
+    }
+
+    fn record_trailers(&mut self, trailers: &HeaderMap) {
+        let size = |(name, value): (&HeaderName, &HeaderValue)| FRAME + name.as_str().len() + value.len();
+        if self.has_room(0, trailers.iter().map(size).sum()) {
+            self.trailers = Some(trailers.clone());
+            self.trailers_sent = true;
+        }
+    }
+
+    /// Takes the room; where there is not enough, the body is not kept at all.
+    fn has_room(&mut self, bytes: usize, overhead: usize) -> bool {
+        let left = self.room.checked_sub(bytes).zip(self.overhead.checked_sub(overhead));
+        let Some((room, overhead)) = left.filter(|_| self.keep && self.whole) else {
+            self.whole = false;
+            if self.keep {
                 self.frames = VecDeque::new();
                 self.next = 0;
             }
-        }
+            return false;
+        };
+        (self.room, self.overhead) = (room, overhead);
+        true
     }
 }
 
@@ -212,13 +243,10 @@ where
                 self.whole = false;
                 return Poll::Ready(Some(Err(error.into())));
             }
-            Poll::Ready(Some(Ok(frame))) => bytes_of(frame),
+            Poll::Ready(Some(Ok(frame))) => frame.map_data(|data| self.record(data)),
         };
-        if let Some(data) = frame.data_ref() {
-            self.record(data);
-        } else if let Some(trailers) = frame.trailers_ref() {
-            self.trailers = Some(trailers.clone());
-            self.trailers_sent = true;
+        if let Some(trailers) = frame.trailers_ref() {
+            self.record_trailers(trailers);
         }
         Poll::Ready(Some(Ok(frame)))
     }
