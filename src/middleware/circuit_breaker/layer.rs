@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 
 use tower_layer::Layer;
 
+use super::readiness::{KeepsReadiness, ReleasesReadiness};
 use super::reject::{Boxed, Fallback, MapRejection, RespondWith};
 use super::select::{Breakers, By, ByAnyKey, ByKey, ByOwned, Keyed, One};
 use super::service::CircuitBreakerService;
@@ -48,11 +50,15 @@ use crate::rejected::Rejected;
 ///
 /// A rejection is always the answer to a call, never an error of `poll_ready`: a `Buffer` around the service stays
 /// alive and a `Balance` keeps the endpoint. An open circuit answers even while the inner service is not ready.
+///
+/// An inner service that was made ready for a call that is then rejected keeps what it has reserved for its next call, such as
+/// the place of a `ConcurrencyLimit`; with [`releases_readiness`](Self::releases_readiness) it gives that back.
 #[derive(Clone, Debug)]
-pub struct CircuitBreakerLayer<C = Errors, M = Boxed, K = One> {
+pub struct CircuitBreakerLayer<C = Errors, M = Boxed, K = One, R = KeepsReadiness> {
     classify: C,
     mode: M,
     select: K,
+    readiness: PhantomData<fn() -> R>,
 }
 
 impl CircuitBreakerLayer {
@@ -89,7 +95,7 @@ impl CircuitBreakerLayer {
     where
         F: Fn(&Req) -> Option<&str>,
     {
-        CircuitBreakerLayer { classify: errors(), mode: Boxed, select: By { breakers: Keyed::new(registry), key } }
+        CircuitBreakerLayer::of(errors(), Boxed, By { breakers: Keyed::new(registry), key })
     }
 
     /// As [`keyed`](Self::keyed), for keys that must be put together first.
@@ -117,7 +123,7 @@ impl CircuitBreakerLayer {
         F: Fn(&Req) -> Option<O>,
         O: AsRef<str>,
     {
-        CircuitBreakerLayer { classify: errors(), mode: Boxed, select: ByOwned { breakers: Keyed::new(registry), key } }
+        CircuitBreakerLayer::of(errors(), Boxed, ByOwned { breakers: Keyed::new(registry), key })
     }
 
     /// As [`keyed`](Self::keyed), for a [`Key`](crate::key::Key): those of the module [`key`](crate::key), or a type of your
@@ -149,17 +155,23 @@ impl CircuitBreakerLayer {
     /// ```
     #[must_use]
     pub const fn keyed_by<K>(registry: Registry, key: K) -> CircuitBreakerLayer<Errors, Boxed, ByKey<K>> {
-        CircuitBreakerLayer { classify: errors(), mode: Boxed, select: ByKey { breakers: Keyed::new(registry), key } }
+        CircuitBreakerLayer::of(errors(), Boxed, ByKey { breakers: Keyed::new(registry), key })
     }
 }
 
 impl From<CircuitBreaker> for CircuitBreakerLayer {
     fn from(breaker: CircuitBreaker) -> Self {
-        Self { classify: errors(), mode: Boxed, select: One { breaker } }
+        Self::of(errors(), Boxed, One { breaker })
     }
 }
 
-impl<C, M> CircuitBreakerLayer<C, M, One> {
+impl<C, M, K, R> CircuitBreakerLayer<C, M, K, R> {
+    const fn of(classify: C, mode: M, select: K) -> Self {
+        Self { classify, mode, select, readiness: PhantomData }
+    }
+}
+
+impl<C, M, R> CircuitBreakerLayer<C, M, One, R> {
     /// Returns the breaker.
     #[must_use]
     pub const fn breaker(&self) -> &CircuitBreaker {
@@ -167,7 +179,7 @@ impl<C, M> CircuitBreakerLayer<C, M, One> {
     }
 }
 
-impl<C, M, K: ByAnyKey> CircuitBreakerLayer<C, M, K> {
+impl<C, M, K: ByAnyKey, R> CircuitBreakerLayer<C, M, K, R> {
     /// Guards requests that have no breaker of their own by one that they share, of this name: those without a key, and those
     /// whose name the registry's template refuses. Default: they are not guarded, or, where only their name is refused, by an
     /// overflow breaker. The event [`FallbackKeyUsed`](crate::EventKind::FallbackKeyUsed) tells when the breaker comes to be.
@@ -193,14 +205,14 @@ impl<C, M, K: ByAnyKey> CircuitBreakerLayer<C, M, K> {
     }
 }
 
-impl<C, M, K: Breakers> CircuitBreakerLayer<C, M, K> {
+impl<C, M, K: Breakers, R> CircuitBreakerLayer<C, M, K, R> {
     /// The breaker, if all requests have one in common.
     pub(crate) fn one(&self) -> Option<&CircuitBreaker> {
         self.select.one()
     }
 }
 
-impl<C, M, K> CircuitBreakerLayer<C, M, K> {
+impl<C, M, K, R> CircuitBreakerLayer<C, M, K, R> {
     /// Decides with `classifier` what counts as a failure: see [`Classify`](crate::Classify).
     ///
     /// ```
@@ -220,8 +232,8 @@ impl<C, M, K> CircuitBreakerLayer<C, M, K> {
     /// # Ok::<(), fusebox::BoxError>(()) }).unwrap();
     /// ```
     #[must_use]
-    pub fn classify<N>(self, classifier: N) -> CircuitBreakerLayer<N, M, K> {
-        CircuitBreakerLayer { classify: classifier, mode: self.mode, select: self.select }
+    pub fn classify<N>(self, classifier: N) -> CircuitBreakerLayer<N, M, K, R> {
+        CircuitBreakerLayer::of(classifier, self.mode, self.select)
     }
 
     /// Recognises the rejection of a breaker further in within errors of one's own, as
@@ -262,9 +274,45 @@ impl<C, M, K> CircuitBreakerLayer<C, M, K> {
     }
 }
 
-impl<C, K> CircuitBreakerLayer<C, Boxed, K> {
-    fn mode<N>(self, mode: N) -> CircuitBreakerLayer<C, N, K> {
-        CircuitBreakerLayer { classify: self.classify, mode, select: self.select }
+impl<C, M, K> CircuitBreakerLayer<C, M, K> {
+    /// Gives back what the inner service has reserved when a call is rejected for which it was made ready: a clone takes its
+    /// place.
+    ///
+    /// Services such as `ConcurrencyLimit` and `Buffer` reserve a place for the call that follows readiness. When the circuit
+    /// opens between the two, or readiness is waited for while it opens, that call is rejected, and the service keeps the place
+    /// for its next call, or until it is dropped. That is the default, and asks nothing of the inner service; where services are
+    /// kept and rarely called, their places are missing to others. With this, the inner service must be `Clone`, and its clones
+    /// cheap: each such rejection makes one.
+    ///
+    /// ```
+    /// use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer};
+    /// use futures::FutureExt;
+    /// use tower::{service_fn, Layer, Service, ServiceBuilder, ServiceExt};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::new("payments")).releases_readiness();
+    /// let stack = ServiceBuilder::new().layer(layer.clone()).concurrency_limit(1);
+    /// let mut one = stack.service(service_fn(|n: u32| async move { Ok::<_, BoxError>(2 * n) }));
+    /// let mut other = one.clone();
+    ///
+    /// one.ready().await?; // it has the only place
+    /// assert!(other.ready().now_or_never().is_none());
+    /// layer.breaker().trip()?;
+    /// assert!(one.call(21).await.is_err()); // rejected
+    /// layer.breaker().reset()?;
+    /// assert_eq!(other.ready().await?.call(21).await?, 42); // for ever pending without `releases_readiness`
+    /// # drop(one);
+    /// # Ok::<(), BoxError>(()) }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn releases_readiness(self) -> CircuitBreakerLayer<C, M, K, ReleasesReadiness> {
+        CircuitBreakerLayer::of(self.classify, self.mode, self.select)
+    }
+}
+
+impl<C, K, R> CircuitBreakerLayer<C, Boxed, K, R> {
+    fn mode<N>(self, mode: N) -> CircuitBreakerLayer<C, N, K, R> {
+        CircuitBreakerLayer::of(self.classify, mode, self.select)
     }
 
     /// Answers a rejected request with an error of the inner service's own type.
@@ -291,7 +339,7 @@ impl<C, K> CircuitBreakerLayer<C, Boxed, K> {
     /// # Ok::<(), fusebox::Overridden>(()) }).unwrap();
     /// ```
     #[must_use]
-    pub fn map_rejection<E, F>(self, f: F) -> CircuitBreakerLayer<C, MapRejection<F>, K>
+    pub fn map_rejection<E, F>(self, f: F) -> CircuitBreakerLayer<C, MapRejection<F>, K, R>
     where
         F: Fn(Rejected) -> E,
     {
@@ -314,7 +362,7 @@ impl<C, K> CircuitBreakerLayer<C, Boxed, K> {
     /// # Ok::<(), fusebox::BoxError>(()) }).unwrap();
     /// ```
     #[must_use]
-    pub fn respond_with<Res, F>(self, f: F) -> CircuitBreakerLayer<C, RespondWith<F>, K>
+    pub fn respond_with<Res, F>(self, f: F) -> CircuitBreakerLayer<C, RespondWith<F>, K, R>
     where
         F: Fn(&Rejected) -> Res,
     {
@@ -340,7 +388,7 @@ impl<C, K> CircuitBreakerLayer<C, Boxed, K> {
     /// # Ok::<(), BoxError>(()) }).unwrap();
     /// ```
     #[must_use]
-    pub fn fallback<Req, F, Fut, Res, E>(self, f: F) -> CircuitBreakerLayer<C, Fallback<F>, K>
+    pub fn fallback<Req, F, Fut, Res, E>(self, f: F) -> CircuitBreakerLayer<C, Fallback<F>, K, R>
     where
         F: Fn(Req, Rejected) -> Fut,
         Fut: Future<Output = Result<Res, E>>,
@@ -349,7 +397,7 @@ impl<C, K> CircuitBreakerLayer<C, Boxed, K> {
     }
 }
 
-impl<C> CircuitBreakerLayer<C, Boxed, One> {
+impl<C, R> CircuitBreakerLayer<C, Boxed, One, R> {
     /// Makes the service wait instead of reject: `poll_ready` is pending until the breaker lets a call through, and the
     /// place it then has is reserved for that call. For `Balance` and `LoadShed`, which act on readiness.
     ///
@@ -372,25 +420,25 @@ impl<C> CircuitBreakerLayer<C, Boxed, One> {
     /// # Ok::<(), BoxError>(()) }).unwrap();
     /// ```
     #[must_use]
-    pub fn wait_when_open(self) -> WaitLayer<C> {
-        WaitLayer { classify: self.classify, breaker: self.select.breaker }
+    pub fn wait_when_open(self) -> WaitLayer<C, R> {
+        WaitLayer::new(self.classify, self.select.breaker)
     }
 }
 
-impl<S, C, M, K> Layer<S> for CircuitBreakerLayer<C, M, K>
+impl<S, C, M, K, R> Layer<S> for CircuitBreakerLayer<C, M, K, R>
 where
     C: Clone,
     M: Clone,
     K: Clone,
 {
-    type Service = CircuitBreakerService<S, C, M, K>;
+    type Service = CircuitBreakerService<S, C, M, K, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
         CircuitBreakerService::new(inner, self.classify.clone(), self.mode.clone(), self.select.clone())
     }
 }
 
-impl<C, M, K: fmt::Display> fmt::Display for CircuitBreakerLayer<C, M, K> {
+impl<C, M, K: fmt::Display, R> fmt::Display for CircuitBreakerLayer<C, M, K, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.select.fmt(f)
     }

@@ -27,6 +27,7 @@
 
 mod future;
 mod layer;
+mod readiness;
 mod reject;
 mod select;
 mod service;
@@ -34,6 +35,7 @@ mod wait;
 
 pub use future::ResponseFuture;
 pub use layer::CircuitBreakerLayer;
+pub use readiness::{GiveBack, KeepsReadiness, ReleasesReadiness};
 pub use reject::{Boxed, Fallback, MapRejection, OnReject, RespondWith};
 #[doc(hidden)]
 pub use select::{Breakers, ByAnyKey};

@@ -1,11 +1,13 @@
 //! The guarded service.
 
+use std::marker::PhantomData;
 use std::mem;
 use std::task::{Context, Poll};
 
 use tower_service::Service;
 
 use super::future::ResponseFuture;
+use super::readiness::{GiveBack, KeepsReadiness};
 use super::reject::{Boxed, OnReject};
 use super::select::{One, Select};
 use crate::breaker::{CircuitBreaker, Guarded, Refusal, Watch};
@@ -30,23 +32,38 @@ use crate::classify::Errors;
 /// assert_eq!(service.into_inner().retries, 3);
 /// ```
 #[derive(Debug)]
-pub struct CircuitBreakerService<S, C = Errors, M = Boxed, K = One> {
+pub struct CircuitBreakerService<S, C = Errors, M = Boxed, K = One, R = KeepsReadiness> {
     inner: S,
     classify: C,
     mode: M,
     select: K,
     readiness: Readiness,
     unready: Unready,
+    on_reject: PhantomData<fn() -> R>,
 }
 
 /// What `poll_ready` learnt, for the one `call` that follows.
 #[derive(Clone, Copy, Debug, Default)]
 enum Readiness {
-    /// The inner service is ready, as far as is known.
+    /// The inner service was not asked, or has nothing reserved.
     #[default]
+    Unasked,
+    /// The inner service is ready, as far as is known, or at least was asked.
     Inner,
-    /// Ready to reject: the inner service was not asked.
-    Reject(Refusal),
+    /// Ready to reject: the inner service was not asked this time. `holds`: it may have been before, and still hold what it then
+    /// reserved.
+    Reject { refusal: Refusal, holds: bool },
+}
+
+impl Readiness {
+    /// Tells whether the inner service may have reserved something.
+    const fn holds(self) -> bool {
+        match self {
+            Self::Unasked => false,
+            Self::Inner => true,
+            Self::Reject { holds, .. } => holds,
+        }
+    }
 }
 
 /// Whether the inner service's failure to become ready has been counted. It may go on failing for as long as it
@@ -69,9 +86,17 @@ impl Unready {
     }
 }
 
-impl<S, C, M, K> CircuitBreakerService<S, C, M, K> {
+impl<S, C, M, K, R> CircuitBreakerService<S, C, M, K, R> {
     pub(super) fn new(inner: S, classify: C, mode: M, select: K) -> Self {
-        Self { inner, classify, mode, select, readiness: Readiness::default(), unready: Unready::default() }
+        Self {
+            inner,
+            classify,
+            mode,
+            select,
+            readiness: Readiness::default(),
+            unready: Unready::default(),
+            on_reject: PhantomData,
+        }
     }
 
     /// Returns the inner service.
@@ -90,7 +115,7 @@ impl<S, C, M, K> CircuitBreakerService<S, C, M, K> {
     }
 }
 
-impl<S, C, M> CircuitBreakerService<S, C, M, One> {
+impl<S, C, M, R> CircuitBreakerService<S, C, M, One, R> {
     /// Returns the breaker.
     #[must_use]
     pub const fn breaker(&self) -> &CircuitBreaker {
@@ -98,19 +123,20 @@ impl<S, C, M> CircuitBreakerService<S, C, M, One> {
     }
 }
 
-impl<S: Clone, C: Clone, M: Clone, K: Clone> Clone for CircuitBreakerService<S, C, M, K> {
+impl<S: Clone, C: Clone, M: Clone, K: Clone, R> Clone for CircuitBreakerService<S, C, M, K, R> {
     /// Readiness belongs to the instance that was polled: a clone has to be polled itself.
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), self.classify.clone(), self.mode.clone(), self.select.clone())
     }
 }
 
-impl<S, C, M, K, Req> Service<Req> for CircuitBreakerService<S, C, M, K>
+impl<S, C, M, K, R, Req> Service<Req> for CircuitBreakerService<S, C, M, K, R>
 where
     S: Service<Req>,
     C: Watch<S::Response, S::Error> + Clone,
     M: OnReject<Req, C::Response, S::Error>,
     K: Select<Req>,
+    R: GiveBack<S>,
 {
     type Response = C::Response;
     type Error = M::Error;
@@ -121,7 +147,7 @@ where
         if let Some(breaker) = self.select.one()
             && let Some(refusal) = breaker.refusal()
         {
-            self.readiness = Readiness::Reject(refusal);
+            self.readiness = Readiness::Reject { refusal, holds: self.readiness.holds() };
             return Poll::Ready(Ok(()));
         }
         self.readiness = Readiness::Inner;
@@ -137,11 +163,12 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         // The healthy path on its own: merged with the others, the permit would be copied through memory three times.
         let one = self.select.one();
-        if let Readiness::Reject(refusal) = self.readiness
+        if let Readiness::Reject { refusal, .. } = self.readiness
             && let Some(breaker) = one
         {
-            self.readiness = Readiness::Inner;
-            return ResponseFuture::rejected(self.mode.reject(request, breaker.reject_as_promised(refusal)));
+            let rejected = breaker.reject_as_promised(refusal);
+            self.give_back();
+            return ResponseFuture::rejected(self.mode.reject(request, rejected));
         }
         if let Some(admitted) = one.and_then(CircuitBreaker::acquire_at_sight) {
             let response = self.inner.call(request);
@@ -151,10 +178,19 @@ where
     }
 }
 
-impl<S, C, M, K> CircuitBreakerService<S, C, M, K>
+impl<S, C, M, K, R> CircuitBreakerService<S, C, M, K, R>
 where
     C: Clone,
+    R: GiveBack<S>,
 {
+    /// The call is rejected: what the inner service has reserved for it is free, if that is wanted.
+    #[inline]
+    fn give_back(&mut self) {
+        if mem::take(&mut self.readiness).holds() {
+            R::give_back(&mut self.inner);
+        }
+    }
+
     #[inline(never)]
     fn call_slow<Req>(&mut self, request: Req) -> ResponseFuture<S::Future, M::Future, C, fn(Req) -> M>
     where
@@ -169,7 +205,10 @@ where
                 let response = self.inner.call(request);
                 ResponseFuture::guarded(Guarded::new(response, permit, self.classify.clone()))
             }
-            Some(Err(rejected)) => ResponseFuture::rejected(self.mode.reject(request, rejected)),
+            Some(Err(rejected)) => {
+                self.give_back();
+                ResponseFuture::rejected(self.mode.reject(request, rejected))
+            }
             None => ResponseFuture::unguarded(self.inner.call(request)),
         }
     }

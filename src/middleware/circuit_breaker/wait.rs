@@ -1,13 +1,16 @@
 //! Backpressure instead of rejections.
 
 use std::future::Future;
+use std::marker::PhantomData;
+use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::readiness::{GiveBack, KeepsReadiness};
 use super::service::Unready;
 use crate::breaker::{CircuitBreaker, Guarded, Permit, Waiter, Watch};
 use crate::classify::Errors;
@@ -36,12 +39,17 @@ use crate::rejected::Rejected;
 /// # Ok::<(), fusebox::Overridden>(()) }).unwrap();
 /// ```
 #[derive(Clone, Debug)]
-pub struct WaitLayer<C = Errors> {
-    pub(super) classify: C,
-    pub(super) breaker: CircuitBreaker,
+pub struct WaitLayer<C = Errors, R = KeepsReadiness> {
+    classify: C,
+    breaker: CircuitBreaker,
+    readiness: PhantomData<fn() -> R>,
 }
 
-impl<C> WaitLayer<C> {
+impl<C, R> WaitLayer<C, R> {
+    pub(super) const fn new(classify: C, breaker: CircuitBreaker) -> Self {
+        Self { classify, breaker, readiness: PhantomData }
+    }
+
     /// Returns the breaker.
     #[must_use]
     pub const fn breaker(&self) -> &CircuitBreaker {
@@ -49,8 +57,8 @@ impl<C> WaitLayer<C> {
     }
 }
 
-impl<S, C: Clone> Layer<S> for WaitLayer<C> {
-    type Service = WaitService<S, C>;
+impl<S, C: Clone, R> Layer<S> for WaitLayer<C, R> {
+    type Service = WaitService<S, C, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
         WaitService::new(inner, self.classify.clone(), self.breaker.clone())
@@ -76,18 +84,29 @@ impl<S, C: Clone> Layer<S> for WaitLayer<C> {
 /// # Ok::<(), BoxError>(()) }).unwrap();
 /// ```
 #[derive(Debug)]
-pub struct WaitService<S, C = Errors> {
+pub struct WaitService<S, C = Errors, R = KeepsReadiness> {
     inner: S,
     classify: C,
     waiter: Waiter,
     /// The place that readiness promised.
     reserved: Option<Permit>,
+    /// Whether the inner service was asked, and may have reserved something.
+    holds: bool,
     unready: Unready,
+    on_reject: PhantomData<fn() -> R>,
 }
 
-impl<S, C> WaitService<S, C> {
+impl<S, C, R> WaitService<S, C, R> {
     fn new(inner: S, classify: C, breaker: CircuitBreaker) -> Self {
-        Self { inner, classify, waiter: Waiter::new(breaker), reserved: None, unready: Unready::default() }
+        Self {
+            inner,
+            classify,
+            waiter: Waiter::new(breaker),
+            reserved: None,
+            holds: false,
+            unready: Unready::default(),
+            on_reject: PhantomData,
+        }
     }
 
     /// Returns the breaker.
@@ -102,18 +121,28 @@ impl<S, C> WaitService<S, C> {
     }
 }
 
-impl<S: Clone, C: Clone> Clone for WaitService<S, C> {
+impl<S, C, R: GiveBack<S>> WaitService<S, C, R> {
+    /// There is no call for now: what the inner service has reserved for one is free, if that is wanted.
+    fn give_back(&mut self) {
+        if mem::take(&mut self.holds) {
+            R::give_back(&mut self.inner);
+        }
+    }
+}
+
+impl<S: Clone, C: Clone, R> Clone for WaitService<S, C, R> {
     /// A clone has no place of its own until it is polled.
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), self.classify.clone(), self.breaker().clone())
     }
 }
 
-impl<S, C, Req> Service<Req> for WaitService<S, C>
+impl<S, C, R, Req> Service<Req> for WaitService<S, C, R>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
     C: Watch<S::Response, S::Error> + Clone,
+    R: GiveBack<S>,
 {
     type Response = C::Response;
     type Error = BoxError;
@@ -123,8 +152,15 @@ where
         // A place may have been taken back since an earlier poll; only a fresh one is a promise.
         self.reserved = self.reserved.take().filter(Permit::is_current);
         if self.reserved.is_none() {
-            self.reserved = Some(ready!(self.waiter.poll_reserve(cx)));
+            match self.waiter.poll_reserve(cx) {
+                Poll::Ready(permit) => self.reserved = Some(permit),
+                Poll::Pending => {
+                    self.give_back();
+                    return Poll::Pending;
+                }
+            }
         }
+        self.holds = true;
         self.inner.poll_ready(cx).map_err(|error| {
             self.reserved = None;
             self.unready.count(self.waiter.breaker());
@@ -136,12 +172,16 @@ where
         let reserved = self.reserved.take().and_then(Permit::begin);
         match reserved.map_or_else(|| self.breaker().acquire(), Ok) {
             Ok(permit) => {
+                self.holds = false;
                 let response = self.inner.call(request);
                 WaitFuture {
                     state: WaitState::Guarded { inner: Guarded::new(response, permit, self.classify.clone()) },
                 }
             }
-            Err(rejected) => WaitFuture { state: WaitState::Rejected { rejected: Some(rejected) } },
+            Err(rejected) => {
+                self.give_back();
+                WaitFuture { state: WaitState::Rejected { rejected: Some(rejected) } }
+            }
         }
     }
 }

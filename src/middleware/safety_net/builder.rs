@@ -86,10 +86,10 @@ impl<L, B, F> SafetyNetBuilder<L, No, B, F> {
 
 impl<L, R, F> SafetyNetBuilder<L, R, No, F> {
     /// Adds a circuit breaker.
-    pub fn breaker<C, M, K>(
+    pub fn breaker<C, M, K, G>(
         self,
-        breaker: CircuitBreakerLayer<C, M, K>,
-    ) -> SafetyNetBuilder<Stack<CircuitBreakerLayer<C, M, K>, L>, R, Yes, F>
+        breaker: CircuitBreakerLayer<C, M, K, G>,
+    ) -> SafetyNetBuilder<Stack<CircuitBreakerLayer<C, M, K, G>, L>, R, Yes, F>
     where
         K: Breakers,
     {

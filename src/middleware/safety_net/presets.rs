@@ -15,7 +15,9 @@ use crate::classify::Grpc;
 #[cfg(feature = "http")]
 use crate::classify::{self, Http};
 use crate::error::ConfigError;
-use crate::middleware::circuit_breaker::CircuitBreakerLayer;
+#[cfg(feature = "http")]
+use crate::middleware::circuit_breaker::ReleasesReadiness;
+use crate::middleware::circuit_breaker::{Boxed, CircuitBreakerLayer, KeepsReadiness, One};
 #[cfg(feature = "grpc")]
 use crate::middleware::retry::ReplayGrpc;
 #[cfg(feature = "http")]
@@ -23,15 +25,16 @@ use crate::middleware::retry::ReplayHttp;
 use crate::middleware::retry::{Cloned, RetryLayer};
 
 /// A retry with a circuit breaker inside.
-type RetryOverBreaker<C, P> = SafetyNet<Stack<CircuitBreakerLayer<C>, Stack<RetryLayer<C, P, Timed>, Identity>>>;
+type RetryOverBreaker<C, P, R = KeepsReadiness> =
+    SafetyNet<Stack<CircuitBreakerLayer<C, Boxed, One, R>, Stack<RetryLayer<C, P, Timed>, Identity>>>;
 
 /// What [`SafetyNet::http_client`] returns.
 #[cfg(feature = "http")]
-pub type HttpClient = RetryOverBreaker<Http, ReplayHttp>;
+pub type HttpClient = RetryOverBreaker<Http, ReplayHttp, ReleasesReadiness>;
 
 /// What [`SafetyNet::grpc_client`] returns.
 #[cfg(feature = "grpc")]
-pub type GrpcClient = RetryOverBreaker<Grpc, ReplayGrpc>;
+pub type GrpcClient = RetryOverBreaker<Grpc, ReplayGrpc, ReleasesReadiness>;
 
 /// What [`SafetyNet::database`] returns.
 pub type Database = RetryOverBreaker<Errors, Cloned>;
@@ -115,6 +118,7 @@ impl SafetyNet<Identity> {
     /// | time | 10 s an attempt, 30 s in all |
     /// | the circuit opens | when half of at least 20 calls within 30 s failed; a call given up after 9 s counts |
     /// | cooldown | 5 s, up to 60 s if it keeps opening |
+    /// | a rejected call | gives back what the client has [reserved](CircuitBreakerLayer::releases_readiness) for it |
     ///
     /// # Errors
     ///
@@ -137,7 +141,7 @@ impl SafetyNet<Identity> {
     #[cfg(feature = "http")]
     pub fn http_client(name: impl Into<String>) -> Result<HttpClient, ConfigError> {
         let retry = RetryLayer::http(HTTP_CLIENT.retry(Budget::ratio(0.2).reserve_per_second(10))?);
-        let breaker = HTTP_CLIENT.breaker(name.into())?.classify(classify::http());
+        let breaker = HTTP_CLIENT.breaker(name.into())?.classify(classify::http()).releases_readiness();
         Ok(Self::builder().retry(retry).breaker(breaker).build())
     }
 
@@ -150,6 +154,7 @@ impl SafetyNet<Identity> {
     /// | time | 5 s an attempt, 15 s in all, each until the headers of the response |
     /// | the circuit opens | when half of at least 20 calls within 30 s failed; a call given up after 4.5 s counts |
     /// | cooldown | 5 s, up to 60 s if it keeps opening |
+    /// | a rejected call | gives back what the client has [reserved](CircuitBreakerLayer::releases_readiness) for it |
     ///
     /// For unary calls and short streams: a stream that the client drops after 4.5 s was given up, as far as the breaker can
     /// see, and a probe has 30 s until its trailers.
@@ -167,7 +172,7 @@ impl SafetyNet<Identity> {
     #[cfg(feature = "grpc")]
     pub fn grpc_client(name: impl Into<String>) -> Result<GrpcClient, ConfigError> {
         let retry = RetryLayer::grpc(GRPC_CLIENT.retry(Budget::tokens(100, 0.1))?);
-        let breaker = GRPC_CLIENT.breaker(name.into())?.classify(classify::grpc());
+        let breaker = GRPC_CLIENT.breaker(name.into())?.classify(classify::grpc()).releases_readiness();
         Ok(Self::builder().retry(retry).breaker(breaker).build())
     }
 
