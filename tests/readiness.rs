@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use fusebox::{
-    BoxError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, RejectReason, Rejected, State, rejection,
-};
+#[cfg(any(feature = "http", feature = "testing"))]
+use fusebox::State;
+use fusebox::{BoxError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, RejectReason, Rejected, rejection};
 use futures::FutureExt;
-use support::{Answer, Down, Stub, tripping_at};
+use support::{Answer, Down, Stub, Wakes, tripping_at};
 use tower::limit::{ConcurrencyLimit, ConcurrencyLimitLayer};
 use tower::{Layer, Service, ServiceExt};
 
@@ -39,6 +39,125 @@ fn trip(breaker: &CircuitBreaker) {
 
 fn reset(breaker: &CircuitBreaker) {
     breaker.reset().expect("no override stands");
+}
+
+// Woken
+
+/// At release 0.1 they went on waiting, for as long as the inner service was full.
+#[test]
+fn callers_that_wait_for_the_inner_service_are_woken_and_rejected_when_the_circuit_opens() {
+    let (breaker, _clock) = tripping_at(1);
+    let full = Stub::new(Answer::Ok);
+    full.gets_ready(support::Ready::Never);
+    let mut callers: Vec<_> = (0..5).map(|_| (layer(&breaker).layer(full.clone()), Wakes::new())).collect();
+    for (service, (_, waker)) in &mut callers {
+        assert!(!is_ready(service, waker));
+    }
+    let wakes =
+        |callers: &[(_, (Arc<Wakes>, Waker))]| callers.iter().map(|(_, (wakes, _))| wakes.count()).sum::<usize>();
+    support::report(&breaker, 1, fusebox::Outcome::Success);
+    assert_eq!(wakes(&callers), 0, "nothing has changed");
+    support::fail(&breaker, 1);
+    for (service, (wakes, waker)) in &mut callers {
+        assert_eq!(wakes.count(), 1);
+        assert!(is_ready(service, waker), "to reject");
+        let error = service.call(1).now_or_never().expect("at once").expect_err("open");
+        assert_eq!(rejection(&*error).map(Rejected::reason), Some(RejectReason::Open));
+    }
+    reset(&breaker);
+    trip(&breaker);
+    assert_eq!(wakes(&callers), 5, "who waits no more is not woken");
+    assert_eq!(full.calls(), 0);
+}
+
+#[test]
+fn whom_the_inner_service_lets_in_is_not_woken_by_the_circuit() {
+    let (breaker, _clock) = tripping_at(1);
+    let stub = Stub::new(Answer::Ok);
+    stub.gets_ready(support::Ready::Never);
+    let mut service = layer(&breaker).layer(stub.clone());
+    let (wakes, waker) = Wakes::new();
+    assert!(!is_ready(&mut service, &waker));
+    stub.gets_ready(support::Ready::Yes);
+    assert!(is_ready(&mut service, &waker));
+    trip(&breaker);
+    assert_eq!(wakes.count(), 0);
+}
+
+#[test]
+fn only_the_latest_waker_is_woken_and_none_of_a_clone_or_of_what_is_dropped() {
+    let (breaker, _clock) = tripping_at(1);
+    let full = Stub::new(Answer::Ok);
+    full.gets_ready(support::Ready::Never);
+    let mut service = layer(&breaker).layer(full);
+    let ((old, old_waker), (new, new_waker), (gone, gone_waker)) = (Wakes::new(), Wakes::new(), Wakes::new());
+    assert!(!is_ready(&mut service, &old_waker) && !is_ready(&mut service, &new_waker));
+    let mut clone = service.clone();
+    assert!(!is_ready(&mut clone, &gone_waker));
+    let before = Arc::strong_count(&gone);
+    drop(clone);
+    assert!(Arc::strong_count(&gone) < before, "its waker has left the queue");
+    trip(&breaker);
+    assert_eq!((old.count(), new.count(), gone.count()), (0, 1, 0));
+}
+
+/// A place among the probes that is given back is for one that waits for the circuit.
+#[cfg(feature = "testing")]
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_the_inner_service_takes_no_wake_from_who_waits_for_the_circuit() {
+    let breaker = CircuitBreaker::new(support::config(|b| b));
+    let full = Stub::new(Answer::Ok);
+    full.gets_ready(support::Ready::Never);
+    let ((inner_wakes, inner_waker), (wakes, waker)) = (Wakes::new(), Wakes::new());
+    trip(&breaker);
+    tokio::time::advance(support::secs(30)).await;
+    let mut in_front = layer(&breaker).layer(full);
+    assert!(!is_ready(&mut in_front, &inner_waker), "a probe needs the inner service");
+    let probe = breaker.acquire().expect("the cooldown is over");
+    assert_eq!(inner_wakes.count(), 1, "half-open, and its probe is out");
+    let mut waiting = layer(&breaker).wait_when_open().layer(Stub::new(Answer::Ok));
+    assert!(!is_ready(&mut waiting, &waker));
+    drop(probe);
+    assert_eq!(wakes.count(), 1);
+    assert!(!is_ready(&mut in_front, &inner_waker), "it waits again, and holds nothing");
+    assert!(is_ready(&mut waiting, &waker));
+    assert_eq!(waiting.call(7).await.expect("the probe"), 7);
+    assert_eq!((breaker.state(), inner_wakes.count()), (State::Closed, 2));
+}
+
+#[test]
+fn no_wake_is_lost_whenever_the_circuit_opens() {
+    use std::sync::Barrier;
+
+    const ROUNDS: usize = 5_000;
+    let (breaker, _clock) = tripping_at(1);
+    let full = Stub::new(Answer::Ok);
+    full.gets_ready(support::Ready::Never);
+    let barrier = Arc::new(Barrier::new(2));
+    let other = std::thread::spawn({
+        let (breaker, barrier) = (breaker.clone(), barrier.clone());
+        move || {
+            for round in 0..ROUNDS {
+                barrier.wait();
+                (0..round % 50).for_each(|_| std::hint::spin_loop());
+                trip(&breaker);
+                barrier.wait();
+                barrier.wait();
+            }
+        }
+    });
+    for round in 0..ROUNDS {
+        let mut service = layer(&breaker).layer(full.clone());
+        let (wakes, waker) = Wakes::new();
+        barrier.wait();
+        (0..round % 7).for_each(|_| std::hint::spin_loop());
+        let is_ready = is_ready(&mut service, &waker);
+        barrier.wait();
+        assert!(is_ready || wakes.count() == 1, "round {round}");
+        reset(&breaker);
+        barrier.wait();
+    }
+    other.join().expect("no panic");
 }
 
 // Given back

@@ -1,5 +1,6 @@
 //! The breaker as users hold it: configuration, handle, permits, events, registry.
 
+mod alarm;
 mod builder;
 mod call;
 mod cell;
@@ -39,6 +40,7 @@ pub use registry::{NameTaken, Registry};
 pub use snapshot::{Recent, Snapshot};
 pub use watch::Watch;
 
+pub(crate) use alarm::Alarm;
 pub(crate) use cell::Refusal;
 pub(crate) use guarded::Guarded;
 pub(crate) use waiter::Waiter;

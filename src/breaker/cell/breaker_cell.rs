@@ -68,6 +68,8 @@ pub(in crate::breaker) struct Body {
 struct Audience {
     notifier: Option<Arc<Notifier>>,
     wait_queue: Option<Arc<WaitQueue>>,
+    /// Callers that wait for what is behind the breaker, and are to hear when its state changes.
+    alarms: Option<Arc<WaitQueue>>,
 }
 
 /// The breaker while the lock is held.
@@ -128,7 +130,7 @@ impl BreakerCell {
         let machine = Machine::new(detector, &settings.rules, first_generation, now);
         let control = take_control(&settings, &name, machine, self);
         let notifier = settings.has_listeners().then(|| Notifier::new(settings.clone()));
-        let audience = notifier.map(|notifier| Box::new(Audience { notifier: Some(notifier), wait_queue: None }));
+        let audience = notifier.map(|notifier| Box::new(Audience { notifier: Some(notifier), ..Audience::default() }));
         slot.name = name;
         slot.first_generation = first_generation;
         let body = slot.body.insert(Body { control, settings, audience });
@@ -227,9 +229,7 @@ impl BreakerCell {
                     body.control.complete(what)
                 });
             }
-            if let Some(queue) = body.wait_queue() {
-                queue.wake_later(usize::MAX);
-            }
+            body.queues().for_each(|queue| queue.wake_later(usize::MAX));
         } else if frees_a_probe && let Some(queue) = body.wait_queue() {
             queue.wake_later(body.control.free_probes(&body.settings.rules) as usize);
         }
@@ -257,10 +257,11 @@ impl BreakerCell {
         let body = slot.body.as_mut()?;
         let at = time(&body.control, &body.settings.clock)?;
         let result = f(Visit { body, at, first_generation });
-        let queue = body.wait_queue().filter(|queue| queue.has_due()).cloned();
+        let due = |queue: Option<&Arc<WaitQueue>>| queue.filter(|queue| queue.has_due()).cloned();
+        let (waiting, alarmed) = (due(body.wait_queue()), due(body.alarms()));
         let notifier = body.notifier().filter(|notifier| notifier.has_pending()).cloned();
         drop(slot);
-        if let Some(queue) = queue {
+        for queue in [waiting, alarmed].into_iter().flatten() {
             queue.wake_due();
         }
         if let Some(notifier) = notifier {
@@ -311,6 +312,13 @@ impl BreakerCell {
         }
     }
 
+    pub(in crate::breaker) fn alarms(&self) -> Arc<WaitQueue> {
+        match &mut lock(&self.slot).body {
+            Some(Body { audience, .. }) => Arc::clone(audience.get_or_insert_default().alarms.get_or_insert_default()),
+            None => Arc::default(),
+        }
+    }
+
     pub(super) fn info(&self) -> Info {
         Info(self.info.load(Relaxed))
     }
@@ -337,6 +345,15 @@ impl Body {
 
     fn wait_queue(&self) -> Option<&Arc<WaitQueue>> {
         self.audience.as_ref()?.wait_queue.as_ref()
+    }
+
+    fn alarms(&self) -> Option<&Arc<WaitQueue>> {
+        self.audience.as_ref()?.alarms.as_ref()
+    }
+
+    /// All who are to hear when the state changes.
+    fn queues(&self) -> impl Iterator<Item = &Arc<WaitQueue>> {
+        self.wait_queue().into_iter().chain(self.alarms())
     }
 }
 

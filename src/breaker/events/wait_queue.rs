@@ -1,4 +1,4 @@
-//! Callers that wait until a breaker lets them through.
+//! Callers that wait until a breaker lets them through, or until its state changes.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -46,7 +46,10 @@ impl WaitQueue {
     pub(in crate::breaker) fn leave(&self, place: u64) -> bool {
         let mut waiting = unpoisoned(self.waiting.lock());
         let index = waiting.wakers.iter().position(|(other, _)| *other == place);
-        index.map(|index| waiting.wakers.remove(index)).is_some()
+        let left = index.and_then(|index| waiting.wakers.remove(index));
+        drop(waiting);
+        // Here, too, it is dropped outside the lock.
+        left.is_some()
     }
 
     /// Notes that the first `count` callers in the queue are to be woken, once the breaker's lock is free: a woken caller

@@ -49,7 +49,9 @@ use crate::rejected::Rejected;
 /// | [`wait_when_open`](Self::wait_when_open) | [`BoxError`](crate::BoxError) | no call: the service is not ready until the circuit lets one through |
 ///
 /// A rejection is always the answer to a call, never an error of `poll_ready`: a `Buffer` around the service stays
-/// alive and a `Balance` keeps the endpoint. An open circuit answers even while the inner service is not ready.
+/// alive and a `Balance` keeps the endpoint. An open circuit answers even while the inner service is not ready, and a
+/// caller that waits for that when the circuit opens is woken and rejected. (Of a keyed layer it goes on waiting, since which
+/// breaker is its own shows with the request.)
 ///
 /// An inner service that was made ready for a call that is then rejected keeps what it has reserved for its next call, such as
 /// the place of a `ConcurrencyLimit`; with [`releases_readiness`](Self::releases_readiness) it gives that back.

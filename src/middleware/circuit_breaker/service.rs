@@ -9,8 +9,8 @@ use tower_service::Service;
 use super::future::ResponseFuture;
 use super::readiness::{GiveBack, KeepsReadiness};
 use super::reject::{Boxed, OnReject};
-use super::select::{One, Select};
-use crate::breaker::{CircuitBreaker, Guarded, Refusal, Watch};
+use super::select::{Breakers, One, Select};
+use crate::breaker::{Alarm, CircuitBreaker, Guarded, Refusal, Watch};
 use crate::circuit::{Outcome, State};
 use crate::classify::Errors;
 
@@ -38,6 +38,8 @@ pub struct CircuitBreakerService<S, C = Errors, M = Boxed, K = One, R = KeepsRea
     mode: M,
     select: K,
     readiness: Readiness,
+    /// While the inner service is waited for. Apart, since most services never wait.
+    alarm: Option<Box<Alarm>>,
     unready: Unready,
     on_reject: PhantomData<fn() -> R>,
 }
@@ -94,6 +96,7 @@ impl<S, C, M, K, R> CircuitBreakerService<S, C, M, K, R> {
             mode,
             select,
             readiness: Readiness::default(),
+            alarm: None,
             unready: Unready::default(),
             on_reject: PhantomData,
         }
@@ -148,15 +151,22 @@ where
             && let Some(refusal) = breaker.refusal()
         {
             self.readiness = Readiness::Reject { refusal, holds: self.readiness.holds() };
+            self.alarm = None;
             return Poll::Ready(Ok(()));
         }
         self.readiness = Readiness::Inner;
-        self.inner.poll_ready(cx).map_err(|error| {
+        let Poll::Ready(ready) = self.inner.poll_ready(cx) else {
+            return self.wait_for_inner(cx).map(Ok);
+        };
+        if self.alarm.is_some() {
+            self.alarm = None;
+        }
+        Poll::Ready(ready.map_err(|error| {
             if let Some(breaker) = self.select.one() {
                 self.unready.count(breaker);
             }
             M::error(error)
-        })
+        }))
     }
 
     #[inline]
@@ -183,6 +193,26 @@ where
     C: Clone,
     R: GiveBack<S>,
 {
+    /// The inner service is not ready: the caller is woken by that, or by the circuit. Only the breaker of all requests is known
+    /// before there is one.
+    #[cold]
+    fn wait_for_inner(&mut self, cx: &Context<'_>) -> Poll<()>
+    where
+        K: Breakers,
+    {
+        let Some(breaker) = self.select.one() else {
+            return Poll::Pending;
+        };
+        self.alarm.get_or_insert_with(|| Box::new(Alarm::new(breaker))).set(cx.waker());
+        // Asked once more, so that no change since it was asked first is missed.
+        let Some(refusal) = breaker.refusal() else {
+            return Poll::Pending;
+        };
+        self.readiness = Readiness::Reject { refusal, holds: true };
+        self.alarm = None;
+        Poll::Ready(())
+    }
+
     /// The call is rejected: what the inner service has reserved for it is free, if that is wanted.
     #[inline]
     fn give_back(&mut self) {
