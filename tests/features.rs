@@ -159,7 +159,7 @@ const TABLE: [Row; 33] = [
             ("conformance", "c29_rejections_spend_no_budget_and_take_no_token"),
             ("retry", "an_attempt_without_an_answer_in_time_is_given_up_and_made_again"),
             ("retry", "tokens_allow_retries_while_more_than_half_are_left"),
-            ("http_retry", "c30_seconds_replace_the_backoff"),
+            ("http_retry", "c65_no_retry_comes_sooner_than_the_server_says_nor_than_the_backoff"),
             ("http_retry", "c30_a_date_is_a_wait_until_then"),
             ("http_retry", "c31_a_body_is_replayed_however_much_earlier_attempts_read_of_it"),
             ("http_retry", "c31_a_body_is_replayed_up_to_the_cap_and_beyond_it_sent_once_and_whole"),
@@ -290,7 +290,7 @@ const TABLE: [Row; 33] = [
         30,
         "HTTP and gRPC classification incl. end of stream and trailers",
         &[
-            ("http_retry", "server_errors_and_429_are_retried_and_nothing_else"),
+            ("http_retry", "server_errors_and_what_asks_for_another_attempt_are_retried_and_nothing_else"),
             ("grpc", "a_status_in_the_headers_counts_at_once"),
             ("grpc", "a_status_in_the_trailers_counts_when_they_are_read"),
             ("grpc", "a_response_that_ends_without_a_status_is_a_failure"),

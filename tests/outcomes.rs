@@ -110,3 +110,28 @@ mod grpc {
         }
     }
 }
+
+/// The tests that make each error with a real client hold the verdict that the document has.
+#[test]
+fn the_table_of_errors_is_what_the_tests_of_real_clients_hold() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wire");
+    let files = fs::read_dir(folder).expect("the tests of real clients");
+    let texts: Vec<_> =
+        files.map(|file| fs::read_to_string(file.expect("a file").path()).expect("a text file")).collect();
+    for row in rows("Errors") {
+        let verdict = match (&*row[1], &*row[2]) {
+            ("failure", "any") => "Unprocessed",
+            ("failure", "idempotent") => "Failed",
+            ("failure", "no") => "Final",
+            ("ignored", "no") => "Ignored",
+            other => panic!("{other:?}"),
+        };
+        let head = format!("fn {}()", row[3].trim_matches('`'));
+        let bodies = texts.iter().filter_map(|text| text.split_once(&head)).map(|(_, rest)| rest);
+        let bodies: Vec<_> = bodies.map(|rest| rest.split_once("\n}\n").map_or(rest, |(body, _)| body)).collect();
+        assert!(!bodies.is_empty(), "{head} is no test");
+        for body in bodies {
+            assert!(body.contains(&format!("Verdict::{verdict}")), "{head}: {verdict}");
+        }
+    }
+}

@@ -268,11 +268,11 @@ impl<C, M, K, R> CircuitBreakerLayer<C, M, K, R> {
     /// # Ok::<(), fusebox::Overridden>(()) }).unwrap();
     /// ```
     #[must_use]
-    pub fn rejections<E, F>(self, find: F) -> CircuitBreakerLayer<Rejections<C, F>, M, K>
+    pub fn rejections<E, F>(self, find: F) -> CircuitBreakerLayer<Rejections<C, F>, M, K, R>
     where
         F: Fn(&E) -> Option<&Rejected>,
     {
-        CircuitBreakerLayer { classify: Rejections::new(self.classify, find), mode: self.mode, select: self.select }
+        CircuitBreakerLayer::of(Rejections::new(self.classify, find), self.mode, self.select)
     }
 }
 
