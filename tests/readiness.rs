@@ -11,8 +11,10 @@ use fusebox::State;
 use fusebox::{BoxError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, RejectReason, Rejected, rejection};
 use futures::FutureExt;
 use support::{Answer, Down, Stub, Wakes, tripping_at};
+#[cfg(any(feature = "http", feature = "testing"))]
+use tower::ServiceExt;
 use tower::limit::{ConcurrencyLimit, ConcurrencyLimitLayer};
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service};
 
 #[expect(clippy::allow_attributes, reason = "what is unused differs from file to file")]
 #[allow(dead_code, reason = "not every file needs every helper")]
@@ -313,4 +315,114 @@ async fn the_preset_for_http_gives_it_back() {
     let response = other.ready().await.expect("it has the place").call(request()).await.expect("closed");
     assert_eq!((response.into_body(), breaker.state()), ("12.50", State::Closed));
     drop(one);
+}
+
+// An idle service and the place of a probe
+
+#[cfg(feature = "testing")]
+mod idle {
+    use std::time::Duration;
+
+    use fusebox::Probes;
+    use fusebox::circuit_breaker::WaitService;
+    use support::{just_under, ms, secs};
+    use tokio::time::{advance, timeout};
+
+    use super::*;
+
+    /// What a reservation is kept for.
+    const KEPT: Duration = ms(100);
+
+    /// A breaker that is half-open, its only place reserved by a service that is ready and not called.
+    async fn reserved(stub: &Stub) -> (CircuitBreaker, WaitService<Stub>) {
+        let breaker = CircuitBreaker::new(support::config(|b| b.probes(Probes::one())));
+        let mut service = layer(&breaker).wait_when_open().layer(stub.clone());
+        trip(&breaker);
+        advance(secs(30)).await;
+        assert!(is_ready(&mut service, Waker::noop()));
+        assert_eq!(breaker.state(), State::HalfOpen);
+        (breaker, service)
+    }
+
+    /// At release 0.1 the place was taken for the 30 s of a probe's deadline.
+    #[tokio::test(start_paused = true)]
+    async fn a_ready_service_that_is_not_called_keeps_no_caller_from_probing() {
+        let stub = Stub::new(Answer::Ok);
+        let (breaker, mut idle) = reserved(&stub).await;
+        advance(just_under(KEPT)).await;
+        assert_eq!(breaker.acquire().expect_err("reserved").reason(), RejectReason::ProbesBusy);
+        advance(ms(1)).await;
+        let probe = breaker.acquire().expect("the idle one has given its place back");
+        assert!(probe.is_probe());
+        let error = idle.call(1).await.expect_err("it asks anew, and the place is taken");
+        assert_eq!(rejection(&*error).map(Rejected::reason), Some(RejectReason::ProbesBusy));
+        assert_eq!((stub.calls(), breaker.state()), (0, State::HalfOpen));
+        probe.success();
+        assert!(is_ready(&mut idle, Waker::noop()));
+        assert_eq!(idle.call(7).await.expect("closed"), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_waits_for_the_circuit_gets_the_place_and_the_idle_one_waits_in_turn() {
+        let stub = Stub::new(Answer::Ok);
+        let (breaker, mut idle) = reserved(&stub).await;
+        let mut other = idle.clone();
+        let got = timeout(KEPT + ms(5), other.ready()).await;
+        assert!(got.is_ok_and(|ready| ready.is_ok()), "woken when the reservation is over");
+        let (wakes, waker) = Wakes::new();
+        assert!(!is_ready(&mut idle, &waker), "an older readiness is no promise");
+        assert_eq!(other.call(7).await.expect("the probe"), 7);
+        assert_eq!((breaker.state(), wakes.count()), (State::Closed, 1));
+        assert!(is_ready(&mut idle, &waker));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_no_other_asks_the_idle_one_still_probes() {
+        let stub = Stub::new(Answer::Ok);
+        for late in [ms(1), KEPT, secs(20), secs(3_600)] {
+            let (breaker, mut idle) = reserved(&stub).await;
+            advance(late).await;
+            assert_eq!(idle.call(7).await.expect("the probe"), 7, "{late:?}");
+            assert_eq!(breaker.state(), State::Closed, "an unused reservation has failed nothing");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn there_are_never_more_probes_than_places() {
+        let stub = Stub::new(Answer::Hang);
+        let (breaker, first) = reserved(&stub).await;
+        let mut services: Vec<_> = (0..5).map(|_| first.clone()).collect();
+        services.push(first);
+        let mut hung = Vec::new();
+        for n in 0..60 {
+            let service = &mut services[n % 6];
+            advance(ms(40)).await;
+            // Many are ready, one after another, and few are called.
+            if is_ready(service, Waker::noop()) && n % 5 == 4 {
+                let mut call = Box::pin(service.call(1));
+                assert_eq!(support::poll_once(call.as_mut()).is_pending(), hung.is_empty());
+                hung.push(call);
+            }
+            let out = breaker.snapshot().probes.map_or(0, |probes| probes.in_flight);
+            assert!(out <= 1 && stub.calls() <= 1, "{out} places, {} calls", stub.calls());
+        }
+        assert_eq!(stub.calls(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_that_ends_ignored_gives_its_place_back_and_counts_neither_way() {
+        let breaker = CircuitBreaker::new(support::config(|b| b.probes(Probes::ratio(2, 3))));
+        trip(&breaker);
+        advance(secs(30)).await;
+        for _ in 0..10 {
+            support::report(&breaker, 1, fusebox::Outcome::Ignored);
+            let tally = breaker.snapshot().probes.expect("half-open");
+            assert_eq!((tally.in_flight, tally.succeeded, tally.failed), (0, 0, 0));
+        }
+        support::report(&breaker, 1, fusebox::Outcome::Failure);
+        support::report(&breaker, 10, fusebox::Outcome::Ignored);
+        assert_eq!(breaker.state(), State::HalfOpen);
+        support::report(&breaker, 2, fusebox::Outcome::Success);
+        assert_eq!(breaker.state(), State::Closed, "two of the three that counted");
+    }
 }

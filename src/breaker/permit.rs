@@ -123,9 +123,10 @@ impl Permit {
         self.generation
     }
 
-    /// Tells whether the breaker still is in the generation that admitted the call.
-    pub(crate) fn is_current(&self) -> bool {
-        self.cell.generation() == self.generation
+    /// Tells whether the call may still be made: the breaker is in the generation that admitted it, and the place of a probe is
+    /// held.
+    pub(crate) fn is_held(&self) -> bool {
+        self.cell.generation() == self.generation && (!self.is_probe() || self.cell.holds(self.id()))
     }
 
     /// The dependency has answered, the rest of the response is on its way: where the call is a probe that outlives its

@@ -52,7 +52,7 @@ pub(crate) use machine_state::{History, MachineState};
 #[cfg(all(test, feature = "fleet"))]
 pub(crate) use overrides::Standing;
 #[cfg(feature = "fleet")]
-pub(crate) use probe_round::{Hold, Lease, ProbeRound};
+pub(crate) use probe_round::{Hold, Lease, ProbeRound, held_until};
 pub(crate) use rules::Rules;
 #[cfg(feature = "fleet")]
 pub(crate) use step::FleetFact;

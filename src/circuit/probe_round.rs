@@ -71,6 +71,15 @@ pub(crate) enum RoundVerdict {
 /// end is there by then.
 const RESPONSE_TIME: Duration = Duration::from_millis(500);
 
+/// A place that is reserved for a call to come is kept for so long. A caller that means to make its call does so at once; one
+/// that is slower asks anew.
+const RESERVATION_TIME: Duration = Duration::from_millis(100);
+
+/// Until when a place is held that is given out now.
+pub(crate) fn held_until(probe_deadline: Duration, now: Timestamp, reserved: bool) -> Timestamp {
+    now + if reserved { probe_deadline.min(RESERVATION_TIME) } else { probe_deadline }
+}
+
 impl ProbeRound {
     pub(crate) fn new(probes: &Probes) -> Self {
         Self {
@@ -105,7 +114,7 @@ impl ProbeRound {
         let id = self.next_lease;
         self.next_lease = self.next_lease.wrapping_add(1);
         let held = if reserved { Hold::Reserved } else { Hold::Running };
-        self.leases.push(Lease::new(id, now + probes.deadline, held));
+        self.leases.push(Lease::new(id, held_until(probes.deadline, now, reserved), held));
         if !reserved {
             self.fruitless_since.get_or_insert(now);
         }
@@ -166,6 +175,11 @@ impl ProbeRound {
             !over
         });
         expired
+    }
+
+    /// Tells whether a place is held, and is not over.
+    pub(crate) fn holds(&self, id: u32, now: Timestamp) -> bool {
+        self.leases.iter().any(|lease| lease.id == id && lease.deadline > now)
     }
 
     /// When the next lease runs out.

@@ -2,7 +2,7 @@
 
 use super::detector::PartTally;
 use super::machine::Machine;
-use super::{Generation, Override, OverrideKind, ProbeTally, Rules, State, TransitionReason};
+use super::{Generation, Override, OverrideKind, PermitId, ProbeTally, Rules, State, TransitionReason};
 use crate::guard::guarded;
 use crate::time::Timestamp;
 
@@ -108,6 +108,13 @@ impl Machine {
     pub(crate) fn probes(&self, rules: &Rules) -> Option<ProbeTally> {
         let round = self.state.history().round.as_ref()?;
         (self.state.state == State::HalfOpen).then(|| round.tally(&rules.probes))
+    }
+
+    /// Tells whether a call that was reserved may still be made.
+    pub(crate) fn holds(&self, permit: PermitId, now: Timestamp) -> bool {
+        let round = self.state.history().round.as_ref();
+        let is_held = |lease| round.is_some_and(|round| round.holds(lease, now));
+        permit.generation == self.state.generation && permit.lease.is_none_or(is_held)
     }
 
     /// When, at the latest, asking again is worth while for a call that found all probes on their way.

@@ -64,6 +64,12 @@ impl ProbeRound {
         self.leases.iter().any(|lease| lease.held != Hold::InHand)
     }
 
+    /// Leases that were reserved for a call that was not made in time.
+    pub(super) fn idle(&self, now: Timestamp) -> Vec<u32> {
+        let is_idle = |lease: &&Lease| lease.held == Hold::Reserved && lease.deadline <= now;
+        self.leases.iter().filter(is_idle).map(|lease| lease.id).collect()
+    }
+
     /// When the next lease in use runs out.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         let used = self.leases.iter().filter(|lease| lease.held != Hold::InHand);

@@ -242,7 +242,7 @@ impl Replica {
             return Ok(self.load(turn.now));
         };
         if self.state.asks_fleet() {
-            self.machine.expire_leases(here);
+            self.expire_leases(here);
         }
         let is_combining = self.state.in_flight.combining.is_some();
         let is_young = |batch: &TakenBatch| now.since(batch.taken_at) < MAX_BATCH_AGE;

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::batch::{ProbeNews, Probed};
 use super::replica::Replica;
 use super::state::{POLL_INTERVAL, Wake};
-use crate::circuit::{Decision, Facts, Hold, Lease, PermitId, ProbeRound, RejectReason, Rules, State, StepContext};
+use crate::circuit::{
+    Decision, Facts, Hold, Lease, PermitId, ProbeRound, RejectReason, Rules, State, StepContext, held_until,
+};
 use crate::time::Timestamp;
 
 /// A call that finds no lease is told to come back after this: so long it takes to fetch one.
@@ -38,8 +40,8 @@ impl Replica {
 
     /// A call asks that only a lease of the fleet's lets through.
     pub(super) fn acquire_lease(&mut self, rules: &Rules, now: Timestamp, reserve: bool) -> Decision {
-        self.machine.expire_leases(now);
-        let deadline = now + rules.probes.deadline_after();
+        self.expire_leases(now);
+        let deadline = held_until(rules.probes.deadline_after(), now, reserve);
         let is_sure = self.has_sure_leases(now);
         let round = self.round_mut().filter(|_| is_sure);
         if let Some(lease) = round.and_then(|round| round.use_hand(deadline, reserve)) {
@@ -123,17 +125,25 @@ impl Replica {
         self.state.wake(Wake::Now);
     }
 
+    /// Drops leases whose deadline has come. The record knows of the deadline of a probe; of a place that was reserved, and not
+    /// used in time, the fleet is told that it is free.
+    pub(super) fn expire_leases(&mut self, now: Timestamp) {
+        let idle = self.round().map_or_else(Vec::new, |round| round.idle(now));
+        self.machine.expire_leases(now);
+        idle.into_iter().for_each(|lease| self.tell(Probed::new(lease, ProbeNews::Ended, now)));
+    }
+
     /// Does something with the place of a probe in the round; returns its lease, unless the place is lost.
     fn place(&mut self, permit: PermitId, now: Timestamp, f: impl FnOnce(&mut ProbeRound, u32) -> bool) -> Option<u32> {
         let lease = permit.lease.filter(|_| permit.generation == self.machine.generation())?;
-        self.machine.expire_leases(now);
+        self.expire_leases(now);
         self.round_mut().is_some_and(|round| f(round, lease)).then_some(lease)
     }
 
     /// Ends a round that cannot succeed. Where the fleet decides, its record knows of the same deadlines, and only leases go.
     pub(super) fn end_hopeless_round(&mut self, rules: &Rules, at: StepContext, facts: &mut Facts) {
         if self.state.asks_fleet() {
-            self.machine.expire_leases(at.now);
+            self.expire_leases(at.now);
             if self.is_fruitless(rules, at.now) {
                 // No more probes go out in it: the fleet is to look.
                 self.return_leases();

@@ -95,3 +95,24 @@ async fn while_a_verdict_is_awaited() {
     bed.clock.advance(ms(100));
     same(&one, RejectReason::AwaitingVerdict, secs(3));
 }
+
+/// It had the fleet's only place for the 30 s of a probe's deadline.
+#[tokio::test]
+async fn a_service_that_is_ready_and_idle_leaves_the_probe_to_another_instance() {
+    let bed = Bed::new();
+    let fleet: [_; 2] = bed.fleet(usual).await;
+    fail(&fleet[0].breaker, 3);
+    flush(&fleet).await;
+    bed.clock.advance(secs(30));
+    let layer = CircuitBreakerLayer::from(fleet[0].breaker.clone()).wait_when_open();
+    let mut idle = layer.layer(tower::service_fn(|(): ()| ready(Ok::<_, fusebox::BoxError>(()))));
+    let has_lease = tokio::time::timeout(secs(20), idle.ready()).await;
+    assert!(has_lease.is_ok_and(|ready| ready.is_ok()));
+    flush(&fleet).await;
+    assert!(fleet[1].breaker.acquire().is_err(), "the place is reserved");
+    bed.clock.advance(ms(100));
+    probe(&fleet[1]).await.success();
+    flush(&fleet).await;
+    assert_eq!(states(&fleet), [State::Closed; 2]);
+    assert!(idle.ready().await.expect("closed").call(()).await.is_ok());
+}

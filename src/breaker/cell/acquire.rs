@@ -165,6 +165,11 @@ impl BreakerCell {
         if word.is_timed() { self.now() } else { Timestamp::ZERO }
     }
 
+    /// Tells whether a reservation is still good.
+    pub(in crate::breaker) fn holds(&'static self, permit: PermitId) -> bool {
+        self.visit(|Visit { body, at, .. }| body.control.machine().holds(permit, at.now)).unwrap_or(false)
+    }
+
     /// Turns a reservation into a call.
     pub(in crate::breaker) fn begin(&'static self, permit: PermitId) -> Option<Timestamp> {
         let word = self.word();

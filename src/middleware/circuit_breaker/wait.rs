@@ -150,7 +150,7 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         // A place may have been taken back since an earlier poll; only a fresh one is a promise.
-        self.reserved = self.reserved.take().filter(Permit::is_current);
+        self.reserved = self.reserved.take().filter(Permit::is_held);
         if self.reserved.is_none() {
             match self.waiter.poll_reserve(cx) {
                 Poll::Ready(permit) => self.reserved = Some(permit),
