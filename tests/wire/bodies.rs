@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use fusebox::BoxError;
 use futures::{TryStreamExt, stream};
-use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, SizeHint};
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
 
@@ -27,7 +27,7 @@ pub(crate) fn pieces(error: impl Into<BoxError>) -> [Result<Bytes, BoxError>; 2]
 pub(crate) fn short() -> Body {
     struct Short(Full<Bytes>);
 
-    impl http_body::Body for Short {
+    impl hyper::body::Body for Short {
         type Data = Bytes;
         type Error = std::convert::Infallible;
 
@@ -38,8 +38,8 @@ pub(crate) fn short() -> Body {
             std::pin::Pin::new(&mut self.0).poll_frame(cx)
         }
 
-        fn size_hint(&self) -> http_body::SizeHint {
-            http_body::SizeHint::with_exact(8)
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(8)
         }
     }
     Short(Full::new(Bytes::from_static(b"some"))).map_err(|never| match never {}).boxed_unsync()

@@ -17,7 +17,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpSocket, TcpStream};
 use tower::util::BoxCloneService;
-use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::bodies::{Body, broken, whole};
 use crate::connecting::post;
@@ -168,6 +168,7 @@ async fn an_order_that_may_have_been_processed_is_sent_once() {
 #[cfg(feature = "reqwest")]
 mod reqwest {
     use ::reqwest::{Client, ClientBuilder, Method, Request, retry};
+    use tower::Layer;
 
     use super::*;
 
@@ -252,6 +253,8 @@ mod reqwest {
 
 #[cfg(feature = "grpc")]
 mod grpc {
+    use tower::Layer;
+
     use super::*;
     use crate::tonic::{call, endpoint};
 

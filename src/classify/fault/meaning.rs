@@ -1,10 +1,7 @@
 //! What an error can mean.
 
 /// Who failed, as far as an error tells.
-#[cfg_attr(
-    not(any(feature = "hyper", feature = "tower")),
-    expect(dead_code, reason = "without the crates that clients are made of, nothing is known")
-)]
+#[cfg_attr(not(feature = "grpc"), expect(dead_code, reason = "only tonic's errors mean all of them"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::classify) enum Fault {
     /// The dependency failed, or nothing else is known. It may have processed the request.
@@ -20,10 +17,7 @@ pub(in crate::classify) enum Fault {
 }
 
 /// What one link of an error's chain means.
-#[cfg_attr(
-    not(any(feature = "hyper", feature = "tower")),
-    expect(dead_code, reason = "without the crates that clients are made of, nothing is known")
-)]
+#[cfg_attr(not(feature = "grpc"), expect(dead_code, reason = "only tonic's errors mean all of them"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// This, however it came about: what the link has inside is not looked at.
