@@ -349,10 +349,9 @@ mod idle {
     async fn a_ready_service_that_is_not_called_keeps_no_caller_from_probing() {
         let stub = Stub::new(Answer::Ok);
         let (breaker, mut idle) = reserved(&stub).await;
-        advance(just_under(KEPT)).await;
-        assert_eq!(breaker.acquire().expect_err("reserved").reason(), RejectReason::ProbesBusy);
-        advance(ms(1)).await;
-        let probe = breaker.acquire().expect("the idle one has given its place back");
+        let mut rejecting = layer(&breaker).layer(stub.clone());
+        assert!(is_ready(&mut rejecting, Waker::noop()), "it would be let through");
+        let probe = breaker.acquire().expect("a call that is made takes the place of one to come, at once");
         assert!(probe.is_probe());
         let error = idle.call(1).await.expect_err("it asks anew, and the place is taken");
         assert_eq!(rejection(&*error).map(Rejected::reason), Some(RejectReason::ProbesBusy));
@@ -360,6 +359,17 @@ mod idle {
         probe.success();
         assert!(is_ready(&mut idle, Waker::noop()));
         assert_eq!(idle.call(7).await.expect("closed"), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reservation_is_kept_from_those_who_only_wait_for_a_while() {
+        let stub = Stub::new(Answer::Ok);
+        let (breaker, mut idle) = reserved(&stub).await;
+        let mut other = idle.clone();
+        advance(just_under(KEPT)).await;
+        assert!(!is_ready(&mut other, Waker::noop()), "ready, as one was told, is not taken back at once");
+        assert_eq!(idle.call(7).await.expect("the probe"), 7);
+        assert_eq!(breaker.state(), State::Closed);
     }
 
     #[tokio::test(start_paused = true)]

@@ -60,7 +60,9 @@ impl Machine {
             Input::Poll => {
                 self.expire_override(at.now, facts);
                 self.end_hopeless_round(rules, at, facts);
-                let busy = self.state.state == State::HalfOpen && self.free_probes(rules) == 0;
+                let round = self.state.history().round.as_ref();
+                let busy = self.state.state == State::HalfOpen
+                    && !round.is_some_and(|round| round.takes_a_call(&rules.probes));
                 if busy { Decision::PROBES_BUSY } else { Decision::Done }
             }
         }

@@ -71,8 +71,8 @@ pub(crate) enum RoundVerdict {
 /// end is there by then.
 const RESPONSE_TIME: Duration = Duration::from_millis(500);
 
-/// A place that is reserved for a call to come is kept for so long. A caller that means to make its call does so at once; one
-/// that is slower asks anew.
+/// A place that is reserved for a call to come is kept for so long from others that only wait for one. A caller that means to
+/// make its call does so at once; one that is slower asks anew.
 const RESERVATION_TIME: Duration = Duration::from_millis(100);
 
 /// Until when a place is held that is given out now.
@@ -106,9 +106,9 @@ impl ProbeRound {
         }
     }
 
-    /// Gives out a place, if one is free.
+    /// Gives out a place, if one is free. A call that is made now takes one that is only reserved: its holder asks anew.
     pub(crate) fn admit(&mut self, probes: &Probes, now: Timestamp, reserved: bool) -> Option<u32> {
-        if self.free(probes) == 0 {
+        if self.free(probes) == 0 && (reserved || self.drop_reservation().is_none()) {
             return None;
         }
         let id = self.next_lease;
@@ -140,6 +140,17 @@ impl ProbeRound {
         lease.accepted = true;
         lease.deadline = lease.deadline.min(now + RESPONSE_TIME);
         true
+    }
+
+    /// Takes back a place that is reserved for a call to come; returns its lease.
+    pub(crate) fn drop_reservation(&mut self) -> Option<u32> {
+        let at = self.leases.iter().position(|lease| lease.held == Hold::Reserved)?;
+        Some(self.leases.swap_remove(at).id)
+    }
+
+    /// Tells whether a call that is made now finds a place.
+    pub(crate) fn takes_a_call(&self, probes: &Probes) -> bool {
+        self.free(probes) > 0 || self.leases.iter().any(|lease| lease.held == Hold::Reserved)
     }
 
     /// Takes a place back; `false` when it was not held (any more).

@@ -48,6 +48,10 @@ impl Replica {
             self.tell(Probed::new(lease, ProbeNews::Began, now));
             return self.machine.admitted(Some(lease));
         }
+        // A call that is made now is worth more than one to come: the fleet may give out its place anew.
+        if !reserve && let Some(lease) = self.round_mut().and_then(ProbeRound::drop_reservation) {
+            self.tell(Probed::new(lease, ProbeNews::Ended, now));
+        }
         self.misses_a_lease(now)
     }
 

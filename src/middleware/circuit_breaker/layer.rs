@@ -404,8 +404,8 @@ impl<C, R> CircuitBreakerLayer<C, Boxed, One, R> {
     /// place it then has is reserved for that call. For `Balance` and `LoadShed`, which act on readiness.
     ///
     /// Waiting needs a Tokio runtime with time enabled. A rejection is still possible, boxed: when the circuit opened
-    /// between readiness and call, and when the call would be a probe, was made more than 100 ms after readiness, and another
-    /// caller has asked for its place meanwhile. A service that is ready and idle keeps no other from probing.
+    /// between readiness and call, and when the call would be a probe and another has taken its place meanwhile: a call that is
+    /// made takes it at once, one that waits after 100 ms. A service that is ready and idle keeps no other from probing.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
