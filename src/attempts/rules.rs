@@ -63,8 +63,8 @@ impl Failed {
 
 /// What the rules ask of the request.
 pub(crate) trait Repeat {
-    /// Tells whether the request may be sent again after it may have been processed.
-    fn is_idempotent(&self) -> bool;
+    /// Tells whether the request may be sent again after such a result.
+    fn may_repeat(&self, after: Retry) -> bool;
 
     /// The next attempt is to go over another connection.
     fn change_connection(&mut self);
@@ -213,7 +213,7 @@ impl Attempts {
             return Err(StopReason::Deadline);
         }
         let request = request.as_mut().ok_or(StopReason::NotReplayable)?;
-        if matches!(cause, Cause::Retryable(retry) if retry.needs_idempotence()) && !request.is_idempotent() {
+        if matches!(cause, Cause::Retryable(retry) if !request.may_repeat(retry)) {
             return Err(StopReason::NotReplayable);
         }
         // Last of all, so that what is withdrawn is spent.

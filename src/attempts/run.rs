@@ -10,7 +10,7 @@ use super::policy::Policy;
 use super::rules::{Attempts, Failed, Repeat};
 use super::timeouts::{Limits, OnTimeout, Timeouts};
 use super::wait::{Rest, Wait};
-use crate::classify::Classify;
+use crate::classify::{Classify, Retry};
 use crate::clock::sleep_blocking;
 
 /// Where attempts come from.
@@ -199,7 +199,7 @@ where
 struct Again;
 
 impl Repeat for Again {
-    fn is_idempotent(&self) -> bool {
+    fn may_repeat(&self, _after: Retry) -> bool {
         true
     }
 

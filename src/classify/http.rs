@@ -284,6 +284,9 @@ impl<T: StatusOf, E: 'static, X: Excluded<E>> Classify<T, E> for Http<X> {
     }
 }
 
+/// RFC 8470. The oldest `http` that does has no name for it.
+const TOO_EARLY: u16 = 425;
+
 /// Judges a response by its status.
 pub(super) fn judge_status(status: StatusCode, headers: &HeaderMap, quota: Quota) -> (Outcome, Retry) {
     let failure = || {
@@ -295,7 +298,8 @@ pub(super) fn judge_status(status: StatusCode, headers: &HeaderMap, quota: Quota
         StatusCode::TOO_MANY_REQUESTS if quota == Quota::OfOneCaller => (Outcome::Ignored, failure().1),
         StatusCode::TOO_MANY_REQUESTS => failure(),
         StatusCode::REQUEST_TIMEOUT => (Outcome::Success, failure().1),
-        StatusCode::TOO_EARLY | StatusCode::MISDIRECTED_REQUEST => (Outcome::Success, Retry::Once),
+        StatusCode::MISDIRECTED_REQUEST => (Outcome::Success, Retry::Once),
+        status if status.as_u16() == TOO_EARLY => (Outcome::Success, Retry::Once),
         status if status.is_server_error() => failure(),
         _ => (Outcome::Success, Retry::Never),
     }

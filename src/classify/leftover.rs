@@ -1,13 +1,22 @@
 //! What is left to read of a response that goes to no caller.
 
+#[cfg(any(feature = "hyper", feature = "axum"))]
 use std::any::Any;
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
+#[cfg(any(feature = "hyper", feature = "axum"))]
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+#[cfg(any(feature = "hyper", feature = "axum"))]
+use std::task::ready;
+use std::task::{Context, Poll};
 
+#[cfg(any(feature = "hyper", feature = "axum"))]
 use bytes::Buf;
-use http::{Response, Version};
+use http::Response;
+#[cfg(any(feature = "hyper", feature = "axum"))]
+use http::Version;
+#[cfg(any(feature = "hyper", feature = "axum"))]
 use http_body::Body;
 
 /// The rest of a response that a retry has given up, while it is read to its end: then HTTP/1 can use its connection again. It
@@ -17,36 +26,41 @@ pub struct Leftover {
 }
 
 /// More bytes than that are not worth a connection.
+#[cfg(any(feature = "hyper", feature = "axum"))]
 const LIMIT: usize = 16 * 1024;
 
 impl Leftover {
     /// The rest of a response whose body is one of a client that has connections: hyper's, reqwest's or axum's.
+    #[cfg(any(feature = "hyper", feature = "axum"))]
     pub(super) fn of<B: 'static>(response: Response<B>) -> Option<Self> {
         // A stream of HTTP/2 or later ends without its connection.
         if response.version() > Version::HTTP_11 {
             return None;
         }
         let mut body = Some(response.into_body());
-        #[cfg(any(feature = "hyper", feature = "reqwest", feature = "axum"))]
-        {
-            let body: &mut dyn Any = &mut body;
-            #[cfg(feature = "hyper")]
-            if let Some(body) = body.downcast_mut::<Option<hyper::body::Incoming>>() {
-                return body.take().and_then(Self::reading);
-            }
-            #[cfg(feature = "reqwest")]
-            if let Some(body) = body.downcast_mut::<Option<reqwest::Body>>() {
-                return body.take().and_then(Self::reading);
-            }
-            #[cfg(feature = "axum")]
-            if let Some(body) = body.downcast_mut::<Option<axum::body::Body>>() {
-                return body.take().and_then(Self::reading);
-            }
+        let body: &mut dyn Any = &mut body;
+        #[cfg(feature = "hyper")]
+        if let Some(body) = body.downcast_mut::<Option<hyper::body::Incoming>>() {
+            return body.take().and_then(Self::reading);
         }
-        drop(body.take());
+        #[cfg(feature = "reqwest")]
+        if let Some(body) = body.downcast_mut::<Option<reqwest::Body>>() {
+            return body.take().and_then(Self::reading);
+        }
+        #[cfg(feature = "axum")]
+        if let Some(body) = body.downcast_mut::<Option<axum::body::Body>>() {
+            return body.take().and_then(Self::reading);
+        }
         None
     }
 
+    /// No client is known whose connections could be kept.
+    #[cfg(not(any(feature = "hyper", feature = "axum")))]
+    pub(super) fn of<B: 'static>(_response: Response<B>) -> Option<Self> {
+        None
+    }
+
+    #[cfg(any(feature = "hyper", feature = "axum"))]
     fn reading<B>(mut body: B) -> Option<Self>
     where
         B: Body + Send + Unpin + 'static,

@@ -52,6 +52,7 @@ impl Retry {
     }
 
     /// Tells whether the request may be sent again only where it is idempotent.
+    #[cfg(feature = "http")]
     pub(crate) const fn needs_idempotence(self) -> bool {
         matches!(self, Self::IfIdempotent | Self::After(_) | Self::Pushback(_))
     }

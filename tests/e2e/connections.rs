@@ -80,7 +80,8 @@ async fn through_hyper(method: Method, to: SocketAddr, wait: Duration) -> u16 {
 
 #[cfg(feature = "reqwest")]
 async fn through_reqwest(method: Method, to: SocketAddr, wait: Duration) -> u16 {
-    let client = RetryLayer::reqwest(config(wait)).layer(reqwest::Client::new());
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+    let client = RetryLayer::reqwest(config(wait)).without_redirects().layer(client);
     let request = reqwest::Request::new(method, format!("http://{to}/").parse().expect("a URL"));
     client.oneshot(request).await.expect("an answer").status().as_u16()
 }

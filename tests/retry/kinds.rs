@@ -33,8 +33,8 @@ impl Replay<u32> for Order {
         (request, Some(request))
     }
 
-    fn is_idempotent(&self, _saved: &u32) -> bool {
-        false
+    fn may_repeat(&self, _saved: &u32, after: Retry) -> bool {
+        matches!(after, Retry::Unprocessed | Retry::Once)
     }
 
     fn change_connection(&self, _saved: &mut u32) {

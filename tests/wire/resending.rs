@@ -167,13 +167,17 @@ async fn an_order_that_may_have_been_processed_is_sent_once() {
 
 #[cfg(feature = "reqwest")]
 mod reqwest {
-    use ::reqwest::{Client, ClientBuilder, Method, Request, retry};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use ::reqwest::{Client, ClientBuilder, Method, Request, redirect, retry};
+    use tokio::io::AsyncWriteExt;
     use tower::Layer;
 
     use super::*;
+    use crate::servers::each;
 
     fn builder() -> ClientBuilder {
-        Client::builder().http2_prior_knowledge()
+        Client::builder().http2_prior_knowledge().redirect(redirect::Policy::none())
     }
 
     fn order(to: &str) -> Request {
@@ -186,7 +190,7 @@ mod reqwest {
     async fn sent(client: Client, answers: &[Answer]) -> (Option<u16>, u64, usize) {
         let server = H2::start(answers.iter().copied()).await;
         let stats = RetryStats::new();
-        let client = RetryLayer::reqwest(config(&stats)).layer(client);
+        let client = RetryLayer::reqwest(config(&stats)).without_redirects().layer(client);
         let result = client.oneshot(order(&server.url())).await;
         (result.ok().map(|response| response.status().as_u16()), stats.counts().attempts, server.requests())
     }
@@ -203,6 +207,30 @@ mod reqwest {
             "there is no budget"
         );
         assert_eq!(sent(client(), &[Answer::Reset(Reason::INTERNAL_ERROR)]).await, (None, 1, 1));
+    }
+
+    /// reqwest follows redirects, and its errors do not tell that it did.
+    #[tokio::test]
+    async fn an_order_that_was_processed_is_not_sent_again_because_of_where_it_led_to() {
+        let (_kept, nothing) = refusing();
+        let orders = Arc::new(AtomicUsize::new(0));
+        let counter = orders.clone();
+        let shop = each(move |mut stream| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            let to = format!("location: http://{nothing}/orders/7");
+            let answer = format!("HTTP/1.1 303 See Other\r\n{to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            async move {
+                stream.readable().await.expect("an order");
+                stream.write_all(answer.as_bytes()).await.expect("the client listens");
+                stream.shutdown().await.ok();
+                tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.ok();
+            }
+        })
+        .await;
+        let stats = RetryStats::new();
+        let client = RetryLayer::reqwest(config(&stats)).layer(Client::new());
+        client.oneshot(order(&format!("http://{shop}/orders"))).await.expect_err("the page is not to be had");
+        assert_eq!((attempts(&stats), orders.load(Ordering::SeqCst)), ((1, 1), 1));
     }
 
     #[tokio::test]
@@ -226,7 +254,7 @@ mod reqwest {
         });
         let client = builder().retry(retry::never()).connector_layer(layer.into_inner()).build().expect("a client");
         let stats = RetryStats::new();
-        let client = RetryLayer::reqwest(config(&stats)).layer(client);
+        let client = RetryLayer::reqwest(config(&stats)).without_redirects().layer(client);
         let response = client.oneshot(order(&late.server.url())).await.expect("the second attempt");
         assert_eq!((response.status().as_u16(), late.server.requests()), (200, 1));
         assert_eq!(attempts(&stats), (1, 2));

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use super::layer::RetryLayer;
 use crate::attempts::{OnTimeout, Repeat, RetryConfig, Run, Source, run_blocking};
-use crate::classify::{Borrowed, Classify};
+use crate::classify::{Borrowed, Classify, Retry};
 
 impl<C, P, T> RetryLayer<C, P, T> {
     /// Calls `f` and awaits its future, again and again until one succeeds or there are no retries left.
@@ -105,7 +105,7 @@ struct Call<F> {
 }
 
 impl<F> Repeat for Call<F> {
-    fn is_idempotent(&self) -> bool {
+    fn may_repeat(&self, _after: Retry) -> bool {
         true
     }
 

@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use super::replay::Replay;
 use crate::attempts::{OnTimeout, Repeat, Run, Source, Timeouts};
-use crate::classify::Classify;
+use crate::classify::{Classify, Retry};
 
 pin_project! {
     /// The response of a retrying service: that of the last attempt, unchanged. Dropping it gives up the attempt on its way,
@@ -69,8 +69,8 @@ impl<S, Req, P: Replay<Req>> Request<S, Req, P> {
 }
 
 impl<S, Req, P: Replay<Req>> Repeat for Request<S, Req, P> {
-    fn is_idempotent(&self) -> bool {
-        self.replay.is_idempotent(&self.saved)
+    fn may_repeat(&self, after: Retry) -> bool {
+        self.replay.may_repeat(&self.saved, after)
     }
 
     fn change_connection(&mut self) {

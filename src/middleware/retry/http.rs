@@ -13,7 +13,7 @@ use super::layer::RetryLayer;
 use super::replay::Replay;
 use super::replay_body::{Recorder, ReplayBody};
 use crate::attempts::RetryConfig;
-use crate::classify::{self, Http};
+use crate::classify::{self, Http, Retry};
 
 /// HTTP requests are sent again where that is safe, with their body recorded while it is first sent. Made by
 /// [`RetryLayer::http`].
@@ -148,7 +148,8 @@ impl<T> RetryLayer<Http, ReplayHttp, T> {
     ///   [`idempotent_when`](Self::idempotent_when) changes that.
     /// - Any other is sent again only where the server certainly did not process it: the connection was refused, HTTP/2 refused
     ///   the stream or went away before it (feature `hyper`), or the answer says so (421, 425). The first time that is at once
-    ///   and costs no budget.
+    ///   and costs no budget. What follows redirects belongs outside of the retry: inside, the request that was not processed may
+    ///   be one that an order has led to.
     /// - The body streams as it always did and is recorded meanwhile, up to a cap of 64 KiB
     ///   ([`replay_up_to`](Self::replay_up_to)). A longer one is sent once, never refused.
     /// - No retry comes sooner than `Retry-After` says; one beyond
@@ -341,8 +342,8 @@ where
         (request, Some(saved))
     }
 
-    fn is_idempotent(&self, saved: &SavedHttp<B>) -> bool {
-        self.rule.is_idempotent(&saved.parts)
+    fn may_repeat(&self, saved: &SavedHttp<B>, after: Retry) -> bool {
+        !after.needs_idempotence() || self.rule.is_idempotent(&saved.parts)
     }
 
     fn change_connection(&self, saved: &mut SavedHttp<B>) {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::classify::Retry;
+
 /// How a request is sent more than once: [`Cloned`], [`CloneWith`], or for HTTP requests `ReplayHttp`.
 ///
 /// ```
@@ -39,14 +41,14 @@ pub trait Replay<Req>: Clone {
     /// Makes the first request, and what is needed for another; `None`: it can be sent once.
     fn first(&self, request: Req) -> (Self::Out, Option<Self::Saved>);
 
-    /// Tells whether the request may be sent again after the dependency may have processed it. Default: yes. One that it
-    /// certainly did not process ([`Retry::Unprocessed`](crate::Retry::Unprocessed)) is sent again without this question.
-    fn is_idempotent(&self, saved: &Self::Saved) -> bool {
-        let _ = saved;
+    /// Tells whether the request may be sent again after such a result, one that it may have been processed in
+    /// ([`Retry::IfIdempotent`]) or certainly was not ([`Retry::Unprocessed`]). Default: yes.
+    fn may_repeat(&self, saved: &Self::Saved, after: Retry) -> bool {
+        let _ = (saved, after);
         true
     }
 
-    /// Tells that the next attempt is to go over another connection ([`Retry::Once`](crate::Retry::Once)). Default: does
+    /// Tells that the next attempt is to go over another connection ([`Retry::Once`]). Default: does
     /// nothing.
     fn change_connection(&self, saved: &mut Self::Saved) {
         let _ = saved;

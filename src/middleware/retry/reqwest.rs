@@ -6,7 +6,7 @@ use super::http::is_idempotent;
 use super::layer::RetryLayer;
 use super::replay::Replay;
 use crate::attempts::RetryConfig;
-use crate::classify::{self, Http};
+use crate::classify::{self, Http, Retry};
 
 /// How reqwest's requests are sent again: cloned, unless their body is a stream. Made by [`RetryLayer::reqwest`].
 ///
@@ -20,16 +20,18 @@ use crate::classify::{self, Http};
 /// # let _ = layer();
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct CloneReqwest;
+pub struct CloneReqwest {
+    /// An error is about the request itself, and not one that it has led to.
+    has_no_redirects: bool,
+}
 
 impl<T> RetryLayer<Http, CloneReqwest, T> {
     /// Retries requests of a [`reqwest::Client`], which is a Tower service: those that are safe to repeat, by
     /// [`classify::http`](crate::classify::http).
     ///
-    /// Sent again are requests whose method is idempotent, those with an `Idempotency-Key`, and any other that the server
-    /// certainly did not process; unless their body is a stream, which reqwest cannot clone: those are sent once.
-    /// `Retry-After` is heeded as by [`http`](Self::http).
+    /// Sent again are requests whose method is idempotent and those with an `Idempotency-Key`, unless their body is a stream,
+    /// which reqwest cannot clone: those are sent once. `Retry-After` is heeded as by [`http`](Self::http). For others, which the
+    /// server certainly did not process, see [`without_redirects`](Self::without_redirects).
     ///
     /// reqwest sends some requests again by itself, up to twice, when a connection of HTTP/2 refuses them. To have one rule, and
     /// one count, build the client with [`retry(reqwest::retry::never())`](reqwest::ClientBuilder::retry).
@@ -48,7 +50,29 @@ impl<T> RetryLayer<Http, CloneReqwest, T> {
     /// ```
     #[must_use]
     pub const fn reqwest(config: RetryConfig<T>) -> Self {
-        Self::with(config, classify::http(), CloneReqwest)
+        Self::with(config, classify::http(), CloneReqwest { has_no_redirects: false })
+    }
+}
+
+impl<C, T> RetryLayer<C, CloneReqwest, T> {
+    /// Tells that the client follows no redirects: then requests that the server certainly did not process (the connection was
+    /// refused, HTTP/2 refused the stream) are sent again whatever their method.
+    ///
+    /// reqwest follows redirects unless it is built otherwise, and its errors do not tell whether it has: a connection that was
+    /// refused may be that of the page to which an order has led (303 See Other), and the order must not be sent twice.
+    ///
+    /// ```
+    /// use fusebox::{RetryConfig, RetryLayer};
+    /// use reqwest::{Client, redirect, retry};
+    ///
+    /// let client = Client::builder().redirect(redirect::Policy::none()).retry(retry::never()).build()?;
+    /// let layer = RetryLayer::reqwest(RetryConfig::default()).without_redirects();
+    /// # let _ = (client, layer);
+    /// # Ok::<(), reqwest::Error>(())
+    /// ```
+    #[must_use]
+    pub fn without_redirects(self) -> Self {
+        self.map_replay(|_| CloneReqwest { has_no_redirects: true })
     }
 }
 
@@ -61,8 +85,9 @@ impl Replay<Request> for CloneReqwest {
         (request, saved)
     }
 
-    fn is_idempotent(&self, saved: &Request) -> bool {
-        is_idempotent(saved.method(), saved.headers())
+    fn may_repeat(&self, saved: &Request, after: Retry) -> bool {
+        let was_not_processed = self.has_no_redirects && !after.needs_idempotence();
+        was_not_processed || is_idempotent(saved.method(), saved.headers())
     }
 
     fn again(&self, saved: &mut Request, _attempt: u32) -> Option<Request> {
