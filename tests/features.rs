@@ -7,7 +7,7 @@ use std::path::Path;
 /// Number, title, and the tests: file and function.
 type Row = (u32, &'static str, &'static [(&'static str, &'static str)]);
 
-const TABLE: [Row; 33] = [
+const TABLE: [Row; 39] = [
     (
         1,
         "time-based detection: n failures within a window",
@@ -329,6 +329,49 @@ const TABLE: [Row; 33] = [
             ("conformance", "c21_a_clock_that_steps_back_stretches_a_cooldown_and_nothing_more"),
         ],
     ),
+    (
+        36,
+        "a fleet of one decides as a breaker without a store, a fleet of n as one that saw all calls",
+        &[
+            ("fleet_processes", "c51_an_instance_alone_decides_as_a_breaker_without_a_store"),
+            ("fleet_processes", "c52_failures_between_the_calls_of_others_are_in_no_row"),
+        ],
+    ),
+    (
+        37,
+        "no verdict on evidence that has not arrived; zero writes while healthy",
+        &[
+            ("fleet_processes", "c53_one_bad_instance_of_ten_opens_no_fleet_and_a_dead_dependency_does"),
+            ("fleet", "healthy_calls_write_nothing"),
+            ("fleet", "healthy_calls_under_a_rate_write_no_more_than_a_flush_does"),
+        ],
+    ),
+    (38, "recovery at any traffic", &[("fleet_processes", "c54_a_fleet_recovers_though_its_calls_are_seconds_apart")]),
+    (39, "idle breakers at no cost; cost follows change", &[("fleet", "c56_cost_follows_change_and_not_number")]),
+    (
+        41,
+        "own faults of the caller never count against the dependency; exclude on every classifier",
+        &[
+            ("wire", "c63_what_is_the_callers_own_is_not_sent_again_and_opens_no_circuit"),
+            ("wire", "an_address_that_cannot_be_meant_is_the_callers_mistake"),
+            ("wire", "a_body_that_breaks_is_the_callers_own"),
+            ("wire", "load_that_was_shed_is_the_callers_own"),
+            ("outcomes", "the_table_of_errors_is_what_the_tests_of_real_clients_hold"),
+            ("outcomes", "each_classifier_leaves_out_what_it_is_told"),
+        ],
+    ),
+    (
+        46,
+        "credentials that rotate, least-privilege roles printed by the tool, schema, TLS for both stores",
+        &[
+            ("stores", "a_password_of_redis_is_asked_for_with_each_dial"),
+            ("stores", "a_password_of_postgres_is_asked_for_with_each_dial"),
+            ("operators", "what_is_printed_is_what_migrate_runs"),
+            ("operators", "printed_text_run_by_hand_is_enough_for_a_role_with_the_least_rights"),
+            ("stores", "commands_and_notices_are_encrypted_where_the_url_asks_for_it"),
+            ("stores", "a_private_authority_is_trusted_where_it_is_given"),
+        ],
+    ),
 ];
 
 /// Tells whether the text has a test function of that name.
@@ -368,7 +411,7 @@ fn every_feature_row_is_held_by_tests_that_exist() {
 #[test]
 fn the_rows_of_this_release_are_complete() {
     let numbers: Vec<_> = TABLE.iter().map(|(number, ..)| *number).collect();
-    assert_eq!(numbers, (1..=31).chain([33, 34]).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..=31).chain([33, 34]).chain(36..=39).chain([41, 46]).collect::<Vec<_>>());
 }
 
 #[test]

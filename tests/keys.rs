@@ -31,7 +31,7 @@ fn name<Req>(key: &impl Key<Req>, request: &Req) -> Option<String> {
 
 /// Release 0.1 had three breakers for these: each failed in its own window, and none opened in time.
 #[tokio::test]
-async fn one_host_has_one_breaker_however_its_name_is_written() {
+async fn c64_one_host_has_one_breaker_however_its_name_is_written() {
     let registry = registry();
     let layer = CircuitBreakerLayer::keyed_by(registry.clone(), key::authority());
     let service = layer.layer(service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(())) }));

@@ -111,6 +111,41 @@ mod grpc {
     }
 }
 
+#[test]
+fn each_classifier_leaves_out_what_it_is_told() {
+    use fusebox::BoxError;
+    type Answer<E> = Result<Response<&'static str>, E>;
+
+    let is_mine = |error: &&str| *error == "mine";
+    let bare = |error| Answer::Err(error);
+    let boxed = |mine: bool| {
+        let error: BoxError = if mine { "x".parse::<u32>().unwrap_err().into() } else { "down".into() };
+        Answer::Err(error)
+    };
+    let number = |_: &std::num::ParseIntError| true;
+    macro_rules! check {
+        ($classifier:expr) => {
+            let rule = $classifier.exclude(is_mine);
+            assert_eq!((rule.classify(&bare("mine")), rule.retry(&bare("mine"))), (Outcome::Ignored, Retry::Never));
+            assert_eq!(
+                (rule.classify(&bare("down")), rule.retry(&bare("down"))),
+                (Outcome::Failure, Retry::IfIdempotent)
+            );
+            let rule = $classifier.exclude_source(number);
+            assert_eq!((rule.classify(&boxed(true)), rule.retry(&boxed(true))), (Outcome::Ignored, Retry::Never));
+            assert_eq!(
+                (rule.classify(&boxed(false)), rule.retry(&boxed(false))),
+                (Outcome::Failure, Retry::IfIdempotent)
+            );
+        };
+    }
+    check!(classify::errors());
+    check!(classify::http());
+    check!(classify::http().quota_is_failure());
+    #[cfg(feature = "grpc")]
+    check!(classify::grpc().mixed());
+}
+
 /// The tests that make each error with a real client hold the verdict that the document has.
 #[test]
 fn the_table_of_errors_is_what_the_tests_of_real_clients_hold() {
@@ -132,6 +167,58 @@ fn the_table_of_errors_is_what_the_tests_of_real_clients_hold() {
         assert!(!bodies.is_empty(), "{head} is no test");
         for body in bodies {
             assert!(body.contains(&format!("Verdict::{verdict}")), "{head}: {verdict}");
+        }
+    }
+}
+
+/// Whatever a server sends is read or ignored, and never more than that.
+mod hostile {
+    use super::*;
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    /// Header values that a server can send: any bytes, and almost right ones.
+    fn value() -> impl Strategy<Value = HeaderValue> {
+        let almost = prop_oneof![
+            Just("Sun, 06 Nov 1994 08:49:37 GMT".to_owned()),
+            Just("Fri, 31 Dec 9999 23:59:59 GMT".to_owned()),
+            Just("Thu, 01 Jan 1970 00:00:00 GMT".to_owned()),
+            "[0-9]{1,40}",
+            "-?[0-9]{1,3}",
+            "[A-Za-z0-9+/=]{0,60}",
+            Just("CA4aMAoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxIECgIIFA".to_owned()),
+        ];
+        let bytes = prop_oneof![almost.prop_map(String::into_bytes), prop::collection::vec(any::<u8>(), 0..40)];
+        bytes.prop_filter_map("no header value", |bytes| HeaderValue::from_bytes(&bytes).ok())
+    }
+
+    const NAMES: [&str; 6] =
+        ["retry-after", "date", "grpc-status", "grpc-retry-pushback-ms", "grpc-status-details-bin", "content-type"];
+
+    proptest! {
+        #[test]
+        fn headers_of_any_bytes_and_number_are_harmless(
+            status in 100_u16..600,
+            headers in prop::collection::vec((0..NAMES.len(), value()), 0..12),
+        ) {
+            let mut answer = response(status, None);
+            let map = answer.as_mut().expect("a response").headers_mut();
+            for (name, value) in headers {
+                map.append(NAMES[name], value);
+            }
+            let outcome = classify::http().classify(&answer);
+            prop_assert_eq!(outcome.is_failure(), (500..600).contains(&status) && status != 501 && status != 505);
+            let again = classify::http().retry(&answer);
+            prop_assert!(!outcome.is_failure() || matches!(again, Retry::IfIdempotent | Retry::After(_)));
+            #[cfg(feature = "grpc")]
+            {
+                use fusebox::ClassifyEnd;
+                for rule in [classify::grpc(), classify::grpc().mixed(), classify::grpc().quota_is_failure()] {
+                    rule.classify(&answer);
+                    rule.retry(&answer);
+                    rule.at_end(Some(answer.as_ref().expect("a response").headers()));
+                }
+            }
         }
     }
 }

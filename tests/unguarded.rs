@@ -57,7 +57,7 @@ fn ask<K: Select<Order> + Clone>(
 
 /// At release 0.1 nothing told of it.
 #[test]
-fn a_request_without_a_key_is_counted_and_told_of_once() {
+fn c71_a_request_without_a_key_is_counted_and_told_of_once() {
     let (registry, told) = registry(|_| false);
     let layers = [(); 2].map(|()| CircuitBreakerLayer::keyed(registry.clone(), tenant));
     for layer in &layers {
@@ -74,7 +74,7 @@ fn a_request_without_a_key_is_counted_and_told_of_once() {
 }
 
 #[test]
-fn a_name_that_the_template_refuses_is_told_of_with_the_reason() {
+fn c71_a_name_that_the_template_refuses_is_told_of_with_the_reason() {
     let (registry, told) = registry(|name| name == "bad");
     let layer = CircuitBreakerLayer::keyed(registry.clone(), tenant);
     assert!(ask(&layer, Some("good"), false).is_ok());

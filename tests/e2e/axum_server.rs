@@ -137,7 +137,7 @@ async fn shop_with_more(
 
 /// At release 0.1 they had no breaker, and nothing said so.
 #[tokio::test]
-async fn what_axum_matches_no_route_for_shares_a_breaker_and_is_told_of() {
+async fn c71_what_axum_matches_no_route_for_shares_a_breaker_and_is_told_of() {
     let (registry, told) = told_registry();
     let breakers = CircuitBreakerLayer::keyed_by(registry.clone(), key::matched_path())
         .classify(classify::http())
@@ -166,7 +166,7 @@ async fn what_axum_matches_no_route_for_may_have_a_name() {
 }
 
 #[tokio::test]
-async fn a_route_that_the_template_refuses_is_told_of() {
+async fn c71_a_route_that_the_template_refuses_is_told_of() {
     let (registry, told) = told_registry();
     let breakers = CircuitBreakerLayer::keyed_by(registry.clone(), key::matched_path())
         .fallback_key("rest")

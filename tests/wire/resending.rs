@@ -113,7 +113,7 @@ fn attempts(stats: &RetryStats) -> (u64, u64) {
 }
 
 #[tokio::test]
-async fn what_is_the_callers_own_is_not_sent_again_and_opens_no_circuit() {
+async fn c63_what_is_the_callers_own_is_not_sent_again_and_opens_no_circuit() {
     let (kept, nothing) = refusing();
     let guarded = Guarded::plain(false);
     let hanging = silent().await;
@@ -130,7 +130,7 @@ async fn what_is_the_callers_own_is_not_sent_again_and_opens_no_circuit() {
 }
 
 #[tokio::test]
-async fn an_order_is_sent_again_where_nothing_listened_yet() {
+async fn c66_an_order_is_sent_again_where_nothing_listened_yet() {
     let late = LateServer::new();
     let guarded = Guarded::new(late.connector(), true);
     let response = guarded.send(post(&late.server.url(), whole("order"))).await.expect("the second attempt");
@@ -139,7 +139,7 @@ async fn an_order_is_sent_again_where_nothing_listened_yet() {
 }
 
 #[tokio::test]
-async fn an_order_is_sent_again_where_its_stream_was_not_processed() {
+async fn c66_an_order_is_sent_again_where_its_stream_was_not_processed() {
     for answer in [Answer::Reset(Reason::REFUSED_STREAM), Answer::GoAway { last: 0 }] {
         let server = H2::start([answer]).await;
         let guarded = Guarded::plain(true);
@@ -196,7 +196,7 @@ mod reqwest {
     }
 
     #[tokio::test]
-    async fn an_order_is_sent_again_where_its_stream_was_not_processed() {
+    async fn c66_an_order_is_sent_again_where_its_stream_was_not_processed() {
         let client = || builder().retry(retry::never()).build().expect("a client");
         for answer in [Answer::Reset(Reason::REFUSED_STREAM), Answer::GoAway { last: 0 }] {
             assert_eq!(sent(client(), &[answer]).await, (Some(200), 2, 2), "{answer:?}");
@@ -245,7 +245,7 @@ mod reqwest {
     }
 
     #[tokio::test]
-    async fn an_order_is_sent_again_where_nothing_listened_yet() {
+    async fn c66_an_order_is_sent_again_where_nothing_listened_yet() {
         let late = LateServer::new();
         let begins = late.clone();
         let layer = ServiceBuilder::new().map_err(move |error: BoxError| {
@@ -261,7 +261,7 @@ mod reqwest {
     }
 
     #[tokio::test]
-    async fn what_is_the_callers_own_is_not_sent_again_and_opens_no_circuit() {
+    async fn c63_what_is_the_callers_own_is_not_sent_again_and_opens_no_circuit() {
         let (breaker, _) = tripping_at(5);
         let stats = RetryStats::new();
         let client = ServiceBuilder::new()
@@ -287,7 +287,7 @@ mod grpc {
     use crate::tonic::{call, endpoint};
 
     #[tokio::test]
-    async fn a_call_is_made_again_where_nothing_listened_yet() {
+    async fn c66_a_call_is_made_again_where_nothing_listened_yet() {
         let late = LateServer::new();
         let stats = RetryStats::new();
         let channel = endpoint(late.server.address).connect_with_connector_lazy(late.connector());
@@ -296,7 +296,7 @@ mod grpc {
     }
 
     #[tokio::test]
-    async fn a_call_is_made_again_where_its_stream_was_not_processed() {
+    async fn c66_a_call_is_made_again_where_its_stream_was_not_processed() {
         for answer in [Answer::Reset(Reason::REFUSED_STREAM), Answer::GoAway { last: 0 }] {
             let server = H2::start([answer]).await;
             let stats = RetryStats::new();
@@ -308,7 +308,7 @@ mod grpc {
     }
 
     #[tokio::test]
-    async fn what_is_the_callers_own_is_not_sent_again_and_opens_no_circuit() {
+    async fn c63_what_is_the_callers_own_is_not_sent_again_and_opens_no_circuit() {
         let server = H2::start([Answer::Hang; 10]).await;
         let (breaker, _) = tripping_at(5);
         let stats = RetryStats::new();
