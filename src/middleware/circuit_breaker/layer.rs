@@ -325,19 +325,28 @@ impl<C, K, R> CircuitBreakerLayer<C, Boxed, K, R> {
     /// among its sources, such as `io::Error::other(rejected)` in one, needs no telling.
     ///
     /// ```
-    /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer};
-    /// use tower::{service_fn, Layer, Service, ServiceExt};
+    /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, Rejected, RetryConfig, RetryLayer};
+    /// use tower::{service_fn, ServiceBuilder, ServiceExt};
     ///
-    /// #[derive(Debug, PartialEq)]
-    /// enum ShopError { SoldOut, Unavailable }
+    /// #[derive(Debug)]
+    /// enum ShopError { SoldOut, Rejected(Rejected) }
     ///
-    /// # futures::executor::block_on(async {
-    /// let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::new("stock"))
-    ///     .map_rejection(|_: Rejected| ShopError::Unavailable);
-    /// let mut service = layer.layer(service_fn(|_: u32| async { Err::<u32, _>(ShopError::SoldOut) }));
-    /// assert_eq!(service.ready().await.unwrap().call(7).await, Err(ShopError::SoldOut));
-    /// layer.breaker().trip()?;
-    /// assert_eq!(service.ready().await.unwrap().call(7).await, Err(ShopError::Unavailable));
+    /// fn rejection(error: &ShopError) -> Option<&Rejected> {
+    ///     match error {
+    ///         ShopError::Rejected(rejected) => Some(rejected),
+    ///         ShopError::SoldOut => None,
+    ///     }
+    /// }
+    ///
+    /// # tokio_test::block_on(async {
+    /// let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::new("stock")).map_rejection(ShopError::Rejected);
+    /// let breaker = layer.breaker().clone();
+    /// let service = ServiceBuilder::new()
+    ///     .layer(RetryLayer::new(RetryConfig::default()).rejections(rejection))
+    ///     .layer(layer)
+    ///     .service(service_fn(|_: u32| async { Err::<u32, _>(ShopError::SoldOut) }));
+    /// breaker.trip()?;
+    /// assert!(matches!(service.oneshot(7).await, Err(ShopError::Rejected(rejected)) if &*rejected.name() == "stock"));
     /// # Ok::<(), fusebox::Overridden>(()) }).unwrap();
     /// ```
     #[must_use]
@@ -352,7 +361,7 @@ impl<C, K, R> CircuitBreakerLayer<C, Boxed, K, R> {
     ///
     /// ```
     /// use std::convert::Infallible;
-    /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer};
+    /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, Rejected};
     /// use tower::{service_fn, Layer, ServiceExt};
     ///
     /// # futures::executor::block_on(async {
@@ -374,7 +383,7 @@ impl<C, K, R> CircuitBreakerLayer<C, Boxed, K, R> {
     /// Answers a rejected request by a function that gets the request itself.
     ///
     /// ```
-    /// use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer};
+    /// use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Rejected};
     /// use tower::{service_fn, Layer, ServiceExt};
     ///
     /// /// The price of yesterday.
