@@ -237,8 +237,9 @@ pub(super) fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
         || headers.contains_key(IDEMPOTENCY_KEY)
 }
 
-/// The idempotent methods of IANA's registry (<https://www.iana.org/assignments/http-methods>) beside those of RFC 9110.
-const IDEMPOTENT: [&str; 28] = [
+/// The idempotent methods of IANA's registry (<https://www.iana.org/assignments/http-methods>) beside those of RFC 9110: what
+/// RFC 7237 registered, and QUERY.
+const IDEMPOTENT: [&str; 29] = [
     "ACL",
     "BASELINE-CONTROL",
     "BIND",
@@ -264,6 +265,7 @@ const IDEMPOTENT: [&str; 28] = [
     "UNBIND",
     "UNCHECKOUT",
     "UNLINK",
+    "UNLOCK",
     "UPDATE",
     "UPDATEREDIRECTREF",
     "VERSION-CONTROL",
