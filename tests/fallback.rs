@@ -126,7 +126,7 @@ fn on_failure_replaces_responses_by_their_status_but_not_a_breakers_own() {
     let layer = FallbackLayer::on_failure(classify::http(), |failed: Result<Response<u32>, Down>| {
         ready(failed.map(|response| response.map(|body| body + 100)))
     });
-    for (code, body) in [(200, 7), (404, 7), (429, 107), (500, 107), (503, 107)] {
+    for (code, body) in [(200, 7), (404, 7), (429, 7), (500, 107), (501, 7), (503, 107)] {
         let status = StatusCode::from_u16(code).expect("a status");
         let inner =
             service_fn(move |_: Request<()>| ready(Response::builder().status(status).body(7).map_err(|_| Down)));
