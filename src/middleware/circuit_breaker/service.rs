@@ -38,6 +38,8 @@ pub struct CircuitBreakerService<S, C = Errors, M = Boxed, K = One, R = KeepsRea
     mode: M,
     select: K,
     readiness: Readiness,
+    /// Whether the inner service was asked, and may have reserved something.
+    holds: bool,
     /// While the inner service is waited for. Apart, since most services never wait.
     alarm: Option<Box<Alarm>>,
     unready: Unready,
@@ -47,25 +49,11 @@ pub struct CircuitBreakerService<S, C = Errors, M = Boxed, K = One, R = KeepsRea
 /// What `poll_ready` learnt, for the one `call` that follows.
 #[derive(Clone, Copy, Debug, Default)]
 enum Readiness {
-    /// The inner service was not asked, or has nothing reserved.
+    /// The inner service is ready, as far as is known.
     #[default]
-    Unasked,
-    /// The inner service is ready, as far as is known, or at least was asked.
     Inner,
-    /// Ready to reject: the inner service was not asked this time. `holds`: it may have been before, and still hold what it then
-    /// reserved.
-    Reject { refusal: Refusal, holds: bool },
-}
-
-impl Readiness {
-    /// Tells whether the inner service may have reserved something.
-    const fn holds(self) -> bool {
-        match self {
-            Self::Unasked => false,
-            Self::Inner => true,
-            Self::Reject { holds, .. } => holds,
-        }
-    }
+    /// Ready to reject: the inner service was not asked this time.
+    Reject(Refusal),
 }
 
 /// Whether the inner service's failure to become ready has been counted. It may go on failing for as long as it
@@ -96,6 +84,7 @@ impl<S, C, M, K, R> CircuitBreakerService<S, C, M, K, R> {
             mode,
             select,
             readiness: Readiness::default(),
+            holds: false,
             alarm: None,
             unready: Unready::default(),
             on_reject: PhantomData,
@@ -150,11 +139,14 @@ where
         if let Some(breaker) = self.select.one()
             && let Some(refusal) = breaker.refusal()
         {
-            self.readiness = Readiness::Reject { refusal, holds: self.readiness.holds() };
-            self.alarm = None;
+            self.readiness = Readiness::Reject(refusal);
+            if self.alarm.is_some() {
+                self.alarm = None;
+            }
             return Poll::Ready(Ok(()));
         }
         self.readiness = Readiness::Inner;
+        self.holds = true;
         let Poll::Ready(ready) = self.inner.poll_ready(cx) else {
             return self.wait_for_inner(cx).map(Ok);
         };
@@ -173,12 +165,13 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         // The healthy path on its own: merged with the others, the permit would be copied through memory three times.
         let one = self.select.one();
-        if let Readiness::Reject { refusal, .. } = self.readiness
+        if let Readiness::Reject(refusal) = self.readiness
             && let Some(breaker) = one
         {
-            let rejected = breaker.reject_as_promised(refusal);
+            self.readiness = Readiness::Inner;
+            let answer = ResponseFuture::rejected(self.mode.reject(request, breaker.reject_as_promised(refusal)));
             self.give_back();
-            return ResponseFuture::rejected(self.mode.reject(request, rejected));
+            return answer;
         }
         if let Some(admitted) = one.and_then(CircuitBreaker::acquire_at_sight) {
             let response = self.inner.call(request);
@@ -208,7 +201,7 @@ where
         let Some(refusal) = breaker.refusal() else {
             return Poll::Pending;
         };
-        self.readiness = Readiness::Reject { refusal, holds: true };
+        self.readiness = Readiness::Reject(refusal);
         self.alarm = None;
         Poll::Ready(())
     }
@@ -216,7 +209,7 @@ where
     /// The call is rejected: what the inner service has reserved for it is free, if that is wanted.
     #[inline]
     fn give_back(&mut self) {
-        if mem::take(&mut self.readiness).holds() {
+        if mem::take(&mut self.holds) {
             R::give_back(&mut self.inner);
         }
     }
