@@ -79,6 +79,7 @@ mod clock;
 #[cfg(feature = "env")]
 pub mod env;
 mod error;
+mod error_chain;
 #[cfg(feature = "fleet")]
 pub mod fleet;
 #[cfg(feature = "grpc")]

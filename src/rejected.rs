@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::circuit::{Generation, RejectReason, State};
-use crate::error::{as_error, sources};
+use crate::error_chain::{as_error, sources};
 use crate::text::OneLine;
 use crate::time::Timestamp;
 

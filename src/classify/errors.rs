@@ -98,15 +98,15 @@ impl<T, E: 'static, X: Excluded<E>> Classify<T, E> for Errors<X> {
     fn judge(&self, result: &Result<T, E>) -> (Outcome, Retry) {
         match result {
             Ok(_) => (Outcome::Success, Retry::Never),
-            Err(error) => judge_error(error, &self.except),
+            Err(error) => judge_fault(fault_of(error, &self.except)),
         }
     }
 }
 
-/// Judges an error of whatever client.
+/// Whose fault an error is; `None`: it is not known. What is excluded is the caller's own affair.
 #[inline]
-pub(super) fn judge_error<E: 'static>(error: &E, except: &impl Excluded<E>) -> (Outcome, Retry) {
-    if except.has(error) { (Outcome::Ignored, Retry::Never) } else { judge_fault(fault_in(error)) }
+pub(super) fn fault_of<E: 'static>(error: &E, except: &impl Excluded<E>) -> Option<Fault> {
+    if except.has(error) { Some(Fault::Caller) } else { fault_in(error) }
 }
 
 /// Whose fault it was says what it counts, and whether another attempt could mend it.
@@ -116,5 +116,8 @@ pub(super) const fn judge_fault(fault: Option<Fault>) -> (Outcome, Retry) {
         Some(Fault::Unprocessed) => (Outcome::Failure, Retry::Unprocessed),
         Some(Fault::Untrusted) => (Outcome::Failure, Retry::Never),
         Some(Fault::Caller | Fault::Cancelled) => (Outcome::Ignored, Retry::Never),
+        // An `Err` by the caller's own word.
+        #[cfg(feature = "reqwest")]
+        Some(Fault::Answered(_)) => (Outcome::Failure, Retry::IfIdempotent),
     }
 }

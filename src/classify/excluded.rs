@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::marker::PhantomData;
 
-use crate::error::{BoxError, sources};
+use crate::error::BoxError;
+use crate::error_chain::sources;
 
 /// Which errors a classifier leaves out: [`AllErrors`] (none), [`Except`] or [`ExceptSource`]. Sealed.
 ///

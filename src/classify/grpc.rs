@@ -9,7 +9,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use super::errors::{judge_error, judge_fault};
+use super::errors::{fault_of, judge_fault};
 use super::excluded::{AllErrors, Except, ExceptSource, Excluded};
 use super::fault::fault_of_status;
 use super::http::{Quota, judge_status, own_rejection};
@@ -387,7 +387,7 @@ impl<B, E: 'static, X: Excluded<E>> Classify<Response<B>, E> for Grpc<X> {
     fn judge(&self, result: &Result<Response<B>, E>) -> (Outcome, Retry) {
         match result {
             Ok(response) => self.judge_head(response).unwrap_or((Outcome::Success, Retry::Never)),
-            Err(error) => judge_error(error, &self.except),
+            Err(error) => judge_fault(fault_of(error, &self.except)),
         }
     }
 }

@@ -4,16 +4,16 @@ use std::error::Error;
 
 use ::http::{Extensions, HeaderMap, Response, StatusCode};
 
-use super::errors::judge_error;
+use super::errors::{fault_of, judge_fault};
 use super::excluded::{AllErrors, Except, ExceptSource, Excluded};
+#[cfg(feature = "reqwest")]
+use super::fault::Fault;
 use super::leftover::Leftover;
 use super::retry::Retry;
 use super::retry_after;
 use super::{AtHead, Classify};
 use crate::circuit::Outcome;
 use crate::clock::wall_clock;
-#[cfg(feature = "reqwest")]
-use crate::error::{as_error, sources};
 use crate::rejected::{Rejected, rejection_in};
 
 /// Judges HTTP responses by their status, and errors by whose fault they are.
@@ -271,11 +271,11 @@ impl<T: StatusOf, E: 'static, X: Excluded<E>> Classify<T, E> for Http<X> {
                 let is_vain = response.status() == StatusCode::MISDIRECTED_REQUEST && !response.can_reconnect();
                 (outcome, if is_vain { Retry::Never } else { retry })
             }
-            Err(error) if !self.except.has(error) => match status_in(error) {
-                Some(status) => judge_status(status, &HeaderMap::new(), self.quota),
-                None => judge_error(error, &AllErrors),
+            Err(error) => match fault_of(error, &self.except) {
+                #[cfg(feature = "reqwest")]
+                Some(Fault::Answered(status)) => judge_status(status, &HeaderMap::new(), self.quota),
+                fault => judge_fault(fault),
             },
-            Err(_) => (Outcome::Ignored, Retry::Never),
         }
     }
 
@@ -303,16 +303,4 @@ pub(super) fn judge_status(status: StatusCode, headers: &HeaderMap, quota: Quota
         status if status.is_server_error() => failure(),
         _ => (Outcome::Success, Retry::Never),
     }
-}
-
-/// The status that reqwest's `error_for_status` made an error of.
-fn status_in<E: 'static>(error: &E) -> Option<StatusCode> {
-    #[cfg(feature = "reqwest")]
-    if let Some(error) = as_error(error) {
-        return sources(error)
-            .find_map(|error| error.downcast_ref::<::reqwest::Error>())
-            .and_then(::reqwest::Error::status);
-    }
-    let _ = error;
-    None
 }

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 mod arrows;
 
 /// The modules by rank: each uses those of its own rank and below.
-const RANKS: [(&str, u32); 22] = [
+const RANKS: [(&str, u32); 23] = [
     ("time", 0),
     ("error", 0),
+    ("error_chain", 1),
     ("sync", 0),
     ("text", 0),
     ("guard", 0),

@@ -37,6 +37,24 @@ async fn what_broke_a_body_is_no_news_of_the_dependency() {
     verdict::check(plain(true).request(post(&server.url(), broken(refused))).await, Verdict::Ignored);
 }
 
+/// The breaker that rejected is the one of where the body comes from, and this dependency was asked.
+#[tokio::test]
+async fn a_rejection_that_broke_a_body_is_none_of_this_call() {
+    use fusebox::{CircuitBreaker, CircuitBreakerConfig, Classify, classify, rejection};
+    let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("upstream"));
+    breaker.trip().expect("no override stands");
+    for h2 in [false, true] {
+        let (one, two) = (silent().await, H2::start([Answer::Hang]).await);
+        let uri = if h2 { two.url() } else { format!("http://{one}/") };
+        let rejected = breaker.acquire().expect_err("open");
+        let result = plain(h2).request(post(&uri, broken(rejected))).await;
+        assert!(classify::errors().rejection(&result).is_none(), "h2: {h2}");
+        let error = result.expect_err("the body broke");
+        assert!(rejection(&error).is_none(), "h2: {h2}");
+        assert_eq!(verdict::of(error), Verdict::Ignored);
+    }
+}
+
 #[tokio::test]
 async fn a_body_that_is_shorter_than_it_said_is_the_callers_own() {
     let server = silent().await;

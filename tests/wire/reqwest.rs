@@ -126,6 +126,40 @@ async fn what_goes_wrong_after_the_head_may_have_been_processed() {
     assert_eq!(verdict::by(&fusebox::classify::errors(), &Err::<(), _>(error)), Verdict::Failed);
 }
 
+/// The error that `error_for_status` makes of such an answer.
+async fn status_error(line: &'static str) -> reqwest::Error {
+    let server = saying(line).await;
+    let response = client().post(format!("http://{server}/")).send().await.expect("a head");
+    response.error_for_status().expect_err("no success")
+}
+
+#[tokio::test]
+async fn an_answer_that_was_made_an_error_is_judged_by_its_status() {
+    use fusebox::{Classify, Outcome, Retry, classify};
+    let missing =
+        Err::<http::Response<()>, _>(status_error("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await);
+    assert_eq!(
+        (classify::http().classify(&missing), classify::http().retry(&missing)),
+        (Outcome::Success, Retry::Never)
+    );
+    let busy = Err::<http::Response<()>, _>(status_error("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n").await);
+    assert_eq!(verdict::by(&classify::http(), &busy), Verdict::Failed);
+}
+
+/// A gateway sends on what another client reads, and stops where that one's server says no.
+#[tokio::test]
+async fn the_status_of_another_dependency_in_an_own_body_is_none_of_this_one() {
+    for line in ["HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n", "HTTP/1.1 404 Gone\r\ncontent-length: 0\r\n\r\n"] {
+        let (other, address) = (status_error(line).await, silent().await);
+        let body = crate::bodies::broken(other);
+        let result =
+            crate::connecting::plain(false).request(crate::connecting::post(&format!("http://{address}/"), body));
+        verdict::check(result.await, Verdict::Ignored);
+        let other = status_error(line).await;
+        verdict::check(client().post(format!("http://{address}/")).body(broken(other)).send().await, Verdict::Ignored);
+    }
+}
+
 #[cfg(feature = "tower")]
 #[tokio::test]
 async fn connections_that_were_shed_are_the_callers_own() {

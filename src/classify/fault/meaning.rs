@@ -14,6 +14,9 @@ pub(in crate::classify) enum Fault {
     Caller,
     /// The call was given up: it tells nothing about the dependency.
     Cancelled,
+    /// The dependency answered, and its status was made an error.
+    #[cfg(feature = "reqwest")]
+    Answered(http::StatusCode),
 }
 
 /// What one link of an error's chain means.

@@ -11,8 +11,11 @@ pub(super) fn meaning(link: &(dyn Error + 'static)) -> Option<Meaning> {
     if error.is_builder() || error.is_redirect() {
         return Some(Meaning::Is(Fault::Caller));
     }
+    if let Some(status) = error.status().filter(|_| error.is_status()) {
+        return Some(Meaning::Is(Fault::Answered(status)));
+    }
     // These come after the head of a response, so that the request was processed whatever there is inside. (A request's
     // body has such an error too, but inside one of hyper's, where the walk has ended.)
-    let after_head = error.is_body() || error.is_decode() || error.is_status() || error.is_upgrade();
+    let after_head = error.is_body() || error.is_decode() || error.is_upgrade();
     after_head.then_some(Meaning::Is(Fault::Dependency))
 }

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use super::meaning::{Fault, Meaning};
-use crate::error::{as_error, sources};
+use crate::error_chain::{as_error, sources};
 
 /// Tells who failed, where the type of the error is one that is known; `None`: nothing is known. It was the dependency then,
 /// unless something else (a gRPC status code) tells more.
