@@ -116,3 +116,22 @@ async fn a_service_that_is_ready_and_idle_leaves_the_probe_to_another_instance()
     assert_eq!(states(&fleet), [State::Closed; 2]);
     assert!(idle.ready().await.expect("closed").call(()).await.is_ok());
 }
+
+/// A call that is made is worth more than one to come, without the time that a reservation has.
+#[tokio::test]
+async fn a_service_that_is_ready_and_idle_leaves_the_probe_to_a_call_of_its_own_instance() {
+    let bed = Bed::new();
+    let fleet: [_; 1] = bed.fleet(usual).await;
+    fail(&fleet[0].breaker, 3);
+    flush(&fleet).await;
+    bed.clock.advance(secs(30));
+    let layer = CircuitBreakerLayer::from(fleet[0].breaker.clone()).wait_when_open();
+    let mut idle = layer.layer(tower::service_fn(|(): ()| ready(Ok::<_, fusebox::BoxError>(()))));
+    let has_lease = tokio::time::timeout(secs(20), idle.ready()).await;
+    assert!(has_lease.is_ok_and(|ready| ready.is_ok()));
+    flush(&fleet).await;
+    // The clock stands still: no reservation is over.
+    probe(&fleet[0]).await.success();
+    flush(&fleet).await;
+    assert_eq!(states(&fleet), [State::Closed]);
+}

@@ -29,6 +29,9 @@ mod support;
 #[allow(dead_code, reason = "not every file needs every helper")]
 mod script;
 
+#[path = "../support/text_codec.rs"]
+mod text_codec;
+
 mod client;
 mod outcomes;
 mod permits;

@@ -41,7 +41,7 @@ async fn c29_an_answer_made_by_an_open_breaker_is_not_retried_and_spends_no_budg
             (answer.status().as_u16(), &answer.headers()["retry-after"]),
             (503, &"30".parse().expect("a value"))
         );
-        // The breaker's clock stands still, so whoever waits does so for nothing, three times.
+        // The breaker's clock stands still, so a wait for it is for nothing, three times.
         let (waited, retries) = if when_rejected == WhenRejected::Wait { (secs(90), 3) } else { (Duration::ZERO, 0) };
         assert!((waited..waited + secs(1)).contains(&elapsed()));
         assert_eq!((log.take().len(), budget.available()), (0, before));

@@ -1,6 +1,6 @@
 //! What the errors of real clients mean, over real sockets: who failed, and whether the request was processed.
 //!
-//! The servers refuse, reset, hang, lie, show certificates that nobody trusts, and say so in the words of HTTP/2. Nothing
+//! The servers refuse, reset, hang, lie, show certificates that are not trusted, and say so in the words of HTTP/2. Nothing
 //! here counts on something being done within a time.
 #![cfg(feature = "hyper")]
 #![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests")]
@@ -32,6 +32,9 @@ mod hyper;
 mod reqwest;
 #[cfg(feature = "http")]
 mod resending;
+#[cfg(feature = "grpc")]
+#[path = "../support/text_codec.rs"]
+mod text_codec;
 #[cfg(feature = "grpc")]
 mod tonic;
 #[cfg(feature = "tower")]

@@ -3,13 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::BufMut;
 use fusebox::BoxError;
 use h2::Reason;
-use http::uri::PathAndQuery;
 use tonic::body::Body;
 use tonic::client::GrpcService;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Response, Status};
 use tower::ServiceExt;
@@ -17,57 +14,14 @@ use tower::ServiceExt;
 use crate::authority::Authority;
 use crate::connecting::showing;
 use crate::servers::{Answer, H2, refusing, saying};
+use crate::text_codec::{PLACE, Text};
 use crate::verdict::{self, Verdict};
-
-/// Messages are text; an empty one cannot be encoded.
-#[derive(Clone, Copy)]
-struct Text;
-
-impl Codec for Text {
-    type Encode = &'static str;
-    type Decode = ();
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Text {
-    type Item = &'static str;
-    type Error = Status;
-
-    fn encode(&mut self, item: &'static str, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        if item.is_empty() {
-            return Err(Status::unavailable("an order of nothing"));
-        }
-        to.put_slice(item.as_bytes());
-        Ok(())
-    }
-}
-
-impl Decoder for Text {
-    type Item = ();
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<()>, Status> {
-        bytes::Buf::advance(from, bytes::Buf::remaining(from));
-        Ok(Some(()))
-    }
-}
-
-const PLACE: PathAndQuery = PathAndQuery::from_static("/shop.Orders/Place");
 
 pub(crate) fn endpoint(to: SocketAddr) -> Endpoint {
     Endpoint::new(format!("http://{to}")).expect("a URI")
 }
 
-pub(crate) async fn call<S>(service: S, order: &'static str) -> Result<Response<()>, Status>
+pub(crate) async fn call<S>(service: S, order: &'static str) -> Result<Response<String>, Status>
 where
     S: GrpcService<Body, ResponseBody: Send + 'static>,
     <S::ResponseBody as http_body::Body>::Error: Into<BoxError>,
@@ -83,7 +37,7 @@ fn of(status: Status) -> Verdict {
 }
 
 #[track_caller]
-fn check(result: Result<Response<()>, Status>, expected: Verdict) {
+fn check(result: Result<Response<String>, Status>, expected: Verdict) {
     let status = result.expect_err("no answer");
     let said = format!("{status:?}");
     assert_eq!(of(status), expected, "{said}");
