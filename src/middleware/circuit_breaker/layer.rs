@@ -8,7 +8,7 @@ use tower_layer::Layer;
 
 use super::readiness::{KeepsReadiness, ReleasesReadiness};
 use super::reject::{Boxed, Fallback, MapRejection, RespondWith};
-use super::select::{Breakers, By, ByAnyKey, ByKey, ByOwned, Keyed, One};
+use super::select::{Breakers, By, ByAnyKey, ByOwned, Keyed, One};
 use super::service::CircuitBreakerService;
 use super::wait::WaitLayer;
 use crate::breaker::{CircuitBreaker, CircuitBreakerConfig, Registry};
@@ -156,8 +156,8 @@ impl CircuitBreakerLayer {
     /// # Ok::<(), BoxError>(()) }).unwrap();
     /// ```
     #[must_use]
-    pub const fn keyed_by<K>(registry: Registry, key: K) -> CircuitBreakerLayer<Errors, Boxed, ByKey<K>> {
-        CircuitBreakerLayer::of(errors(), Boxed, ByKey { breakers: Keyed::new(registry), key })
+    pub const fn keyed_by<K>(registry: Registry, key: K) -> CircuitBreakerLayer<Errors, Boxed, By<K>> {
+        CircuitBreakerLayer::of(errors(), Boxed, By { breakers: Keyed::new(registry), key })
     }
 }
 

@@ -39,6 +39,6 @@ pub use readiness::{GiveBack, KeepsReadiness, ReleasesReadiness};
 pub use reject::{Boxed, Fallback, MapRejection, OnReject, RespondWith};
 #[doc(hidden)]
 pub use select::{Breakers, ByAnyKey};
-pub use select::{By, ByKey, ByOwned, One, Select};
+pub use select::{By, ByOwned, One, Select};
 pub use service::CircuitBreakerService;
 pub use wait::{WaitFuture, WaitLayer, WaitService};

@@ -8,7 +8,7 @@ use crate::key::Key;
 use crate::rejected::Rejected;
 use crate::text::OneLine;
 
-/// Which breaker a request belongs to: [`One`], [`By`], [`ByOwned`] or [`ByKey`]. Sealed.
+/// Which breaker a request belongs to: [`One`], [`By`] or [`ByOwned`]. Sealed.
 ///
 /// It is a bound for code that works with one breaker and with many:
 ///
@@ -91,10 +91,10 @@ pub struct One {
     pub(super) breaker: CircuitBreaker,
 }
 
-/// A breaker for each key that a function finds in the request.
+/// A breaker for each key of a [`Key`]: a function that finds it in the request, or a type of its own.
 ///
-/// Made by [`keyed`](super::CircuitBreakerLayer::keyed). A function pointer gives the layer a type that can be written
-/// down:
+/// Made by [`keyed`](super::CircuitBreakerLayer::keyed) and [`keyed_by`](super::CircuitBreakerLayer::keyed_by). A function
+/// pointer gives the layer a type that can be written down:
 ///
 /// ```
 /// use fusebox::circuit_breaker::{Boxed, By};
@@ -111,9 +111,9 @@ pub struct One {
 /// assert!(format!("{layer:?}").contains("By"));
 /// ```
 #[derive(Clone)]
-pub struct By<F> {
+pub struct By<K> {
     pub(super) breakers: Keyed,
-    pub(super) key: F,
+    pub(super) key: K,
 }
 
 /// A breaker for each key that a function makes from the request.
@@ -141,35 +141,6 @@ pub struct ByOwned<F> {
     pub(super) key: F,
 }
 
-/// A breaker for each key of a [`Key`](crate::key::Key).
-///
-/// Made by [`keyed_by`](super::CircuitBreakerLayer::keyed_by).
-///
-/// ```
-/// use fusebox::circuit_breaker::{Boxed, ByKey};
-/// use fusebox::classify::Errors;
-/// use fusebox::{key::Key, CircuitBreakerConfig, CircuitBreakerLayer, Registry};
-///
-/// #[derive(Clone)]
-/// struct Tenant;
-///
-/// impl Key<String> for Tenant {
-///     fn key<'a>(&self, order: &'a String) -> Option<std::borrow::Cow<'a, str>> {
-///         Some(order.to_lowercase().into())
-///     }
-/// }
-/// fn by_tenant(registry: Registry) -> CircuitBreakerLayer<Errors, Boxed, ByKey<Tenant>> {
-///     CircuitBreakerLayer::keyed_by(registry, Tenant)
-/// }
-/// let layer = by_tenant(Registry::new(|name| CircuitBreakerConfig::builder(name).build()));
-/// assert!(format!("{layer:?}").contains("ByKey"));
-/// ```
-#[derive(Clone)]
-pub struct ByKey<K> {
-    pub(super) breakers: Keyed,
-    pub(super) key: K,
-}
-
 impl<Req> Select<Req> for One {
     #[inline]
     fn acquire(&self, _request: &Req) -> Option<Result<Permit, Rejected>> {
@@ -184,22 +155,22 @@ impl Breakers for One {
     }
 }
 
-impl<Req, F> Select<Req> for By<F>
+impl<Req, K> Select<Req> for By<K>
 where
-    F: Fn(&Req) -> Option<&str>,
+    K: Key<Req>,
 {
     fn acquire(&self, request: &Req) -> Option<Result<Permit, Rejected>> {
-        self.breakers.acquire((self.key)(request))
+        self.breakers.acquire(self.key.key(request).as_deref())
     }
 }
 
-impl<F> Breakers for By<F> {
+impl<K> Breakers for By<K> {
     fn one(&self) -> Option<&CircuitBreaker> {
         None
     }
 }
 
-impl<F> ByAnyKey for By<F> {
+impl<K> ByAnyKey for By<K> {
     fn keyed(&mut self) -> &mut Keyed {
         &mut self.breakers
     }
@@ -227,28 +198,7 @@ impl<F> ByAnyKey for ByOwned<F> {
     }
 }
 
-impl<Req, K> Select<Req> for ByKey<K>
-where
-    K: Key<Req>,
-{
-    fn acquire(&self, request: &Req) -> Option<Result<Permit, Rejected>> {
-        self.breakers.acquire(self.key.key(request).as_deref())
-    }
-}
-
-impl<K> Breakers for ByKey<K> {
-    fn one(&self) -> Option<&CircuitBreaker> {
-        None
-    }
-}
-
-impl<K> ByAnyKey for ByKey<K> {
-    fn keyed(&mut self) -> &mut Keyed {
-        &mut self.breakers
-    }
-}
-
-impl<F> fmt::Debug for By<F> {
+impl<K> fmt::Debug for By<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("By").field("breakers", &self.breakers).finish_non_exhaustive()
     }
@@ -266,7 +216,7 @@ impl fmt::Display for One {
     }
 }
 
-impl<F> fmt::Display for By<F> {
+impl<K> fmt::Display for By<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("circuit breakers by key")
     }
@@ -278,22 +228,9 @@ impl<F> fmt::Display for ByOwned<F> {
     }
 }
 
-impl<K> fmt::Debug for ByKey<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ByKey").field("breakers", &self.breakers).finish_non_exhaustive()
-    }
-}
-
-impl<K> fmt::Display for ByKey<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("circuit breakers by key")
-    }
-}
-
 mod sealed {
     pub trait Sealed {}
     impl Sealed for super::One {}
     impl<F> Sealed for super::By<F> {}
     impl<F> Sealed for super::ByOwned<F> {}
-    impl<K> Sealed for super::ByKey<K> {}
 }
