@@ -199,15 +199,6 @@ impl Attempts {
         if let Some(budget) = &budget {
             budget.failure();
         }
-        let plain = self.plain;
-        match cause {
-            Cause::Final(reason) => return Err(reason),
-            Cause::Rejected(_) if plain.when_rejected == WhenRejected::Return => return Err(StopReason::Rejected),
-            Cause::Retryable(_) | Cause::Rejected(_) => {}
-        }
-        if self.number() > plain.max_retries {
-            return Err(StopReason::MaxRetries);
-        }
         let after = self.wait(cause, is_free)?;
         if !allows(after) {
             return Err(StopReason::Deadline);
@@ -235,11 +226,13 @@ impl Attempts {
         cause == Cause::Retryable(Retry::Unprocessed) && !self.progress.is_some_and(|progress| progress.resent)
     }
 
-    /// How long to wait before the next attempt, if it is worth one.
+    /// How long to wait before the next attempt, or why there is none, as far as the request has no say in it.
     fn wait(&mut self, cause: Cause, is_free: bool) -> Result<Duration, StopReason> {
         let (cap, waits_for_breakers) = (self.plain.retry_after_cap(), self.plain.waits_for_breakers());
         match cause {
             Cause::Final(reason) => Err(reason),
+            Cause::Rejected(_) if self.plain.when_rejected == WhenRejected::Return => Err(StopReason::Rejected),
+            _ if self.number() > self.plain.max_retries => Err(StopReason::MaxRetries),
             Cause::Retryable(Retry::Unprocessed) if is_free => {
                 self.progress().resent = true;
                 Ok(Duration::ZERO)

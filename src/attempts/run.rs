@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use super::policy::Policy;
 use super::rules::{Attempts, Failed, Repeat};
 use super::timeouts::{Limits, OnTimeout, Timeouts};
-use super::wait::{Rest, Wait};
+use super::wait::{Wait, read};
 use crate::classify::{Classify, Retry};
 use crate::clock::sleep_blocking;
 
@@ -129,14 +129,14 @@ where
                 None => self.as_mut().look(cx),
             };
             let mut this = self.as_mut().project();
-            let (wait, mut rest) = match seen {
+            let (wait, mut left) = match seen {
                 Seen::Done(result) => return Poll::Ready(result.map_err(T::error)),
                 Seen::Waiting => return Poll::Pending,
                 Seen::Failed(failed, result) => {
                     let allows = |wait| this.limits.allow(wait);
                     match this.attempts.next(failed, allows, this.source) {
                         // No result is held during the wait, because a response holds a connection.
-                        Some(wait) => (wait, Rest::of(this.classify, result)),
+                        Some(wait) => (wait, this.classify.leftover(result)),
                         None => return Poll::Ready(result.map_err(T::error)),
                     }
                 }
@@ -146,17 +146,17 @@ where
                     let failed = if is_final { Failed::OUT_OF_TIME } else { Failed::TIMED_OUT };
                     let allows = |wait| this.limits.allow(wait);
                     match this.attempts.next(failed, allows, this.source) {
-                        Some(wait) => (wait, Rest::NONE),
+                        Some(wait) => (wait, None),
                         None => return Poll::Ready(Err(this.timeouts.timed_out(expired))),
                     }
                 }
             };
             if wait.is_zero() {
-                rest.read(cx);
+                read(&mut left, cx);
                 this.state.set(State::Starting);
                 this.limits.next_attempt();
             } else {
-                this.state.set(State::Waiting { wait: Box::pin(Wait::new(wait, rest)) });
+                this.state.set(State::Waiting { wait: Box::pin(Wait::new(wait, left)) });
             }
         }
     }

@@ -8,68 +8,26 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
-use crate::classify::Classify;
-#[cfg(feature = "http")]
 use crate::classify::Leftover;
 
-/// What is left to read of a failed response, so that its connection can be used again.
-pub(super) struct Rest {
-    #[cfg(feature = "http")]
-    left: Option<Leftover>,
-}
-
-/// A response that takes longer to end is not worth its connection.
-#[cfg(feature = "http")]
+/// A failed result that takes longer to end is not worth what it came over.
 const READ_FOR: Duration = Duration::from_millis(10);
 
-impl Rest {
-    pub(super) const NONE: Self = Self {
-        #[cfg(feature = "http")]
-        left: None,
-    };
-
-    #[cfg(feature = "http")]
-    pub(super) fn of<C: Classify<T, E>, T, E>(classify: &C, result: Result<T, E>) -> Self {
-        Self { left: classify.leftover(result) }
-    }
-
-    #[cfg(not(feature = "http"))]
-    pub(super) fn of<C: Classify<T, E>, T, E>(_classify: &C, result: Result<T, E>) -> Self {
-        drop(result);
-        Self::NONE
-    }
-
-    /// Reads what is at hand.
-    pub(super) fn read(&mut self, cx: &mut Context<'_>) {
-        #[cfg(feature = "http")]
-        if let Some(left) = &mut self.left
-            && Pin::new(left).poll(cx).is_ready()
-        {
-            self.left = None;
-        }
-        #[cfg(not(feature = "http"))]
-        let _ = cx;
-    }
-}
-
 pin_project! {
-    /// Waits, and meanwhile reads what is left of the response that failed; never longer for that.
+    /// Waits, and meanwhile reads what is left of the result that failed; never longer for that.
     pub(super) struct Wait {
         #[pin]
         sleep: Sleep,
-        rest: Rest,
+        left: Option<Leftover>,
         #[pin]
         reading: Option<Sleep>,
     }
 }
 
 impl Wait {
-    pub(super) fn new(wait: Duration, rest: Rest) -> Self {
-        #[cfg(feature = "http")]
-        let reading = rest.left.as_ref().map(|_| sleep(READ_FOR));
-        #[cfg(not(feature = "http"))]
-        let reading = None;
-        Self { sleep: sleep(wait), rest, reading }
+    pub(super) fn new(wait: Duration, left: Option<Leftover>) -> Self {
+        let reading = left.as_ref().map(|_| sleep(READ_FOR));
+        Self { sleep: sleep(wait), left, reading }
     }
 }
 
@@ -79,11 +37,20 @@ impl Future for Wait {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
         if let Some(reading) = this.reading.as_pin_mut() {
-            this.rest.read(cx);
+            read(this.left, cx);
             if reading.poll(cx).is_ready() {
-                *this.rest = Rest::NONE;
+                *this.left = None;
             }
         }
         this.sleep.poll(cx)
+    }
+}
+
+/// Reads what is at hand.
+pub(super) fn read(left: &mut Option<Leftover>, cx: &mut Context<'_>) {
+    if let Some(rest) = left
+        && rest.as_mut().poll(cx).is_ready()
+    {
+        *left = None;
     }
 }

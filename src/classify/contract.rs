@@ -1,12 +1,16 @@
 //! The seam between a response and its outcome.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
-#[cfg(feature = "http")]
-use super::leftover::Leftover;
 use super::retry::Retry;
 use crate::circuit::Outcome;
 use crate::rejected::{Rejected, rejection_in};
+
+/// The rest of a result that goes to no caller, while it is read; then what it came over can be used again. Its caller bounds it
+/// in time.
+pub(crate) type Leftover = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Says what a result tells about the health of the dependency, and whether another attempt could mend it.
 ///
@@ -106,7 +110,6 @@ pub trait Classify<T, E> {
     }
 
     /// Takes a result that goes to no caller, and returns what is worth reading of it first.
-    #[cfg(feature = "http")]
     #[doc(hidden)]
     fn leftover(&self, result: Result<T, E>) -> Option<Leftover> {
         drop(result);
@@ -244,6 +247,21 @@ where
     }
 }
 
+/// The answers of a classifier that finds both together.
+macro_rules! answer_together {
+    ($result:ty) => {
+        #[inline]
+        fn classify(&self, result: &$result) -> $crate::circuit::Outcome {
+            self.judge(result).0
+        }
+
+        fn retry(&self, result: &$result) -> $crate::classify::Retry {
+            self.judge(result).1
+        }
+    };
+}
+pub(super) use answer_together;
+
 /// The answers of a classifier that has another one inside.
 macro_rules! ask_the_inner {
     ($this:ident => $inner:expr) => {
@@ -261,7 +279,6 @@ macro_rules! ask_the_inner {
             $inner.judge(result)
         }
 
-        #[cfg(feature = "http")]
         fn leftover(&$this, result: Result<T, E>) -> Option<$crate::classify::Leftover> {
             $inner.leftover(result)
         }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use super::contract::answer_together;
 use super::excluded::{AllErrors, Except, ExceptSource, Excluded};
 use super::fault::{Fault, fault_in};
 use super::retry::Retry;
@@ -85,14 +86,7 @@ impl Errors {
 impl<T, E: 'static, X: Excluded<E>> Classify<T, E> for Errors<X> {
     type Scope = AtHead;
 
-    #[inline]
-    fn classify(&self, result: &Result<T, E>) -> Outcome {
-        self.judge(result).0
-    }
-
-    fn retry(&self, result: &Result<T, E>) -> Retry {
-        self.judge(result).1
-    }
+    answer_together!(Result<T, E>);
 
     #[inline]
     fn judge(&self, result: &Result<T, E>) -> (Outcome, Retry) {

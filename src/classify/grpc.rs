@@ -9,6 +9,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+use super::contract::answer_together;
 use super::errors::{fault_of, judge_fault};
 use super::excluded::{AllErrors, Except, ExceptSource, Excluded};
 use super::fault::fault_of_status;
@@ -368,14 +369,7 @@ const fn code_of(status: StatusCode) -> Code {
 impl<B, E: 'static, X: Excluded<E>> Classify<Response<B>, E> for Grpc<X> {
     type Scope = AtEnd;
 
-    /// As far as is known from the headers: a response that goes on is no failure yet.
-    fn classify(&self, result: &Result<Response<B>, E>) -> Outcome {
-        self.judge(result).0
-    }
-
-    fn retry(&self, result: &Result<Response<B>, E>) -> Retry {
-        self.judge(result).1
-    }
+    answer_together!(Result<Response<B>, E>);
 
     fn rejection<'a>(&self, result: &'a Result<Response<B>, E>) -> Option<&'a Rejected> {
         match result {
@@ -386,6 +380,7 @@ impl<B, E: 'static, X: Excluded<E>> Classify<Response<B>, E> for Grpc<X> {
 
     fn judge(&self, result: &Result<Response<B>, E>) -> (Outcome, Retry) {
         match result {
+            // A response that goes on is no failure yet.
             Ok(response) => self.judge_head(response).unwrap_or((Outcome::Success, Retry::Never)),
             Err(error) => judge_fault(fault_of(error, &self.except)),
         }
@@ -406,13 +401,7 @@ impl<X> ClassifyEnd for Grpc<X> {
 impl<T, X: Excluded<Status>> Classify<tonic::Response<T>, Status> for Grpc<X> {
     type Scope = AtHead;
 
-    fn classify(&self, result: &Result<tonic::Response<T>, Status>) -> Outcome {
-        self.judge(result).0
-    }
-
-    fn retry(&self, result: &Result<tonic::Response<T>, Status>) -> Retry {
-        self.judge(result).1
-    }
+    answer_together!(Result<tonic::Response<T>, Status>);
 
     fn judge(&self, result: &Result<tonic::Response<T>, Status>) -> (Outcome, Retry) {
         match result {

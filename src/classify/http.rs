@@ -4,11 +4,11 @@ use std::error::Error;
 
 use ::http::{Extensions, HeaderMap, Response, StatusCode};
 
+use super::contract::{Leftover, answer_together};
 use super::errors::{fault_of, judge_fault};
 use super::excluded::{AllErrors, Except, ExceptSource, Excluded};
 #[cfg(feature = "reqwest")]
 use super::fault::Fault;
-use super::leftover::Leftover;
 use super::retry::Retry;
 use super::retry_after;
 use super::{AtHead, Classify};
@@ -216,8 +216,9 @@ impl<B: 'static> StatusOf for Response<B> {
         Some(self.extensions())
     }
 
+    #[cfg(any(feature = "hyper", feature = "axum"))]
     fn leftover(self) -> Option<Leftover> {
-        Leftover::of(self)
+        super::leftover::of(self)
     }
 }
 
@@ -241,20 +242,14 @@ impl StatusOf for ::reqwest::Response {
     }
 
     fn leftover(self) -> Option<Leftover> {
-        Leftover::of(Response::<::reqwest::Body>::from(self))
+        super::leftover::of(Response::<::reqwest::Body>::from(self))
     }
 }
 
 impl<T: StatusOf, E: 'static, X: Excluded<E>> Classify<T, E> for Http<X> {
     type Scope = AtHead;
 
-    fn classify(&self, result: &Result<T, E>) -> Outcome {
-        self.judge(result).0
-    }
-
-    fn retry(&self, result: &Result<T, E>) -> Retry {
-        self.judge(result).1
-    }
+    answer_together!(Result<T, E>);
 
     fn rejection<'a>(&self, result: &'a Result<T, E>) -> Option<&'a Rejected> {
         match result {

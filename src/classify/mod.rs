@@ -24,28 +24,25 @@ mod fault;
 mod grpc;
 #[cfg(feature = "http")]
 mod http;
-#[cfg(feature = "http")]
+#[cfg(all(feature = "http", any(feature = "hyper", feature = "axum")))]
 mod leftover;
 mod rejections;
 mod retry;
 #[cfg(feature = "http")]
 pub(crate) mod retry_after;
 
-pub(crate) use contract::Borrowed;
 #[cfg(feature = "http")]
 pub use contract::{AtEnd, ClassifyEnd};
 pub use contract::{AtHead, Classify, Scope};
+pub(crate) use contract::{Borrowed, Leftover};
 pub use errors::{Errors, errors};
 pub use excluded::{AllErrors, Except, ExceptSource, Excluded};
 #[cfg(feature = "grpc")]
 pub use grpc::{Grpc, grpc};
 #[cfg(feature = "http")]
 pub use http::{Http, StatusOf, http};
-
 pub use rejections::Rejections;
 pub use retry::Retry;
 
 #[cfg(feature = "http")]
 pub(crate) use http::OwnRejection;
-#[cfg(feature = "http")]
-pub(crate) use leftover::Leftover;

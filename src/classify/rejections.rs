@@ -6,7 +6,7 @@ use super::Classify;
 #[cfg(feature = "http")]
 use super::ClassifyEnd;
 use super::contract::ask_the_inner;
-use crate::rejected::{Rejected, rejection_in};
+use crate::rejected::Rejected;
 
 /// Judges as another classifier does, and recognises a breaker's rejection within an error of one's own.
 ///
@@ -58,10 +58,7 @@ where
     where
         E: 'static,
     {
-        match result {
-            Err(error) => (self.find)(error).or_else(|| rejection_in(error)),
-            Ok(_) => self.inner.rejection(result),
-        }
+        result.as_ref().err().and_then(&self.find).or_else(|| self.inner.rejection(result))
     }
 }
 
