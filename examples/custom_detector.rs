@@ -8,8 +8,9 @@
 use std::time::Duration;
 
 use fusebox::{
-    BoxError, Call, CircuitBreaker, CircuitBreakerConfig, Clock, ConfigError, Detector, LoadError, ManualClock, Tally,
-    Timestamp,
+    BoxError, CircuitBreaker, CircuitBreakerConfig, Clock, ConfigError, ManualClock,
+    clock::Timestamp,
+    detect::{Call, Detector, LoadError, Tally},
 };
 
 /// Trips when it is full. A detector is plain data and needs no clock: every input brings its time along.

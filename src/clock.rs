@@ -1,4 +1,17 @@
-//! The only readers of time.
+//! Where a breaker's time comes from.
+//!
+//! ```
+//! use std::time::Duration;
+//! use fusebox::clock::{ManualClock, Timestamp};
+//! use fusebox::{CircuitBreaker, CircuitBreakerConfig};
+//!
+//! let clock = ManualClock::new();
+//! let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").clock(clock.clone()).build()?);
+//! breaker.trip()?;
+//! clock.advance(Duration::from_secs(30)); // the cooldown is over at once
+//! assert!(breaker.acquire()?.is_probe());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::any::Any;
 use std::fmt;
@@ -7,7 +20,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::backoff::mix;
-use crate::time::{Timestamp, nanos};
+use crate::time::nanos;
+
+pub use crate::time::Timestamp;
 
 /// A source of time for a breaker. Default: [`SystemClock`]; for tests: [`ManualClock`].
 ///
@@ -15,7 +30,7 @@ use crate::time::{Timestamp, nanos};
 /// use std::sync::Arc;
 /// use std::sync::atomic::{AtomicU64, Ordering};
 /// use std::time::Duration;
-/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Clock, Timestamp};
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Clock, clock::Timestamp};
 ///
 /// /// The time of a simulation that runs in steps of a millisecond.
 /// #[derive(Clone, Debug, Default)]
@@ -44,7 +59,7 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 ///
 /// ```
 /// use std::time::Duration;
-/// use fusebox::{Clock, SystemClock};
+/// use fusebox::{Clock, clock::SystemClock};
 ///
 /// let clock = SystemClock::default();
 /// let start = clock.now();
@@ -99,7 +114,7 @@ impl ManualClock {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use fusebox::{Clock, ManualClock, Timestamp};
+    /// use fusebox::{Clock, ManualClock, clock::Timestamp};
     ///
     /// let clock = ManualClock::new();
     /// let before = clock.now();

@@ -43,7 +43,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// Makes an error for a setting of your own, for example in [`Detector::check`](crate::Detector::check).
+    /// Makes an error for a setting of your own, for example in [`Detector::check`](crate::detect::Detector::check).
     ///
     /// ```
     /// let error = fusebox::ConfigError::new("max_failures", &0, "at least 1");

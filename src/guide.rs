@@ -2,7 +2,7 @@
 //!
 //! # Three states
 //!
-//! **Closed**: every call goes through, and how it ends is shown to the [`Detector`](crate::Detector). **Open**: every call
+//! **Closed**: every call goes through, and how it ends is shown to the [`Detector`](crate::detect::Detector). **Open**: every call
 //! is rejected at once, with the time left until it is worth another try. **Half-open**: a few calls go through to find out
 //! whether the dependency is back.
 //!
@@ -43,7 +43,7 @@
 //! circuit opened, cooled down, and is half-open. If that success counted, it would close the circuit although no probe
 //! has shown anything; and a late *failure* would reopen a circuit that has just recovered. Most breakers get this wrong.
 //!
-//! Here every transition begins a new [`Generation`](crate::Generation), and each [`Permit`](crate::Permit) remembers the
+//! Here every transition begins a new [`Generation`](crate::circuit_breaker::Generation), and each [`Permit`](crate::Permit) remembers the
 //! one that admitted it. An outcome of another generation is history: it decides nothing.
 //!
 //! ```
@@ -118,7 +118,7 @@
 //!
 //! A retry mends failures that are short and rare. In an outage it does the opposite: three retries make four times the
 //! load on a dependency that is already failing. So a retry needs reasons to stop, and has these, in the order in which
-//! they are asked ([`StopReason`](crate::StopReason) names the one that was it):
+//! they are asked ([`StopReason`](crate::retry::StopReason) names the one that was it):
 //!
 //! | it stops when | set by |
 //! |---|---|

@@ -31,15 +31,15 @@
 //! | you want | look at |
 //! |---|---|
 //! | to understand closed, open, half-open, generations, probes | [`guide`] |
-//! | another rule of when to open | [`detect`], [`Detector`] for one of your own |
+//! | another rule of when to open | [`detect`], [`detect::Detector`] for one of your own |
 //! | to decide what counts as a failure | [`classify`] |
 //! | an answer other than an error when the circuit is open | the table at [`CircuitBreakerLayer`] |
-//! | failed calls made again | [`RetryLayer`], [`backoff`], [`Budget`] |
+//! | failed calls made again | [`RetryLayer`], [`retry`], [`backoff`], [`Budget`] |
 //! | an answer when all else failed | [`FallbackLayer`] |
 //! | all of it as one layer, with numbers that do for most | [`SafetyNet`] |
 //! | a breaker for each host, route, tenant | [`CircuitBreakerLayer::keyed`], [`key`], [`Registry`] |
 //! | no Tower: futures, closures, synchronous code | [`CircuitBreaker`] |
-//! | to see what it does | [`Snapshot`], [`Event`], [`CircuitBreaker::events`] |
+//! | to see what it does | [`Snapshot`], [`Event`], [`CircuitBreaker::events`], [`circuit_breaker`] for what is in them |
 //! | to take it in hand | [`CircuitBreaker::trip`], [`CircuitBreaker::reset`], [`Override`] |
 //! | time under control in tests | [`ManualClock`], or the feature `testing` for paused Tokio time |
 //!
@@ -75,7 +75,7 @@ pub mod backoff;
 mod breaker;
 mod circuit;
 pub mod classify;
-mod clock;
+pub mod clock;
 #[cfg(feature = "env")]
 pub mod env;
 mod error;
@@ -91,6 +91,7 @@ pub mod http;
 pub mod key;
 mod middleware;
 mod rejected;
+mod renamed;
 #[cfg(feature = "fleet")]
 mod replica;
 #[cfg(feature = "fleet")]
@@ -99,37 +100,32 @@ mod sync;
 mod text;
 mod time;
 
-pub use attempts::{
-    Budget, RetryConfig, RetryConfigBuilder, RetryCounts, RetryEvent, RetryEventKind, RetryStats, StopReason,
-    TimeLimit, TimedOut, WhenRejected,
-};
-pub use backoff::{Backoff, Jitter};
-#[cfg(feature = "http")]
-pub use breaker::GuardedBody;
+pub use attempts::{Budget, RetryConfig, RetryConfigBuilder};
+pub use backoff::Jitter;
 pub use breaker::{
-    CallError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, Classified, Event, EventKind, Events,
-    NameTaken, Overridden, Permit, Recent, Registry, Snapshot, Watch, Wrapped,
+    CallError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, Event, EventKind, Permit, Registry,
+    Snapshot,
 };
-pub use circuit::{
-    Call, Combined, Cooldown, CooldownContext, Counted, Detector, Evidence, Generation, Horizon, LoadError, Origin,
-    Outcome, Override, OverrideKind, PartTally, ProbeTally, Probes, RejectReason, Run, State, StateScope, Tally,
-    TransitionReason, detector as detect,
-};
-#[cfg(feature = "http")]
-pub use classify::{AtEnd, ClassifyEnd};
-pub use classify::{AtHead, Classify, Retry, Scope};
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use circuit::{Cooldown, Outcome, Override, Probes, State, detector as detect};
+pub use classify::Classify;
+pub use clock::{Clock, ManualClock};
 pub use error::{BoxError, ConfigError};
 pub use middleware::circuit_breaker;
 pub use middleware::circuit_breaker::{CircuitBreakerLayer, CircuitBreakerService};
 pub use middleware::fallback;
-pub use middleware::fallback::{FallbackLayer, FallbackService};
+pub use middleware::fallback::FallbackLayer;
 pub use middleware::retry;
 pub use middleware::retry::{RetryLayer, RetryService};
 pub use middleware::safety_net;
-pub use middleware::safety_net::{SafetyNet, SafetyNetBuilder};
+pub use middleware::safety_net::SafetyNet;
 pub use rejected::{Rejected, rejection};
-pub use time::Timestamp;
+#[doc(hidden)]
+#[expect(deprecated, reason = "for those who come from 0.1.0")]
+pub use renamed::{
+    Call, Classified, Combined, CooldownContext, Counted, Events, Evidence, Generation, Horizon, LoadError, NameTaken,
+    Origin, Overridden, OverrideKind, PartTally, ProbeTally, Recent, RejectReason, Run, StateScope, SystemClock, Tally,
+    Timestamp, TransitionReason, Wrapped,
+};
 
 /// The README's code, compiled and run like every other example.
 #[cfg(doctest)]

@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 ///
 /// ```
 /// use std::time::Duration;
-/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, ManualClock, RejectReason, State};
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, ManualClock, State, circuit_breaker::RejectReason};
 ///
 /// let config = CircuitBreakerConfig::builder("payments").clock(ManualClock::new()).build()?;
 /// let breaker = CircuitBreaker::new(config);
@@ -190,7 +190,7 @@ impl Error for Rejected {
 /// let rejected = breaker.call_blocking(|| std::fs::read("prices")).unwrap_err();
 /// assert_eq!(status(&rejected.into()), 503);
 /// assert_eq!(status(&"connection refused".into()), 502);
-/// # Ok::<(), fusebox::Overridden>(())
+/// # Ok::<(), fusebox::circuit_breaker::Overridden>(())
 /// ```
 #[must_use]
 pub fn rejection<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Rejected> {

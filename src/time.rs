@@ -9,7 +9,7 @@ use std::time::Duration;
 ///
 /// ```
 /// use std::time::Duration;
-/// use fusebox::Timestamp;
+/// use fusebox::clock::Timestamp;
 ///
 /// let t = Timestamp::from_nanos(5) + Duration::from_nanos(10);
 /// assert_eq!(t.as_nanos(), 15);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fusebox::{
-    BoxError, CallError, CircuitBreakerConfig, CircuitBreakerLayer, Outcome, Registry, RejectReason, Rejected, State,
-    classify, detect, rejection,
+    BoxError, CallError, CircuitBreakerConfig, CircuitBreakerLayer, Outcome, Registry, Rejected, State,
+    circuit_breaker::RejectReason, classify, detect, rejection,
 };
 use futures::FutureExt;
 use support::{Answer, Down, Ready, Stub, breaker, fail, failures, first_probe, poll_once, secs, tripping_at};

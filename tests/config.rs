@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use fusebox::{
-    Call, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, Combined, ConfigError, Cooldown, Detector,
-    LoadError, ManualClock, Probes, State, Tally, Timestamp, detect,
+    CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, ConfigError, Cooldown, ManualClock, Probes,
+    State,
+    clock::Timestamp,
+    detect::{self, Call, Combined, Detector, LoadError, Tally},
 };
 use support::{fail, secs, succeed};
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use allocation_counter::{AllocationInfo, measure};
 use fusebox::{
     BoxError, Budget, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, Cooldown, ManualClock, Outcome,
-    Permit, Probes, Registry, Rejected, RetryConfig, RetryLayer, RetryStats, State, backoff, detect, rejection,
+    Permit, Probes, Registry, Rejected, RetryConfig, RetryLayer, State, backoff, detect, rejection, retry::RetryStats,
 };
 use futures::FutureExt;
 use support::{breaker, config, fail, report, secs, succeed};
@@ -386,7 +386,7 @@ fn retries_at_once_allocate_nothing_and_an_open_breaker_ends_them_without_alloca
 
 #[test]
 fn a_million_retries_leave_nothing_behind() {
-    let listener = |_: &fusebox::RetryEvent| {};
+    let listener = |_: &fusebox::retry::RetryEvent| {};
     let config = RetryConfig::builder().backoff([Duration::ZERO; 10]).max_retries(10).seed(7).on_event(listener);
     let budget = Budget::ratio(1.0).reserve_per_second(1_000_000);
     let mut service = RetryLayer::new(config.budget(budget).build().expect("it works")).layer(Echo);

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fusebox::{
-    CircuitBreaker, CircuitBreakerConfig, Cooldown, ManualClock, Outcome, Override, Permit, Probes, RejectReason,
-    State, detect,
+    CircuitBreaker, CircuitBreakerConfig, Cooldown, ManualClock, Outcome, Override, Permit, Probes, State,
+    circuit_breaker::RejectReason, detect,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -371,7 +371,7 @@ impl Model {
 
 // ── the breaker under test ──────────────────────────────────────────────────
 fn breaker(setup: &Setup, clock: &ManualClock) -> CircuitBreaker {
-    use fusebox::{Combined, Detector};
+    use fusebox::detect::{Combined, Detector};
     let ms = Duration::from_millis;
     let detectors: Vec<_> = setup
         .rules

@@ -26,10 +26,15 @@ use std::time::Duration;
 
 use fusebox::backoff::{self, Backoff};
 use fusebox::{
-    AtHead, BoxError, Call, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, CircuitBreakerLayer,
-    Classify, ConfigError, Detector, Jitter, LoadError, ManualClock, Outcome, Probes, RejectReason, Rejected,
-    RetryConfig, RetryConfigBuilder, RetryEventKind, RetryLayer, SafetyNet, State, StopReason, Tally, Timestamp,
-    WhenRejected, classify, detect, rejection,
+    BoxError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, CircuitBreakerLayer, Classify,
+    ConfigError, Jitter, ManualClock, Outcome, Probes, Rejected, RetryConfig, RetryConfigBuilder, RetryLayer,
+    SafetyNet, State,
+    circuit_breaker::RejectReason,
+    classify::{self, AtHead},
+    clock::Timestamp,
+    detect::{self, Call, Detector, LoadError, Tally},
+    rejection,
+    retry::{RetryEventKind, StopReason, WhenRejected},
 };
 use futures::channel::oneshot;
 use serde::Deserialize;

@@ -6,7 +6,10 @@ use std::convert::Infallible;
 use std::fs;
 use std::path::Path;
 
-use fusebox::{Classify, Outcome, Retry, classify};
+use fusebox::{
+    Classify, Outcome,
+    classify::{self, Retry},
+};
 use http::Response;
 
 fn document() -> String {
@@ -96,7 +99,7 @@ mod grpc {
 
     #[test]
     fn the_table_of_what_is_not_grpc_is_what_the_code_does() {
-        use fusebox::ClassifyEnd;
+        use fusebox::classify::ClassifyEnd;
         for row in rows("What is not gRPC") {
             let answer = response(row[1].parse().expect("a status"), Some(&row[0]));
             let head = |outcome: Option<Outcome>| outcome.map_or("at its end", breaker);
@@ -212,7 +215,7 @@ mod hostile {
             prop_assert!(!outcome.is_failure() || matches!(again, Retry::IfIdempotent | Retry::After(_)));
             #[cfg(feature = "grpc")]
             {
-                use fusebox::ClassifyEnd;
+                use fusebox::classify::ClassifyEnd;
                 for rule in [classify::grpc(), classify::grpc().mixed(), classify::grpc().quota_is_failure()] {
                     rule.classify(&answer);
                     rule.retry(&answer);

@@ -8,7 +8,10 @@ use std::task::{Context, Poll, Waker};
 
 #[cfg(any(feature = "http", feature = "testing"))]
 use fusebox::State;
-use fusebox::{BoxError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, RejectReason, Rejected, rejection};
+use fusebox::{
+    BoxError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, Rejected, circuit_breaker::RejectReason,
+    rejection,
+};
 use futures::FutureExt;
 use support::{Answer, Down, Stub, Wakes, tripping_at};
 #[cfg(any(feature = "http", feature = "testing"))]

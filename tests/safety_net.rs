@@ -5,8 +5,11 @@ use std::future::ready;
 use std::time::Duration;
 
 use fusebox::{
-    BoxError, Budget, CircuitBreaker, CircuitBreakerLayer, FallbackLayer, RejectReason, Rejected, RetryConfig,
-    RetryEvent, RetryEventKind, RetryLayer, SafetyNet, StopReason, WhenRejected, backoff, rejection,
+    BoxError, Budget, CircuitBreaker, CircuitBreakerLayer, FallbackLayer, Rejected, RetryConfig, RetryLayer, SafetyNet,
+    backoff,
+    circuit_breaker::RejectReason,
+    rejection,
+    retry::{RetryEvent, RetryEventKind, StopReason, WhenRejected},
 };
 use futures::FutureExt;
 use support::{Answer, Down, Record, Stub, failures, tripping_at};
@@ -316,7 +319,7 @@ mod numbers {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex, PoisonError};
 
-    use fusebox::TimedOut;
+    use fusebox::retry::TimedOut;
     use futures::future::{LocalBoxFuture, join_all};
     use support::{just_under, ms, now, secs};
     use tokio::time::{advance, timeout};

@@ -11,10 +11,14 @@ use std::task::{Context, Poll, Waker};
 
 use fusebox::circuit_breaker::WaitService;
 use fusebox::{
-    AtHead, BoxError, CallError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, CircuitBreakerService,
-    Classify, Clock, ConfigError, Cooldown, Detector, Event, Events, Evidence, ManualClock, NameTaken, Outcome,
-    Overridden, Override, Permit, Probes, Registry, RejectReason, Rejected, Snapshot, State, SystemClock, Tally,
-    Timestamp, detect, rejection,
+    BoxError, CallError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, CircuitBreakerService, Classify,
+    Clock, ConfigError, Cooldown, Event, ManualClock, Outcome, Override, Permit, Probes, Registry, Rejected, Snapshot,
+    State,
+    circuit_breaker::{Events, NameTaken, Overridden, RejectReason},
+    classify::AtHead,
+    clock::{SystemClock, Timestamp},
+    detect::{self, Detector, Evidence, Tally},
+    rejection,
 };
 use futures::FutureExt;
 use http_body_util::BodyExt;
@@ -532,7 +536,7 @@ fn detectors_clocks_and_classifiers_work_as_trait_objects() {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
     assert_eq!(clock.now(), Timestamp::ZERO);
     let mut detector: Box<dyn Detector> = Box::new(detect::consecutive_failures(1));
-    detector.record(&fusebox::Call::failure(clock.now()));
+    detector.record(&detect::Call::failure(clock.now()));
     assert!(detector.verdict(clock.now()));
 
     let classifier: Arc<dyn Classify<u32, Down, Scope = AtHead> + Send + Sync> =

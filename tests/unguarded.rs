@@ -5,8 +5,8 @@ use std::future::ready;
 
 use fusebox::circuit_breaker::Select;
 use fusebox::{
-    BoxError, CircuitBreakerConfig, CircuitBreakerLayer, ConfigError, EventKind, Registry, RejectReason, State, detect,
-    rejection,
+    BoxError, CircuitBreakerConfig, CircuitBreakerLayer, ConfigError, EventKind, Registry, State,
+    circuit_breaker::RejectReason, detect, rejection,
 };
 use futures::FutureExt;
 use support::{Down, Record};

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use fusebox::fleet::Fleet;
 use fusebox::store::{Commit, Committed, Store, Summary, Version};
 use fusebox::{
-    CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, Clock, State, SystemClock, Timestamp, detect,
+    CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, Clock, State,
+    clock::{SystemClock, Timestamp},
+    detect,
 };
 use tokio::runtime::Runtime;
 

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use fusebox::fleet::{self, Fleet};
 use fusebox::store::{PostgresStore, RedisStore, Store};
 use fusebox::{
-    CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, Event, EventKind, Permit, StateScope, detect,
+    CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, Event, EventKind, Permit,
+    circuit_breaker::StateScope, detect,
 };
 use redis::sentinel::{SentinelClient, SentinelServerType};
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use fusebox::store::Store;
 use fusebox::{
-    BoxError, CallError, CircuitBreaker, CircuitBreakerConfig, EventKind, Origin, Probes, StateScope, detect,
+    BoxError, CallError, CircuitBreaker, CircuitBreakerConfig, EventKind, Probes,
+    circuit_breaker::{Origin, StateScope},
+    detect,
 };
 
 /// What the application would do at its start: the store, then a breaker that shares its state there.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fusebox::store::{Key, Store};
-use fusebox::{BoxError, CircuitBreaker, CircuitBreakerConfig, Override, StateScope};
+use fusebox::{BoxError, CircuitBreaker, CircuitBreakerConfig, Override, circuit_breaker::StateScope};
 
 use args::{Args, USAGE};
 

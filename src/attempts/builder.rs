@@ -83,7 +83,7 @@ impl<T: MaybeTimed> RetryConfigBuilder<T> {
     /// Sets the time for the whole call: all attempts and the waits between them. Default: none.
     ///
     /// There is no wait that would end after it; then the last error is returned at once. An attempt on its way at that
-    /// time is given up, and the call ends in [`TimedOut`](crate::TimedOut).
+    /// time is given up, and the call ends in [`TimedOut`](crate::retry::TimedOut).
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -113,7 +113,7 @@ impl<T: MaybeTimed> RetryConfigBuilder<T> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use fusebox::{RetryConfig, RetryLayer, TimedOut};
+    /// use fusebox::{RetryConfig, RetryLayer, retry::TimedOut};
     ///
     /// # tokio_test::block_on(async {
     /// let config = RetryConfig::builder().max_retries(0).attempt_timeout(Duration::from_millis(5)).build()?;
@@ -221,7 +221,7 @@ impl<T> RetryConfigBuilder<T> {
 
     /// Sets the longest wait that the dependency may ask for. Default: 5 min.
     ///
-    /// A longer `Retry-After` ends the retries ([`StopReason::RetryAfter`](crate::StopReason::RetryAfter)): the dependency is
+    /// A longer `Retry-After` ends the retries ([`StopReason::RetryAfter`](crate::retry::StopReason::RetryAfter)): the dependency is
     /// never asked sooner than it said. A longer `grpc-retry-pushback-ms` is cut. A circuit breaker that stays open for longer is
     /// not waited for (see [`WhenRejected::Wait`]).
     ///
@@ -256,7 +256,7 @@ impl<T> RetryConfigBuilder<T> {
     /// [`RetryLayer::rejections`](crate::RetryLayer::rejections).
     ///
     /// ```
-    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, RetryConfig, RetryLayer, WhenRejected, classify};
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, RetryConfig, RetryLayer, classify, retry::WhenRejected};
     ///
     /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
     /// breaker.trip()?;
@@ -312,7 +312,7 @@ impl<T> RetryConfigBuilder<T> {
     /// ```
     /// use std::sync::mpsc;
     /// use std::time::Duration;
-    /// use fusebox::{RetryConfig, RetryEventKind, RetryLayer, backoff};
+    /// use fusebox::{RetryConfig, RetryLayer, backoff, retry::RetryEventKind};
     ///
     /// let delays = || {
     ///     let (tell, told) = mpsc::channel();

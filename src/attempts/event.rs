@@ -36,7 +36,7 @@ pub struct RetryEvent {
 /// The kinds of events.
 ///
 /// ```
-/// use fusebox::{RetryConfig, RetryEventKind};
+/// use fusebox::{RetryConfig, retry::RetryEventKind};
 ///
 /// RetryConfig::builder().on_event(|event| match event.kind() {
 ///     RetryEventKind::Retrying { after, .. } => println!("again in {after:?}"),
@@ -67,7 +67,7 @@ pub enum RetryEventKind {
 /// Why there is no further attempt.
 ///
 /// ```
-/// use fusebox::StopReason;
+/// use fusebox::retry::StopReason;
 ///
 /// assert_eq!(StopReason::Budget.to_string(), "the retry budget is spent");
 /// assert_eq!(StopReason::Budget.as_str(), "budget", "a label for metrics");

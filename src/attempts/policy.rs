@@ -18,7 +18,7 @@ use crate::guard::guarded;
 ///
 /// ```
 /// use std::time::Duration;
-/// use fusebox::{RetryConfig, WhenRejected};
+/// use fusebox::{RetryConfig, retry::WhenRejected};
 ///
 /// let patient = RetryConfig::builder().when_rejected(WhenRejected::Wait).deadline(Duration::from_secs(60)).build()?;
 /// # let _ = patient;

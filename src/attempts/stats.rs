@@ -12,7 +12,7 @@ use crate::time::nanos;
 ///
 /// ```
 /// use std::time::Duration;
-/// use fusebox::{RetryConfig, RetryLayer, RetryStats, backoff};
+/// use fusebox::{RetryConfig, RetryLayer, backoff, retry::RetryStats};
 ///
 /// let stats = RetryStats::new();
 /// let config = RetryConfig::builder().backoff(backoff::fixed(Duration::ZERO)).stats(stats.clone()).build()?;

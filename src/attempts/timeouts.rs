@@ -18,7 +18,7 @@ use crate::error::BoxError;
 ///
 /// ```
 /// use std::time::Duration;
-/// use fusebox::{RetryConfig, RetryLayer, TimeLimit, TimedOut};
+/// use fusebox::{RetryConfig, RetryLayer, retry::{TimeLimit, TimedOut}};
 ///
 /// # tokio_test::block_on(async {
 /// let config = RetryConfig::builder().max_retries(1).attempt_timeout(Duration::from_millis(5)).build()?;
@@ -38,7 +38,7 @@ pub struct TimedOut {
 /// The limits there are.
 ///
 /// ```
-/// use fusebox::TimeLimit;
+/// use fusebox::retry::TimeLimit;
 ///
 /// assert_eq!(TimeLimit::Attempt.to_string(), "attempt_timeout");
 /// assert_eq!(TimeLimit::Deadline.to_string(), "deadline");

@@ -137,7 +137,7 @@ impl CircuitBreaker {
 ///     Err(CallError::Rejected(rejected)) => assert_eq!(&*rejected.name(), "parser"),
 ///     Err(CallError::Inner(_)) | Ok(_) => panic!("was called"),
 /// }
-/// # Ok::<(), fusebox::Overridden>(())
+/// # Ok::<(), fusebox::circuit_breaker::Overridden>(())
 /// ```
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_enums, reason = "a call is either made or not")]
@@ -290,7 +290,7 @@ impl<C> Classified<C> {
 /// parse.breaker().trip()?;
 /// assert!(parse.call_blocking("42").is_err(), "not even called");
 /// assert_eq!((parse.get_ref())("42"), Ok(42), "past the breaker");
-/// # Ok::<(), fusebox::Overridden>(())
+/// # Ok::<(), fusebox::circuit_breaker::Overridden>(())
 /// ```
 #[derive(Clone)]
 #[must_use = "call it"]

@@ -8,7 +8,8 @@ use serde::{Deserialize, de};
 
 use super::builder::CircuitBreakerConfigBuilder;
 use super::config::CircuitBreakerConfig;
-use crate::circuit::{Combined, Cooldown, Detector, Probes, detector as detect};
+use crate::circuit::detector::{self as detect, Combined, Detector};
+use crate::circuit::{Cooldown, Probes};
 
 /// A duration as people write it: `30s`, `5m`, `1h 30m`, `250ms`.
 #[derive(Clone, Copy, Debug)]

@@ -23,7 +23,7 @@ pin_project! {
     /// # #[cfg(feature = "grpc")]
     /// # futures::executor::block_on(async {
     /// use bytes::Bytes;
-    /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, GuardedBody, classify};
+    /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, circuit_breaker::GuardedBody, classify};
     /// use http::{HeaderMap, Request, Response};
     /// use http_body_util::{BodyExt, Full};
     /// use tower::{service_fn, Layer, ServiceExt};

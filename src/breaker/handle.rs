@@ -156,7 +156,7 @@ impl CircuitBreaker {
     /// breaker.trip()?;
     /// assert!(breaker.is_open());
     /// assert!(breaker.snapshot().to_string().starts_with("payments: open (tripped by command), retry in"));
-    /// # Ok::<(), fusebox::Overridden>(())
+    /// # Ok::<(), fusebox::circuit_breaker::Overridden>(())
     /// ```
     pub fn trip(&self) -> Result<(), Overridden> {
         self.command(Input::Trip)
@@ -226,7 +226,7 @@ impl CircuitBreaker {
     /// breaker.reset()?;
     /// let event = block_on(events.next()).unwrap();
     /// assert_eq!(event.to_string(), "payments: open -> closed (reset by command)");
-    /// # Ok::<(), fusebox::Overridden>(())
+    /// # Ok::<(), fusebox::circuit_breaker::Overridden>(())
     /// ```
     pub fn events(&self) -> Events {
         Events::new(self.cell().notifier())

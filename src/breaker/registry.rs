@@ -133,7 +133,7 @@ impl Registry {
     /// let mut names: Vec<_> = Registry::global().iter().map(|breaker| breaker.name().to_string()).collect();
     /// names.sort();
     /// assert_eq!(names, ["payments", "search"]);
-    /// # Ok::<(), fusebox::NameTaken>(())
+    /// # Ok::<(), fusebox::circuit_breaker::NameTaken>(())
     /// ```
     pub fn global() -> &'static Self {
         static GLOBAL: OnceLock<Registry> = OnceLock::new();
@@ -475,7 +475,7 @@ impl CircuitBreaker {
     /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
     /// breaker.register()?; // now an admin page can find it
     /// assert_eq!(Registry::global().get("payments").unwrap().name(), breaker.name());
-    /// # Ok::<(), fusebox::NameTaken>(())
+    /// # Ok::<(), fusebox::circuit_breaker::NameTaken>(())
     /// ```
     pub fn register(&self) -> Result<(), NameTaken> {
         Registry::global().insert(self)
@@ -491,7 +491,7 @@ impl CircuitBreaker {
 /// CircuitBreaker::new(one).register()?;
 /// let taken = CircuitBreaker::new(other).register().unwrap_err();
 /// assert!(taken.to_string().contains("`mailer` is registered already"));
-/// # Ok::<(), fusebox::NameTaken>(())
+/// # Ok::<(), fusebox::circuit_breaker::NameTaken>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameTaken {

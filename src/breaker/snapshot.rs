@@ -32,7 +32,7 @@ use crate::time::Timestamp;
 ///
 /// ```
 /// use std::time::Duration;
-/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, ManualClock, State, TransitionReason};
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, ManualClock, State, circuit_breaker::TransitionReason};
 ///
 /// let clock = ManualClock::new();
 /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").clock(clock.clone()).build()?);

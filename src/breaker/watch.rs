@@ -10,7 +10,7 @@ use crate::classify::{AtHead, Classify, Scope};
 /// returned; with `AtEnd` it is an HTTP response whose body carries the permit.
 ///
 /// ```
-/// use fusebox::{CallError, CircuitBreaker, Classified, Watch};
+/// use fusebox::{CallError, CircuitBreaker, circuit_breaker::{Classified, Watch}};
 ///
 /// async fn twice<C>(calls: &Classified<C>) -> Result<(C::Response, C::Response), CallError<&'static str>>
 /// where

@@ -83,7 +83,7 @@ mod tests {
 
     use super::*;
     use crate::circuit::detector::never_trips;
-    use crate::circuit::{Call, Detector, Evidence};
+    use crate::circuit::detector::{Call, Detector, Evidence};
     use crate::detect;
     use crate::time::Timestamp;
 

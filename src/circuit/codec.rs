@@ -12,7 +12,7 @@ use crate::time::{Timestamp, nanos};
 /// Bytes that a detector cannot load.
 ///
 /// ```
-/// use fusebox::{detect, Detector};
+/// use fusebox::detect::{self, Detector};
 ///
 /// let saved = detect::consecutive_failures(3).save();
 /// let error = detect::failures(3).of_last(10).load(&saved).unwrap_err();
@@ -27,7 +27,7 @@ impl LoadError {
     /// Says what is wrong with the bytes.
     ///
     /// ```
-    /// let error = fusebox::LoadError::new("expected four bytes");
+    /// let error = fusebox::detect::LoadError::new("expected four bytes");
     /// assert_eq!(error.to_string(), "detector state cannot be loaded: expected four bytes");
     /// ```
     #[must_use]

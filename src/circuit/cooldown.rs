@@ -40,7 +40,7 @@ enum Curve {
 ///
 /// ```
 /// use std::time::Duration;
-/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Cooldown, CooldownContext, ManualClock};
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Cooldown, ManualClock, circuit_breaker::CooldownContext};
 ///
 /// /// What the dependency asks for, else 5 s more with each reopening; up to 1 s of it by chance.
 /// fn wait(ctx: &CooldownContext) -> Duration {

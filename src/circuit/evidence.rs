@@ -22,7 +22,7 @@ use crate::time::Timestamp;
 /// slow calls are spread in the same way, over those that failed and over those that did not.
 ///
 /// ```
-/// use fusebox::{detect, Call, Detector, Evidence, Run, Timestamp};
+/// use fusebox::{clock::Timestamp, detect::{self, Call, Detector, Evidence, Run}};
 ///
 /// let at = Timestamp::from_nanos;
 /// let mut here = Evidence::default();
@@ -62,7 +62,7 @@ impl Evidence {
     /// not known, and more of them may be on their way.
     ///
     /// ```
-    /// use fusebox::{Call, Evidence, Horizon, Run, Timestamp};
+    /// use fusebox::{clock::Timestamp, detect::{Call, Evidence, Horizon, Run}};
     ///
     /// let at = Timestamp::from_nanos;
     /// let mut evidence = Evidence::default();
@@ -126,7 +126,7 @@ impl Evidence {
     /// and no more than 67 million.
     ///
     /// ```
-    /// use fusebox::{detect, Call, Detector, Evidence, Run, Timestamp};
+    /// use fusebox::{clock::Timestamp, detect::{self, Call, Detector, Evidence, Run}};
     ///
     /// let mut detector = detect::consecutive_failures(2);
     /// detector.record(&Call::failure(Timestamp::ZERO));
@@ -157,14 +157,14 @@ impl Evidence {
     /// When the bytes are cut short, of another format, or of something else.
     ///
     /// ```
-    /// use fusebox::{Call, Evidence, Run, Timestamp};
+    /// use fusebox::{clock::Timestamp, detect::{Call, Evidence, Run}};
     ///
     /// let mut evidence = Evidence::default();
     /// evidence.add(Run::new(&Call::failure(Timestamp::from_nanos(10)), 3));
     /// let bytes = evidence.save(); // into a file, a cache, a message
     /// assert_eq!(Evidence::load(&bytes)?, evidence);
     /// assert!(Evidence::load(&bytes[1..]).is_err());
-    /// # Ok::<(), fusebox::LoadError>(())
+    /// # Ok::<(), fusebox::detect::LoadError>(())
     /// ```
     pub fn load(bytes: &[u8]) -> Result<Self, LoadError> {
         let mut from = Reader::new(Kind::Evidence, bytes)?;

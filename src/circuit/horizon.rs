@@ -7,7 +7,7 @@ use std::time::Duration;
 ///
 /// ```
 /// use std::time::Duration;
-/// use fusebox::{detect, Detector, Horizon};
+/// use fusebox::detect::{self, Detector, Horizon};
 ///
 /// let minute = Duration::from_secs(60);
 /// let detector = detect::failures(5).within(minute).or(detect::failure_rate(0.5).of_last(100));
@@ -39,7 +39,7 @@ impl Horizon {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use fusebox::{detect, Detector, Horizon};
+    /// use fusebox::detect::{self, Detector, Horizon};
     ///
     /// let minute = Duration::from_secs(60);
     /// assert_eq!(detect::failures(5).within(minute).horizon(), Horizon::age(minute).failures_only());

@@ -153,7 +153,7 @@ impl Eq for Kind {}
 mod tests {
     use super::*;
     use crate::circuit::detector::never_trips;
-    use crate::circuit::{Call, Detector, Evidence};
+    use crate::circuit::detector::{Call, Detector, Evidence};
     use crate::detect;
     use proptest::prelude::*;
 

@@ -30,16 +30,17 @@ mod verdict;
 mod view;
 mod window;
 
-pub use codec::LoadError;
 pub use cooldown::{Cooldown, CooldownContext};
-pub use detector::{Combined, Counted, Detector, PartTally, Tally};
-pub use evidence::Evidence;
-pub use horizon::Horizon;
-pub use outcome::{Call, Outcome};
+#[cfg(any(feature = "fleet", test))]
+pub(crate) use detector::LoadError;
+pub use detector::PartTally;
+#[cfg(feature = "fleet")]
+pub(crate) use detector::Run;
+pub(crate) use detector::{Call, Detector, Horizon, Tally};
+pub use outcome::Outcome;
 pub use overrides::{Override, OverrideKind};
 pub use probes::{ProbeTally, Probes};
 pub use reason::{RejectReason, TransitionReason};
-pub use run::Run;
 pub use state::{Generation, Origin, State, StateScope};
 
 #[cfg(feature = "fleet")]

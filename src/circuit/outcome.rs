@@ -57,11 +57,11 @@ impl Outcome {
     }
 }
 
-/// A call that ended with a success or a failure: what a [`Detector`](crate::Detector) gets to see.
+/// A call that ended with a success or a failure: what a [`Detector`](crate::detect::Detector) gets to see.
 ///
 /// ```
 /// use std::time::Duration;
-/// use fusebox::{Call, Timestamp};
+/// use fusebox::{clock::Timestamp, detect::Call};
 ///
 /// let s = Duration::from_secs;
 /// let call = Call::failure(Timestamp::from_nanos(100)).took(Some(s(3)));

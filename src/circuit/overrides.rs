@@ -40,7 +40,7 @@ pub struct Override {
 /// What an [`Override`] does to calls.
 ///
 /// ```
-/// use fusebox::{Override, OverrideKind};
+/// use fusebox::{Override, circuit_breaker::OverrideKind};
 ///
 /// assert_eq!(Override::force_open("maintenance").kind(), OverrideKind::ForcedOpen);
 /// assert_eq!(Override::disable("load test").kind(), OverrideKind::Disabled);
@@ -137,7 +137,7 @@ impl Override {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, ManualClock, Override, TransitionReason};
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, ManualClock, Override, circuit_breaker::TransitionReason};
     ///
     /// let clock = ManualClock::new();
     /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").clock(clock.clone()).build()?);

@@ -84,7 +84,9 @@ impl Probes {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, ManualClock, Probes, State, TransitionReason};
+    /// use fusebox::{
+    ///     CircuitBreaker, CircuitBreakerConfig, ManualClock, Probes, State, circuit_breaker::TransitionReason,
+    /// };
     ///
     /// let clock = ManualClock::new();
     /// let config = CircuitBreakerConfig::builder("reports")

@@ -12,7 +12,7 @@ use super::detector::Tally;
 ///
 /// ```
 /// use std::time::Duration;
-/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, TransitionReason};
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, circuit_breaker::TransitionReason};
 ///
 /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").cooldown(Duration::ZERO).build()?);
 /// let why = || breaker.snapshot().reason;
@@ -32,7 +32,7 @@ use super::detector::Tally;
 /// Commands are reasons too:
 ///
 /// ```
-/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Override, TransitionReason};
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Override, circuit_breaker::TransitionReason};
 ///
 /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
 /// let why = || breaker.snapshot().reason;
@@ -43,13 +43,13 @@ use super::detector::Tally;
 /// assert_eq!(why(), Some(TransitionReason::Overridden));
 /// breaker.resume();
 /// assert_eq!(why(), Some(TransitionReason::Resumed));
-/// # Ok::<(), fusebox::Overridden>(())
+/// # Ok::<(), fusebox::circuit_breaker::Overridden>(())
 /// ```
 ///
 /// The counts that made a detector trip come along:
 ///
 /// ```
-/// use fusebox::{detect, CircuitBreaker, CircuitBreakerConfig, TransitionReason};
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, circuit_breaker::TransitionReason, detect};
 ///
 /// let config = CircuitBreakerConfig::builder("payments").detector(detect::failures(1).of_last(10)).build()?;
 /// let breaker = CircuitBreaker::new(config);
@@ -79,7 +79,7 @@ pub enum TransitionReason {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, ManualClock, TransitionReason};
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, ManualClock, circuit_breaker::TransitionReason};
     ///
     /// let clock = ManualClock::new();
     /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").clock(clock.clone()).build()?);
@@ -105,7 +105,7 @@ pub enum TransitionReason {
     /// So many instances of the fleet have tripped.
     ///
     /// ```
-    /// use fusebox::TransitionReason;
+    /// use fusebox::circuit_breaker::TransitionReason;
     ///
     /// assert_eq!(TransitionReason::Voted(3).to_string(), "3 instances have tripped");
     /// ```
@@ -190,7 +190,7 @@ impl TransitionReason {
 ///
 /// ```
 /// use std::time::Duration;
-/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Override, RejectReason};
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Override, circuit_breaker::RejectReason};
 ///
 /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").cooldown(Duration::ZERO).build()?);
 /// breaker.trip()?;
@@ -218,7 +218,7 @@ pub enum RejectReason {
     /// the inner service had not been asked whether it is ready. The next call goes through.
     ///
     /// ```
-    /// use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer, RejectReason};
+    /// use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer, circuit_breaker::RejectReason};
     /// use tower::{service_fn, Layer, Service, ServiceExt};
     ///
     /// # futures::executor::block_on(async {

@@ -11,7 +11,7 @@ use crate::time::{Timestamp, nanos};
 ///
 /// ```
 /// use std::time::Duration;
-/// use fusebox::{Call, Run, Timestamp};
+/// use fusebox::{clock::Timestamp, detect::{Call, Run}};
 ///
 /// let slow = Call::success(Timestamp::from_nanos(7)).took(Some(Duration::from_secs(3)));
 /// let run = Run::new(&slow, 2);

@@ -90,7 +90,7 @@ impl fmt::Display for State {
 /// except while its store is away, or where instances vote and the fleet is closed.
 ///
 /// ```
-/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, StateScope};
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, circuit_breaker::StateScope};
 ///
 /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
 /// assert_eq!(breaker.snapshot().scope, StateScope::Instance);
@@ -108,14 +108,14 @@ pub enum StateScope {
 /// Who made a transition.
 ///
 /// ```
-/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Origin};
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, circuit_breaker::Origin};
 /// use futures::{executor::block_on, StreamExt};
 ///
 /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
 /// let mut events = breaker.events();
 /// breaker.trip()?;
 /// assert_eq!(block_on(events.next()).unwrap().origin(), Origin::Decided);
-/// # Ok::<(), fusebox::Overridden>(())
+/// # Ok::<(), fusebox::circuit_breaker::Overridden>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
@@ -136,13 +136,13 @@ pub enum Origin {
 /// decides nothing: a slow success from before a trip cannot close the circuit, a late failure cannot reopen it.
 ///
 /// ```
-/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Generation};
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, circuit_breaker::Generation};
 ///
 /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
 /// let before = breaker.snapshot().generation;
 /// breaker.trip()?;
 /// assert_eq!(breaker.snapshot().generation, Generation::new(before.get() + 1));
-/// # Ok::<(), fusebox::Overridden>(())
+/// # Ok::<(), fusebox::circuit_breaker::Overridden>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]

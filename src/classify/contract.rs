@@ -23,7 +23,7 @@ pub(crate) type Leftover = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// `|r: &Result<Response, Error>| ..`.
 ///
 /// ```
-/// use fusebox::{AtHead, Classify, Outcome};
+/// use fusebox::{Classify, Outcome, classify::AtHead};
 ///
 /// #[derive(Clone)]
 /// struct EmptyIsFailure;
@@ -56,7 +56,7 @@ pub trait Classify<T, E> {
     /// failures are worth another attempt ([`Retry::of`]).
     ///
     /// ```
-    /// use fusebox::{AtHead, Classify, Outcome, Retry, RetryConfig, RetryLayer};
+    /// use fusebox::{Classify, Outcome, RetryConfig, RetryLayer, classify::{AtHead, Retry}};
     ///
     /// #[derive(Debug, PartialEq)]
     /// enum Error { Busy, ReadOnly }
@@ -89,7 +89,7 @@ pub trait Classify<T, E> {
     }
 
     /// Finds the rejection by a circuit breaker further in: then the dependency was not asked, so the result counts neither
-    /// way, is not retried (see [`WhenRejected`](crate::WhenRejected)), and is no attempt.
+    /// way, is not retried (see [`WhenRejected`](crate::retry::WhenRejected)), and is no attempt.
     ///
     /// Default: a [`Rejected`], or a box with one in its chain of sources (with the features `grpc` and `reqwest`, also within a
     /// `tonic::Status` or a `reqwest::Error`). For errors of any other type see
@@ -142,7 +142,7 @@ pub trait Scope: sealed::Sealed {}
 /// The outcome is known with the result itself; nothing that follows (a body, trailers) changes it.
 ///
 /// ```
-/// use fusebox::{classify, AtHead, Classify, Outcome};
+/// use fusebox::{Classify, Outcome, classify::{self, AtHead}};
 ///
 /// /// Judges without waiting for anything: only for classifiers that need not wait either.
 /// fn at_once<C>(classifier: C, result: &Result<u32, String>) -> Outcome
@@ -164,7 +164,7 @@ impl Scope for AtHead {}
 /// stays with the body until then.
 ///
 /// ```
-/// use fusebox::{AtEnd, Classify, classify};
+/// use fusebox::{Classify, classify::{self, AtEnd}};
 ///
 /// fn needs_the_end<C: Classify<http::Response<String>, std::io::Error, Scope = AtEnd>>(_: C) {}
 /// # #[cfg(feature = "grpc")]
@@ -181,7 +181,7 @@ impl Scope for AtEnd {}
 /// A classifier with [`AtEnd`]: what it thinks of the headers, and of the end.
 ///
 /// ```
-/// use fusebox::{AtEnd, Classify, ClassifyEnd, Outcome};
+/// use fusebox::{Classify, Outcome, classify::{AtEnd, ClassifyEnd}};
 /// use http::{HeaderMap, Response};
 ///
 /// /// A protocol that says at the end whether all went well.

@@ -34,7 +34,7 @@ pub const fn errors() -> Errors {
 ///
 /// ```
 /// use fusebox::classify::{self, Errors};
-/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Classified};
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, circuit_breaker::Classified};
 ///
 /// struct Client {
 ///     calls: Classified<Errors>,

@@ -204,7 +204,7 @@ impl<X> Grpc<X> {
     /// Sets which codes are worth another attempt, failing ones or not. Default: UNAVAILABLE.
     ///
     /// ```
-    /// use fusebox::{Classify, Retry, classify};
+    /// use fusebox::{Classify, classify::{self, Retry}};
     /// use tonic::{Code, Response, Status};
     ///
     /// let patient = classify::grpc().retryable(&[Code::Unavailable, Code::ResourceExhausted]);

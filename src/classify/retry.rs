@@ -9,7 +9,7 @@ use crate::circuit::Outcome;
 ///
 /// ```
 /// use std::time::Duration;
-/// use fusebox::{Outcome, Retry};
+/// use fusebox::{Outcome, classify::Retry};
 ///
 /// assert_eq!(Retry::of(Outcome::Failure), Retry::IfIdempotent);
 /// assert_eq!(Retry::of(Outcome::FailureAfter(Duration::from_secs(5))), Retry::After(Duration::from_secs(5)));

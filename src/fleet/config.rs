@@ -15,7 +15,7 @@ use crate::replica::{Voter, WhenDown};
 /// | one bad instance of many | counts like any other | protects itself, the others go on |
 /// | written while all is well | nothing, by any built-in detector | nothing |
 ///
-/// A detector of your own that has no [`shape`](crate::Detector::shape) sees all calls of all instances: that costs at most one
+/// A detector of your own that has no [`shape`](crate::detect::Detector::shape) sees all calls of all instances: that costs at most one
 /// write each [`flush_interval`](Self::flush_interval) for each instance and breaker with traffic.
 ///
 /// All instances should have the same configuration. While a deploy rolls, each rule is judged over what its own instances
@@ -112,7 +112,7 @@ impl Fleet {
         self
     }
 
-    /// Sets how often outcomes that are no failures are written for a detector without a [`shape`](crate::Detector::shape):
+    /// Sets how often outcomes that are no failures are written for a detector without a [`shape`](crate::detect::Detector::shape):
     /// 100 ms to 1 min. Default: 1 s. For built-in detectors they are not written while all is well, so it changes nothing.
     /// Failures are written within 100 to 200 ms (up to 5 s where the store is busy), and at once when they would open the
     /// circuit.

@@ -19,7 +19,7 @@ use crate::rejected::Rejected;
 /// let response: http::Response<String> = fusebox::http::unavailable(&breaker.acquire().unwrap_err());
 /// assert_eq!(response.status(), 503);
 /// assert_eq!(response.headers()["retry-after"], "30");
-/// # Ok::<(), fusebox::Overridden>(())
+/// # Ok::<(), fusebox::circuit_breaker::Overridden>(())
 /// ```
 pub fn unavailable<B: Default>(rejected: &Rejected) -> Response<B> {
     let mut response = Response::new(B::default());

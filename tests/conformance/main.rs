@@ -10,8 +10,11 @@ use std::thread;
 use std::time::Duration;
 
 use fusebox::{
-    BoxError, Call, CallError, CircuitBreaker, CircuitBreakerLayer, Combined, Cooldown, Detector, Evidence,
-    ManualClock, Outcome, Override, Probes, RejectReason, Run, State, Timestamp, TransitionReason, detect, rejection,
+    BoxError, CallError, CircuitBreaker, CircuitBreakerLayer, Cooldown, ManualClock, Outcome, Override, Probes, State,
+    circuit_breaker::{RejectReason, TransitionReason},
+    clock::Timestamp,
+    detect::{self, Call, Combined, Detector, Evidence, Run},
+    rejection,
 };
 use futures::FutureExt;
 use support::{

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 
 use fusebox::circuit_breaker::WaitService;
-use fusebox::{CircuitBreakerConfig, Registry, Tally};
+use fusebox::{CircuitBreakerConfig, Registry, detect::Tally};
 use tokio::time::{advance, timeout};
 
 use super::*;

@@ -5,8 +5,8 @@ use std::task::{Context, Poll};
 
 use fusebox::backoff::{self, Backoff};
 use fusebox::{
-    Budget, EventKind, Jitter, Rejected, RetryConfig, RetryConfigBuilder, RetryEvent, RetryEventKind, RetryLayer,
-    RetryStats, StopReason, WhenRejected, classify,
+    Budget, EventKind, Jitter, Rejected, RetryConfig, RetryConfigBuilder, RetryLayer, classify,
+    retry::{RetryEvent, RetryEventKind, RetryStats, StopReason, WhenRejected},
 };
 
 use super::*;

@@ -7,9 +7,11 @@ use std::thread;
 use std::time::Duration;
 
 use fusebox::{
-    Call, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, Combined, Cooldown, Detector, Event,
-    EventKind, Events, LoadError, ManualClock, Outcome, Override, OverrideKind, PartTally, Probes, RejectReason, State,
-    Tally, Timestamp, TransitionReason, detect,
+    CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, Cooldown, Event, EventKind, ManualClock,
+    Outcome, Override, Probes, State,
+    circuit_breaker::{Events, OverrideKind, PartTally, RejectReason, TransitionReason},
+    clock::Timestamp,
+    detect::{self, Call, Combined, Detector, LoadError, Tally},
 };
 use futures::{FutureExt, StreamExt};
 use support::{

@@ -10,8 +10,9 @@ use fusebox::classify::{self, Grpc};
 use fusebox::retry::{ReplayGrpc, RetryService};
 use fusebox::{
     BoxError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, CircuitBreakerService, ManualClock, Registry,
-    Rejected, RetryConfig, RetryEventKind, RetryLayer, RetryStats, SafetyNet, State, StopReason, backoff, detect, grpc,
-    key, rejection, safety_net::GrpcClient,
+    Rejected, RetryConfig, RetryLayer, SafetyNet, State, backoff, detect, grpc, key, rejection,
+    retry::{RetryEventKind, RetryStats, StopReason},
+    safety_net::GrpcClient,
 };
 use futures::{StreamExt, stream};
 use tokio::time::timeout;

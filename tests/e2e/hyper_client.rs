@@ -10,7 +10,7 @@ use axum::extract::State;
 use bytes::Bytes;
 use fusebox::classify::Http;
 use fusebox::retry::{ReplayBody, ReplayHttp, RetryService};
-use fusebox::{BoxError, RetryConfig, RetryLayer, RetryStats, backoff};
+use fusebox::{BoxError, RetryConfig, RetryLayer, backoff, retry::RetryStats};
 use futures::{StreamExt, stream};
 use http::{Request, StatusCode, Version};
 use http_body::{Body, Frame};

@@ -6,9 +6,9 @@ use axum::Router;
 use fusebox::classify::{self, Http};
 use fusebox::retry::{CloneReqwest, RetryService};
 use fusebox::{
-    CircuitBreaker, CircuitBreakerLayer, CircuitBreakerService, Rejected, RetryConfig, RetryConfigBuilder, RetryEvent,
-    RetryEventKind, RetryLayer, RetryStats, State, StopReason, TimeLimit, TimedOut, WhenRejected, backoff, detect,
-    rejection,
+    CircuitBreaker, CircuitBreakerLayer, CircuitBreakerService, Rejected, RetryConfig, RetryConfigBuilder, RetryLayer,
+    State, backoff, detect, rejection,
+    retry::{RetryEvent, RetryEventKind, RetryStats, StopReason, TimeLimit, TimedOut, WhenRejected},
 };
 use reqwest::{Client, Method, Request};
 use tokio::sync::mpsc;

@@ -1,7 +1,10 @@
 //! What very many breakers cost to which nothing happens.
 
 use fusebox::store::{Answers, Changes, Notice};
-use fusebox::{Call, Detector, LoadError, Tally, Timestamp};
+use fusebox::{
+    clock::Timestamp,
+    detect::{Call, Detector, LoadError, Tally},
+};
 use futures::channel::mpsc::{UnboundedSender, unbounded};
 
 use super::*;

@@ -13,7 +13,9 @@ use fusebox::fleet::{Advice, Fleet, WhenDown};
 use fusebox::store::{Commit, Committed, MemoryStore, Notices, Store, StoreError, StoreFuture, Stored, Summary};
 use fusebox::{
     CallError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, CircuitBreakerLayer, Event,
-    EventKind, ManualClock, Origin, Override, Registry, RejectReason, State, StateScope, TransitionReason, detect,
+    EventKind, ManualClock, Override, Registry, State,
+    circuit_breaker::{Origin, RejectReason, StateScope, TransitionReason},
+    detect,
 };
 use futures::StreamExt;
 use support::{Record, fail, failures, ms, secs, succeed};

@@ -91,7 +91,7 @@ async fn a_clock_of_the_store_that_is_set_back_keeps_nothing_open() {
     fail(&fleet[0].breaker, 3);
     flush(&fleet).await;
     assert_eq!(states(&fleet), [State::Open; 2]);
-    stores.set(fusebox::Timestamp::from_nanos(96_400 * 1_000_000_000));
+    stores.set(fusebox::clock::Timestamp::from_nanos(96_400 * 1_000_000_000));
     flush(&fleet).await;
     // A second is what a time may be ahead of the store's clock.
     for _ in 0..33 {

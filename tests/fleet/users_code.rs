@@ -6,7 +6,11 @@ use std::process::Command;
 use std::task::{Context, Poll, Wake, Waker};
 
 use fusebox::store::Notice;
-use fusebox::{Call, Clock, Detector, LoadError, Permit, Tally, Timestamp};
+use fusebox::{
+    Clock, Permit,
+    clock::Timestamp,
+    detect::{Call, Detector, LoadError, Tally},
+};
 use futures::Stream;
 
 use super::*;

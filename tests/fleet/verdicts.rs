@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fusebox::{Detector, Permit};
+use fusebox::{Permit, detect::Detector};
 
 use super::*;
 

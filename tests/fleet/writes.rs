@@ -1,6 +1,6 @@
 //! What is written, and what is not.
 
-use fusebox::{Clock, Timestamp};
+use fusebox::{Clock, clock::Timestamp};
 
 use super::*;
 

@@ -72,7 +72,7 @@ fn one_process_that_forks() {
 /// Ends the process when the fleet is open, or is not.
 fn until_open(breaker: &CircuitBreaker) {
     let until = Instant::now() + Duration::from_secs(20);
-    while !breaker.snapshot().scope.eq(&fusebox::StateScope::Fleet) || !breaker.is_open() {
+    while !breaker.snapshot().scope.eq(&fusebox::circuit_breaker::StateScope::Fleet) || !breaker.is_open() {
         if Instant::now() >= until {
             say(&format!("in vain: {:?}", breaker.snapshot()));
             std::process::exit(1);

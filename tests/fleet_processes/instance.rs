@@ -14,7 +14,8 @@ use fusebox::fleet::{Fleet, WhenDown};
 use fusebox::store::{PostgresStore, RedisStore, Store};
 use fusebox::{
     CircuitBreaker, CircuitBreakerConfig, Clock, Cooldown, Event, EventKind, Outcome, Override, Permit, Probes,
-    SystemClock, Timestamp, detect,
+    clock::{SystemClock, Timestamp},
+    detect,
 };
 
 /// Where a child finds how it is set up; whoever has none of it is no child.

@@ -4,7 +4,10 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use fusebox::{CircuitBreaker, CircuitBreakerConfig, Detector, Permit, detect};
+use fusebox::{
+    CircuitBreaker, CircuitBreakerConfig, Permit,
+    detect::{self, Detector},
+};
 
 use crate::dependency::{Answer, Dependency};
 use crate::fleet::{GRACE, Instance, POLL, Settings, deciders, start, throughout, until, until_all};

@@ -10,7 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use fusebox::{
     BoxError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, ManualClock, RetryConfig,
-    RetryConfigBuilder, RetryEvent, RetryEventKind, StopReason, backoff, detect,
+    RetryConfigBuilder, backoff, detect,
+    retry::{RetryEvent, RetryEventKind, StopReason},
 };
 use http::{Request, Response};
 use http_body::Body;
@@ -159,7 +160,7 @@ fn request() -> Request<tonic::body::Body> {
 }
 
 /// A guarded body that can be read a frame at a time.
-type Reading<C = fusebox::classify::Grpc> = std::pin::Pin<Box<fusebox::GuardedBody<Script, C>>>;
+type Reading<C = fusebox::classify::Grpc> = std::pin::Pin<Box<fusebox::circuit_breaker::GuardedBody<Script, C>>>;
 
 async fn read_all<B: Body<Data = Bytes>>(body: B) -> Result<(Bytes, Option<http::HeaderMap>), B::Error> {
     let collected = body.collect().await?;

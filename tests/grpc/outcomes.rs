@@ -1,7 +1,11 @@
 //! What a call counts as, by where its status is.
 
 use fusebox::classify::{self, Grpc};
-use fusebox::{AtEnd, AtHead, CircuitBreakerLayer, Classify, ClassifyEnd, GuardedBody, Outcome, RetryLayer, State};
+use fusebox::{
+    CircuitBreakerLayer, Classify, Outcome, RetryLayer, State,
+    circuit_breaker::GuardedBody,
+    classify::{AtEnd, AtHead, ClassifyEnd},
+};
 use http::HeaderMap;
 use tonic::Status;
 use tower::{Layer, ServiceExt};

@@ -1,8 +1,9 @@
 //! The permit lives in the body: until that has ended, nobody knows how the call went.
 
 use fusebox::{
-    CircuitBreakerLayer, GuardedBody, Outcome, Probes, Registry, RejectReason, RetryLayer, State, classify, key,
-    rejection,
+    CircuitBreakerLayer, Outcome, Probes, Registry, RetryLayer, State,
+    circuit_breaker::{GuardedBody, RejectReason},
+    classify, key, rejection,
 };
 use tower::{Layer, Service, ServiceExt};
 

@@ -4,7 +4,8 @@ use std::error::Error;
 use std::fmt;
 
 use fusebox::{
-    Budget, CircuitBreakerLayer, Override, RejectReason, Rejected, RetryLayer, TimedOut, classify, rejection,
+    Budget, CircuitBreakerLayer, Override, Rejected, RetryLayer, circuit_breaker::RejectReason, classify, rejection,
+    retry::TimedOut,
 };
 use futures::future::LocalBoxFuture;
 use tonic::Status;

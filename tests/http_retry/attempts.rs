@@ -3,7 +3,10 @@
 use axum::Router;
 use axum::routing::any;
 use fusebox::retry::Attempt as Number;
-use fusebox::{RetryLayer, RetryStats, TimeLimit, TimedOut, backoff};
+use fusebox::{
+    RetryLayer, backoff,
+    retry::{RetryStats, TimeLimit, TimedOut},
+};
 use http::{HeaderMap, Method, Version};
 use tower::{Layer, ServiceExt};
 

@@ -1,8 +1,8 @@
 //! Retries around a breaker that answers rejected requests with a response, and breakers around both.
 
 use fusebox::{
-    Budget, CircuitBreaker, CircuitBreakerLayer, ManualClock, Outcome, Override, RetryLayer, RetryStats, State,
-    WhenRejected, classify,
+    Budget, CircuitBreaker, CircuitBreakerLayer, ManualClock, Outcome, Override, RetryLayer, State, classify,
+    retry::{RetryStats, WhenRejected},
 };
 use tower::{Layer, ServiceBuilder, ServiceExt};
 

@@ -10,7 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fusebox::retry::ReplayBody;
-use fusebox::{BoxError, RetryConfig, RetryConfigBuilder, RetryEvent, RetryEventKind, StopReason, backoff};
+use fusebox::{
+    BoxError, RetryConfig, RetryConfigBuilder, backoff,
+    retry::{RetryEvent, RetryEventKind, StopReason},
+};
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};

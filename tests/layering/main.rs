@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 mod arrows;
 
 /// The modules by rank: each uses those of its own rank and below.
-const RANKS: [(&str, u32); 23] = [
+const RANKS: [(&str, u32); 24] = [
     ("time", 0),
     ("error", 0),
     ("error_chain", 1),
@@ -30,6 +30,7 @@ const RANKS: [(&str, u32); 23] = [
     ("grpc", 9),
     ("env", 9),
     ("guide", 9),
+    ("renamed", 10),
     // The crate's face: it only names what the others hold.
     ("lib", 10),
 ];
@@ -149,6 +150,30 @@ fn facades_hold_no_items_of_their_own() {
             assert!(!["struct", "enum", "trait", "fn", "impl"].contains(&item), "{}: {line}", path.display());
         }
     }
+}
+
+/// The root is what a newcomer reads first: the rest stands in modules named for their subject.
+#[test]
+fn the_root_has_about_thirty_names() {
+    let lib = fs::read_to_string(root().join("src/lib.rs")).expect("lib.rs");
+    let code = code(&lib);
+    let mut names = Vec::new();
+    let mut items = code.split("pub use ");
+    let mut before = items.next().expect("what stands before the first");
+    for item in items {
+        let path = &item[..item.find(';').expect("an end")];
+        let group = path.split_once('{').map_or(path, |(_, group)| group.trim_end_matches('}'));
+        let named = group.split(',').map(|name| name.rsplit([':', ' ']).next().unwrap_or(name).trim());
+        if !before.contains("doc(hidden)") {
+            // What begins with a small letter is a module or `rejection`.
+            names.extend(
+                named.filter(|name| !name.is_empty() && (name.starts_with(char::is_uppercase) || *name == "rejection")),
+            );
+        }
+        before = &item[path.len()..];
+    }
+    names.sort_unstable();
+    assert!((20..=32).contains(&names.len()), "{} names at the root: {}", names.len(), names.join(" "));
 }
 
 /// The features of Cargo.toml, with whether a comment stands above each.

@@ -111,7 +111,7 @@ fn a_failure_that_is_not_of_a_kind_to_be_retried_takes_no_token() {
     struct Never;
 
     impl<T, E> fusebox::Classify<T, E> for Never {
-        type Scope = fusebox::AtHead;
+        type Scope = classify::AtHead;
 
         fn classify(&self, _result: &Result<T, E>) -> Outcome {
             Outcome::Failure
@@ -228,11 +228,11 @@ fn a_clock_that_steps_back_neither_overdraws_nor_panics() {
     let budget = Budget::ratio(0.5).clock(clock.clone());
     (0..10).for_each(|_| budget.request());
     assert_eq!((0..10).filter(|_| budget.withdraw()).count(), 5);
-    clock.set(fusebox::Timestamp::ZERO);
+    clock.set(fusebox::clock::Timestamp::ZERO);
     assert!(!budget.withdraw());
     (0..10).for_each(|_| budget.request());
     assert_eq!((0..20).filter(|_| budget.withdraw()).count(), 5);
-    clock.set(fusebox::Timestamp::MAX);
+    clock.set(fusebox::clock::Timestamp::MAX);
     assert_eq!(budget.available(), 0);
     (0..10).for_each(|_| budget.request());
     assert_eq!(budget.available(), 5);
@@ -248,7 +248,7 @@ fn budgets_say_what_they_allow_and_what_is_left() {
 
 #[test]
 fn with_the_clock_of_the_system_a_budget_works_as_well() {
-    let budget = Budget::ratio(0.5).clock(fusebox::SystemClock);
+    let budget = Budget::ratio(0.5).clock(fusebox::clock::SystemClock);
     (0..10).for_each(|_| budget.request());
     assert_eq!((0..20).filter(|_| budget.withdraw()).count(), 5);
 }

@@ -92,7 +92,7 @@ fn what_is_no_failure_is_not_retried() {
 struct OnlyOnce;
 
 impl<T> fusebox::Classify<T, Attempt> for OnlyOnce {
-    type Scope = fusebox::AtHead;
+    type Scope = classify::AtHead;
 
     fn classify(&self, result: &Result<T, Attempt>) -> Outcome {
         if result.is_ok() { Outcome::Success } else { Outcome::Failure }

@@ -1,7 +1,7 @@
 //! What each kind of [`Retry`] makes of a result, apart from its outcome.
 
 use fusebox::retry::Replay;
-use fusebox::{AtHead, Classify, Rejected};
+use fusebox::{Classify, Rejected, classify::AtHead};
 
 use super::*;
 

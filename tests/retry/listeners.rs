@@ -1,6 +1,6 @@
 //! What listeners and counters are told.
 
-use fusebox::{Classify, Retry};
+use fusebox::{Classify, classify::Retry};
 
 use super::*;
 
@@ -149,7 +149,7 @@ async fn every_reason_to_stop_is_told_and_counted() {
 struct Never;
 
 impl<T, E: 'static> Classify<T, E> for Never {
-    type Scope = fusebox::AtHead;
+    type Scope = classify::AtHead;
 
     fn classify(&self, result: &Result<T, E>) -> Outcome {
         classify::errors().classify(result)
@@ -218,5 +218,5 @@ fn counters_count_calls_attempts_waits_and_recoveries_of_all_layers_that_share_t
     assert_eq!((counts.recovered, counts.exhausted), (1, 2));
     assert_eq!(counts.total_delay, ms(1 + 1 + 2));
     assert_eq!((counts.budget_refused, counts.deadline, counts.rejected), (0, 0, 0));
-    assert_eq!(RetryStats::new().counts(), fusebox::RetryCounts::default());
+    assert_eq!(RetryStats::new().counts(), fusebox::retry::RetryCounts::default());
 }

@@ -11,8 +11,9 @@ use fusebox::backoff::{self, Backoff};
 use fusebox::classify::Errors;
 use fusebox::retry::{Cloned, Timed};
 use fusebox::{
-    BoxError, Budget, Jitter, ManualClock, Outcome, Retry, RetryConfig, RetryConfigBuilder, RetryEvent, RetryEventKind,
-    RetryLayer, RetryStats, StopReason, TimeLimit, TimedOut, classify,
+    BoxError, Budget, Jitter, ManualClock, Outcome, RetryConfig, RetryConfigBuilder, RetryLayer,
+    classify::{self, Retry},
+    retry::{RetryEvent, RetryEventKind, RetryStats, StopReason, TimeLimit, TimedOut},
 };
 use futures::FutureExt;
 use support::{Answer, Down, Ready, Record, Stub, ms, no_deadlock, poll_once, secs, timer_now, tripping_at};

@@ -140,7 +140,7 @@ async fn a_lease_from_before_the_clock_was_set_back_holds_up_no_writer() {
     let combines = store.commit("a", write(Version(1), 1)).await.expect("memory");
     assert!(matches!(&combines, Committed::Combine(_, round) if round.batches.len() == 1), "{combines:?}");
     assert!(matches!(store.commit("a", write(Version(1), 2)).await, Ok(Committed::Queued(_))), "it is another's turn");
-    clock.set(fusebox::Timestamp::ZERO + Duration::from_secs(3_600));
+    clock.set(fusebox::clock::Timestamp::ZERO + Duration::from_secs(3_600));
     let combines = store.commit("a", write(Version(1), 3)).await.expect("memory");
     assert!(matches!(&combines, Committed::Combine(_, round) if round.batches.len() == 3), "{combines:?}");
 }

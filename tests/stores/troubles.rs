@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fusebox::fleet::FleetStatus;
 use fusebox::store::Store;
-use fusebox::{CircuitBreaker, CircuitBreakerConfig, EventKind, State, StateScope, detect};
+use fusebox::{CircuitBreaker, CircuitBreakerConfig, EventKind, State, circuit_breaker::StateScope, detect};
 use tokio::time::{Instant, sleep};
 
 /// Two breakers of one instance, and what their listener is told.

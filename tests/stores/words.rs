@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fusebox::store::{Commit, Committed, Notice, Store, StoreError, StoreFuture, Stored};
-use fusebox::{CircuitBreaker, CircuitBreakerConfig, ConfigError, EventKind, LoadError, Override};
+use fusebox::{CircuitBreaker, CircuitBreakerConfig, ConfigError, EventKind, Override, detect::LoadError};
 use tokio::time::{Instant, sleep};
 
 const HOSTILE: &str = "a\u{1b}[2J\n\u{202e}b\u{2028}\u{200b}\u{9b}c";

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use fusebox::{
     CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, Clock, ManualClock, Outcome, Permit, State,
-    SystemClock, Timestamp, detect,
+    clock::{SystemClock, Timestamp},
+    detect,
 };
 use tower::Service;
 

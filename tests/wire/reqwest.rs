@@ -135,7 +135,10 @@ async fn status_error(line: &'static str) -> reqwest::Error {
 
 #[tokio::test]
 async fn an_answer_that_was_made_an_error_is_judged_by_its_status() {
-    use fusebox::{Classify, Outcome, Retry, classify};
+    use fusebox::{
+        Classify, Outcome,
+        classify::{self, Retry},
+    };
     let missing =
         Err::<http::Response<()>, _>(status_error("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await);
     assert_eq!(

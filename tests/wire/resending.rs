@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fusebox::retry::ReplayBody;
 use fusebox::{
-    BoxError, Budget, CircuitBreaker, CircuitBreakerLayer, RetryConfig, RetryCounts, RetryLayer, RetryStats, State,
-    backoff, classify,
+    BoxError, Budget, CircuitBreaker, CircuitBreakerLayer, RetryConfig, RetryLayer, State, backoff, classify,
+    retry::{RetryCounts, RetryStats},
 };
 use futures::future::BoxFuture;
 use h2::Reason;

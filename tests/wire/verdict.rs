@@ -2,7 +2,10 @@
 
 use std::fmt::Debug;
 
-use fusebox::{Classify, Outcome, Retry, classify};
+use fusebox::{
+    Classify, Outcome,
+    classify::{self, Retry},
+};
 
 /// Who failed, as a breaker and a retry see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

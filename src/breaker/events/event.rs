@@ -36,7 +36,7 @@ use crate::time::Timestamp;
 ///
 /// ```
 /// use futures::{StreamExt, executor::block_on};
-/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, EventKind, ManualClock, State, Timestamp};
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, EventKind, ManualClock, State, clock::Timestamp};
 ///
 /// let config = CircuitBreakerConfig::builder("payments").clock(ManualClock::new()).build()?;
 /// let breaker = CircuitBreaker::new(config);

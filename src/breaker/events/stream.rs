@@ -26,7 +26,7 @@ use super::notifier::Notifier;
 /// let event = events.next().await.unwrap();
 /// assert_eq!(event.to_string(), "payments: closed -> open (tripped by command)");
 /// assert_eq!(events.dropped(), 0);
-/// # Ok::<(), fusebox::Overridden>(()) }).unwrap();
+/// # Ok::<(), fusebox::circuit_breaker::Overridden>(()) }).unwrap();
 /// ```
 #[derive(Debug)]
 #[must_use = "streams do nothing unless polled"]

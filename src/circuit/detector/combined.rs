@@ -36,7 +36,7 @@ impl Combined {
     ///
     /// ```
     /// use fusebox::detect::{self, Combined};
-    /// use fusebox::{Call, Detector, Timestamp};
+    /// use fusebox::{clock::Timestamp, detect::{Call, Detector}};
     ///
     /// let parts: Vec<Box<dyn Detector>> =
     ///     vec![Box::new(detect::consecutive_failures(2)), Box::new(detect::failures(3).of_last(100))];
@@ -77,7 +77,7 @@ macro_rules! combinators {
             /// Trips when this detector and the other one both do.
             ///
             /// ```
-            /// use fusebox::{detect, Call, Detector, Timestamp};
+            /// use fusebox::{clock::Timestamp, detect::{self, Call, Detector}};
             ///
             /// let now = Timestamp::ZERO;
             /// let mut both = detect::failures(3).of_last(100).and(detect::consecutive_failures(2));

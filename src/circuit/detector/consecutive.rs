@@ -33,7 +33,7 @@ pub const fn consecutive_failures(n: u32) -> ConsecutiveFailures {
 ///
 /// ```
 /// use fusebox::detect::{self, ConsecutiveFailures};
-/// use fusebox::{Call, Detector, Timestamp};
+/// use fusebox::{clock::Timestamp, detect::{Call, Detector}};
 ///
 /// const RULE: ConsecutiveFailures = detect::consecutive_failures(2); // one rule for many breakers
 ///

@@ -16,7 +16,9 @@ use crate::time::Timestamp;
 /// an event, and the detector is reset.
 ///
 /// ```
-/// use fusebox::{Call, CircuitBreaker, CircuitBreakerConfig, Detector, LoadError, State, Tally, Timestamp};
+/// use fusebox::{
+///     CircuitBreaker, CircuitBreakerConfig, State, clock::Timestamp, detect::{Call, Detector, LoadError, Tally},
+/// };
 ///
 /// /// A failure adds one, a success takes one back.
 /// #[derive(Debug)]
@@ -60,7 +62,7 @@ use crate::time::Timestamp;
 ///
 /// ```
 /// use std::time::Duration;
-/// use fusebox::{detect, Call, Detector, Horizon, Timestamp};
+/// use fusebox::{clock::Timestamp, detect::{self, Call, Detector, Horizon}};
 ///
 /// let (s, now) = (Duration::from_secs, Timestamp::ZERO);
 /// let mut last = detect::failures(2).of_last(3);
@@ -155,7 +157,7 @@ pub trait Detector: Debug + Send + 'static {
         parts.push(PartTally { rule: self.rule(), tally: self.tally(now) });
     }
 
-    /// Returns how far back it looks, which is how much [`Evidence`](crate::Evidence) must be kept to give the same
+    /// Returns how far back it looks, which is how much [`Evidence`](crate::detect::Evidence) must be kept to give the same
     /// verdict elsewhere. Default: everything.
     fn horizon(&self) -> Horizon {
         Horizon::everything()

@@ -18,7 +18,7 @@ use crate::time::Timestamp;
 /// ```
 /// use std::time::Duration;
 /// use fusebox::detect::{self, FailureTimes};
-/// use fusebox::{Call, Detector, Timestamp};
+/// use fusebox::{clock::Timestamp, detect::{Call, Detector}};
 ///
 /// let mut detector: FailureTimes = detect::failures(5).within(Duration::from_secs(60));
 /// let start = Timestamp::ZERO;

@@ -33,6 +33,10 @@ mod tally;
 mod within;
 
 pub use super::codec::LoadError;
+pub use super::evidence::Evidence;
+pub use super::horizon::Horizon;
+pub use super::outcome::Call;
+pub use super::run::Run;
 pub use combined::Combined;
 pub use consecutive::{ConsecutiveFailures, consecutive_failures};
 pub use contract::Detector;

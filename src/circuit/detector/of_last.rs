@@ -18,7 +18,7 @@ use crate::time::Timestamp;
 ///
 /// ```
 /// use fusebox::detect::{self, OfLast};
-/// use fusebox::{Call, Detector, Timestamp};
+/// use fusebox::{clock::Timestamp, detect::{Call, Detector}};
 ///
 /// let mut detector: OfLast = detect::failures(2).of_last(3);
 /// let now = Timestamp::ZERO;
@@ -45,7 +45,7 @@ impl OfLast {
     /// window for a rate, 1 for a number of failures.
     ///
     /// ```
-    /// use fusebox::{detect, Call, Detector, Timestamp};
+    /// use fusebox::{clock::Timestamp, detect::{self, Call, Detector}};
     ///
     /// let now = Timestamp::ZERO;
     /// let mut detector = detect::failure_rate(0.5).of_last(100).min_calls(2);

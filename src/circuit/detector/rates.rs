@@ -10,7 +10,7 @@ use super::{FailureTimes, OfLast, Within};
 ///
 /// ```
 /// use std::time::Duration;
-/// use fusebox::{detect, Call, Detector, Timestamp};
+/// use fusebox::{clock::Timestamp, detect::{self, Call, Detector}};
 ///
 /// let now = Timestamp::ZERO;
 /// let mut detector = detect::failures(2).within(Duration::from_secs(60));
@@ -41,7 +41,7 @@ pub const fn failure_rate(rate: f64) -> FailureRate {
 ///
 /// ```
 /// use std::time::Duration;
-/// use fusebox::{detect, Call, Detector, Timestamp};
+/// use fusebox::{clock::Timestamp, detect::{self, Call, Detector}};
 ///
 /// let now = Timestamp::ZERO;
 /// let mut detector = detect::slow_call_rate(0.8).slower_than(Duration::from_secs(2)).of_last(5);
@@ -78,7 +78,7 @@ impl Failures {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use fusebox::{detect, Call, Detector, Timestamp};
+    /// use fusebox::{clock::Timestamp, detect::{self, Call, Detector}};
     ///
     /// let (s, start) = (Duration::from_secs, Timestamp::ZERO);
     /// let mut detector = detect::failures(2).within(s(60));
@@ -97,7 +97,7 @@ impl Failures {
     /// [`min_calls`](OfLast::min_calls) to wait for more calls first.
     ///
     /// ```
-    /// use fusebox::{detect, Call, Detector, Timestamp};
+    /// use fusebox::{clock::Timestamp, detect::{self, Call, Detector}};
     ///
     /// let now = Timestamp::ZERO;
     /// let mut detector = detect::failures(2).of_last(10);
@@ -134,7 +134,7 @@ impl FailureRate {
     /// [`min_calls`](OfLast::min_calls): five, unless you say otherwise.
     ///
     /// ```
-    /// use fusebox::{detect, Call, Detector, Timestamp};
+    /// use fusebox::{clock::Timestamp, detect::{self, Call, Detector}};
     ///
     /// let now = Timestamp::ZERO;
     /// let mut detector = detect::failure_rate(0.5).of_last(100);
@@ -153,7 +153,7 @@ impl FailureRate {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use fusebox::{detect, Call, Detector, Timestamp};
+    /// use fusebox::{clock::Timestamp, detect::{self, Call, Detector}};
     ///
     /// let (s, start) = (Duration::from_secs, Timestamp::ZERO + Duration::from_secs(600));
     /// let mut detector = detect::failure_rate(0.5).within(s(60));
@@ -190,7 +190,7 @@ impl SlowCallRate {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use fusebox::{detect, Call, Detector, Timestamp};
+    /// use fusebox::{clock::Timestamp, detect::{self, Call, Detector}};
     ///
     /// let now = Timestamp::ZERO;
     /// let mut detector = detect::slow_call_rate(0.5).slower_than(Duration::from_secs(2)).of_last(10);

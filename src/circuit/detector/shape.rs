@@ -10,18 +10,18 @@ use crate::circuit::{Reader, Writer};
 #[cfg(feature = "fleet")]
 use crate::time::nanos;
 
-/// What a [`Detector`](crate::Detector) decides by, as data.
+/// What a [`Detector`](crate::detect::Detector) decides by, as data.
 ///
 /// A fleet judges the calls of all its instances together, and no instance sees them in order. It can do so only by a rule
 /// that it understands: how many, of which calls, over which window. The detectors of this crate say so by themselves. One
 /// of your own that wraps one of them, or that can be put in such words, says so by
-/// [`Detector::shape`](crate::Detector::shape); without, it is [`Opaque`](Self::Opaque), and a fleet must write down every
+/// [`Detector::shape`](crate::detect::Detector::shape); without, it is [`Opaque`](Self::Opaque), and a fleet must write down every
 /// outcome for it.
 ///
 /// ```
 /// use std::time::Duration;
 /// use fusebox::detect::{self, Over, Shape, Threshold};
-/// use fusebox::Detector;
+/// use fusebox::detect::Detector;
 ///
 /// let minute = Duration::from_secs(60);
 /// let rule = detect::consecutive_failures(5).or(detect::failure_rate(0.5).within(minute).min_calls(20));

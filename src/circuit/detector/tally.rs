@@ -5,7 +5,7 @@ use std::fmt;
 /// What a tally counts.
 ///
 /// ```
-/// use fusebox::{Counted, Tally};
+/// use fusebox::detect::{Counted, Tally};
 ///
 /// fn metric(tally: Tally) -> &'static str {
 ///     match tally.counted() {
@@ -30,7 +30,7 @@ pub enum Counted {
 /// Counts of a window.
 ///
 /// ```
-/// use fusebox::{Counted, Tally};
+/// use fusebox::detect::{Counted, Tally};
 ///
 /// assert_eq!(Tally::failures(5).to_string(), "5 failures");
 /// assert_eq!(Tally::failures(12).of(20).to_string(), "12 failures in 20 calls");

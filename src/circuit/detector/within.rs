@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 /// ```
 /// use std::time::Duration;
 /// use fusebox::detect::{self, Within};
-/// use fusebox::{Call, Detector, Timestamp};
+/// use fusebox::{clock::Timestamp, detect::{Call, Detector}};
 ///
 /// let s = Duration::from_secs;
 /// let mut detector: Within = detect::slow_call_rate(0.8).slower_than(s(2)).within(s(60));
@@ -47,7 +47,7 @@ impl Within {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use fusebox::{detect, Call, Detector, Timestamp};
+    /// use fusebox::{clock::Timestamp, detect::{self, Call, Detector}};
     ///
     /// let now = Timestamp::ZERO;
     /// let mut detector = detect::failure_rate(0.5).within(Duration::from_secs(60)).min_calls(100);

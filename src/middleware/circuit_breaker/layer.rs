@@ -265,7 +265,7 @@ impl<C, M, K, R> CircuitBreakerLayer<C, M, K, R> {
     ///     .service(service_fn(|_: ()| async { Err::<(), _>(ShopError::Down) }));
     /// assert!(matches!(shop.oneshot(()).await, Err(ShopError::Rejected(_))));
     /// assert_eq!(breaker.snapshot().detectors[0].tally.count(), 0);
-    /// # Ok::<(), fusebox::Overridden>(()) }).unwrap();
+    /// # Ok::<(), fusebox::circuit_breaker::Overridden>(()) }).unwrap();
     /// ```
     #[must_use]
     pub fn rejections<E, F>(self, find: F) -> CircuitBreakerLayer<Rejections<C, F>, M, K, R>
@@ -347,7 +347,7 @@ impl<C, K, R> CircuitBreakerLayer<C, Boxed, K, R> {
     ///     .service(service_fn(|_: u32| async { Err::<u32, _>(ShopError::SoldOut) }));
     /// breaker.trip()?;
     /// assert!(matches!(service.oneshot(7).await, Err(ShopError::Rejected(rejected)) if &*rejected.name() == "stock"));
-    /// # Ok::<(), fusebox::Overridden>(()) }).unwrap();
+    /// # Ok::<(), fusebox::circuit_breaker::Overridden>(()) }).unwrap();
     /// ```
     #[must_use]
     pub fn map_rejection<E, F>(self, f: F) -> CircuitBreakerLayer<C, MapRejection<F>, K, R>

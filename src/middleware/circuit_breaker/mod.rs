@@ -1,7 +1,7 @@
 //! The circuit breaker as a Tower layer.
 //!
-//! [`CircuitBreakerLayer`] is where to begin; the other types are what its methods make, here to be written down in
-//! signatures and fields:
+//! [`CircuitBreakerLayer`] is where to begin, or [`CircuitBreaker`](crate::CircuitBreaker) where there is no Tower; the other
+//! types are what their methods take and return, here to be written down in signatures and fields:
 //!
 //! ```
 //! use fusebox::circuit_breaker::{CircuitBreakerLayer, CircuitBreakerService, WaitService};
@@ -33,6 +33,13 @@ mod select;
 mod service;
 mod wait;
 
+#[cfg(feature = "http")]
+pub use crate::breaker::GuardedBody;
+pub use crate::breaker::{Classified, Events, NameTaken, Overridden, Recent, Watch, Wrapped};
+pub use crate::circuit::{
+    CooldownContext, Generation, Origin, OverrideKind, PartTally, ProbeTally, RejectReason, StateScope,
+    TransitionReason,
+};
 pub use future::ResponseFuture;
 pub use layer::CircuitBreakerLayer;
 pub use readiness::{GiveBack, KeepsReadiness, ReleasesReadiness};

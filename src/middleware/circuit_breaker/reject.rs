@@ -61,7 +61,7 @@ pub trait OnReject<Req, Res, Err>: Clone + sealed::Sealed {
 /// layer.breaker().trip()?;
 /// let error: BoxError = service.oneshot(()).await.unwrap_err();
 /// assert!(fusebox::rejection(&*error).is_some());
-/// # Ok::<(), fusebox::Overridden>(()) }).unwrap();
+/// # Ok::<(), fusebox::circuit_breaker::Overridden>(()) }).unwrap();
 /// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]

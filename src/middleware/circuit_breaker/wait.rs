@@ -36,7 +36,7 @@ use crate::rejected::Rejected;
 ///     .service(service_fn(|n: u32| async move { Ok::<_, fusebox::BoxError>(2 * n) }));
 /// layer.breaker().trip()?;
 /// assert!(service.oneshot(21).await.unwrap_err().is::<Overloaded>());
-/// # Ok::<(), fusebox::Overridden>(()) }).unwrap();
+/// # Ok::<(), fusebox::circuit_breaker::Overridden>(()) }).unwrap();
 /// ```
 #[derive(Clone, Debug)]
 pub struct WaitLayer<C = Errors, R = KeepsReadiness> {

@@ -10,7 +10,7 @@ use super::replace::Replace;
 /// A service whose failures get another answer. Made by [`FallbackLayer`](super::FallbackLayer).
 ///
 /// ```
-/// use fusebox::{FallbackLayer, FallbackService};
+/// use fusebox::{FallbackLayer, fallback::FallbackService};
 /// use tower::Layer;
 ///
 /// struct Client {

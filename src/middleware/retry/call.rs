@@ -26,13 +26,13 @@ impl<C, P, T> RetryLayer<C, P, T> {
     ///
     /// breaker.trip()?;
     /// assert!(retry.call(|| breaker.call(fetch)).await.unwrap_err().is_rejected(), "at once");
-    /// # Ok::<(), fusebox::Overridden>(()) }).unwrap();
+    /// # Ok::<(), fusebox::circuit_breaker::Overridden>(()) }).unwrap();
     /// ```
     ///
     /// # Errors
     ///
     /// The last error of `f`, unchanged; boxed where the configuration has limits of time, which make
-    /// [`TimedOut`](crate::TimedOut) one of the possible errors.
+    /// [`TimedOut`](crate::retry::TimedOut) one of the possible errors.
     ///
     /// # Cancel safety
     ///

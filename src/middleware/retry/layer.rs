@@ -82,10 +82,10 @@ impl<C, P, T> RetryLayer<C, P, T> {
 
     /// Recognises a circuit breaker's rejection within errors of one's own, as
     /// [`map_rejection`](crate::CircuitBreakerLayer::map_rejection) makes them: it is not retried (see
-    /// [`WhenRejected`](crate::WhenRejected)), costs no budget and is no attempt. Give it after [`classify`](Self::classify).
+    /// [`WhenRejected`](crate::retry::WhenRejected)), costs no budget and is no attempt. Give it after [`classify`](Self::classify).
     ///
     /// ```
-    /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, Rejected, RetryConfig, RetryLayer, RetryStats};
+    /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, Rejected, RetryConfig, RetryLayer, retry::RetryStats};
     /// use tower::{service_fn, ServiceBuilder, ServiceExt};
     ///
     /// #[derive(Debug)]
@@ -182,7 +182,7 @@ impl<C, P> RetryLayer<C, P, Timed> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use fusebox::{RetryConfig, RetryLayer, TimedOut};
+    /// use fusebox::{RetryConfig, RetryLayer, retry::TimedOut};
     ///
     /// #[derive(Debug, PartialEq)]
     /// enum ShopError { Late(TimedOut) }

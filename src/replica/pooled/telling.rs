@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::rule::Rule;
 use super::told::{self, ToldCalls};
 use super::voices::{Promised, load_rate, save_rate};
-use crate::circuit::{Counted, LoadError, Reader, Tally, Writer};
+use crate::circuit::detector::Counted;
+use crate::circuit::{LoadError, Reader, Tally, Writer};
 use crate::time::{Timestamp, nanos};
 
 /// What an instance tells of its calls of the closed state, by the store's clock.

@@ -85,8 +85,8 @@ const OPAQUE: [(&str, Make); 2] =
     [("one's own", || Box::<Leaky>::default()), ("one's own, or three in a row", || Box::new(Leaky::default_or()))];
 
 impl Leaky {
-    fn default_or() -> crate::circuit::Combined {
-        crate::circuit::Combined::any(vec![Box::new(Self::default()), Box::new(consecutive_failures(3))])
+    fn default_or() -> crate::circuit::detector::Combined {
+        crate::circuit::detector::Combined::any(vec![Box::new(Self::default()), Box::new(consecutive_failures(3))])
     }
 }
 
