@@ -14,7 +14,7 @@ use fusebox::{
 };
 
 /// Trips when it is full. A detector is plain data and needs no clock: every input brings its time along.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct LeakyBucket {
     holds: u32,
     leaks_one_in: Duration,

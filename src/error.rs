@@ -53,6 +53,11 @@ impl ConfigError {
         Self { field, given: given.to_string(), allowed: allowed.into() }
     }
 
+    /// The error of a breaker without a name.
+    pub(crate) fn no_name() -> Self {
+        Self::new("name", &"empty", "any text that is not empty")
+    }
+
     /// Returns the setting that was wrong.
     #[must_use]
     pub fn field(&self) -> &str {

@@ -9,7 +9,7 @@ use fusebox::{
     clock::Timestamp,
     detect::{self, Call, Combined, Detector, LoadError, Tally},
 };
-use support::{fail, secs, succeed};
+use support::{Record, fail, secs, succeed};
 
 #[expect(clippy::allow_attributes, reason = "what is unused differs from file to file")]
 #[allow(dead_code, reason = "not every file needs every helper")]
@@ -123,7 +123,7 @@ fn the_slowness_that_was_refused_is_the_one_that_was_given() {
 }
 
 /// A detector whose own setting is checked like any other.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Mine {
     most: u32,
 }
@@ -277,4 +277,93 @@ fn the_documented_defaults_are_the_real_ones() {
             meaning.iter().any(|(text, debug)| *text == default && line.contains(&format!(" {setting}: {debug},")));
         assert!(found, "`{setting}` is documented as {default:?} and is not that in {line}");
     }
+}
+
+// Templates
+
+/// A detector of one's own: two failures.
+#[derive(Clone, Debug)]
+struct Two(u32);
+
+impl Detector for Two {
+    fn record(&mut self, call: &Call) {
+        self.0 += u32::from(call.failed());
+    }
+
+    fn verdict(&self, _now: Timestamp) -> bool {
+        self.0 >= 2
+    }
+
+    fn reset(&mut self) {
+        self.0 = 0;
+    }
+
+    fn tally(&self, _now: Timestamp) -> Tally {
+        Tally::failures(self.0.into())
+    }
+
+    fn save(&self) -> Vec<u8> {
+        self.0.to_le_bytes().to_vec()
+    }
+
+    fn load(&mut self, bytes: &[u8]) -> Result<(), LoadError> {
+        self.0 = u32::from_le_bytes(bytes.try_into().map_err(|_| LoadError::new("expected four bytes"))?);
+        Ok(())
+    }
+
+    fn rule(&self) -> String {
+        "two".to_owned()
+    }
+}
+
+#[test]
+fn one_configuration_makes_many_breakers_that_know_nothing_of_each_other() {
+    let detectors: Vec<Box<dyn Detector>> = vec![
+        Box::new(detect::failures(2).within(secs(60))),
+        Box::new(detect::failure_rate(0.5).of_last(10).min_calls(2)),
+        Box::new(detect::failure_rate(0.5).within(secs(60)).min_calls(2)),
+        Box::new(detect::consecutive_failures(2)),
+        Box::new(detect::consecutive_failures(9).or(detect::failures(2).of_last(5))),
+        Box::new(detect::consecutive_failures(2).and(detect::failures(2).of_last(5))),
+        Box::new(Two(0)),
+    ];
+    for detector in detectors {
+        let rule = detector.rule();
+        let template = CircuitBreakerConfig::template().detector(detector).cooldown(secs(7)).build().expect("it works");
+        assert_eq!(template.name(), "unnamed");
+        let [one, other] = ["one", "other"].map(|name| CircuitBreaker::new(template.clone().named(name)));
+        fail(&one, 1);
+        fail(&other, 1);
+        assert_eq!((one.state(), other.state()), (State::Closed, State::Closed), "{rule}: one failure each");
+        fail(&one, 1);
+        assert_eq!((one.state(), other.state()), (State::Open, State::Closed), "{rule}");
+        assert_eq!((&*one.name(), &*other.name()), ("one", "other"));
+        let debug = |name: &str| format!("{:?}", template.clone().named(name));
+        assert_eq!(debug("a").replace("\"a\"", "\"b\""), debug("b"), "only the name differs");
+        fail(&other, 1);
+        assert_eq!(other.state(), State::Open, "{rule}");
+    }
+}
+
+#[test]
+fn a_template_s_breakers_share_its_clock_and_listeners() {
+    let (clock, told) = (ManualClock::new(), Record::default());
+    let list = told.clone();
+    let template = CircuitBreakerConfig::template()
+        .clock(clock.clone())
+        .on_state_change(move |breaker, _, to| list.add((breaker.name().to_string(), to)))
+        .build()
+        .expect("it works");
+    let [one, other] = ["one", "other"].map(|name| CircuitBreaker::new(template.clone().named(name)));
+    other.trip().expect("no override stands");
+    clock.advance(secs(29));
+    assert_eq!(other.retry_after(), Some(secs(1)));
+    one.trip().expect("no override stands");
+    assert_eq!(told.take(), [("other".to_owned(), State::Open), ("one".to_owned(), State::Open)]);
+}
+
+#[test]
+fn an_empty_name_is_none() {
+    assert_eq!(CircuitBreakerConfig::new("payments").named("").name(), "unnamed");
+    assert_eq!(CircuitBreakerConfig::template().build().expect("the defaults work").named("a").name(), "a");
 }

@@ -84,7 +84,7 @@ struct Event {
 }
 
 /// The custom detector of c-breaker's README.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Decrementing {
     failures: u64,
     most: u64,

@@ -39,6 +39,19 @@ fn call(registry: &Registry, name: &str, succeeds: bool) -> Result<(), fusebox::
 // Names
 
 #[test]
+fn a_configuration_is_a_template() {
+    let registry = Registry::of(template("of no account").expect("it works"));
+    let [a, b] = ["a", "b"].map(|name| registry.breaker(name).expect("it works"));
+    fail(&a, 2);
+    assert_eq!((a.state(), b.state()), (State::Open, State::Closed));
+    assert!(registry.breaker("a").expect("it is there").is_open(), "the same breaker");
+    assert_eq!(names(&registry), ["a", "b"]);
+    assert_eq!(registry.breaker("").expect_err("no name").field(), "name");
+    assert!(call(&registry, "c", true).is_ok());
+    assert_eq!(names(&registry), ["a", "b", "c"]);
+}
+
+#[test]
 fn the_template_makes_a_breaker_when_its_name_is_first_asked_for() {
     let asked = Record::default();
     let list = asked.clone();

@@ -11,9 +11,9 @@ use std::task::{Context, Poll, Waker};
 
 use fusebox::circuit_breaker::WaitService;
 use fusebox::{
-    BoxError, CallError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, CircuitBreakerService, Classify,
-    Clock, ConfigError, Cooldown, Event, ManualClock, Outcome, Override, Permit, Probes, Registry, Rejected, Snapshot,
-    State,
+    BoxError, CallError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, CircuitBreakerLayer,
+    CircuitBreakerService, Classify, Clock, ConfigError, Cooldown, Event, ManualClock, Outcome, Override, Permit,
+    Probes, Registry, Rejected, Snapshot, State,
     circuit_breaker::{Events, NameTaken, Overridden, RejectReason},
     classify::AtHead,
     clock::{SystemClock, Timestamp},
@@ -514,6 +514,8 @@ const _: () = {
         > as Service<Awkward>>::Future,
     >();
     cloned::<CircuitBreaker>();
+    cloned::<CircuitBreakerConfig>();
+    cloned::<CircuitBreakerConfigBuilder>();
     cloned::<CircuitBreakerLayer>();
     cloned::<Guarded>();
     cloned::<Registry>();
@@ -527,6 +529,8 @@ const _: () = {
     error::<Rejected>();
     // What is meant to be a trait object can be one.
     send::<Box<dyn Detector>>();
+    sync::<Box<dyn Detector>>();
+    cloned::<Box<dyn Detector>>();
     send::<Arc<dyn Clock>>();
     sync::<Arc<dyn Clock>>();
 };

@@ -29,12 +29,19 @@ use crate::store::Store;
 /// assert_eq!(config.name(), "search");
 /// # Ok::<(), fusebox::ConfigError>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "call `.build()`"]
 pub struct CircuitBreakerConfigBuilder {
     name: String,
     detector: Box<dyn Detector>,
     settings: Settings,
+}
+
+/// What a breaker is called that was given no name.
+const UNNAMED: &str = "unnamed";
+
+fn given_or_unnamed(name: &str) -> Arc<str> {
+    Arc::from(if name.is_empty() { UNNAMED } else { name })
 }
 
 impl CircuitBreakerConfig {
@@ -49,10 +56,33 @@ impl CircuitBreakerConfig {
     /// ```
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        let name = Some(name.into()).filter(|name| !name.is_empty());
         let (detector, mut settings) = CircuitBreakerConfigBuilder::defaults();
         settings.choose_clock(&*detector);
-        Self { name: name.as_deref().unwrap_or("unnamed").into(), detector, settings: settings.into() }
+        Self { name: given_or_unnamed(&name.into()), detector, settings: settings.into() }
+    }
+
+    /// Gives it another name. An empty one becomes `unnamed`, as in [`new`](Self::new).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig};
+    ///
+    /// let template = CircuitBreakerConfig::template().cooldown(Duration::from_secs(5)).build()?;
+    /// let payments = CircuitBreaker::new(template.clone().named("payments"));
+    /// let search = CircuitBreaker::new(template.named("search"));
+    /// assert_eq!((&*payments.name(), &*search.name()), ("payments", "search"));
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn named(mut self, name: impl AsRef<str>) -> Self {
+        self.name = given_or_unnamed(name.as_ref());
+        self
+    }
+
+    /// Starts a configuration that breakers of other names are made from, by [`named`](Self::named) or by a
+    /// [registry](crate::Registry::of). Its own name is `unnamed`.
+    pub fn template() -> CircuitBreakerConfigBuilder {
+        CircuitBreakerConfigBuilder::new(UNNAMED.to_owned())
     }
 
     /// Starts a configuration of your own. The name is the breaker's identity: in errors, events and metrics, and in the
@@ -91,7 +121,7 @@ impl CircuitBreakerConfigBuilder {
         (Box::new(detect::failures(5).within(Duration::from_secs(60))), Settings::default())
     }
 
-    /// Sets what decides a trip: see [`detect`](crate::detect), or a [`Detector`] of your own.
+    /// Sets what decides a trip: see [`detect`](crate::detect), or a [`Detector`] of your own, boxed or not.
     ///
     /// ```
     /// use fusebox::{detect, CircuitBreaker, CircuitBreakerConfig, State};
@@ -103,12 +133,8 @@ impl CircuitBreakerConfigBuilder {
     /// assert_eq!(breaker.state(), State::Open);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn detector(self, detector: impl Detector) -> Self {
-        self.boxed_detector(Box::new(detector))
-    }
-
-    pub(super) fn boxed_detector(mut self, detector: Box<dyn Detector>) -> Self {
-        self.detector = detector;
+    pub fn detector(mut self, detector: impl Into<Box<dyn Detector>>) -> Self {
+        self.detector = detector.into();
         self
     }
 
@@ -352,7 +378,7 @@ impl CircuitBreakerConfigBuilder {
     pub fn build(self) -> Result<CircuitBreakerConfig, ConfigError> {
         let Self { name, detector, mut settings } = self;
         if name.is_empty() {
-            return Err(ConfigError::new("name", &"empty", "any text that is not empty"));
+            return Err(ConfigError::no_name());
         }
         detector.check()?;
         #[cfg(feature = "fleet")]

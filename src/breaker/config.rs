@@ -21,6 +21,8 @@ use crate::circuit::Detector;
 /// # Ok::<(), fusebox::ConfigError>(())
 /// ```
 ///
+/// It can be cloned and [named](Self::named) anew, so that one serves as the template of many; see [`Registry::of`].
+///
 /// With the feature `serde` it comes from any format and, by crates such as `config` or `figment`, from the
 /// environment; durations carry their unit and unknown fields are refused:
 ///
@@ -50,6 +52,7 @@ use crate::circuit::Detector;
 /// | `execution_log` | what the detector's own window holds |
 /// | `call_events` | off |
 /// | `clock` | the system's |
+#[derive(Clone)]
 pub struct CircuitBreakerConfig {
     pub(super) name: Arc<str>,
     pub(super) detector: Box<dyn Detector>,

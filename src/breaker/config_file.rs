@@ -304,7 +304,7 @@ impl<'de> Deserialize<'de> for CircuitBreakerConfig {
         let file = ConfigFile::deserialize(from)?;
         let mut builder = CircuitBreakerConfigBuilder::new(file.name);
         if let Some(detector) = file.detector {
-            builder = builder.boxed_detector(detector.detector()?);
+            builder = builder.detector(detector.detector()?);
         }
         if let Some(cooldown) = file.cooldown {
             builder = builder.cooldown(cooldown);

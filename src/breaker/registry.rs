@@ -122,6 +122,30 @@ impl Registry {
         Self { inner: Arc::new(inner) }
     }
 
+    /// Makes a registry whose breakers are all configured like `template`, each under its own name.
+    ///
+    /// What the template has seen, or a detector that it was given, none of them knows. An empty name is refused.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{detect, CircuitBreakerConfig, Registry};
+    ///
+    /// let template = CircuitBreakerConfig::template()
+    ///     .detector(detect::failure_rate(0.5).of_last(50))
+    ///     .cooldown(Duration::from_secs(10))
+    ///     .build()?; // a mistake shows here, not at the first request
+    /// let registry = Registry::of(template);
+    /// assert_eq!(&*registry.breaker("tenant-7")?.name(), "tenant-7");
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn of(template: CircuitBreakerConfig) -> Self {
+        Self::new(move |name| match name {
+            "" => Err(ConfigError::no_name()),
+            _ => Ok(template.clone().named(name)),
+        })
+    }
+
     /// Returns the registry of the process: what [`CircuitBreaker::register`] adds to. Its template makes breakers with
     /// the defaults, and it forgets none.
     ///
@@ -428,7 +452,7 @@ impl Inner {
     fn shared(&self, settings: Arc<Settings>) -> Arc<Settings> {
         let mut last = unpoisoned(self.settings.lock());
         match &*last {
-            Some(last) if last.is_same(&settings) => last.clone(),
+            Some(last) if Arc::ptr_eq(last, &settings) || last.is_same(&settings) => last.clone(),
             _ => last.insert(settings).clone(),
         }
     }

@@ -100,7 +100,7 @@ mod tests {
     }
 
     /// Counts what it is asked to do: how many calls singly, how many successes in how many bulks.
-    #[derive(Debug, Default)]
+    #[derive(Clone, Debug, Default)]
     struct Counter {
         singly: u64,
         bulks: u64,

@@ -171,7 +171,7 @@ mod tests {
     }
 
     /// Writes down which calls it is shown: failed, slow.
-    #[derive(Debug, Default)]
+    #[derive(Clone, Debug, Default)]
     struct Scribe {
         calls: Vec<(bool, bool)>,
     }

@@ -21,7 +21,7 @@ fn combined_detectors_trip_on_any_part_or_only_on_all() {
 }
 
 /// Trips at `most` points; a failure scores one more than the one before.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Escalating {
     points: u32,
     next: u32,

@@ -133,7 +133,7 @@ fn a_function_that_panics_in_call_blocking_is_a_failure() {
 }
 
 /// Trips at two failures in a row, and panics in one of its methods.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Panicking {
     method: &'static str,
     run: u32,
@@ -241,7 +241,7 @@ fn a_detector_may_panic_in_any_method_and_the_breaker_goes_on() {
 
 #[test]
 fn a_detector_that_panics_while_the_breaker_is_made_harms_no_other_breaker() {
-    #[derive(Debug)]
+    #[derive(Clone, Debug)]
     struct NoResolution;
 
     impl Detector for NoResolution {

@@ -182,7 +182,7 @@ async fn a_store_that_lost_everything_is_noticed_though_no_key_is_polled() {
 }
 
 /// Sees all calls and never trips; what it decides by is known to no store.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Never(u64);
 
 impl Detector for Never {

@@ -37,6 +37,7 @@ enum Method {
 }
 
 /// Three failures, in whatever order calls come; one method panics on the engine's thread.
+#[derive(Clone)]
 struct Panics {
     method: Method,
     failures: u64,

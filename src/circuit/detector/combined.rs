@@ -20,6 +20,7 @@ use crate::time::Timestamp;
 /// let any = Combined::any(vec![Box::new(both), Box::new(detect::consecutive_failures(10))]);
 /// assert!(format!("{any:?}").ends_with(".or(consecutive_failures(10))"));
 /// ```
+#[derive(Clone)]
 pub struct Combined {
     all: bool,
     parts: Vec<Box<dyn Detector>>,
@@ -52,8 +53,8 @@ impl Combined {
         Self { all: true, parts }
     }
 
-    fn pair(all: bool, one: impl Detector, other: impl Detector) -> Self {
-        Self { all, parts: vec![Box::new(one), Box::new(other)] }
+    fn pair(all: bool, one: impl Detector, other: Box<dyn Detector>) -> Self {
+        Self { all, parts: vec![Box::new(one), other] }
     }
 }
 
@@ -70,8 +71,8 @@ macro_rules! combinators {
             /// assert_eq!(format!("{either:?}"), "failures(5).within(60s).or(consecutive_failures(3))");
             /// ```
             #[must_use]
-            pub fn or(self, other: impl Detector) -> Combined {
-                Combined::pair(false, self, other)
+            pub fn or(self, other: impl Into<Box<dyn Detector>>) -> Combined {
+                Combined::pair(false, self, other.into())
             }
 
             /// Trips when this detector and the other one both do.
@@ -89,8 +90,8 @@ macro_rules! combinators {
             /// assert!(both.verdict(now));
             /// ```
             #[must_use]
-            pub fn and(self, other: impl Detector) -> Combined {
-                Combined::pair(true, self, other)
+            pub fn and(self, other: impl Into<Box<dyn Detector>>) -> Combined {
+                Combined::pair(true, self, other.into())
             }
         }
     )*};

@@ -15,13 +15,16 @@ use crate::time::Timestamp;
 /// wait; it never needs a clock, because every input carries its time. If it panics, the panic is caught, reported as
 /// an event, and the detector is reset.
 ///
+/// It must be `Clone`, as one configuration makes many breakers; `#[derive(Clone)]` is all that takes. What a clone shares
+/// with its origin, such as what is behind an `Arc`, the breakers share.
+///
 /// ```
 /// use fusebox::{
 ///     CircuitBreaker, CircuitBreakerConfig, State, clock::Timestamp, detect::{Call, Detector, LoadError, Tally},
 /// };
 ///
 /// /// A failure adds one, a success takes one back.
-/// #[derive(Debug)]
+/// #[derive(Clone, Debug)]
 /// struct Decrementing { failures: u32, most: u32 }
 ///
 /// impl Detector for Decrementing {
@@ -82,7 +85,8 @@ use crate::time::Timestamp;
 /// assert_eq!(parts[0].tally.to_string(), "1 failure in 3 calls");
 /// assert_eq!(parts[1].tally.to_string(), "0 slow calls in 0 calls");
 /// ```
-pub trait Detector: Debug + Send + 'static {
+#[diagnostic::on_unimplemented(note = "a detector is also `Clone`, `Debug`, `Send` and `Sync`")]
+pub trait Detector: BoxedClone + Debug + Send + Sync + 'static {
     /// Takes in a call that ended. Calls come in the order in which they were reported.
     fn record(&mut self, call: &Call);
 
@@ -175,5 +179,41 @@ pub trait Detector: Debug + Send + 'static {
     /// `Debug` output.
     fn rule(&self) -> String {
         format!("{self:?}")
+    }
+}
+
+/// Clones a detector whose type is not known; every [`Detector`] that is `Clone` has it.
+///
+/// ```
+/// use fusebox::detect::{self, Detector};
+///
+/// let detector: Box<dyn Detector> = Box::new(detect::consecutive_failures(3));
+/// assert_eq!(detector.clone().rule(), detector.rule());
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "the detector `{Self}` cannot be cloned",
+    note = "one configuration makes many breakers, each with a detector of its own: `#[derive(Clone)]`"
+)]
+pub trait BoxedClone {
+    /// Clones the detector.
+    fn boxed_clone(&self) -> Box<dyn Detector>;
+}
+
+impl<D: Detector + Clone> BoxedClone for D {
+    fn boxed_clone(&self) -> Box<dyn Detector> {
+        Box::new(self.clone())
+    }
+}
+
+impl Clone for Box<dyn Detector> {
+    fn clone(&self) -> Self {
+        (**self).boxed_clone()
+    }
+}
+
+/// So that what takes a detector also takes one that is in a box already.
+impl<D: Detector> From<D> for Box<dyn Detector> {
+    fn from(detector: D) -> Self {
+        Box::new(detector)
     }
 }

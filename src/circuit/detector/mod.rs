@@ -39,7 +39,7 @@ pub use super::outcome::Call;
 pub use super::run::Run;
 pub use combined::Combined;
 pub use consecutive::{ConsecutiveFailures, consecutive_failures};
-pub use contract::Detector;
+pub use contract::{BoxedClone, Detector};
 pub use failure_times::FailureTimes;
 pub use of_last::OfLast;
 pub use rates::{FailureRate, Failures, SlowCallRate, SlowCallRateOver, failure_rate, failures, slow_call_rate};

@@ -179,7 +179,7 @@ fn what_was_judged_is_not_due_for_ever() {
 }
 
 /// A detector whose bytes no other one can load.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Wordy;
 
 impl Detector for Wordy {

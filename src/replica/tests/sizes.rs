@@ -62,7 +62,7 @@ proptest! {
 }
 
 /// A detector of a user's own with very many bytes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Wordy(usize);
 
 impl Detector for Wordy {

@@ -39,7 +39,7 @@ const SHAPED: [(&str, Make); 14] = [
 ];
 
 /// Trips on failures that outweigh what successes have made good: no built-in rule, and no shape.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Leaky {
     level: u32,
     calls: u64,
