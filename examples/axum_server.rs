@@ -44,7 +44,7 @@ async fn stock(Path(sku): Path<u32>) -> String {
 fn app(database: PriceDatabase, registry: Registry) -> Router {
     let breakers = CircuitBreakerLayer::keyed_by(registry, key::matched_path())
         .classify(classify::http())
-        .respond_with(fusebox::http::unavailable);
+        .respond_with(fusebox::web::unavailable);
     Router::new()
         .route("/prices/{sku}", get(price))
         .route("/stock/{sku}", get(stock))

@@ -53,7 +53,7 @@ async fn show(url: &str) -> Result<(), BoxError> {
     for breaker in [&one, &one, &another] {
         breaker.acquire()?.failure();
     }
-    search.set_override(Override::disable("new index").actor("ana"));
+    search.set_override(Override::disable("new index").by("ana"));
     for breaker in [&one, &another, &one, &search] {
         breaker.flush().await;
     }

@@ -49,7 +49,7 @@
 //!
 //! | feature | brings |
 //! |---|---|
-//! | `http` | [`classify::http`](classify/fn.http.html), `Retry-After`, keys by host, `http::unavailable`, [`RetryLayer::http`](RetryLayer) |
+//! | `http` | [`classify::http`](classify/fn.http.html), `Retry-After`, keys by host, `web::unavailable`, [`RetryLayer::http`](RetryLayer) |
 //! | `grpc` | [`classify::grpc`](classify/fn.grpc.html), [`RetryLayer::grpc`](RetryLayer), `grpc::unavailable`; includes `http`, `hyper` |
 //! | `reqwest` | [`RetryLayer::reqwest`](RetryLayer), `classify::http` for its responses; includes `http`, `hyper` |
 //! | `hyper` | errors of hyper, hyper-util and h2 told apart: whose fault it was, whether the request was processed |
@@ -86,8 +86,6 @@ pub mod fleet;
 pub mod grpc;
 mod guard;
 pub mod guide;
-#[cfg(feature = "http")]
-pub mod http;
 pub mod key;
 mod middleware;
 mod rejected;
@@ -99,6 +97,8 @@ pub mod store;
 mod sync;
 mod text;
 mod time;
+#[cfg(feature = "http")]
+pub mod web;
 
 pub use attempts::{Budget, RetryConfig, RetryConfigBuilder};
 pub use backoff::Jitter;

@@ -530,7 +530,7 @@ mod http_faces {
         let (breaker, _clock) = tripping_at(1);
         let layer = CircuitBreakerLayer::from(breaker.clone())
             .classify(classify::http())
-            .respond_with(fusebox::http::unavailable::<String>);
+            .respond_with(fusebox::web::unavailable::<String>);
         let service = layer.layer(server());
         for fine in [200, 204, 301, 400, 401, 404, 408, 409, 421, 425, 429, 501, 505] {
             let answer = service.clone().oneshot(get("/", fine, None)).await.expect("an answer");
@@ -551,7 +551,7 @@ mod http_faces {
         let registry = registry();
         let layer = CircuitBreakerLayer::keyed_by(registry.clone(), key::authority())
             .classify(classify::http())
-            .respond_with(fusebox::http::unavailable);
+            .respond_with(fusebox::web::unavailable);
         let service = layer.layer(server());
         let answer = |uri, status| service.clone().oneshot(get(uri, status, None));
         assert_eq!(answer("http://a.example/x", 500).await.expect("an answer").status(), 500);
@@ -559,5 +559,25 @@ mod http_faces {
         assert_eq!(answer("http://b.example/x", 200).await.expect("an answer").status(), 200);
         assert_eq!(answer("/nowhere", 500).await.expect("an answer").status(), 500);
         assert_eq!(registry.len(), 2);
+    }
+}
+
+/// Under a glob import of this crate, crates beside it are still reached by their names.
+#[cfg(feature = "http")]
+mod glob {
+    use fusebox::*;
+    use tower::ServiceExt;
+
+    #[test]
+    fn the_crate_http_is_not_shadowed() {
+        let layer =
+            CircuitBreakerLayer::new(CircuitBreakerConfig::new("prices")).respond_with(web::unavailable::<String>);
+        layer.breaker().trip().expect("no override stands");
+        let service = tower::Layer::layer(
+            &layer,
+            tower::service_fn(|_: http::Request<()>| async { Ok::<_, BoxError>(http::Response::new(String::new())) }),
+        );
+        let answer = futures::executor::block_on(service.oneshot(http::Request::new(()))).expect("an answer");
+        assert_eq!(answer.status(), http::StatusCode::SERVICE_UNAVAILABLE);
     }
 }

@@ -134,7 +134,7 @@ fn on_failure_replaces_responses_by_their_status_but_not_a_breakers_own() {
     }
     let (breaker, _clock) = tripping_at(1);
     breaker.trip().expect("no override stands");
-    let guarded = CircuitBreakerLayer::from(breaker).respond_with(fusebox::http::unavailable::<u32>);
+    let guarded = CircuitBreakerLayer::from(breaker).respond_with(fusebox::web::unavailable::<u32>);
     let inner = service_fn(|_: Request<()>| ready(Ok::<_, Down>(Response::new(7))));
     let answer = ask(layer.layer(guarded.layer(inner)), Request::new(())).expect("an answer");
     assert_eq!((answer.status(), answer.into_body()), (StatusCode::SERVICE_UNAVAILABLE, 0));

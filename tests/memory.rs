@@ -173,7 +173,7 @@ fn c22_clones_overrides_snapshots_and_rejections_leave_nothing_behind() {
     let left = steady(|| {
         for _ in 0..10_000 {
             let clone = breaker.clone();
-            clone.set_override(fusebox::Override::force_open("x").actor("ana"));
+            clone.set_override(fusebox::Override::force_open("x").by("ana"));
             drop(clone.trip().expect_err("an override stands").to_string());
             drop(clone.acquire().expect_err("forced open").to_string());
             drop(clone.snapshot().to_string());

@@ -492,7 +492,7 @@ impl Pair {
                     Kind::Disable => Override::disable("test"),
                     Kind::DryRun => Override::dry_run("test"),
                 };
-                let order = expires.map_or(order.clone(), |ms| order.expires_in(Duration::from_millis(ms)));
+                let order = expires.map_or(order.clone(), |ms| order.expires_after(Duration::from_millis(ms)));
                 self.breaker.set_override(order);
                 self.model.held = Some((kind, expires.map_or(u64::MAX, |ms| self.model.now + ms)));
                 self.model.seen.clear();

@@ -31,7 +31,7 @@ fn registry(refuses: fn(&str) -> bool) -> (Registry, Told) {
             .detector(detect::consecutive_failures(1))
             .on_event(move |event| {
                 if !matches!(event.kind(), EventKind::Ended { .. } | EventKind::StateChanged { .. }) {
-                    list.add((event.breaker().to_owned(), event.kind(), event.to_string()));
+                    list.add((event.name().to_owned(), event.kind(), event.to_string()));
                 }
             })
             .build()

@@ -265,6 +265,6 @@ fn tell(store: &str, event: &Event) {
         && event.scope() == StateScope::Fleet
     {
         let (origin, generation) = (event.origin(), event.generation().get());
-        say(&format!("!{store}/{}\t{from}\t{to}\t{origin:?}\t{generation}", event.breaker()));
+        say(&format!("!{store}/{}\t{from}\t{to}\t{origin:?}\t{generation}", event.name()));
     }
 }

@@ -91,8 +91,8 @@ impl Args {
     }
 
     pub(crate) fn signed(&self, order: Override) -> Override {
-        let order = self.actor.iter().fold(order, Override::actor);
-        self.expires_in.into_iter().fold(order, Override::expires_in)
+        let order = self.actor.iter().fold(order, Override::by);
+        self.expires_in.into_iter().fold(order, Override::expires_after)
     }
 
     /// The place in the store, where it is said.

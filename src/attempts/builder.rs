@@ -252,7 +252,7 @@ impl<T> RetryConfigBuilder<T> {
     ///
     /// A rejection is recognised where the error is a [`Rejected`](crate::Rejected), or a box with one in its chain of
     /// sources (with the features `grpc` and `reqwest`, also within a `tonic::Status` or a `reqwest::Error`), and in the answers
-    /// of `http::unavailable` and `grpc::unavailable`. For errors of any other type see
+    /// of `web::unavailable` and `grpc::unavailable`. For errors of any other type see
     /// [`RetryLayer::rejections`](crate::RetryLayer::rejections).
     ///
     /// ```

@@ -186,7 +186,7 @@ impl CircuitBreaker {
             Decision::Overridden => {
                 let order =
                     self.cell().look(|body, _| body.control.machine().overridden().map(ToString::to_string)).flatten();
-                Err(Overridden { breaker: self.name(), order: order.unwrap_or_default() })
+                Err(Overridden { name: self.name(), order: order.unwrap_or_default() })
             }
             _ => Ok(()),
         }
@@ -297,7 +297,7 @@ impl fmt::Debug for CircuitBreaker {
 /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Override};
 ///
 /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
-/// breaker.set_override(Override::disable("load test").actor("ana"));
+/// breaker.set_override(Override::disable("load test").by("ana"));
 /// let overridden = breaker.trip().unwrap_err();
 /// assert_eq!(
 ///     overridden.to_string(),
@@ -306,15 +306,22 @@ impl fmt::Debug for CircuitBreaker {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overridden {
-    breaker: Arc<str>,
+    name: Arc<str>,
     order: String,
 }
 
 impl Overridden {
     /// Returns the name of the breaker.
     #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the name of the breaker.
+    #[must_use]
+    #[deprecated(since = "0.2.0", note = "it is called `name`")]
     pub fn breaker(&self) -> &str {
-        &self.breaker
+        self.name()
     }
 
     /// Returns the override that stands, in words.
@@ -326,7 +333,7 @@ impl Overridden {
 
 impl fmt::Display for Overridden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "circuit breaker `{}` is overridden ({}): resume it first", OneLine(&self.breaker), self.order)
+        write!(f, "circuit breaker `{}` is overridden ({}): resume it first", OneLine(&self.name), self.order)
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use super::cell::{Body, BreakerCell};
 use super::handle::CircuitBreaker;
-use crate::circuit::{Generation, Outcome, Override, PartTally, ProbeTally, State, StateScope, TransitionReason};
+use crate::circuit::{
+    Generation, Outcome, PartTally, ProbeTally, StandingOverride, State, StateScope, TransitionReason,
+};
 use crate::clock::wall_clock;
 #[cfg(feature = "fleet")]
 use crate::fleet::FleetStatus;
@@ -78,7 +80,7 @@ pub struct Snapshot {
     /// How many times the circuit has opened since it was last healthy.
     pub openings: u32,
     /// The override that stands, if one does.
-    pub overridden: Option<Override>,
+    pub overridden: Option<StandingOverride>,
     /// How this instance stands with its fleet; `None` where the breaker shares its state with no other.
     #[cfg(feature = "fleet")]
     pub fleet: Option<FleetStatus>,
@@ -119,7 +121,7 @@ impl Snapshot {
             recent: Recent(machine.recent()),
             probes: machine.probes(&settings.rules),
             openings: machine.openings(),
-            overridden: machine.overridden().cloned(),
+            overridden: machine.overridden().cloned().map(StandingOverride::of),
             #[cfg(feature = "fleet")]
             fleet: control.shared().map(|shared| shared.replica.status(now)),
         }

@@ -38,7 +38,7 @@ pub use detector::PartTally;
 pub(crate) use detector::Run;
 pub(crate) use detector::{Call, Detector, Horizon, Tally};
 pub use outcome::Outcome;
-pub use overrides::{Override, OverrideKind};
+pub use overrides::{Override, OverrideKind, StandingOverride};
 pub use probes::{ProbeTally, Probes};
 pub use reason::{RejectReason, TransitionReason};
 pub use state::{Generation, Origin, State, StateScope};

@@ -11,15 +11,16 @@ use crate::time::Timestamp;
 
 /// An operator's hold on a breaker: it beats every detector and every command until it ends.
 ///
-/// It ends by [`resume`](crate::CircuitBreaker::resume), or by itself after [`expires_in`](Self::expires_in) (seen at
-/// the next call or look), and the breaker is then closed with an empty window.
+/// It ends by [`resume`](crate::CircuitBreaker::resume), or by itself after [`expires_after`](Self::expires_after) (seen at
+/// the next call or look), and the breaker is then closed with an empty window. [`Snapshot`](crate::Snapshot) shows the one
+/// that stands as a [`StandingOverride`], which is read by the names that it is given here.
 ///
 /// ```
 /// use std::time::Duration;
 /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Override, State};
 ///
 /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
-/// breaker.set_override(Override::force_open("deploy 42").actor("ana").expires_in(Duration::from_secs(1800)));
+/// breaker.set_override(Override::force_open("deploy 42").by("ana").expires_after(Duration::from_secs(1800)));
 /// assert_eq!(breaker.state(), State::Open);
 /// assert!(breaker.reset().is_err(), "an override stands");
 /// let order = breaker.snapshot().overridden.unwrap();
@@ -32,9 +33,9 @@ use crate::time::Timestamp;
 pub struct Override {
     kind: OverrideKind,
     reason: Arc<str>,
-    actor: Option<Arc<str>>,
+    by: Option<Arc<str>>,
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::time::seconds::of_option"))]
-    expires_in: Option<Duration>,
+    expires_after: Option<Duration>,
 }
 
 /// What an [`Override`] does to calls.
@@ -73,10 +74,10 @@ impl fmt::Display for OverrideKind {
 impl Override {
     /// A store's record must have room for the words.
     const MAX_REASON_BYTES: usize = 1_024;
-    const MAX_ACTOR_BYTES: usize = 256;
+    const MAX_NAME_BYTES: usize = 256;
 
     fn new(kind: OverrideKind, reason: &str) -> Self {
-        Self { kind, reason: cut(reason, Self::MAX_REASON_BYTES), actor: None, expires_in: None }
+        Self { kind, reason: cut(reason, Self::MAX_REASON_BYTES), by: None, expires_after: None }
     }
 
     /// Rejects every call, for example while the dependency is down for maintenance. Of a reason, here and below, the first
@@ -128,8 +129,8 @@ impl Override {
 
     /// Says who did it, in up to 256 bytes.
     #[must_use]
-    pub fn actor(mut self, actor: impl AsRef<str>) -> Self {
-        self.actor = Some(cut(actor.as_ref(), Self::MAX_ACTOR_BYTES));
+    pub fn by(mut self, who: impl AsRef<str>) -> Self {
+        self.by = Some(cut(who.as_ref(), Self::MAX_NAME_BYTES));
         self
     }
 
@@ -141,7 +142,7 @@ impl Override {
     ///
     /// let clock = ManualClock::new();
     /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").clock(clock.clone()).build()?);
-    /// breaker.set_override(Override::force_open("deploy 42").expires_in(Duration::from_secs(1800)));
+    /// breaker.set_override(Override::force_open("deploy 42").expires_after(Duration::from_secs(1800)));
     /// assert_eq!(breaker.acquire().unwrap_err().retry_after(), Some(Duration::from_secs(1800)));
     /// clock.advance(Duration::from_secs(1800));
     /// assert!(!breaker.acquire()?.is_probe(), "the circuit is closed");
@@ -149,9 +150,23 @@ impl Override {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub const fn expires_in(mut self, duration: Duration) -> Self {
-        self.expires_in = Some(duration);
+    pub const fn expires_after(mut self, duration: Duration) -> Self {
+        self.expires_after = Some(duration);
         self
+    }
+
+    /// Says who did it.
+    #[must_use]
+    #[deprecated(since = "0.2.0", note = "it is called `by`")]
+    pub fn actor(self, actor: impl AsRef<str>) -> Self {
+        self.by(actor)
+    }
+
+    /// Ends the override by itself after `duration`.
+    #[must_use]
+    #[deprecated(since = "0.2.0", note = "it is called `expires_after`")]
+    pub const fn expires_in(self, duration: Duration) -> Self {
+        self.expires_after(duration)
     }
 
     /// Returns what it does to calls.
@@ -166,16 +181,77 @@ impl Override {
         &self.reason
     }
 
-    /// Returns after how long it ends by itself, counted from when it was set; `None`: not at all.
+    #[cfg(feature = "fleet")]
+    pub(crate) const fn lasts(&self) -> Option<Duration> {
+        self.expires_after
+    }
+}
+
+/// The override that stands, as [`Snapshot::overridden`](crate::Snapshot::overridden) shows it.
+///
+/// It is read by the names that an [`Override`] is given: what that one's `by(..)` sets, `by()` returns here.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::circuit_breaker::StandingOverride;
+/// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Override};
+///
+/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+/// breaker.set_override(Override::force_open("deploy 42").by("ana").expires_after(Duration::from_secs(1800)));
+///
+/// let standing: StandingOverride = breaker.snapshot().overridden.unwrap();
+/// assert_eq!(standing.reason(), "deploy 42");
+/// assert_eq!(standing.by(), Some("ana"));
+/// assert_eq!(standing.expires_after(), Some(Duration::from_secs(1800)));
+/// assert_eq!(standing.to_string(), "forced open: deploy 42 (by ana)");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
+pub struct StandingOverride {
+    order: Override,
+}
+
+impl StandingOverride {
+    pub(crate) const fn of(order: Override) -> Self {
+        Self { order }
+    }
+
+    /// Returns what it does to calls.
     #[must_use]
-    pub const fn expires_after(&self) -> Option<Duration> {
-        self.expires_in
+    pub const fn kind(&self) -> OverrideKind {
+        self.order.kind
+    }
+
+    /// Returns the reason that was given.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.order.reason
     }
 
     /// Returns who did it, if that was said.
     #[must_use]
     pub fn by(&self) -> Option<&str> {
-        self.actor.as_deref()
+        self.order.by.as_deref()
+    }
+
+    /// Returns after how long it ends by itself, counted from when it was set (in an instance that heard of it from its fleet:
+    /// from then); `None`: not at all.
+    #[must_use]
+    pub const fn expires_after(&self) -> Option<Duration> {
+        self.order.expires_after
+    }
+}
+
+/// Tells whether it is this order that stands.
+impl PartialEq<Override> for StandingOverride {
+    fn eq(&self, order: &Override) -> bool {
+        self.order == *order
+    }
+}
+
+impl fmt::Display for StandingOverride {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.order.fmt(f)
     }
 }
 
@@ -186,8 +262,8 @@ fn cut(text: &str, most: usize) -> Arc<str> {
 impl fmt::Display for Override {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.kind, OneLine(&self.reason))?;
-        match &self.actor {
-            Some(actor) => write!(f, " (by {})", OneLine(actor)),
+        match &self.by {
+            Some(who) => write!(f, " (by {})", OneLine(who)),
             None => Ok(()),
         }
     }
@@ -203,7 +279,7 @@ pub(crate) struct Standing {
 
 impl Standing {
     pub(crate) fn new(order: Override, now: Timestamp) -> Self {
-        let until = order.expires_in.map_or(Timestamp::MAX, |d| now + d);
+        let until = order.expires_after.map_or(Timestamp::MAX, |d| now + d);
         Self { order, until }
     }
 }
@@ -212,11 +288,11 @@ impl Standing {
 impl Override {
     /// The same order, given so long ago; `None` when it is over.
     pub(crate) fn after(&self, passed: Duration) -> Option<Self> {
-        let left = match self.expires_in {
-            Some(expires_in) => Some(expires_in.checked_sub(passed).filter(|left| !left.is_zero())?),
+        let left = match self.expires_after {
+            Some(span) => Some(span.checked_sub(passed).filter(|left| !left.is_zero())?),
             None => None,
         };
-        Some(Self { expires_in: left, ..self.clone() })
+        Some(Self { expires_after: left, ..self.clone() })
     }
 
     pub(crate) fn save(&self, out: &mut Writer) {
@@ -226,9 +302,9 @@ impl Override {
             OverrideKind::DryRun => 2,
         });
         out.bytes(self.reason.as_bytes());
-        out.u8(u8::from(self.actor.is_some()));
-        out.bytes(self.actor.as_deref().unwrap_or_default().as_bytes());
-        out.u64(self.expires_in.map_or(u64::MAX, crate::time::nanos));
+        out.u8(u8::from(self.by.is_some()));
+        out.bytes(self.by.as_deref().unwrap_or_default().as_bytes());
+        out.u64(self.expires_after.map_or(u64::MAX, crate::time::nanos));
     }
 
     pub(crate) fn load(from: &mut Reader<'_>) -> Result<Self, LoadError> {
@@ -240,9 +316,9 @@ impl Override {
         };
         let text = |bytes| std::str::from_utf8(bytes).map_err(|_| LoadError::new("words that are no text"));
         let reason = text(from.bytes()?)?.into();
-        let has_actor = from.u8()? != 0;
-        let actor = Some(text(from.bytes()?)?.into()).filter(|_| has_actor);
-        let expires_in = Some(from.u64()?).filter(|n| *n < u64::MAX).map(Duration::from_nanos);
-        Ok(Self { kind, reason, actor, expires_in })
+        let is_signed = from.u8()? != 0;
+        let by = Some(text(from.bytes()?)?.into()).filter(|_| is_signed);
+        let expires_after = Some(from.u64()?).filter(|n| *n < u64::MAX).map(Duration::from_nanos);
+        Ok(Self { kind, reason, by, expires_after })
     }
 }

@@ -26,7 +26,7 @@ use crate::rejected::{Rejected, rejection_in};
 /// | 408 Request Timeout | success | yes |
 /// | 425 Too Early, 421 Misdirected Request | success | once, at once, whatever the method; after 421 over another connection, with hyper-util's client |
 /// | everything else, also other 4xx | success: the dependency answered | no |
-/// | the answer of a breaker further in, made by [`unavailable`](fn@crate::http::unavailable) | ignored: the dependency was not asked | see [`WhenRejected`](crate::retry::WhenRejected) |
+/// | the answer of a breaker further in, made by [`unavailable`](fn@crate::web::unavailable) | ignored: the dependency was not asked | see [`WhenRejected`](crate::retry::WhenRejected) |
 /// | an error: the connection was not made, or the server did not process the request | failure | yes, whatever the method |
 /// | an error: the certificate is not trusted | failure | no |
 /// | an error: the caller's own mistake, such as a bad URL or a request body that breaks | ignored | no |

@@ -17,7 +17,7 @@ use http::Request;
 /// # futures::executor::block_on(async {
 /// let registry = Registry::new(|route| CircuitBreakerConfig::builder(route).build());
 /// let breakers = CircuitBreakerLayer::keyed_by(registry.clone(), key::matched_path())
-///     .respond_with(fusebox::http::unavailable);
+///     .respond_with(fusebox::web::unavailable);
 /// let app = Router::<()>::new().route("/users/{id}", get(|| async { "ana" })).layer(breakers);
 ///
 /// app.oneshot(http::Request::get("/users/7").body(Body::empty())?).await?;
@@ -39,7 +39,7 @@ pub fn matched_path<B>() -> impl Fn(&Request<B>) -> Option<&str> + Copy + Send +
 /// # futures::executor::block_on(async {
 /// let registry = Registry::new(|route| CircuitBreakerConfig::builder(route).build());
 /// let breakers = CircuitBreakerLayer::keyed_by(registry.clone(), key::matched_path_or("pages"))
-///     .respond_with(fusebox::http::unavailable);
+///     .respond_with(fusebox::web::unavailable);
 /// let pages = get(|| async { "a page" });
 /// let app = Router::<()>::new().nest_service("/pages", pages).layer(breakers);
 ///

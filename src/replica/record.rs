@@ -240,9 +240,9 @@ impl Record {
         if let Some(history) = self.machine.past_mut() {
             history.open_until = history.open_until.min(latest + history.cooldown);
             if let Some(standing) = &mut history.standing
-                && let Some(expires_after) = standing.order.expires_after()
+                && let Some(span) = standing.order.lasts()
             {
-                standing.until = standing.until.min(latest + expires_after);
+                standing.until = standing.until.min(latest + span);
             }
             if let Some(round) = &mut history.round {
                 round.fruitless_since = round.fruitless_since.map(|since| since.min(latest));

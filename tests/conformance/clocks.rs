@@ -70,7 +70,7 @@ fn c21_half_open_survives_a_clock_that_steps_back() {
 #[test]
 fn c21_an_override_survives_a_clock_that_steps_back() {
     let (breaker, clock) = breaker(|b| b);
-    breaker.set_override(Override::force_open("x").expires_in(secs(10)));
+    breaker.set_override(Override::force_open("x").expires_after(secs(10)));
     clock.set(Timestamp::ZERO);
     assert!(breaker.is_open());
     clock.advance(secs(100_010));
@@ -148,10 +148,10 @@ fn walk(breaker: &CircuitBreaker, clock: &ManualClock, longest: Duration) {
     clock.set(Timestamp::MAX);
     drop(breaker.acquire().map(fusebox::Permit::failure));
     drop(breaker.acquire());
-    breaker.set_override(Override::force_open("x").expires_in(longest));
+    breaker.set_override(Override::force_open("x").expires_after(longest));
     assert!(breaker.acquire().is_err());
     clock.set(Timestamp::ZERO);
-    breaker.set_override(Override::dry_run("x").expires_in(longest));
+    breaker.set_override(Override::dry_run("x").expires_after(longest));
     clock.set(Timestamp::MAX);
     drop(breaker.snapshot().to_string());
     breaker.resume();

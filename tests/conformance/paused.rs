@@ -189,7 +189,7 @@ async fn c11_durations_of_calls_follow_paused_time() {
 #[tokio::test(start_paused = true)]
 async fn c11_overrides_expire_under_paused_time() {
     let breaker = breaker(|b| b);
-    breaker.set_override(Override::force_open("deploy").expires_in(secs(600)));
+    breaker.set_override(Override::force_open("deploy").expires_after(secs(600)));
     advance(just_under(secs(600))).await;
     assert!(breaker.is_open());
     advance(ms(1)).await;
@@ -265,7 +265,7 @@ async fn c12_the_end_of_an_override_wakes_waiters() {
     assert_eq!(wakes.count(), 1);
     assert!(is_ready(&mut service, &waker));
 
-    breaker.set_override(Override::force_open("deploy").expires_in(secs(60)));
+    breaker.set_override(Override::force_open("deploy").expires_after(secs(60)));
     let before = now();
     let mut other = service.clone();
     other.ready().await.expect("it expires");

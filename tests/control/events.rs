@@ -33,7 +33,7 @@ fn events_tell_name_reason_counts_and_time_in_order() {
     clock.advance(secs(1));
     fail(&breaker, 2);
     let events = events.take();
-    assert!(events.iter().all(|event| event.breaker() == "test"));
+    assert!(events.iter().all(|event| event.name() == "test"));
     assert!(events.iter().all(|event| event.at() == Timestamp::ZERO + secs(100_001)));
     let text: Vec<_> = events.iter().map(ToString::to_string).collect();
     assert_eq!(

@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn forced_open_rejects_every_call_until_somebody_resumes() {
     let (breaker, clock) = tripping_at(1);
-    breaker.set_override(Override::force_open("deploy 42").actor("ana"));
+    breaker.set_override(Override::force_open("deploy 42").by("ana"));
     let rejected = breaker.acquire().expect_err("forced open");
     assert_eq!(rejected.reason(), RejectReason::ForcedOpen);
     assert_eq!(rejected.retry_after(), None);
@@ -23,7 +23,7 @@ fn forced_open_rejects_every_call_until_somebody_resumes() {
 #[test]
 fn forced_open_with_an_expiry_says_when_to_come_back() {
     let (breaker, clock) = tripping_at(1);
-    breaker.set_override(Override::force_open("deploy 42").expires_in(secs(600)));
+    breaker.set_override(Override::force_open("deploy 42").expires_after(secs(600)));
     clock.advance(secs(100));
     assert_eq!(breaker.acquire().expect_err("forced open").retry_after(), Some(secs(500)));
     assert_eq!(breaker.retry_after(), Some(secs(500)));
@@ -85,15 +85,16 @@ fn a_dry_run_admits_records_and_reports_that_it_would_have_opened() {
 fn overrides_show_kind_reason_and_actor() {
     let (breaker, _clock) = tripping_at(1);
     let orders = [
-        (Override::force_open("a").actor("ana"), OverrideKind::ForcedOpen, "forced open: a (by ana)"),
-        (Override::disable("b").actor("bo"), OverrideKind::Disabled, "disabled: b (by bo)"),
+        (Override::force_open("a").by("ana"), OverrideKind::ForcedOpen, "forced open: a (by ana)"),
+        (Override::disable("b").by("bo"), OverrideKind::Disabled, "disabled: b (by bo)"),
         (Override::dry_run("c"), OverrideKind::DryRun, "dry run: c"),
     ];
     for (order, kind, text) in orders {
         breaker.set_override(order.clone());
         let seen = breaker.snapshot();
-        assert_eq!(seen.overridden.as_ref(), Some(&order), "the newest replaces the one before");
-        assert_eq!(seen.overridden.as_ref().map(Override::kind), Some(kind));
+        let standing = seen.overridden.as_ref().expect("an override stands");
+        assert_eq!(*standing, order, "the newest replaces the one before");
+        assert_eq!(standing.kind(), kind);
         assert!(seen.to_string().contains(text), "{seen}");
     }
     breaker.resume();
@@ -104,8 +105,8 @@ fn overrides_show_kind_reason_and_actor() {
 fn commands_are_refused_while_an_override_stands_and_the_error_says_which() {
     let (breaker, clock) = tripping_at(1);
     let orders = [
-        (Override::force_open("deploy 42").actor("ana"), "forced open: deploy 42 (by ana)"),
-        (Override::disable("flaky").expires_in(secs(60)), "disabled: flaky"),
+        (Override::force_open("deploy 42").by("ana"), "forced open: deploy 42 (by ana)"),
+        (Override::disable("flaky").expires_after(secs(60)), "disabled: flaky"),
         (Override::dry_run("new limits"), "dry run: new limits"),
     ];
     for (order, text) in orders {
@@ -117,7 +118,7 @@ fn commands_are_refused_while_an_override_stands_and_the_error_says_which() {
         }
         assert_eq!(breaker.snapshot().generation, before);
     }
-    breaker.set_override(Override::disable("short").expires_in(secs(1)));
+    breaker.set_override(Override::disable("short").expires_after(secs(1)));
     clock.advance(secs(1));
     breaker.trip().expect("it expired");
     assert!(breaker.is_open());
@@ -141,7 +142,7 @@ fn an_override_expires_at_the_next_acquire_and_at_every_kind_of_look() {
         for order in [Override::force_open("x"), Override::disable("x"), Override::dry_run("x")] {
             let (breaker, clock, events) = recorded(|b| b.detector(detect::consecutive_failures(2)));
             let kind = order.kind();
-            breaker.set_override(order.expires_in(secs(10)));
+            breaker.set_override(order.expires_after(secs(10)));
             clock.advance(just_under(secs(10)));
             assert_eq!(breaker.snapshot().overridden.map(|o| o.kind()), Some(kind), "{name}: not yet");
             assert_eq!(breaker.acquire().is_err(), kind == OverrideKind::ForcedOpen);

@@ -58,7 +58,7 @@ async fn each_route_has_a_breaker_and_answers_503_for_itself() {
         .route_layer(
             CircuitBreakerLayer::keyed(registry.clone(), key::matched_path())
                 .classify(classify::http())
-                .respond_with(fusebox::http::unavailable),
+                .respond_with(fusebox::web::unavailable),
         )
         .with_state(shop.clone());
     let address = serve(app).await;
@@ -94,7 +94,7 @@ fn told_registry() -> (Registry, Record<(String, EventKind)>) {
             .detector(detect::failure_rate(rate).of_last(2).min_calls(2))
             .on_event(move |event| {
                 if !matches!(event.kind(), EventKind::Ended { .. } | EventKind::StateChanged { .. }) {
-                    list.add((event.breaker().to_owned(), event.kind()));
+                    list.add((event.name().to_owned(), event.kind()));
                 }
             })
             .build()
@@ -141,7 +141,7 @@ async fn c71_what_axum_matches_no_route_for_shares_a_breaker_and_is_told_of() {
     let (registry, told) = told_registry();
     let breakers = CircuitBreakerLayer::keyed_by(registry.clone(), key::matched_path())
         .classify(classify::http())
-        .respond_with(fusebox::http::unavailable);
+        .respond_with(fusebox::web::unavailable);
     let ask = shop_with_more(breakers).await;
     assert_eq!(ask("/prices/1").await, 200);
     assert!(told.take().is_empty());
@@ -158,7 +158,7 @@ async fn what_axum_matches_no_route_for_may_have_a_name() {
     let (registry, told) = told_registry();
     let breakers = CircuitBreakerLayer::keyed(registry.clone(), key::matched_path_or("pages"))
         .classify(classify::http())
-        .respond_with(fusebox::http::unavailable);
+        .respond_with(fusebox::web::unavailable);
     let ask = shop_with_more(breakers).await;
     assert_eq!((ask("/pages/about").await, ask("/nowhere").await, ask("/pages/about").await), (502, 502, 503));
     assert!(registry.get("pages").is_some_and(|breaker| breaker.is_open()));
@@ -171,7 +171,7 @@ async fn c71_a_route_that_the_template_refuses_is_told_of() {
     let breakers = CircuitBreakerLayer::keyed_by(registry.clone(), key::matched_path())
         .fallback_key("rest")
         .classify(classify::http())
-        .respond_with(fusebox::http::unavailable);
+        .respond_with(fusebox::web::unavailable);
     let ask = shop_with_more(breakers).await;
     assert_eq!((ask("/bad/1").await, ask("/bad/2").await, ask("/bad/1").await), (502, 502, 503));
     assert!(registry.get("rest").is_some_and(|breaker| breaker.is_open()));

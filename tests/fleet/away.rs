@@ -165,9 +165,9 @@ async fn an_override_ends_when_it_was_meant_to_however_late_it_reaches_the_store
     let bed = Bed::new();
     let fleet: [_; 2] = bed.fleet(when_down(WhenDown::Local)).await;
     cut(&fleet[..1], Fault::Unreachable).await;
-    fleet[0].breaker.set_override(Override::force_open("incident 7").expires_in(secs(60)));
-    fleet[0].breaker.set_override(Override::disable("incident 8").expires_in(secs(10)));
-    fleet[0].breaker.set_override(Override::force_open("incident 9").expires_in(secs(60)));
+    fleet[0].breaker.set_override(Override::force_open("incident 7").expires_after(secs(60)));
+    fleet[0].breaker.set_override(Override::disable("incident 8").expires_after(secs(10)));
+    fleet[0].breaker.set_override(Override::force_open("incident 9").expires_after(secs(60)));
     bed.clock.advance(secs(40));
     mend(&fleet).await;
     assert_eq!(states(&fleet), [State::Open; 2]);

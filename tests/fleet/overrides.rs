@@ -20,7 +20,7 @@ async fn a_command_reaches_every_instance() {
 async fn an_override_stands_everywhere_with_its_reason_and_who_gave_it() {
     let bed = Bed::new();
     let fleet: [_; 2] = bed.fleet(usual).await;
-    fleet[0].breaker.set_override(Override::force_open("deploy 42").actor("ana"));
+    fleet[0].breaker.set_override(Override::force_open("deploy 42").by("ana"));
     flush(&fleet).await;
     let order = fleet[1].breaker.snapshot().overridden.expect("an override");
     assert_eq!((order.reason(), order.by()), ("deploy 42", Some("ana")));
@@ -43,7 +43,7 @@ async fn an_override_ends_everywhere_at_its_time() {
     let bed = Bed::new();
     let fleet: [_; 2] = bed.fleet(usual).await;
     fail(&fleet[1].breaker, 2);
-    fleet[0].breaker.set_override(Override::force_open("deploy 42").expires_in(secs(60)));
+    fleet[0].breaker.set_override(Override::force_open("deploy 42").expires_after(secs(60)));
     flush(&fleet).await;
     bed.clock.advance(secs(59));
     assert_eq!(states(&fleet), [State::Open; 2]);

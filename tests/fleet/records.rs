@@ -95,7 +95,7 @@ async fn an_open_circuit_survives_a_store_that_forgot_everything() {
 async fn an_override_survives_a_store_that_forgot_everything() {
     let bed = Bed::new();
     let fleet: [_; 2] = bed.fleet(usual).await;
-    fleet[0].breaker.set_override(Override::disable("load test").actor("ana"));
+    fleet[0].breaker.set_override(Override::disable("load test").by("ana"));
     flush(&fleet).await;
     bed.store.clear();
     let deadline = support::timer_now() + secs(20);

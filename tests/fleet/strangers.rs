@@ -61,7 +61,7 @@ async fn records() -> Vec<Bytes> {
         breaker.flush().await;
         match command {
             0 => breaker.trip().expect("no override"),
-            1 => breaker.set_override(Override::force_open("a stranger").expires_in(secs(365 * 86_400))),
+            1 => breaker.set_override(Override::force_open("a stranger").expires_after(secs(365 * 86_400))),
             _ => breaker.set_override(Override::disable("a stranger")),
         }
         breaker.flush().await;

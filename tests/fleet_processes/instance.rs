@@ -191,7 +191,7 @@ impl Child {
             ["trip"] => format!("{:?}", self.breaker.trip()),
             ["reset"] => format!("{:?}", self.breaker.reset()),
             ["force_open", reason, actor] => {
-                self.breaker.set_override(Override::force_open(reason).actor(actor));
+                self.breaker.set_override(Override::force_open(reason).by(actor));
                 String::new()
             }
             ["resume"] => {

@@ -16,7 +16,7 @@ fn guarded(breaker: &CircuitBreaker, codes: &'static [u16]) -> (Record<Request<S
     let (log, service) = answers::<Replayed>(codes);
     let layer = CircuitBreakerLayer::from(breaker.clone())
         .classify(classify::http())
-        .respond_with(fusebox::http::unavailable::<Flag>);
+        .respond_with(fusebox::web::unavailable::<Flag>);
     (log, tower::util::BoxCloneService::new(layer.layer(service)))
 }
 

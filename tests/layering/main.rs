@@ -26,7 +26,7 @@ const RANKS: [(&str, u32); 24] = [
     ("breaker", 7),
     ("attempts", 7),
     ("middleware", 8),
-    ("http", 9),
+    ("web", 9),
     ("grpc", 9),
     ("env", 9),
     ("guide", 9),
@@ -174,6 +174,40 @@ fn the_root_has_about_thirty_names() {
     }
     names.sort_unstable();
     assert!((20..=32).contains(&names.len()), "{} names at the root: {}", names.len(), names.join(" "));
+}
+
+/// The modules that a glob import of this crate brings.
+fn public_modules() -> Vec<String> {
+    let lib = code(&fs::read_to_string(root().join("src/lib.rs")).expect("lib.rs"));
+    let items = lib.split(';').filter_map(|item| Some(item.rsplit_once("pub ")?.1));
+    let last = |item: &str| item.rsplit([':', ' ']).next().unwrap_or_default().to_owned();
+    let is_module =
+        |name: &String| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let exports = items.flat_map(|item| match item.split_once('{') {
+        Some((_, group)) => group.split(['}', ',']).map(|item| last(item.trim())).collect(),
+        None => vec![last(item)],
+    });
+    exports.filter(is_module).collect()
+}
+
+#[test]
+fn no_public_module_shadows_a_crate_that_stands_beside_it() {
+    let modules = public_modules();
+    for known in ["classify", "key", "web", "retry", "detect"] {
+        assert!(modules.iter().any(|module| module == known), "`{known}` was found among {modules:?}");
+    }
+    for lock in ["Cargo.lock", "benches/peers/Cargo.lock"] {
+        let text = fs::read_to_string(root().join(lock)).expect("a lock file");
+        let crates = text.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+        let crates: Vec<_> = crates.map(|name| name.replace('-', "_")).collect();
+        assert!(crates.iter().any(|name| name == "tower"), "{lock} was read");
+        for module in &modules {
+            assert!(
+                !crates.contains(module),
+                "under `use fusebox::*`, `{module}` is this crate's module, not the crate"
+            );
+        }
+    }
 }
 
 /// The features of Cargo.toml, with whether a comment stands above each.

@@ -55,7 +55,7 @@ async fn names_reasons_actors_and_a_stores_words_are_harmless_wherever_they_are_
     let breaker = CircuitBreaker::new(config.build().expect("a config"));
     until("the store is away", || breaker.snapshot().fleet.is_some_and(|fleet| fleet.away.is_some())).await;
     is_harmless("away", &breaker.snapshot().fleet.and_then(|fleet| fleet.away).expect("away"));
-    breaker.set_override(Override::force_open(HOSTILE).actor(HOSTILE));
+    breaker.set_override(Override::force_open(HOSTILE).by(HOSTILE));
     is_harmless("snapshot", &breaker.snapshot().to_string());
     is_harmless("rejection", &breaker.acquire().expect_err("forced open").to_string());
     is_harmless("override", &breaker.trip().expect_err("overridden").to_string());

@@ -43,7 +43,7 @@ use crate::time::Timestamp;
 /// let mut events = breaker.events();
 /// breaker.trip()?;
 /// let event = block_on(events.next()).unwrap();
-/// assert_eq!((event.breaker(), event.at()), ("payments", Timestamp::ZERO));
+/// assert_eq!((event.name(), event.at()), ("payments", Timestamp::ZERO));
 /// assert_eq!(event.generation(), breaker.snapshot().generation);
 /// assert!(matches!(event.kind(), EventKind::StateChanged { to: State::Open, .. }));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -252,8 +252,15 @@ impl From<Fact> for EventKind {
 impl Event {
     /// Returns the name of the breaker.
     #[must_use]
-    pub fn breaker(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.breaker
+    }
+
+    /// Returns the name of the breaker.
+    #[must_use]
+    #[deprecated(since = "0.2.0", note = "it is called `name`")]
+    pub fn breaker(&self) -> &str {
+        self.name()
     }
 
     /// Returns what happened.
@@ -293,8 +300,8 @@ impl Event {
     ///     CircuitBreakerConfig::builder(if name == "-" { "" } else { name })
     ///         .on_event(|event| {
     ///             if let Some(error) = event.config_error() {
-    ///                 assert_eq!((event.breaker(), event.kind()), ("-", EventKind::TemplateFailed));
-    ///                 eprintln!("no breaker for `{}`: {error}", event.breaker());
+    ///                 assert_eq!((event.name(), event.kind()), ("-", EventKind::TemplateFailed));
+    ///                 eprintln!("no breaker for `{}`: {error}", event.name());
     ///             }
     ///         })
     ///         .build()

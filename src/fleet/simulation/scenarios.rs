@@ -102,7 +102,7 @@ fn orders_of_an_operator_reach_all_within_a_poll_and_end_everywhere() {
                 cut_push(world);
             }
             let bound = if push { 20 * MS } else { POLLED };
-            let hold = Override::force_open("maintenance").actor("ana").expires_in(Duration::from_secs(10));
+            let hold = Override::force_open("maintenance").by("ana").expires_after(Duration::from_secs(10));
             let overridden =
                 |world: &World| world.instances.iter().filter(|instance| instance.members[0].is_overridden()).count();
             let began = world.now;

@@ -202,7 +202,7 @@ impl Setup {
             1 => Override::disable("load test"),
             _ => Override::dry_run("new limits"),
         };
-        if chance.permille(700) { order.expires_in(chance.between(S, 20 * S)) } else { order }
+        if chance.permille(700) { order.expires_after(chance.between(S, 20 * S)) } else { order }
     }
 }
 

@@ -37,8 +37,8 @@ mod wait;
 pub use crate::breaker::GuardedBody;
 pub use crate::breaker::{Classified, Events, NameTaken, Overridden, Recent, Watch, Wrapped};
 pub use crate::circuit::{
-    CooldownContext, Generation, Origin, OverrideKind, PartTally, ProbeTally, RejectReason, StateScope,
-    TransitionReason,
+    CooldownContext, Generation, Origin, OverrideKind, PartTally, ProbeTally, RejectReason, StandingOverride,
+    StateScope, TransitionReason,
 };
 pub use future::ResponseFuture;
 pub use layer::CircuitBreakerLayer;

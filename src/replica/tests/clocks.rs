@@ -33,7 +33,7 @@ fn an_open_circuit_is_open_for_one_cooldown_at_most() {
 fn an_override_lasts_as_long_as_its_order_says() {
     let mut one = Instance::new(1, patient());
     for (order, until) in [
-        (Override::force_open("a").expires_in(ms(5_000)), at(10 + TOLERANCE + 5_000)),
+        (Override::force_open("a").expires_after(ms(5_000)), at(10 + TOLERANCE + 5_000)),
         (Override::force_open("a"), Timestamp::MAX),
     ] {
         let mut shared = Shared::at(at(HOUR));

@@ -1,7 +1,7 @@
 //! Orders and overrides, by the store's time.
 
 use super::*;
-use crate::circuit::{Override, TransitionReason};
+use crate::circuit::{Override, StandingOverride, TransitionReason};
 
 fn overridden(order: Override) -> (Shared, Instance) {
     let (mut shared, mut one) = (Shared::at(at(10)), Instance::new(1, Box::new(failures(1).within(ms(60_000)))));
@@ -11,7 +11,7 @@ fn overridden(order: Override) -> (Shared, Instance) {
 
 #[test]
 fn an_override_ends_by_the_stores_time_with_an_empty_window() {
-    let (mut shared, mut one) = overridden(Override::force_open("deploy 42").actor("ana").expires_in(ms(5_000)));
+    let (mut shared, mut one) = overridden(Override::force_open("deploy 42").by("ana").expires_after(ms(5_000)));
     assert_eq!(shared.record.state(), State::Open);
     assert_eq!(shared.record.until(), Some(at(5_010)));
     // A tenth of a second is what the clock of the instance that looked may be ahead.
@@ -70,12 +70,13 @@ fn votes_do_not_open_what_is_overridden() {
 #[test]
 fn words_of_overrides_are_as_long_as_a_record_can_hold() {
     let long = "ä".repeat(50_000);
-    let order = Override::force_open(&long).actor(&long);
+    let order = Override::force_open(&long).by(&long);
     assert!(order.reason().len() <= 1_024 && long.starts_with(order.reason()));
-    assert!(order.by().is_some_and(|actor| actor.len() <= 256 && long.starts_with(actor)));
+    let seen = StandingOverride::of(order.clone());
+    assert!(seen.by().is_some_and(|who| who.len() <= 256 && long.starts_with(who)));
     let (shared, _) = overridden(order.clone());
     assert_eq!(shared.record.machine.standing().map(|standing| &standing.order), Some(&order));
-    let short = Override::disable("load test").actor("ana");
+    let short = StandingOverride::of(Override::disable("load test").by("ana"));
     assert_eq!((short.reason(), short.by()), ("load test", Some("ana")));
 }
 

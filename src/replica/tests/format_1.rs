@@ -112,7 +112,7 @@ fn its_evidence_is_dropped_and_its_state_and_votes_stay() {
 
 #[test]
 fn its_open_state_and_override_stay() {
-    let order = Override::force_open("deploy 42").actor("ana").expires_in(ms(60_000));
+    let order = Override::force_open("deploy 42").by("ana").expires_after(ms(60_000));
     let mut out = begun(State::Open, 8);
     save_history(&mut out, TransitionReason::Overridden, &[], Some(&order));
     out.u8(0);

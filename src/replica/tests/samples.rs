@@ -103,8 +103,8 @@ fn standing() -> impl Strategy<Value = Standing> {
             1 => Override::disable(reason),
             _ => Override::dry_run(reason),
         };
-        let order = actor.map_or(order.clone(), |actor| order.actor(actor));
-        expires.map_or(order.clone(), |after| order.expires_in(Duration::from_nanos(after)))
+        let order = actor.map_or(order.clone(), |actor| order.by(actor));
+        expires.map_or(order.clone(), |after| order.expires_after(Duration::from_nanos(after)))
     });
     (order, time()).prop_map(|(order, until)| Standing { order, until })
 }

@@ -128,7 +128,7 @@ fn the_longest_round_with_the_longest_words_fits() {
     }
     assert_eq!(shared.record.state(), State::HalfOpen);
     let words = "w".repeat(100_000);
-    shared.order(&mut one, Command::Override(Override::disable(&words).actor(&words)));
+    shared.order(&mut one, Command::Override(Override::disable(&words).by(&words)));
 }
 
 #[test]

@@ -208,7 +208,7 @@ impl Pair {
                     1 => Override::disable("load test"),
                     _ => Override::dry_run("new limits"),
                 };
-                let order = expires_in.map_or(order.clone(), |time| order.expires_in(time));
+                let order = expires_in.map_or(order.clone(), |time| order.expires_after(time));
                 self.command(Input::Override(&order))
             }
         }

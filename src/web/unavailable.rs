@@ -16,7 +16,7 @@ use crate::rejected::Rejected;
 ///
 /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
 /// breaker.trip()?;
-/// let response: http::Response<String> = fusebox::http::unavailable(&breaker.acquire().unwrap_err());
+/// let response: http::Response<String> = fusebox::web::unavailable(&breaker.acquire().unwrap_err());
 /// assert_eq!(response.status(), 503);
 /// assert_eq!(response.headers()["retry-after"], "30");
 /// # Ok::<(), fusebox::circuit_breaker::Overridden>(())

@@ -10,7 +10,7 @@
 //! let registry = Registry::new(|host| CircuitBreakerConfig::builder(host).build());
 //! let client = CircuitBreakerLayer::keyed_by(registry.clone(), key::host())
 //!     .classify(classify::http())
-//!     .respond_with(fusebox::http::unavailable)
+//!     .respond_with(fusebox::web::unavailable)
 //!     .layer(service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(String::from("hello"))) }));
 //!
 //! registry.breaker("api.example")?.trip()?;
