@@ -104,5 +104,27 @@ fn retried(c: &mut Criterion) {
     c.bench_function("retry: ok after a failure, no delay", |b| b.iter(|| call(&mut service, black_box(2))));
 }
 
-criterion_group!(benches, layered, by_hand, keyed, retried);
+fn poll<F: Future>(call: F) -> Option<F::Output> {
+    match pin!(call).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+fn called(c: &mut Criterion) {
+    let breaker = breaker();
+    (0..200).for_each(|_| assert!(matches!(poll(breaker.call(|| answer(2))), Some(Ok(2)))));
+    let calls = breaker.classify(fusebox::classify::errors());
+    let wrapped = breaker.wrap(answer);
+    let retry = RetryLayer::new(RetryConfig::default());
+    c.bench_function("call: closed, success", |b| b.iter(|| poll(breaker.call(|| answer(black_box(2))))));
+    c.bench_function("call_or: closed, success", |b| {
+        b.iter(|| poll(breaker.call_or(|| answer(black_box(2)), |_| ready(Ok(0)))));
+    });
+    c.bench_function("classify, call: closed, success", |b| b.iter(|| poll(calls.call(|| answer(black_box(2))))));
+    c.bench_function("wrap, call: closed, success", |b| b.iter(|| poll(wrapped.call(black_box(2)))));
+    c.bench_function("retry, call: first try ok", |b| b.iter(|| poll(retry.call(|| answer(black_box(2))))));
+}
+
+criterion_group!(benches, layered, by_hand, keyed, retried, called);
 criterion_main!(benches);

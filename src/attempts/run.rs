@@ -23,13 +23,11 @@ pub(crate) trait Source: Repeat {
 }
 
 pin_project! {
-    /// One call with its attempts.
-    pub(crate) struct Run<A, C, L, T>
-    where
-        A: Source,
-    {
+    /// One call with its attempts, of the type `F`. It has no bounds, so that its future is `Send` where its parts are, in
+    /// tasks too.
+    pub(crate) struct Run<A, F, C, L, T> {
         #[pin]
-        state: State<A::Attempt>,
+        state: State<F>,
         #[pin]
         limits: L,
         // None: sent once.
@@ -64,14 +62,14 @@ enum Seen<R, E> {
     Waiting,
 }
 
-impl<A: Source, C, T: Timeouts> Run<A, C, T::Limits, T> {
+impl<A, F, C, T: Timeouts> Run<A, F, C, T::Limits, T> {
     /// A call whose first attempt is on its way. `source`: where further attempts come from, if there can be any; `limits`:
     /// begun before that attempt.
     #[inline]
     pub(crate) fn new(
         policy: &Policy,
         limits: T::Limits,
-        attempt: A::Attempt,
+        attempt: F,
         source: Option<A>,
         (classify, timeouts): (C, T),
     ) -> Self {
@@ -80,10 +78,10 @@ impl<A: Source, C, T: Timeouts> Run<A, C, T::Limits, T> {
     }
 }
 
-impl<A, C, T, R, E> Future for Run<A, C, T::Limits, T>
+impl<A, F, C, T, R, E> Future for Run<A, F, C, T::Limits, T>
 where
-    A: Source<Error = E>,
-    A::Attempt: Future<Output = Result<R, E>>,
+    A: Source<Attempt = F, Error = E>,
+    F: Future<Output = Result<R, E>>,
     C: Classify<R, E>,
     T: OnTimeout<E>,
     E: 'static,
@@ -108,10 +106,10 @@ where
     }
 }
 
-impl<A, C, T, R, E> Run<A, C, T::Limits, T>
+impl<A, F, C, T, R, E> Run<A, F, C, T::Limits, T>
 where
-    A: Source<Error = E>,
-    A::Attempt: Future<Output = Result<R, E>>,
+    A: Source<Attempt = F, Error = E>,
+    F: Future<Output = Result<R, E>>,
     C: Classify<R, E>,
     T: OnTimeout<E>,
     E: 'static,

@@ -1,13 +1,17 @@
 //! Calls through a breaker without Tower.
 
-use std::error::Error;
 use std::fmt;
 use std::future::Future;
 
+use super::call_error::CallError;
+use super::call_future::{Apply, CallFuture, CallOrFuture};
 use super::handle::CircuitBreaker;
 use super::watch::Watch;
 use crate::classify::{Errors, errors};
 use crate::rejected::Rejected;
+
+/// The classifier of calls that have none of their own.
+static ERRORS: Errors = errors();
 
 impl CircuitBreaker {
     /// Calls `f` and awaits its future, if the circuit lets it.
@@ -22,13 +26,14 @@ impl CircuitBreaker {
     ///
     /// Dropping the future gives the call up, which counts neither way unless it ran for
     /// [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after).
-    pub async fn call<F, Fut, T, E>(&self, f: F) -> Result<T, CallError<E>>
+    #[inline]
+    pub fn call<F, Fut, T, E>(&self, f: F) -> CallFuture<'_, F, Fut>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
         E: 'static,
     {
-        self.classify(errors()).call(f).await
+        CallFuture::new(self, &ERRORS, f)
     }
 
     /// Calls `f`, or when it is rejected, `fallback` with the rejection.
@@ -51,7 +56,8 @@ impl CircuitBreaker {
     /// assert_eq!(price.unwrap(), 10);
     /// # })
     /// ```
-    pub async fn call_or<F, Fut, G, Alt, T, E>(&self, f: F, fallback: G) -> Result<T, E>
+    #[inline]
+    pub fn call_or<F, Fut, G, Alt, T, E>(&self, f: F, fallback: G) -> CallOrFuture<'_, F, Fut, G, Alt>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
@@ -59,11 +65,7 @@ impl CircuitBreaker {
         Alt: Future<Output = Result<T, E>>,
         E: 'static,
     {
-        match self.call(f).await {
-            Ok(value) => Ok(value),
-            Err(CallError::Inner(error)) => Err(error),
-            Err(CallError::Rejected(rejected)) => fallback(rejected).await,
-        }
+        CallOrFuture::new(self.call(f), fallback)
     }
 
     /// Calls `f` from synchronous code.
@@ -122,90 +124,6 @@ impl CircuitBreaker {
     }
 }
 
-/// What became of a call that did not succeed.
-///
-/// ```
-/// use fusebox::{CallError, CircuitBreaker, CircuitBreakerConfig};
-///
-/// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("parser"));
-/// let failed = breaker.call_blocking(|| "4z".parse::<u32>()).unwrap_err();
-/// assert!(failed.rejected().is_none());
-/// assert!(failed.into_inner().is_some(), "the parser's own error");
-///
-/// breaker.trip()?;
-/// match breaker.call_blocking(|| "42".parse::<u32>()) {
-///     Err(CallError::Rejected(rejected)) => assert_eq!(&*rejected.name(), "parser"),
-///     Err(CallError::Inner(_)) | Ok(_) => panic!("was called"),
-/// }
-/// # Ok::<(), fusebox::circuit_breaker::Overridden>(())
-/// ```
-#[derive(Clone, Debug)]
-#[expect(clippy::exhaustive_enums, reason = "a call is either made or not")]
-pub enum CallError<E> {
-    /// The call was not made.
-    Rejected(Rejected),
-    /// The call was made and failed.
-    Inner(E),
-}
-
-impl<E> CallError<E> {
-    /// Tells whether the call was not made.
-    ///
-    /// Where one breaker's call is inside another's, the outer one must not take the inner one's rejection for a failure of
-    /// the dependency. It sees that by itself in a [`Rejected`], also boxed or wrapped in a box, but not in a `CallError`:
-    ///
-    /// ```
-    /// use fusebox::{classify, CallError, CircuitBreaker, CircuitBreakerConfig};
-    ///
-    /// let outer = CircuitBreaker::new(CircuitBreakerConfig::new("cluster"));
-    /// let inner = CircuitBreaker::new(CircuitBreakerConfig::new("host"));
-    /// let not_rejections = outer.classify(classify::errors().exclude(CallError::is_rejected));
-    /// let answer = not_rejections.call_blocking(|| inner.call_blocking(|| "42".parse::<u32>()));
-    /// assert_eq!(answer.unwrap(), 42);
-    /// ```
-    #[must_use]
-    pub const fn is_rejected(&self) -> bool {
-        matches!(self, Self::Rejected(_))
-    }
-
-    /// Returns the rejection, if that is what it is.
-    #[must_use]
-    pub const fn rejected(&self) -> Option<&Rejected> {
-        match self {
-            Self::Rejected(rejected) => Some(rejected),
-            Self::Inner(_) => None,
-        }
-    }
-
-    /// Returns the call's own error, if it was made.
-    pub fn into_inner(self) -> Option<E> {
-        match self {
-            Self::Rejected(_) => None,
-            Self::Inner(error) => Some(error),
-        }
-    }
-}
-
-impl<E: fmt::Display> fmt::Display for CallError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Rejected(rejected) => rejected.fmt(f),
-            Self::Inner(error) => error.fmt(f),
-        }
-    }
-}
-
-impl<E: Error + 'static> Error for CallError<E> {
-    /// A rejection is its own source, so that [`rejection`](crate::rejection) finds it; an inner error stands aside for
-    /// its sources.
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Rejected(rejected) => Some(rejected),
-            Self::Inner(error) => error.source(),
-        }
-    }
-}
-
 /// A breaker with a rule of what counts as a failure. Made by [`CircuitBreaker::classify`].
 ///
 /// ```
@@ -247,16 +165,14 @@ impl<C> Classified<C> {
     /// # Cancel safety
     ///
     /// As there.
-    pub async fn call<F, Fut, T, E>(&self, f: F) -> Result<C::Response, CallError<E>>
+    #[inline]
+    pub fn call<F, Fut, T, E>(&self, f: F) -> CallFuture<'_, F, Fut, C>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
         C: Watch<T, E>,
     {
-        let permit = self.breaker.acquire().map_err(CallError::Rejected)?;
-        // Given up or panicked meanwhile: the permit is dropped, and that reports it.
-        let result = f().await;
-        self.classifier.finish(permit, result).map_err(CallError::Inner)
+        CallFuture::new(&self.breaker, &self.classifier, f)
     }
 
     /// See [`CircuitBreaker::call_blocking`].
@@ -319,13 +235,14 @@ impl<F, C> Wrapped<F, C> {
     /// assert_eq!(price.call(7).await.unwrap(), 107);
     /// # })
     /// ```
-    pub async fn call<A, Fut, T, E>(&self, argument: A) -> Result<C::Response, CallError<E>>
+    #[inline]
+    pub fn call<A, Fut, T, E>(&self, argument: A) -> CallFuture<'_, Apply<'_, F, A>, Fut, C>
     where
         F: Fn(A) -> Fut,
         Fut: Future<Output = Result<T, E>>,
         C: Watch<T, E>,
     {
-        self.guarded.call(|| (self.f)(argument)).await
+        CallFuture::new(&self.guarded.breaker, &self.guarded.classifier, Apply::new(&self.f, argument))
     }
 
     /// Calls a synchronous function.

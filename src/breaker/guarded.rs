@@ -39,17 +39,39 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let guard = OnPanic(this.permit);
-        let Poll::Ready(result) = this.inner.poll(cx) else {
-            // A pending call keeps its permit; only a panic takes it.
-            mem::forget(guard);
+        let Poll::Ready((permit, result)) = poll_guarded(this.inner, this.permit, cx) else {
             return Poll::Pending;
         };
         // From here on a panic drops the permit, which is a failure too.
-        Poll::Ready(match guard.disarm() {
-            Some(permit) => this.classify.finish(permit, result),
-            None => result.map(C::unwatched),
-        })
+        Poll::Ready(finish(this.classify, permit, result))
+    }
+}
+
+/// Polls a call that holds a permit, and hands the permit out with the result. A panic is a failure.
+#[inline]
+pub(super) fn poll_guarded<F: Future>(
+    inner: Pin<&mut F>,
+    permit: &mut Option<Permit>,
+    cx: &mut Context<'_>,
+) -> Poll<(Option<Permit>, F::Output)> {
+    let guard = OnPanic(permit);
+    let Poll::Ready(result) = inner.poll(cx) else {
+        // A pending call keeps its permit; only a panic takes it.
+        mem::forget(guard);
+        return Poll::Pending;
+    };
+    Poll::Ready((guard.disarm(), result))
+}
+
+/// Reports how a call ended, unless a panic has reported it.
+#[inline]
+pub(super) fn finish<C, T, E>(classify: &C, permit: Option<Permit>, result: Result<T, E>) -> Result<C::Response, E>
+where
+    C: Watch<T, E>,
+{
+    match permit {
+        Some(permit) => classify.finish(permit, result),
+        None => result.map(C::unwatched),
     }
 }
 

@@ -3,6 +3,8 @@
 mod alarm;
 mod builder;
 mod call;
+mod call_error;
+mod call_future;
 mod cell;
 mod config;
 #[cfg(feature = "serde")]
@@ -29,7 +31,9 @@ mod waiter;
 mod watch;
 
 pub use builder::CircuitBreakerConfigBuilder;
-pub use call::{CallError, Classified, Wrapped};
+pub use call::{Classified, Wrapped};
+pub use call_error::CallError;
+pub use call_future::{Apply, CallFuture, CallOrFuture};
 pub use config::CircuitBreakerConfig;
 pub use events::{Event, EventKind, Events};
 #[cfg(feature = "http")]

@@ -3,7 +3,7 @@
 use std::task::{Context, Poll, Waker};
 
 use fusebox::RetryService;
-use fusebox::retry::ResponseFuture;
+use fusebox::retry::{Resend, ResponseFuture};
 use tower::timeout::error::Elapsed;
 
 use super::*;
@@ -80,7 +80,7 @@ fn services_layers_and_futures_can_be_sent_and_shared_and_printed() {
     is_shared(&service);
     assert!(format!("{service:?}").starts_with("RetryService"), "{service:?}");
     assert!(service.ready().now_or_never().is_some());
-    let response: ResponseFuture<Stub, u32, _, _, _> = service.call(1);
+    let response: ResponseFuture<_, Resend<Stub, u32, _, _, _>, _, _> = service.call(1);
     is_send(&response);
     assert_eq!(format!("{response:?}"), "ResponseFuture { .. }");
     assert_eq!(service.get_ref().calls(), 1);

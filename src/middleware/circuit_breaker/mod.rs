@@ -35,7 +35,9 @@ mod wait;
 
 #[cfg(feature = "http")]
 pub use crate::breaker::GuardedBody;
-pub use crate::breaker::{Classified, Events, NameTaken, Overridden, Recent, Watch, Wrapped};
+pub use crate::breaker::{
+    Apply, CallFuture, CallOrFuture, Classified, Events, NameTaken, Overridden, Recent, Watch, Wrapped,
+};
 pub use crate::circuit::{
     CooldownContext, Generation, Origin, OverrideKind, PartTally, ProbeTally, RejectReason, StandingOverride,
     StateScope, TransitionReason,

@@ -1,10 +1,14 @@
 //! Calls with retries and without Tower.
 
+use std::fmt;
 use std::future::Future;
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
 
 use super::layer::RetryLayer;
-use crate::attempts::{OnTimeout, Repeat, RetryConfig, Run, Source, run_blocking};
+use crate::attempts::{OnTimeout, Repeat, RetryConfig, Run, Source, Timeouts, run_blocking};
 use crate::classify::{Borrowed, Classify, Retry};
 
 impl<C, P, T> RetryLayer<C, P, T> {
@@ -53,7 +57,8 @@ impl<C, P, T> RetryLayer<C, P, T> {
     /// assert_eq!(answer.await, Ok(42));
     /// # Ok::<(), fusebox::ConfigError>(()) }).unwrap();
     /// ```
-    pub async fn call<F, Fut, R, E>(&self, mut f: F) -> Result<R, T::Error>
+    #[inline]
+    pub fn call<F, Fut, R, E>(&self, f: F) -> CallFuture<'_, F, Fut, C, T>
     where
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<R, E>>,
@@ -61,11 +66,8 @@ impl<C, P, T> RetryLayer<C, P, T> {
         T: OnTimeout<E>,
         E: 'static,
     {
-        let (RetryConfig { policy, timeouts }, classify) = self.parts();
-        policy.begin();
-        let limits = timeouts.begin();
-        let attempt = f();
-        Run::new(policy, limits, attempt, Some(Call { f }), (Borrowed(classify), timeouts.clone())).await
+        let (config, classify) = self.parts();
+        CallFuture { config, classify, state: State::Idle { f } }
     }
 
     /// Calls `f` from synchronous code, again and again until it succeeds or there are no retries left; the thread sleeps in
@@ -96,6 +98,93 @@ impl<C, P, T> RetryLayer<C, P, T> {
     {
         let (RetryConfig { policy, timeouts }, classify) = self.parts();
         run_blocking(policy, classify, timeouts, f)
+    }
+}
+
+pin_project! {
+    /// A call with its attempts, the first of which begins when the future is polled first. Made by [`RetryLayer::call`].
+    ///
+    /// It is `Send` where the function, its futures, the classifier and the limits of time are. Polled again after it was
+    /// ready, it stays pending.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives up the attempt on its way; there is no further one.
+    ///
+    /// ```
+    /// use std::future::{Ready, ready};
+    /// use fusebox::classify::Errors;
+    /// use fusebox::retry::{CallFuture, RetryConfig, RetryLayer, Untimed};
+    ///
+    /// type Answer = Ready<Result<u32, std::num::ParseIntError>>;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let retry = RetryLayer::new(RetryConfig::default());
+    /// let parse: fn() -> Answer = || ready("42".parse());
+    /// let call: CallFuture<'_, fn() -> Answer, Answer, Errors, Untimed> = retry.call(parse);
+    /// assert_eq!(call.await, Ok(42));
+    /// # })
+    /// ```
+    #[must_use = "futures do nothing unless polled"]
+    pub struct CallFuture<'a, F, Fut, C, T>
+    where
+        T: Timeouts,
+    {
+        config: &'a RetryConfig<T>,
+        classify: &'a C,
+        #[pin]
+        state: State<F, Run<Call<F>, Fut, Borrowed<'a, C>, T::Limits, T>>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    #[project_replace = StateOwned]
+    enum State<F, R> {
+        // Nothing has begun.
+        Idle { f: F },
+        // Attempts are made.
+        Running { #[pin] run: R },
+        // It is over.
+        Over,
+    }
+}
+
+impl<F, Fut, C, T, R, E> Future for CallFuture<'_, F, Fut, C, T>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<R, E>>,
+    C: Classify<R, E>,
+    T: OnTimeout<E>,
+    E: 'static,
+{
+    type Output = Result<R, T::Error>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        if matches!(this.state.as_mut().project(), StateProj::Idle { .. })
+            && let StateOwned::Idle { mut f } = this.state.as_mut().project_replace(State::Over)
+        {
+            let RetryConfig { policy, timeouts } = *this.config;
+            policy.begin();
+            let limits = timeouts.begin();
+            let attempt = f();
+            let run = Run::new(policy, limits, attempt, Some(Call { f }), (Borrowed(*this.classify), timeouts.clone()));
+            this.state.set(State::Running { run });
+        }
+        let StateProj::Running { run } = this.state.as_mut().project() else {
+            return Poll::Pending;
+        };
+        let result = ready!(run.poll(cx));
+        this.state.set(State::Over);
+        Poll::Ready(result)
+    }
+}
+
+impl<F, Fut, C, T: Timeouts> fmt::Debug for CallFuture<'_, F, Fut, C, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallFuture").finish_non_exhaustive()
     }
 }
 

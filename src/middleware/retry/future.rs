@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -15,26 +16,28 @@ use crate::classify::{Classify, Retry};
 pin_project! {
     /// The response of a retrying service: that of the last attempt, unchanged. Dropping it gives up the attempt on its way,
     /// and there is no further one.
-    pub struct ResponseFuture<S, Req, C, P, T>
+    ///
+    /// `F` is the future of an attempt, `A` is where further ones come from ([`Resend`]), `C` the classifier, `T` the limits
+    /// of time.
+    pub struct ResponseFuture<F, A, C, T>
     where
-        S: Service<P::Out>,
-        P: Replay<Req>,
         T: Timeouts,
     {
         #[pin]
-        pub(super) run: Run<Request<S, Req, P>, C, T::Limits, T>,
+        pub(super) run: Run<A, F, C, T::Limits, T>,
     }
 }
 
-impl<S, Req, C, P, T> Future for ResponseFuture<S, Req, C, P, T>
+impl<F, S, Req, P, C, T, R, E> Future for ResponseFuture<F, Resend<S, Req, P, P::Saved, P::Out>, C, T>
 where
-    S: Service<P::Out>,
-    S::Error: 'static,
+    S: Service<P::Out, Response = R, Error = E, Future = F>,
+    F: Future<Output = Result<R, E>>,
+    E: 'static,
     P: Replay<Req>,
-    C: Classify<S::Response, S::Error>,
-    T: OnTimeout<S::Error>,
+    C: Classify<R, E>,
+    T: OnTimeout<E>,
 {
-    type Output = Result<S::Response, T::Error>;
+    type Output = Result<R, T::Error>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -42,33 +45,35 @@ where
     }
 }
 
-impl<S, Req, C, P, T> fmt::Debug for ResponseFuture<S, Req, C, P, T>
-where
-    S: Service<P::Out>,
-    P: Replay<Req>,
-    T: Timeouts,
-{
+impl<F, A, C, T: Timeouts> fmt::Debug for ResponseFuture<F, A, C, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }
 
-/// A service with a request that it can be sent again.
-pub(super) struct Request<S, Req, P: Replay<Req>> {
+/// A service with a request that it can be sent again: where a [`ResponseFuture`] has its further attempts from.
+pub struct Resend<S, Req, P, Saved, Out> {
     service: S,
     replay: P,
-    saved: P::Saved,
+    saved: Saved,
     /// The next one to send, once prepared.
-    next: Option<P::Out>,
+    next: Option<Out>,
+    request: PhantomData<fn(Req)>,
 }
 
-impl<S, Req, P: Replay<Req>> Request<S, Req, P> {
-    pub(super) const fn new(service: S, replay: P, saved: P::Saved) -> Self {
-        Self { service, replay, saved, next: None }
+impl<S, Req, P, Saved, Out> Resend<S, Req, P, Saved, Out> {
+    pub(super) const fn new(service: S, replay: P, saved: Saved) -> Self {
+        Self { service, replay, saved, next: None, request: PhantomData }
     }
 }
 
-impl<S, Req, P: Replay<Req>> Repeat for Request<S, Req, P> {
+impl<S, Req, P, Saved, Out> fmt::Debug for Resend<S, Req, P, Saved, Out> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resend").finish_non_exhaustive()
+    }
+}
+
+impl<S, Req, P: Replay<Req>> Repeat for Resend<S, Req, P, P::Saved, P::Out> {
     fn may_repeat(&self, after: Retry) -> bool {
         self.replay.may_repeat(&self.saved, after)
     }
@@ -83,7 +88,7 @@ impl<S, Req, P: Replay<Req>> Repeat for Request<S, Req, P> {
     }
 }
 
-impl<S, Req, P> Source for Request<S, Req, P>
+impl<S, Req, P> Source for Resend<S, Req, P, P::Saved, P::Out>
 where
     S: Service<P::Out>,
     P: Replay<Req>,

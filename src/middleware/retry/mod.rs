@@ -21,7 +21,8 @@ pub use crate::attempts::{
     Budget, MapTimeout, OnTimeout, RetryConfig, RetryConfigBuilder, RetryCounts, RetryEvent, RetryEventKind,
     RetryStats, StopReason, TimeLimit, Timed, TimedOut, Timeouts, Untimed, WhenRejected,
 };
-pub use future::ResponseFuture;
+pub use call::CallFuture;
+pub use future::{Resend, ResponseFuture};
 #[cfg(feature = "grpc")]
 pub use grpc::ReplayGrpc;
 #[cfg(feature = "http")]

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use super::future::{Request, ResponseFuture};
+use super::future::{Resend, ResponseFuture};
 use super::replay::{Cloned, Replay};
 use crate::attempts::{OnTimeout, RetryConfig, Run, Untimed};
 use crate::classify::{Classify, Errors};
@@ -62,7 +62,7 @@ where
 {
     type Response = S::Response;
     type Error = T::Error;
-    type Future = ResponseFuture<S, Req, C, P, T>;
+    type Future = ResponseFuture<S::Future, Resend<S, Req, P, P::Saved, P::Out>, C, T>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -77,7 +77,7 @@ where
         let limits = timeouts.begin();
         // The instance that is ready is the one that is called; further attempts are a clone's.
         let attempt = self.inner.call(first);
-        let again = saved.map(|saved| Request::new(self.inner.clone(), self.replay.clone(), saved));
+        let again = saved.map(|saved| Resend::new(self.inner.clone(), self.replay.clone(), saved));
         ResponseFuture { run: Run::new(policy, limits, attempt, again, (self.classify.clone(), timeouts.clone())) }
     }
 }

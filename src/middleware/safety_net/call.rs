@@ -1,9 +1,11 @@
 //! Calls of functions through a safety net.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::task::{Context, Poll};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
+use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -20,19 +22,90 @@ impl<L> SafetyNet<L> {
     /// # Cancel safety
     ///
     /// Dropping the future gives the call up, as each policy documents it.
-    pub async fn call<F, Fut, T, E>(
+    pub const fn call<F, Fut, T, E>(
         &self,
         f: F,
-    ) -> Result<<L::Service as Service<()>>::Response, <L::Service as Service<()>>::Error>
+    ) -> CallFuture<'_, L, F, L::Service, <L::Service as Service<()>>::Future>
     where
         F: FnMut() -> Fut + Clone,
         Fut: Future<Output = Result<T, E>>,
         L: Layer<Op<F>>,
         L::Service: Service<()>,
     {
-        let mut service = self.layer(Op { f });
-        poll_fn(|cx| service.poll_ready(cx)).await?;
-        service.call(()).await
+        CallFuture { layers: &self.layers, state: State::Idle { f } }
+    }
+}
+
+pin_project! {
+    /// A call through a safety net: `F` is the function, `S` the service that the policies make of it, `Fut` that service's
+    /// response. Made by [`SafetyNet::call`].
+    ///
+    /// It begins when it is polled first, and is `Send` where its parts are. Polled again after it was ready, it stays
+    /// pending.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the call up, as each policy documents it.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct CallFuture<'a, L, F, S, Fut> {
+        layers: &'a L,
+        #[pin]
+        state: State<F, S, Fut>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    #[project_replace = StateOwned]
+    enum State<F, S, Fut> {
+        // Nothing has begun.
+        Idle { f: F },
+        // The policies are to become ready.
+        Readying { service: S },
+        // The call is on its way. The service lives as long: some tell their inner ones by being dropped.
+        Calling { #[pin] response: Fut, service: S },
+        // It is over.
+        Over,
+    }
+}
+
+impl<L, F, S, Fut> Future for CallFuture<'_, L, F, S, Fut>
+where
+    L: Layer<Op<F>, Service = S>,
+    S: Service<(), Future = Fut>,
+    Fut: Future<Output = Result<S::Response, S::Error>>,
+{
+    type Output = Result<S::Response, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        if matches!(this.state.as_mut().project(), StateProj::Idle { .. })
+            && let StateOwned::Idle { f } = this.state.as_mut().project_replace(State::Over)
+        {
+            let service = this.layers.layer(Op { f });
+            this.state.set(State::Readying { service });
+        }
+        if let StateProj::Readying { service } = this.state.as_mut().project() {
+            let ready = ready!(service.poll_ready(cx));
+            let StateOwned::Readying { mut service } = this.state.as_mut().project_replace(State::Over) else {
+                return Poll::Pending;
+            };
+            ready?;
+            let response = service.call(());
+            this.state.set(State::Calling { response, service });
+        }
+        let StateProj::Calling { response, .. } = this.state.as_mut().project() else {
+            return Poll::Pending;
+        };
+        let result = ready!(response.poll(cx));
+        this.state.set(State::Over);
+        Poll::Ready(result)
+    }
+}
+
+impl<L, F, S, Fut> fmt::Debug for CallFuture<'_, L, F, S, Fut> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallFuture").finish_non_exhaustive()
     }
 }
 

@@ -6,7 +6,7 @@ mod net;
 mod presets;
 
 pub use builder::{No, SafetyNetBuilder, Yes};
-pub use call::Op;
+pub use call::{CallFuture, Op};
 pub use net::SafetyNet;
 pub use presets::Database;
 #[cfg(feature = "grpc")]
