@@ -73,18 +73,20 @@
 //! |---|---|---|
 //! | succeeds | success | is free |
 //! | fails, panics, or is slow where slow calls are judged | failure | is free |
-//! | is ignored by the classifier, or dropped | nothing | is free: the next call is a probe |
+//! | is ignored by the classifier, or dropped | nothing; three dropped in a row reopen | is free: the next call is a probe |
 //! | outlives its deadline (default 30 s) | failure; success where its response has begun and is on its way | is free, and its answer no longer counts |
 //!
 //! The deadline is seen by the next call that asks; nothing runs in the background. Set it above the dependency's honest
 //! worst case: `.probes(Probes::one().deadline(..))`. If probes go out for ten cooldowns (at least a minute, and twice the
-//! deadline) and not one says anything, the circuit reopens. So half-open always ends.
+//! deadline) and not one says anything, the circuit reopens. So half-open always ends. It ends soon where the dependency
+//! hangs and callers give up: after three probes in a row that were dropped without an answer
+//! ([`ProbesGivenUp`](crate::circuit_breaker::TransitionReason::ProbesGivenUp)).
 //!
 //! # `abandoned_after`: the dependency that hangs
 //!
 //! The worst dependencies do not fail, they just never answer. Somewhere further out a timeout gives up and drops the call;
 //! the breaker sees a dropped future and no result. That may mean two things: the dependency hangs, or a user has closed the
-//! tab. A drop is therefore evidence of nothing, by default.
+//! tab. A drop is therefore evidence of nothing, by default; only three probes in a row that are dropped are.
 //!
 //! [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after) tells the two apart by time: a call that is
 //! dropped after at least that long is a failure. Set it a little below your timeout:

@@ -111,7 +111,7 @@ fn setup() -> impl Strategy<Value = Setup> {
 
 fn op() -> impl Strategy<Value = Op> {
     let ended = prop_oneof![
-        6 => Just(Ended::Success), 8 => Just(Ended::Failure), 1 => Just(Ended::Ignored), 1 => Just(Ended::Dropped)
+        6 => Just(Ended::Success), 8 => Just(Ended::Failure), 1 => Just(Ended::Ignored), 3 => Just(Ended::Dropped)
     ];
     let kind = prop_oneof![Just(Kind::ForceOpen), Just(Kind::Disable), Just(Kind::DryRun)];
     prop_oneof![
@@ -159,6 +159,8 @@ struct Model {
     leases: Vec<(u64, u64)>,
     next_lease: u64,
     fruitless_since: Option<u64>,
+    /// Probes in a row that were given up.
+    given_up: u32,
     held: Option<(Kind, u64)>,
     was_half_open: bool,
 }
@@ -183,6 +185,7 @@ impl Model {
             leases: Vec::new(),
             next_lease: 0,
             fruitless_since: None,
+            given_up: 0,
             held: None,
             was_half_open: false,
         }
@@ -273,6 +276,7 @@ impl Model {
         self.leases.retain(|(_, deadline)| *deadline > self.now);
         self.results.1 += expired;
         if expired > 0 {
+            self.given_up = 0;
             self.fruitless_since = None;
         }
         let patience = (self.cooldown * 10).max(60_000).max(self.setup.deadline * 2);
@@ -300,6 +304,7 @@ impl Model {
             State::Open => {
                 self.results = (0, 0);
                 self.fruitless_since = None;
+                self.given_up = 0;
                 self.go(State::HalfOpen);
             }
             State::HalfOpen => {}
@@ -332,7 +337,13 @@ impl Model {
             }
             let Some(place) = self.leases.iter().position(|(id, _)| *id == lease) else { return };
             self.leases.remove(place);
-            let Some(failed) = failed else { return };
+            self.given_up = if failed.is_none() && ended == Ended::Dropped { self.given_up + 1 } else { 0 };
+            let Some(failed) = failed else {
+                if self.given_up == 3 {
+                    self.open();
+                }
+                return;
+            };
             self.fruitless_since = None;
             if failed || slow {
                 self.results.1 += 1;

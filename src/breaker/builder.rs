@@ -179,8 +179,8 @@ impl CircuitBreakerConfigBuilder {
     /// Counts a call that is given up (its future or permit dropped) after at least this long as a failure.
     ///
     /// A dependency that hangs never answers; what ends the call is a timeout further out, and all the breaker sees is
-    /// that the call was dropped. Without this setting a drop is evidence of nothing, and a hung dependency behind an
-    /// outer timeout would never trip. Set it a little below that timeout. Drops sooner than that still count neither
+    /// that the call was dropped. Without this setting a drop is evidence of nothing (but for three probes in a row), and a
+    /// hung dependency behind an outer timeout would never trip. Set it a little below that timeout. Drops sooner than that still count neither
     /// way: they are users who closed the tab.
     ///
     /// ```

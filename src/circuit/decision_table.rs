@@ -100,13 +100,22 @@ const STATES: [(&str, Make); 8] = [
     ("dry run", || Case::held(&Override::dry_run("x"))),
 ];
 
-const INPUTS: [(&str, Act); 15] = [
+const INPUTS: [(&str, Act); 16] = [
     ("a call asks", |case| Some(case.ask())),
     ("its call succeeds", |case| case.report(Outcome::Success, Some(S / 2))),
     ("its call fails: the second failure", |case| case.report(Outcome::Failure, Some(S / 2))),
     ("its call is slow", |case| case.report(Outcome::Success, Some(S))),
     ("its call is ignored", |case| case.report(Outcome::Ignored, Some(S / 2))),
     ("its call is cancelled", |case| case.report(Outcome::Cancelled, Some(S / 2))),
+    ("its call is cancelled, and so are the next two probes", |case| {
+        case.permit.filter(|permit| permit.lease.is_some())?;
+        let mut answer = None;
+        for _ in 0..3 {
+            answer = case.report(Outcome::Cancelled, Some(S / 2));
+            case.ask();
+        }
+        answer
+    }),
     ("its call is cancelled after `abandoned_after`", |case| case.report(Outcome::Cancelled, Some(10 * S))),
     ("a call of an earlier generation fails", |case| {
         let permit = PermitId { generation: Generation::new(0), lease: None };

@@ -196,10 +196,14 @@ impl Machine {
         let Some(round) = self.round_mut() else {
             return Decision::Stale;
         };
-        if !round.give_back(lease) {
+        let Some(lease) = round.give_back(lease) else {
             return Decision::Stale;
-        }
+        };
         let Some(failed) = rules.judge_probe(outcome, took) else {
+            round.end_without_evidence(&lease, outcome == Outcome::Cancelled);
+            if round.hangs() {
+                self.open(rules, TransitionReason::ProbesGivenUp, None, at, facts);
+            }
             return Decision::Done;
         };
         round.count(failed);

@@ -134,12 +134,12 @@ impl History {
         });
     }
 
-    /// Reads what [`save`](Self::save) wrote; `has_owners`: leases say whose they are.
-    pub(crate) fn load(from: &mut Reader<'_>, has_owners: bool) -> Result<Self, LoadError> {
+    /// Reads what [`save`](Self::save) wrote; records of release 0.1 say less.
+    pub(crate) fn load(from: &mut Reader<'_>, is_of_0_1: bool) -> Result<Self, LoadError> {
         let reason = TransitionReason::load(from)?;
         let (open_until, cooldown) = (from.time()?, Duration::from_nanos(from.u64()?));
         let (openings, opened_by_round) = (from.u32()?, from.flag()?);
-        let round = from.option(|from| ProbeRound::load(from, has_owners))?;
+        let round = from.option(|from| ProbeRound::load(from, is_of_0_1))?;
         let standing = from.option(|from| Ok(Standing { order: Override::load(from)?, until: from.time()? }))?;
         Ok(Self { open_until, cooldown, openings, reason, round, opened_by_round, standing })
     }

@@ -7,7 +7,7 @@ use crate::time::Timestamp;
 /// How a call ended, as far as the breaker is concerned.
 ///
 /// `Ignored` and `Cancelled` are evidence of nothing: they count neither way, and a probe that ends so gives its place
-/// to the next one.
+/// to the next one. Only three probes in a row that are cancelled reopen the circuit.
 ///
 /// ```
 /// use std::time::Duration;

@@ -51,6 +51,8 @@ pub(crate) enum Hold {
 pub(crate) struct ProbeRound {
     succeeded: u32,
     failed: u32,
+    /// How many probes in a row were given up before the dependency had answered.
+    given_up: u32,
     /// Since when probes have gone out without any evidence.
     pub(crate) fruitless_since: Option<Timestamp>,
     pub(crate) next_lease: u32,
@@ -71,6 +73,9 @@ pub(crate) enum RoundVerdict {
 /// end is there by then.
 const RESPONSE_TIME: Duration = Duration::from_millis(500);
 
+/// So many probes in a row that were given up show a dependency that hangs: one or two may be callers who went away.
+const MOST_GIVEN_UP: u32 = 3;
+
 /// A place that is reserved for a call to come is kept for so long from others that only wait for one. A caller that means to
 /// make its call does so at once; one that is slower asks anew.
 const RESERVATION_TIME: Duration = Duration::from_millis(100);
@@ -85,6 +90,7 @@ impl ProbeRound {
         Self {
             succeeded: 0,
             failed: 0,
+            given_up: 0,
             fruitless_since: None,
             next_lease: 0,
             leases: Vec::new(),
@@ -96,6 +102,7 @@ impl ProbeRound {
     pub(crate) fn restart(&mut self, probes: &Probes) {
         self.succeeded = 0;
         self.failed = 0;
+        self.given_up = 0;
         self.fruitless_since = None;
         self.leases.clear();
         if self.log.size() == probes.of {
@@ -139,6 +146,7 @@ impl ProbeRound {
         };
         lease.accepted = true;
         lease.deadline = lease.deadline.min(now + RESPONSE_TIME);
+        self.given_up = 0;
         true
     }
 
@@ -153,10 +161,25 @@ impl ProbeRound {
         self.free(probes) > 0 || self.leases.iter().any(|lease| lease.held == Hold::Reserved)
     }
 
-    /// Takes a place back; `false` when it was not held (any more).
-    pub(crate) fn give_back(&mut self, id: u32) -> bool {
+    /// Takes a place back; `None` when it was not held (any more).
+    pub(crate) fn give_back(&mut self, id: u32) -> Option<Lease> {
         let held = self.leases.iter().position(|l| l.id == id);
-        held.map(|at| self.leases.swap_remove(at)).is_some()
+        held.map(|at| self.leases.swap_remove(at))
+    }
+
+    /// A call that had this place has ended and is evidence of nothing: it was given up, or says nothing of the dependency.
+    pub(crate) const fn end_without_evidence(&mut self, lease: &Lease, was_given_up: bool) {
+        match lease.held {
+            Hold::Running if was_given_up && !lease.accepted => self.given_up = self.given_up.saturating_add(1),
+            Hold::Running => self.given_up = 0,
+            // The call was never made.
+            _ => {}
+        }
+    }
+
+    /// Tells whether so many probes in a row were given up that the dependency must be taken to hang.
+    pub(crate) const fn hangs(&self) -> bool {
+        self.given_up >= MOST_GIVEN_UP
     }
 
     /// Forgets who holds a place: the round is over.
@@ -166,6 +189,7 @@ impl ProbeRound {
 
     pub(crate) fn count(&mut self, failed: bool) {
         self.fruitless_since = None;
+        self.given_up = 0;
         self.log.push(failed);
         if failed {
             self.failed = self.failed.saturating_add(1);
@@ -253,6 +277,7 @@ impl ProbeRound {
     pub(crate) fn save(&self, out: &mut Writer) {
         out.u32(self.succeeded);
         out.u32(self.failed);
+        out.varint(self.given_up.into());
         out.u64(self.fruitless_since.map_or(u64::MAX, Timestamp::as_nanos));
         out.u32(self.next_lease);
         out.u32(u32::try_from(self.leases.len()).unwrap_or(0));
@@ -270,16 +295,19 @@ impl ProbeRound {
         }
     }
 
-    /// Reads what [`save`](Self::save) wrote; `has_owners` is not so in records of release 0.1.
-    pub(crate) fn load(from: &mut Reader<'_>, has_owners: bool) -> Result<Self, LoadError> {
+    /// Reads what [`save`](Self::save) wrote. In records of release 0.1 leases have no owners, and it is not known how many
+    /// probes were given up.
+    pub(crate) fn load(from: &mut Reader<'_>, is_of_0_1: bool) -> Result<Self, LoadError> {
         let (succeeded, failed) = (from.u32()?, from.u32()?);
+        let given_up = if is_of_0_1 { 0 } else { from.varint()? };
+        let given_up = u32::try_from(given_up).unwrap_or(u32::MAX);
         let fruitless_since = Some(from.u64()?).filter(|at| *at < u64::MAX).map(Timestamp::from_nanos);
         let next_lease = from.u32()?;
         let mut leases = Vec::new();
         for _ in 0..from.count(13)? {
             let (id, deadline, flags) = (from.u32()?, Timestamp::from_nanos(from.u64()?), from.u8()?);
-            let held = if has_owners && flags & 2 != 0 { Hold::InHand } else { Hold::Running };
-            let owner = if has_owners { from.u64()? } else { 0 };
+            let held = if !is_of_0_1 && flags & 2 != 0 { Hold::InHand } else { Hold::Running };
+            let owner = if is_of_0_1 { 0 } else { from.u64()? };
             leases.push(Lease { accepted: flags & 1 != 0, owner, ..Lease::new(id, deadline, held) });
         }
         let size = from.u32()?;
@@ -293,6 +321,6 @@ impl ProbeRound {
             }
             log.push(byte >> (i % 8) & 1 == 1);
         }
-        Ok(Self { succeeded, failed, fruitless_since, next_lease, leases, log })
+        Ok(Self { succeeded, failed, given_up, fruitless_since, next_lease, leases, log })
     }
 }

@@ -92,6 +92,25 @@ pub enum TransitionReason {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ProbesInconclusive,
+    /// Three probes in a row were given up before the dependency had answered: it hangs.
+    ///
+    /// A single one says nothing, as it may be a caller who went away. What
+    /// [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after) makes a failure is one, and not among these.
+    /// Any probe that the dependency answers begins the count anew, an [`Ignored`](crate::Outcome::Ignored) one as well.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, circuit_breaker::TransitionReason};
+    ///
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").cooldown(Duration::ZERO).build()?);
+    /// breaker.trip()?;
+    /// for _ in 0..3 {
+    ///     drop(breaker.acquire()?); // the caller's own timeout ended the call
+    /// }
+    /// assert_eq!(breaker.snapshot().reason, Some(TransitionReason::ProbesGivenUp));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ProbesGivenUp,
     /// Somebody called `trip()`.
     Tripped,
     /// Somebody called `reset()`.
@@ -121,6 +140,7 @@ impl fmt::Display for TransitionReason {
             Self::ProbeFailed => "a probe failed",
             Self::ProbeExpired => "a probe did not end before its deadline",
             Self::ProbesInconclusive => "the probes gave no verdict",
+            Self::ProbesGivenUp => "three probes in a row were given up without an answer",
             Self::Tripped => "tripped by command",
             Self::Reset => "reset by command",
             Self::Overridden => "overridden by an operator",
@@ -148,6 +168,7 @@ impl TransitionReason {
             Some(Self::Resumed) => 10,
             Some(Self::OverrideExpired) => 11,
             Some(Self::Voted(_)) => 12,
+            Some(Self::ProbesGivenUp) => 13,
         });
         match this {
             Some(Self::Detected(tally)) => {
@@ -181,6 +202,7 @@ impl TransitionReason {
             10 => Self::Resumed,
             11 => Self::OverrideExpired,
             12 => Self::Voted(from.u32()?),
+            13 => Self::ProbesGivenUp,
             other => return Err(LoadError::new(format!("reason {other}"))),
         }))
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::pooled::Telling;
-use crate::circuit::{Generation, LoadError, Override, Reader, Writer};
+use crate::circuit::{Generation, Hold, Lease, LoadError, Outcome, Override, Reader, Writer};
 use crate::time::Timestamp;
 
 /// What an instance has seen since it last told the others. Its bytes may be taken in by an instance of another release, so
@@ -36,10 +36,27 @@ pub(super) enum ProbeNews {
     Began,
     /// The dependency has answered, the rest of the response is on its way; the probe has not ended.
     Accepted,
-    /// It says nothing, or the lease was never used.
+    /// The lease is given back, and no call was made with it.
     Ended,
     Succeeded,
     Failed,
+    /// The call has ended, and how says nothing of the dependency.
+    Ignored,
+    /// The call was given up.
+    GivenUp,
+}
+
+impl ProbeNews {
+    /// What there is to tell of a lease that is given back with an outcome, where that shows whether the dependency has failed.
+    pub(super) const fn of(lease: &Lease, outcome: Outcome, failed: Option<bool>) -> Self {
+        match (failed, lease.held, outcome) {
+            (Some(true), ..) => Self::Failed,
+            (Some(false), ..) => Self::Succeeded,
+            (None, Hold::Running, Outcome::Cancelled) => Self::GivenUp,
+            (None, Hold::Running, _) => Self::Ignored,
+            (None, Hold::Reserved | Hold::InHand, _) => Self::Ended,
+        }
+    }
 }
 
 impl Probed {
@@ -47,10 +64,10 @@ impl Probed {
         Self { lease, news, at, retry_after: None }
     }
 
-    pub(super) fn ended(lease: u32, failed: Option<bool>, at: Timestamp, retry_after: Option<Duration>) -> Self {
-        let news =
-            failed.map_or(ProbeNews::Ended, |failed| if failed { ProbeNews::Failed } else { ProbeNews::Succeeded });
-        Self { lease, news, at, retry_after }
+    /// Has the dependency ask for a wait.
+    pub(super) const fn asking(mut self, retry_after: Option<Duration>) -> Self {
+        self.retry_after = retry_after;
+        self
     }
 
     /// How many bytes one takes.
@@ -71,6 +88,8 @@ impl Probed {
             2 => ProbeNews::Ended,
             3 => ProbeNews::Succeeded,
             4 => ProbeNews::Failed,
+            5 => ProbeNews::Ignored,
+            6 => ProbeNews::GivenUp,
             other => return Err(LoadError::new(format!("news of a probe of kind {other}"))),
         };
         Ok(Self { lease, news, at: from.time()?, retry_after: from.duration()? })

@@ -174,7 +174,17 @@ impl Merge<'_> {
             ProbeNews::Began => self.step_at(probed.at, Input::Begin(permit)),
             ProbeNews::Accepted => self.step_at(probed.at, Input::Accept(permit)),
             ProbeNews::Ended => {
-                self.step(report(Outcome::Ignored));
+                if permit.generation == self.machine.generation()
+                    && let Some(history) = self.machine.state.past_mut()
+                    && let Some(round) = &mut history.round
+                {
+                    round.give_back(probed.lease);
+                }
+                self.hand_over_free_places();
+            }
+            ProbeNews::Ignored | ProbeNews::GivenUp => {
+                let is_given_up = probed.news == ProbeNews::GivenUp;
+                self.step(report(if is_given_up { Outcome::Cancelled } else { Outcome::Ignored }));
                 self.hand_over_free_places();
             }
             ProbeNews::Succeeded => {

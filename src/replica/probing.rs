@@ -99,7 +99,8 @@ impl Replica {
         let is_good = match permit.lease {
             None => permit.generation == self.machine.generation(),
             Some(lease) => {
-                let is_held = self.place(permit, now, |round, lease| round.begin_in_hand(lease, deadline)).is_some();
+                let begin = |round: &mut ProbeRound, lease| round.begin_in_hand(lease, deadline).then_some(());
+                let is_held = self.place(permit, now, begin).is_some();
                 if is_held {
                     self.tell(Probed::new(lease, ProbeNews::Began, now));
                 }
@@ -110,17 +111,17 @@ impl Replica {
     }
 
     /// A probe has something to tell, unless it has lost its place; what that means is the fleet's to decide.
-    pub(super) fn tell_probe(
+    pub(super) fn tell_probe<T>(
         &mut self,
         permit: PermitId,
         now: Timestamp,
-        f: impl FnOnce(&mut ProbeRound, u32) -> bool,
-        what: impl FnOnce(u32) -> Probed,
+        f: impl FnOnce(&mut ProbeRound, u32) -> Option<T>,
+        what: impl FnOnce(T) -> Probed,
     ) -> Decision {
-        let Some(lease) = self.place(permit, now, f) else {
+        let Some(held) = self.place(permit, now, f) else {
             return Decision::Stale;
         };
-        self.tell(what(lease));
+        self.tell(what(held));
         Decision::Done
     }
 
@@ -137,11 +138,16 @@ impl Replica {
         idle.into_iter().for_each(|lease| self.tell(Probed::new(lease, ProbeNews::Ended, now)));
     }
 
-    /// Does something with the place of a probe in the round; returns its lease, unless the place is lost.
-    fn place(&mut self, permit: PermitId, now: Timestamp, f: impl FnOnce(&mut ProbeRound, u32) -> bool) -> Option<u32> {
+    /// Does something with the place of a probe in the round; returns what comes of it, unless the place is lost.
+    fn place<T>(
+        &mut self,
+        permit: PermitId,
+        now: Timestamp,
+        f: impl FnOnce(&mut ProbeRound, u32) -> Option<T>,
+    ) -> Option<T> {
         let lease = permit.lease.filter(|_| permit.generation == self.machine.generation())?;
         self.expire_leases(now);
-        self.round_mut().is_some_and(|round| f(round, lease)).then_some(lease)
+        f(self.round_mut()?, lease)
     }
 
     /// Ends a round that cannot succeed. Where the fleet decides, its record knows of the same deadlines, and only leases go.

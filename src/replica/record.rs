@@ -342,7 +342,7 @@ impl Record {
         let (generation, decider) = (Generation::new(from.u64()?), from.u64()?);
         let mut machine = MachineState::closed(generation, from.time()?);
         machine.state = state;
-        let history = History::load(&mut from, format > OLDEST_FORMAT)?;
+        let history = History::load(&mut from, format == OLDEST_FORMAT)?;
         if history != History::NONE {
             *machine.history_mut() = history;
         }

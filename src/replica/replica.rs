@@ -78,12 +78,12 @@ impl Replica {
                     self.state.own.has_calls = false;
                 }
                 self.tell_probe(permit, at.now, ProbeRound::give_back, |lease| {
-                    Probed::ended(lease, failed, at.now, outcome.retry_after())
+                    Probed::new(lease.id, ProbeNews::of(&lease, outcome, failed), at.now).asking(outcome.retry_after())
                 })
             }
             Input::Begin(permit) if self.state.asks_fleet() => self.begin(rules, permit, at.now, &mut news),
             Input::Accept(permit) if self.state.asks_fleet() => {
-                let accept = |round: &mut ProbeRound, lease| round.accept(lease, at.now);
+                let accept = |round: &mut ProbeRound, lease| round.accept(lease, at.now).then_some(lease);
                 self.tell_probe(permit, at.now, accept, |lease| Probed::new(lease, ProbeNews::Accepted, at.now))
             }
             Input::Poll if self.state.asks_fleet() => self.poll_admission(rules, at, &mut news),

@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use fusebox::{
-    CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, Cooldown, Event, EventKind, ManualClock,
-    Outcome, Override, Probes, State,
+    BoxError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, CircuitBreakerLayer, Cooldown, Event,
+    EventKind, ManualClock, Outcome, Override, Probes, State,
     circuit_breaker::{Events, OverrideKind, PartTally, RejectReason, TransitionReason},
     clock::Timestamp,
     detect::{self, Call, Combined, Detector, LoadError, Tally},
@@ -18,6 +18,7 @@ use support::{
     Record, breaker, config, fail, failures, first_probe, just_under, ms, no_deadlock, report, secs, succeed,
     tripping_at,
 };
+use tower::{Layer, ServiceExt, service_fn};
 
 #[path = "../support/mod.rs"]
 #[expect(clippy::allow_attributes, reason = "what is unused differs from file to file")]

@@ -88,7 +88,7 @@ fn a_reader_whose_waker_panics_silences_no_later_event() {
 #[test]
 fn a_caller_whose_waker_panics_keeps_no_other_caller_asleep() {
     let layer = CircuitBreakerLayer::new(config(|b| b)).wait_when_open();
-    let service = || layer.layer(service_fn(|n: u32| async move { Ok::<_, fusebox::BoxError>(n) }));
+    let service = || layer.layer(service_fn(|n: u32| async move { Ok::<_, BoxError>(n) }));
     layer.breaker().set_override(Override::force_open("x"));
     let (mut first, mut second) = (service(), service());
     let waker = Waker::from(Arc::new(PanickingWaker));

@@ -175,3 +175,64 @@ fn evidence_begins_the_wait_for_a_verdict_anew() {
     succeed(&breaker, 2);
     assert_eq!(breaker.state(), State::Closed, "no calls is not the same as no evidence");
 }
+
+/// The dependency hangs, and each caller gives up after a second: it took a hundred calls in a hundred seconds, and more.
+#[test]
+fn three_probes_in_a_row_that_are_given_up_reopen() {
+    let (breaker, clock) = breaker(|b| b);
+    breaker.trip().expect("no override stands");
+    for _ in 0..3 {
+        clock.advance(secs(30));
+        for states in [State::HalfOpen, State::HalfOpen, State::Open] {
+            let hanging = breaker.acquire().expect("a place");
+            clock.advance(secs(1));
+            drop(hanging);
+            assert_eq!(breaker.state(), states);
+        }
+        let reason = breaker.snapshot().reason.expect("it has changed");
+        assert_eq!(reason, TransitionReason::ProbesGivenUp);
+        assert_eq!(reason.to_string(), "three probes in a row were given up without an answer");
+    }
+    clock.advance(secs(30));
+    succeed(&breaker, 1);
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[test]
+fn an_answer_begins_the_count_of_probes_that_are_given_up_anew() {
+    for answer in [Outcome::Ignored, Outcome::Success, Outcome::Failure] {
+        let (breaker, clock) = breaker(|b| b.probes(Probes::ratio(2, 3)));
+        drop(first_probe(&breaker, &clock));
+        drop(breaker.acquire().expect("a place"));
+        report(&breaker, 1, answer);
+        for state in [State::HalfOpen, State::HalfOpen, State::Open] {
+            drop(breaker.acquire().expect("a place"));
+            assert_eq!(breaker.state(), state, "{answer:?}");
+        }
+    }
+}
+
+#[test]
+fn probes_that_are_given_up_count_by_the_half_open_period() {
+    let (breaker, clock) = breaker(|b| b);
+    for _ in 0..3 {
+        drop(first_probe(&breaker, &clock));
+        drop(breaker.acquire().expect("a place"));
+        assert_eq!(breaker.state(), State::HalfOpen);
+    }
+}
+
+#[test]
+fn a_call_that_was_only_reserved_is_no_probe_that_was_given_up() {
+    let (breaker, clock) = breaker(|b| b);
+    let layer = CircuitBreakerLayer::from(breaker.clone()).wait_when_open();
+    breaker.trip().expect("no override stands");
+    clock.advance(secs(30));
+    for _ in 0..10 {
+        let mut service = layer.layer(service_fn(|n: u32| async move { Ok::<_, BoxError>(n) }));
+        service.ready().now_or_never().expect("ready at once").expect("ready");
+        assert_eq!(breaker.snapshot().probes.expect("half-open").in_flight, 1);
+        drop(service);
+        assert_eq!(breaker.state(), State::HalfOpen);
+    }
+}

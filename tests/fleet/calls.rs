@@ -61,6 +61,23 @@ async fn a_probe_that_nobody_ends_fails_at_its_deadline() {
 }
 
 #[tokio::test]
+async fn probes_that_hang_and_are_given_up_by_several_instances_reopen_the_fleet() {
+    let bed = Bed::new();
+    let fleet: [_; 2] = bed.fleet(usual).await;
+    fleet[0].breaker.trip().expect("no override");
+    flush(&fleet).await;
+    bed.clock.advance(secs(30));
+    for (who, state) in [(0, State::HalfOpen), (1, State::HalfOpen), (0, State::Open)] {
+        let hanging = probe(&fleet[who]).await;
+        bed.clock.advance(secs(2));
+        drop(hanging);
+        flush([&fleet[who], &fleet[0], &fleet[1]]).await;
+        assert_eq!(states(&fleet), [state; 2]);
+    }
+    assert_eq!(fleet[1].breaker.snapshot().reason, Some(TransitionReason::ProbesGivenUp));
+}
+
+#[tokio::test]
 async fn registries_share_by_name() {
     let bed = Bed::new();
     let registry = || {

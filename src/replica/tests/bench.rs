@@ -21,6 +21,10 @@ pub(super) fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
+/// How a lease ends.
+pub(super) const ENDS: &[ProbeNews] =
+    &[ProbeNews::Ended, ProbeNews::Succeeded, ProbeNews::Failed, ProbeNews::Ignored, ProbeNews::GivenUp];
+
 /// A detector that never trips.
 pub(super) fn patient() -> Box<dyn Detector> {
     Box::new(failures(u32::from(u16::MAX)).within(ms(60_000)))

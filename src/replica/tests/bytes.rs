@@ -61,13 +61,12 @@ proptest! {
     fn a_batch_comes_back_from_its_bytes(
         generation in any::<u64>(),
         told in prop::option::of((0..detectors().len(), told(), prop::option::of(any::<u64>()))),
-        probes in prop::collection::vec((any::<u32>(), 0_usize..5, time(), prop::option::of(0..u64::MAX)), 0..6),
+        probes in prop::collection::vec((any::<u32>(), 0_usize..7, time(), prop::option::of(0..u64::MAX)), 0..6),
         vote in prop::option::of(("\\PC{0,20}", time(), time())),
     ) {
         let probes = probes.into_iter().map(|(lease, news, at, wait)| {
-            let all =
-                [ProbeNews::Began, ProbeNews::Accepted, ProbeNews::Ended, ProbeNews::Succeeded, ProbeNews::Failed];
-            Probed { retry_after: wait.map(Duration::from_nanos), ..Probed::new(lease, all[news], at) }
+            let all = [ProbeNews::Began, ProbeNews::Accepted].into_iter().chain(ENDS.iter().copied()).nth(news);
+            Probed::new(lease, all.expect("one of seven"), at).asking(wait.map(Duration::from_nanos))
         });
         let telling = told.and_then(|(nth, told, suspicion)| {
             told.first().map(|told| said(told, &*detectors()[nth], at(5_000), suspicion))

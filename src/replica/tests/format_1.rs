@@ -141,7 +141,7 @@ fn its_round_goes_on() {
     let mut shared = Shared::holding(record, at(40_000));
     let lease = shared.ask(&mut one, false).expect("a second place");
     assert_eq!(lease, 7, "the next number");
-    shared.tell_probe(&mut one, Probed::ended(lease, Some(false), at(40_000), None));
+    shared.tell_probe(&mut one, Probed::new(lease, ProbeNews::Succeeded, at(40_000)));
     assert_eq!(shared.record.state(), State::Closed);
 }
 

@@ -8,7 +8,7 @@ fn full(one: &Instance, generation: Generation) -> Vec<u8> {
     let telling = Batch::load(&calls).expect("its own bytes").telling;
     let vote = Vote { voter: "another".into(), cast: at(1), until: at(90_000) };
     let probes = vec![
-        Probed::ended(0, Some(true), at(1), None),
+        Probed::new(0, ProbeNews::Failed, at(1)),
         Probed::new(1, ProbeNews::Accepted, at(1)),
         Probed::new(2, ProbeNews::Ended, at(1)),
         Probed::new(3, ProbeNews::Began, at(1)),
@@ -56,7 +56,7 @@ fn after_a_trip_in_the_middle_the_rest_of_a_round_belongs_to_the_past() {
     let mut shared = Shared::cooled_down(&mut one);
     let lease = shared.ask(&mut one, true).expect("a place is free");
     let generation = shared.record.generation();
-    let probes = vec![Probed::ended(lease, Some(false), shared.now, None)];
+    let probes = vec![Probed::new(lease, ProbeNews::Succeeded, shared.now)];
     let good = Batch { generation, telling: None, probes, vote: None };
     let batches = [good.save(), full(&one, generation)];
     shared.merge(&mut one, &batches, &[]);

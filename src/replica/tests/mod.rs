@@ -26,7 +26,7 @@ mod votes;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bench::{Instance, Order31, Shared, at, failed, fine, ms, patient, run};
+use bench::{ENDS, Instance, Order31, Shared, at, failed, fine, ms, patient, run};
 pub(crate) use peek::calls_in;
 use proptest::prelude::*;
 

@@ -14,7 +14,7 @@ fn running(shared: &Shared) -> usize {
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Ask(bool),
-    End(usize, Option<bool>),
+    End(usize, ProbeNews),
     Begin(usize),
     Accept(usize),
     Wait(u64),
@@ -23,7 +23,7 @@ enum Act {
 fn acts() -> impl Strategy<Value = Vec<(usize, Act)>> {
     let act = prop_oneof![
         4 => any::<bool>().prop_map(Act::Ask),
-        3 => (0_usize..8, prop_oneof![Just(None), Just(Some(false)), Just(Some(true))]).prop_map(|(n, end)| Act::End(n, end)),
+        3 => (0_usize..8, prop::sample::select(ENDS)).prop_map(|(n, end)| Act::End(n, end)),
         2 => (0_usize..8).prop_map(Act::Begin),
         1 => (0_usize..8).prop_map(Act::Accept),
         1 => (0_u64..20_000).prop_map(Act::Wait),
@@ -53,7 +53,7 @@ proptest! {
                     let merged = shared.order(by, Command::Lease { may_want });
                     prop_assert!(merged.changed || shared.record == before, "a refusal writes nothing");
                 }
-                Act::End(n, end) => tell(&mut shared, by, n, &|lease| Probed::ended(lease, end, now, None)),
+                Act::End(n, news) => tell(&mut shared, by, n, &|lease| Probed::new(lease, news, now)),
                 Act::Begin(n) => tell(&mut shared, by, n, &|lease| Probed::new(lease, ProbeNews::Began, now)),
                 Act::Accept(n) => tell(&mut shared, by, n, &|lease| Probed::new(lease, ProbeNews::Accepted, now)),
                 Act::Wait(time) => {
@@ -90,7 +90,8 @@ proptest! {
             let leases: Vec<u32> = (0..4).filter_map(|_| shared.ask(&mut one, false)).collect();
             for n in order {
                 let now = shared.now;
-                shared.tell_probe(&mut one, Probed::ended(leases[*n], Some(results[*n]), now, None));
+                let news = if results[*n] { ProbeNews::Failed } else { ProbeNews::Succeeded };
+                shared.tell_probe(&mut one, Probed::new(leases[*n], news, now));
             }
             shared.record.state()
         };
@@ -199,7 +200,7 @@ fn a_lease_that_is_given_back_is_free_for_the_next() {
     assert_eq!(shared.record.state(), State::HalfOpen);
     let next = shared.ask(&mut other, false).expect("it is free");
     assert_ne!(next, lease, "what the first holder says later is void");
-    for news in [ProbeNews::Began, ProbeNews::Accepted, ProbeNews::Failed, ProbeNews::Succeeded, ProbeNews::Ended] {
+    for news in [ProbeNews::Began, ProbeNews::Accepted].iter().chain(ENDS).copied() {
         let before = shared.record.clone();
         assert!(!shared.tell_probe(&mut one, Probed::new(lease, news, now)).changed, "{news:?}");
         assert_eq!(shared.record, before);
@@ -284,4 +285,51 @@ fn no_more_leases_are_out_than_a_record_can_hold() {
     let commands = vec![Command::Lease { may_want: true }; 3_000];
     shared.merge(&mut one, &[], &commands);
     assert_eq!(shared.leases().len(), 1_024);
+}
+
+/// Each instance sees a call or two that hang, the fleet sees three.
+#[test]
+fn probes_that_are_given_up_count_together_whichever_instances_make_them() {
+    let mut fleet = [1, 2, 3].map(|writer| Instance::probing(writer, Probes::one()));
+    let mut shared = Shared::cooled_down(&mut fleet[0]);
+    let mut probe = |who: usize, outcome: Outcome| {
+        let (one, now) = (&mut fleet[who], shared.now);
+        shared.ask(one, false).expect("a place");
+        one.apply(&shared.record, now);
+        assert!(one.call(outcome, now));
+        shared.commit(one, &[]);
+        shared.record.machine.history().reason.filter(|_| shared.record.state() == State::Open)
+    };
+    assert_eq!(probe(0, Outcome::Cancelled), None);
+    assert_eq!(probe(1, Outcome::Cancelled), None);
+    assert_eq!(probe(2, Outcome::Ignored), None, "an answer that says nothing is an answer");
+    for who in [1, 0] {
+        assert_eq!(probe(who, Outcome::Cancelled), None);
+    }
+    assert_eq!(probe(2, Outcome::Cancelled), Some(TransitionReason::ProbesGivenUp));
+}
+
+#[test]
+fn a_lease_that_is_given_back_unused_or_once_it_was_answered_is_no_probe_that_was_given_up() {
+    let mut one = Instance::probing(1, Probes::one());
+    let mut shared = Shared::cooled_down(&mut one);
+    let mut probe = |told: &[ProbeNews]| {
+        let (lease, now) = (shared.ask(&mut one, false).expect("a place"), shared.now);
+        for news in told {
+            shared.tell_probe(&mut one, Probed::new(lease, *news, now));
+        }
+        shared.record.state()
+    };
+    for _ in 0..2 {
+        assert_eq!(probe(&[ProbeNews::Began, ProbeNews::GivenUp]), State::HalfOpen);
+        assert_eq!(probe(&[ProbeNews::Began, ProbeNews::GivenUp]), State::HalfOpen);
+        // It was reserved, which the fleet is told as begun, or lay in a hand.
+        assert_eq!(probe(&[ProbeNews::Began, ProbeNews::Ended]), State::HalfOpen);
+        assert_eq!(probe(&[ProbeNews::Ended]), State::HalfOpen);
+        assert_eq!(probe(&[ProbeNews::Began, ProbeNews::Accepted, ProbeNews::GivenUp]), State::HalfOpen);
+    }
+    assert_eq!(probe(&[ProbeNews::Began, ProbeNews::GivenUp]), State::HalfOpen);
+    assert_eq!(probe(&[ProbeNews::Ended]), State::HalfOpen);
+    assert_eq!(probe(&[ProbeNews::Began, ProbeNews::GivenUp]), State::HalfOpen);
+    assert_eq!(probe(&[ProbeNews::Began, ProbeNews::GivenUp]), State::Open, "none has answered in between");
 }

@@ -79,8 +79,8 @@ pub(super) fn evidence() -> impl Strategy<Value = RuleEvidence> {
 
 fn round() -> impl Strategy<Value = ProbeRound> {
     let probes = (9_u32..100).prop_map(|of| Probes::ratio(of, of).concurrent(9));
-    (probes, prop::collection::vec(any::<bool>(), 0..9), prop::collection::vec((time(), any::<u64>()), 0..9)).prop_map(
-        |(probes, results, admitted)| {
+    (probes, prop::collection::vec(any::<bool>(), 0..9), prop::collection::vec((time(), any::<u64>()), 0..9), 0..3)
+        .prop_map(|(probes, results, admitted, given_up)| {
             let mut round = ProbeRound::new(&probes);
             for (n, (now, owner)) in admitted.into_iter().enumerate() {
                 match round.admit(&probes, now, false) {
@@ -90,9 +90,12 @@ fn round() -> impl Strategy<Value = ProbeRound> {
                 }
             }
             results.into_iter().for_each(|failed| round.count(failed));
+            for _ in 0..given_up {
+                let lease = round.admit(&probes, at(0), false).and_then(|lease| round.give_back(lease));
+                lease.iter().for_each(|lease| round.end_without_evidence(lease, true));
+            }
             round
-        },
-    )
+        })
 }
 
 fn standing() -> impl Strategy<Value = Standing> {
@@ -123,6 +126,7 @@ fn reason() -> impl Strategy<Value = Option<TransitionReason>> {
             TransitionReason::ProbeFailed,
             TransitionReason::ProbeExpired,
             TransitionReason::ProbesInconclusive,
+            TransitionReason::ProbesGivenUp,
             TransitionReason::Tripped,
             TransitionReason::Reset,
             TransitionReason::Overridden,

@@ -121,7 +121,7 @@ fn the_longest_round_with_the_longest_words_fits() {
     for _ in 0..20 {
         shared.merge(&mut one, &[], &commands);
         let now = shared.now;
-        let probes = shared.leases().into_iter().map(|(lease, _)| Probed::ended(lease, Some(false), now, None));
+        let probes = shared.leases().into_iter().map(|(lease, _)| Probed::new(lease, ProbeNews::Succeeded, now));
         let probes = probes.collect();
         let batch = Batch { generation: shared.record.generation(), telling: None, probes, vote: None }.save();
         shared.merge(&mut one, &[batch], &[]);
