@@ -88,6 +88,8 @@ mod guard;
 pub mod guide;
 pub mod key;
 mod middleware;
+#[cfg(doctest)]
+mod pages;
 mod rejected;
 mod renamed;
 #[cfg(feature = "fleet")]
@@ -126,8 +128,3 @@ pub use renamed::{
     Origin, Overridden, OverrideKind, PartTally, ProbeTally, Recent, RejectReason, Run, StateScope, SystemClock, Tally,
     Timestamp, TransitionReason, Wrapped,
 };
-
-/// The README's code, compiled and run like every other example.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 mod arrows;
 
 /// The modules by rank: each uses those of its own rank and below.
-const RANKS: [(&str, u32); 24] = [
+const RANKS: [(&str, u32); 25] = [
     ("time", 0),
     ("error", 0),
     ("error_chain", 1),
@@ -30,6 +30,7 @@ const RANKS: [(&str, u32); 24] = [
     ("grpc", 9),
     ("env", 9),
     ("guide", 9),
+    ("pages", 9),
     ("renamed", 10),
     // The crate's face: it only names what the others hold.
     ("lib", 10),
