@@ -1,9 +1,17 @@
 //! The pages of the repository: their code is compiled and run like every other example, where all that it uses is there.
 
-/// The README's code needs no feature: what does is marked there.
+/// Its code needs no feature: what does is marked there.
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-#[cfg(all(feature = "axum", feature = "fleet", feature = "grpc"))]
+#[cfg(feature = "fleet")]
 #[doc = include_str!("../docs/choosing.md")]
 struct Choosing;
+
+#[cfg(all(feature = "fleet", feature = "testing"))]
+#[doc = include_str!("../docs/migrating.md")]
+struct Migrating;
+
+#[cfg(feature = "postgres")]
+#[doc = include_str!("../docs/stores.md")]
+struct Stores;

@@ -1,8 +1,9 @@
 //! Every row of the feature table works and is named in a test: this is where each of them is.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
+use test_names::{Tests, has_test};
+
+#[path = "support/test_names.rs"]
+mod test_names;
 
 /// Number, title, and the tests: file and function.
 type Row = (u32, &'static str, &'static [(&'static str, &'static str)]);
@@ -374,36 +375,13 @@ const TABLE: [Row; 39] = [
     ),
 ];
 
-/// Tells whether the text has a test function of that name.
-fn has_test(text: &str, name: &str) -> bool {
-    let lines: Vec<_> = text.lines().map(str::trim).collect();
-    let is_head = |line: &str| {
-        let head = line.strip_prefix("async ").unwrap_or(line);
-        head.strip_prefix("fn ").is_some_and(|rest| rest.strip_prefix(name).is_some_and(|rest| rest.starts_with("()")))
-    };
-    let is_test = |line: &&str| line.starts_with("#[test]") || line.starts_with("#[tokio::test");
-    let at = lines.iter().position(|line| is_head(line));
-    at.is_some_and(|at| lines[..at].iter().rev().take_while(|line| line.starts_with("#[")).any(is_test))
-}
-
-/// The text of a test: its file, or all files in its folder and below.
-fn text_of(test: &Path) -> String {
-    if let Ok(text) = fs::read_to_string(test.with_extension("rs")) {
-        return text;
-    }
-    let entries = fs::read_dir(test).expect("a test file or a folder of one");
-    entries.map(|entry| text_of(&entry.expect("an entry").path())).collect()
-}
-
 #[test]
 fn every_feature_row_is_held_by_tests_that_exist() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let mut files = BTreeMap::new();
+    let mut known = Tests::default();
     for (number, title, tests) in TABLE {
         assert!(!tests.is_empty(), "{number}, {title}");
         for (file, name) in tests {
-            let text = files.entry(*file).or_insert_with(|| text_of(&folder.join(file)));
-            assert!(has_test(text, name), "{number}, {title}: no test `{name}` in tests/{file}.rs");
+            assert!(known.have(file, name), "{number}, {title}: no test `{name}` in tests/{file}.rs");
         }
     }
 }

@@ -1,0 +1,100 @@
+//! The pages of the repository: their code is run, and what they say of this crate is held by tests.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use test_names::Tests;
+
+#[path = "support/test_names.rs"]
+mod test_names;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text_of(file: &str) -> String {
+    fs::read_to_string(root().join(file)).expect("a text file")
+}
+
+/// The documents at the root and in `docs/`.
+fn pages() -> Vec<String> {
+    let names = |folder: &str| {
+        let entries = fs::read_dir(root().join(folder)).expect("a folder");
+        let names = entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"));
+        names.filter(|name| name.ends_with(".md")).map(|name| format!("{folder}{name}")).collect::<Vec<_>>()
+    };
+    let pages = [names(""), names("docs/")].concat();
+    assert!(pages.len() > 6, "{pages:?}");
+    pages
+}
+
+/// The cells of each row of each table, but for heads, with the number of the line.
+fn rows(text: &str) -> impl Iterator<Item = (usize, Vec<&str>)> {
+    let lines = text.lines().zip(1..).filter(|(line, _)| line.starts_with("| "));
+    lines.map(|(line, at)| (at, line.trim_matches('|').split(" | ").map(str::trim).collect()))
+}
+
+#[test]
+fn the_code_of_every_page_is_run() {
+    let run = text_of("src/pages.rs");
+    for page in pages() {
+        let has_code = text_of(&page).lines().any(|line| line.starts_with("```rust"));
+        let is_run = run.contains(&format!("include_str!(\"../{page}\")"));
+        assert_eq!(is_run, has_code, "{page}: its code belongs into src/pages.rs, a page without code does not");
+    }
+}
+
+#[test]
+fn links_from_page_to_page_lead_somewhere() {
+    for page in pages() {
+        let text = text_of(&page);
+        let folder = Path::new(&page).parent().expect("a folder");
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.contains("://")) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { page.clone() } else { folder.join(file).to_string_lossy().into_owned() };
+            assert!(root().join(&target).exists(), "{page}: {link}");
+            if !anchor.is_empty() {
+                assert!(anchors(&text_of(&target)).contains(anchor), "{page}: no heading for {link}");
+            }
+        }
+    }
+}
+
+/// The anchors that GitHub makes of the headings.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings =
+        text.lines().filter_map(|line| line.strip_prefix('#')).map(|line| line.trim_start_matches('#').trim());
+    let kept = |c: char| c.is_alphanumeric() || c == '-' || c == '_' || c == ' ';
+    headings
+        .map(|heading| heading.to_lowercase().chars().filter(|c| kept(*c)).collect::<String>().replace(' ', "-"))
+        .collect()
+}
+
+/// The rows of `docs/comparison.md` that say which test holds a claim: the claim, and the tests by file and name.
+fn claims(text: &str) -> Vec<(usize, &str, Vec<(&str, &str)>)> {
+    let tests = |cell: &'_ str| cell.starts_with('`') && cell.contains(": ");
+    let held = rows(text).filter(|(_, cells)| cells.len() == 2 && tests(cells[1]));
+    held.map(|(at, cells)| {
+        let names = cells[1].split('`').skip(1).step_by(2);
+        (at, cells[0], names.filter_map(|name| name.split_once(": ")).collect())
+    })
+    .collect()
+}
+
+#[test]
+fn what_the_comparison_says_of_us_is_held_by_tests_that_exist() {
+    let text = text_of("docs/comparison.md");
+    let claims = claims(&text);
+    assert!(claims.len() >= 30, "the tables were found");
+    let mut known = Tests::default();
+    for (at, claim, tests) in &claims {
+        assert!(!tests.is_empty(), "line {at}");
+        let is_compared = rows(&text).any(|(line, cells)| line != *at && cells.len() > 2 && cells[0] == *claim);
+        assert!(is_compared, "line {at}: no row of a comparison is about: {claim}");
+        for (file, name) in tests {
+            assert!(known.have(file, name), "line {at}, {claim}: no test `{name}` in tests/{file}");
+        }
+    }
+}
