@@ -1,4 +1,6 @@
-//! How it works: states, generations, probes, calls that never end, and retries that do.
+//! How it works: states, generations, probes, calls that never end, retries that do, and what stands around them.
+//!
+//! Which of it to take, and every trap on the way, is told in `docs/choosing.md` of the repository.
 //!
 //! # Three states
 //!
@@ -170,3 +172,129 @@
 //!
 //! Where retries are nested (a retry in a library, another in the service, a third in its caller), attempts multiply. Retry
 //! in one place, next to the dependency, and let the others pass errors on.
+//!
+//! # Registries: a breaker for each key
+//!
+//! What fails by itself has a breaker of its own: each host that a client calls, each tenant's database. A
+//! [`Registry`](crate::Registry) makes breakers from one template when their name is first asked for, and
+//! [`keyed`](crate::CircuitBreakerLayer::keyed) asks by what a function finds in the request; ready-made keys are in
+//! [`key`](crate::key).
+//!
+//! ```
+//! use fusebox::{detect, BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Registry};
+//! use tower::{service_fn, Layer, ServiceExt};
+//!
+//! # futures::executor::block_on(async {
+//! let tenants = Registry::new(|name| {
+//!     CircuitBreakerConfig::builder(name).detector(detect::consecutive_failures(1)).build()
+//! });
+//! let layer = CircuitBreakerLayer::keyed(tenants.clone(), |tenant: &&'static str| Some(*tenant));
+//! let databases = layer.layer(service_fn(|tenant: &'static str| async move {
+//!     if tenant == "ana" { Err("down") } else { Ok("done") }
+//! }));
+//! assert!(databases.clone().oneshot("ana").await.is_err()); // opens ana's circuit
+//! assert!(databases.clone().oneshot("ana").await.is_err_and(|error| fusebox::rejection(&*error).is_some()));
+//! assert_eq!(databases.oneshot("ben").await?, "done");
+//! assert!(tenants.get("ana").is_some_and(|breaker| breaker.is_open()));
+//! # Ok::<(), BoxError>(()) }).unwrap();
+//! ```
+//!
+//! Names made from requests are as many as strangers like, so a registry is bounded. Beyond [`max`](crate::Registry::max) it
+//! forgets breakers that were idle, never one that protects; where nothing can be forgotten, further names share 64 overflow
+//! breakers, by hash. It fails no call. Two counters say that something is wrong:
+//! [`overflowed`](crate::Registry::overflowed), names that got such a breaker, and
+//! [`unguarded`](crate::Registry::unguarded), requests without a key, which
+//! [`fallback_key`](crate::CircuitBreakerLayer::fallback_key) guards.
+//!
+//! # Fallbacks: another answer
+//!
+//! Two things may be meant. An answer to what was *rejected*, by a function that gets the request:
+//! [`CircuitBreakerLayer::fallback`](crate::CircuitBreakerLayer::fallback). And an answer to all that *failed*, rejections
+//! included: [`FallbackLayer`](crate::FallbackLayer), which belongs outside of breaker and retry. Inside of a breaker it
+//! would hide every failure from it.
+//!
+//! ```
+//! use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer, FallbackLayer, Rejected};
+//! use tower::{service_fn, ServiceBuilder, ServiceExt};
+//!
+//! # futures::executor::block_on(async {
+//! let breaker = CircuitBreakerLayer::new(CircuitBreakerConfig::new("prices"));
+//! let handle = breaker.breaker().clone();
+//! let down = service_fn(|_sku: u32| async { Err::<u32, BoxError>("down".into()) });
+//!
+//! let strict = breaker.clone().fallback(|sku: u32, _: Rejected| async move { Ok::<_, BoxError>(100 + sku) });
+//! let strict = ServiceBuilder::new().layer(strict).service(down);
+//! let lenient = FallbackLayer::new(|_: BoxError| async { Ok(100) });
+//! let lenient = ServiceBuilder::new().layer(lenient).layer(breaker).service(down);
+//!
+//! assert!(strict.clone().oneshot(7).await.is_err(), "a failure is the caller's");
+//! assert_eq!(lenient.clone().oneshot(7).await?, 100);
+//! handle.trip()?;
+//! assert_eq!((strict.oneshot(7).await?, lenient.oneshot(7).await?), (107, 100)); // rejections
+//! # Ok::<(), BoxError>(()) }).unwrap();
+//! ```
+//!
+//! # The safety net: all of it as one layer
+//!
+//! A [`SafetyNet`](crate::SafetyNet) composes fallback, retry and breaker, each at most once (twice does not compile), the
+//! first given outermost. It goes around a service as a layer, and around a function by [`call`](crate::SafetyNet::call);
+//! printed, it says what it is made of. There are presets whose numbers do for most.
+//!
+//! ```
+//! use fusebox::{BoxError, SafetyNet};
+//!
+//! # tokio_test::block_on(async {
+//! let net = SafetyNet::database("orders")?;
+//! assert_eq!(
+//!     net.to_string(),
+//!     "retry (2 retries, exponential 20ms..=500ms, full jitter, budget 0.1 of requests + 5/s, 5s an attempt, 10s in all) \
+//!      -> circuit breaker `orders`",
+//! );
+//! assert_eq!(net.call(|| async { Ok::<_, std::io::Error>(12) }).await?, 12);
+//! # Ok::<(), BoxError>(()) }).unwrap();
+//! ```
+//!
+//! # Fleets: one breaker for all instances
+//!
+//! A breaker with a store shares its state with every breaker of the same name over it: all trip, probe and recover as one
+//! (feature `fleet`).
+//!
+//! ```
+//! # #[cfg(feature = "fleet")]
+//! # async fn share() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//! use fusebox::{store::MemoryStore, CircuitBreaker, CircuitBreakerConfig, ConfigError};
+//!
+//! let store = Arc::new(MemoryStore::new()); // Redis or PostgreSQL for several processes
+//! let instance = || {
+//!     let config = CircuitBreakerConfig::builder("payments").store(store.clone()).build()?;
+//!     Ok::<_, ConfigError>(CircuitBreaker::new(config))
+//! };
+//! let (one, another) = (instance()?, instance()?);
+//! one.flush().await;
+//! another.flush().await; // both know the store; nothing but a test needs to wait for that
+//!
+//! one.trip()?;
+//! one.flush().await;
+//! another.flush().await;
+//! assert!(another.is_open());
+//! # Ok(())
+//! # }
+//! # #[cfg(feature = "fleet")]
+//! # tokio_test::block_on(share()).unwrap();
+//! ```
+//!
+//! - **No call waits for the store.** An engine on a thread of its own tells and learns; while all is well nothing is
+//!   written: failures are told at once, so silence means success. A store that is slow, down, wiped or wrong fails no call.
+//! - **Who judges.** [`Fleet::pooled`](../fleet/struct.Fleet.html#method.pooled), the default, judges the calls of all
+//!   instances together. Where the rule may be met, all are asked once, and the verdict is about the calls up to a named
+//!   moment. An instance whose own calls meet the rule rejects calls until then
+//!   ([`AwaitingVerdict`](crate::circuit_breaker::RejectReason::AwaitingVerdict)). By
+//!   [`Fleet::votes(k)`](../fleet/struct.Fleet.html#method.votes) each instance judges its own calls and opens for itself;
+//!   when `k` have, the circuit opens for all.
+//! - **Which rule.** The default counts failures, and in a fleet those of all: a busy one has five a minute though it is
+//!   well. Take a rate with as many `min_calls` as mean something over the whole fleet.
+//! - **Probes are leases of the fleet**: never more than [`Probes`](crate::Probes) says, over all instances, and back when
+//!   their holder dies. An instance without one rejects
+//!   ([`AwaitingLease`](crate::circuit_breaker::RejectReason::AwaitingLease)).
+//! - **A fleet of one** decides as a breaker without a store does.
