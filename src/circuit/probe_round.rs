@@ -169,11 +169,10 @@ impl ProbeRound {
 
     /// A call that had this place has ended and is evidence of nothing: it was given up, or says nothing of the dependency.
     pub(crate) const fn end_without_evidence(&mut self, lease: &Lease, was_given_up: bool) {
-        match lease.held {
-            Hold::Running if was_given_up && !lease.accepted => self.given_up = self.given_up.saturating_add(1),
-            Hold::Running => self.given_up = 0,
-            // The call was never made.
-            _ => {}
+        // Otherwise the call was never made.
+        if matches!(lease.held, Hold::Running) {
+            let says_nothing = was_given_up && !lease.accepted;
+            self.given_up = if says_nothing { self.given_up.saturating_add(1) } else { 0 };
         }
     }
 
