@@ -98,3 +98,53 @@ fn what_the_comparison_says_of_us_is_held_by_tests_that_exist() {
         }
     }
 }
+
+/// All files below `folder` whose names end so, as one text.
+fn texts_below(folder: &Path, end: &str) -> String {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let texts = entries.map(|path| match path.is_dir() {
+        true => texts_below(&path, end),
+        false if path.to_string_lossy().ends_with(end) => fs::read_to_string(&path).expect("a text file"),
+        false => String::new(),
+    });
+    texts.collect::<Vec<_>>().join("\n")
+}
+
+/// The words of a text, each with what stands before it.
+fn paths(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices("::").map(move |(at, _)| {
+        let before = text[..at].rsplit(|c| !is_word(c)).next().unwrap_or_default();
+        let after = text[at + 2..].split(|c| !is_word(c)).next().unwrap_or_default();
+        (before, after)
+    })
+}
+
+/// Pages that name nothing but this crate's items, and those of crates that it stands beside.
+const OUR_NAMES_ALONE: [&str; 5] =
+    ["README.md", "docs/choosing.md", "docs/outcomes.md", "docs/stores.md", "docs/fleet-protocol.md"];
+
+#[test]
+fn the_items_that_pages_name_exist() {
+    let source = texts_below(&root().join("src"), ".rs");
+    let words: BTreeSet<&str> = source.split(|c: char| !(c.is_alphanumeric() || c == '_')).collect();
+    let is_ours = |name: &str| {
+        let ends = [" ", "<", "(", ";", ":"];
+        let is = |kind: &str| ends.iter().any(|end| source.contains(&format!("pub {kind} {name}{end}")));
+        ["struct", "enum", "trait", "mod"].into_iter().any(is)
+    };
+    // A function, a field, or the variant of an enum.
+    let has = |name: &str| {
+        let written = [format!("fn {name}("), format!("fn {name}<"), format!("pub {name}: ")];
+        written.iter().any(|item| source.contains(item)) || name.starts_with(char::is_uppercase) && words.contains(name)
+    };
+    let mut seen = 0;
+    for page in OUR_NAMES_ALONE {
+        let text = text_of(page);
+        for (owner, name) in paths(&text).filter(|(owner, name)| !name.is_empty() && is_ours(owner)) {
+            seen += 1;
+            assert!(has(name) || is_ours(name), "{page}: {owner}::{name} is no item of this crate");
+        }
+    }
+    assert!(seen > 80, "{seen} names were found");
+}
