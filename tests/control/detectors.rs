@@ -20,6 +20,36 @@ fn combined_detectors_trip_on_any_part_or_only_on_all() {
     assert_eq!(all.snapshot().detectors.len(), 2, "each part shows its counts");
 }
 
+#[test]
+fn the_success_that_completes_a_window_opens_nothing() {
+    let window = secs(60);
+    let rules: [Box<dyn Detector>; 4] = [
+        Box::new(detect::failures(2).of_last(10).min_calls(3)),
+        Box::new(detect::failure_rate(0.5).of_last(10).min_calls(3)),
+        Box::new(detect::failure_rate(0.5).within(window).min_calls(3)),
+        Box::new(detect::failures(2).within(window).and(detect::failure_rate(0.5).of_last(10).min_calls(3))),
+    ];
+    for rule in rules {
+        let (breaker, _clock) = breaker(|b| b.detector(rule.clone()));
+        fail(&breaker, 2);
+        succeed(&breaker, 1);
+        assert_eq!(breaker.state(), State::Closed, "{rule:?}: met, by a success");
+        fail(&breaker, 1);
+        assert_eq!(breaker.state(), State::Open, "{rule:?}: met, by a failure");
+    }
+}
+
+#[test]
+fn failures_in_a_row_begin_anew_after_a_success() {
+    let (breaker, _clock) = breaker(|b| b.detector(detect::consecutive_failures(3)));
+    fail(&breaker, 2);
+    succeed(&breaker, 1);
+    fail(&breaker, 2);
+    assert_eq!(breaker.state(), State::Closed);
+    fail(&breaker, 1);
+    assert_eq!(breaker.state(), State::Open);
+}
+
 /// Trips at `most` points; a failure scores one more than the one before.
 #[derive(Clone, Debug)]
 struct Escalating {
