@@ -74,7 +74,8 @@
 //! | the probe | counts as | its place |
 //! |---|---|---|
 //! | succeeds | success | is free |
-//! | fails, panics, or is slow where slow calls are judged | failure | is free |
+//! | fails or panics | failure | is free |
+//! | succeeds and is slow | failure where slow calls opened the circuit, or the probes by themselves meet the rule of slow calls; else success | is free |
 //! | is ignored by the classifier, or dropped | nothing; three dropped in a row reopen | is free: the next call is a probe |
 //! | outlives its deadline (default 30 s) | failure; success where its response has begun and is on its way | is free, and its answer no longer counts |
 //!

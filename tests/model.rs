@@ -142,7 +142,7 @@ struct Ticket {
     started: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Model {
     setup: Setup,
     now: u64,
@@ -153,8 +153,10 @@ struct Model {
     until: u64,
     cooldown: u64,
     openings: u32,
-    /// (succeeded, failed)
-    results: (u32, u32),
+    /// (failed, slow) of each probe.
+    results: Vec<(bool, bool)>,
+    /// Slow calls have opened the circuit.
+    by_slowness: bool,
     /// (lease, deadline)
     leases: Vec<(u64, u64)>,
     next_lease: u64,
@@ -181,7 +183,8 @@ impl Model {
             until: 0,
             cooldown: 0,
             openings: 0,
-            results: (0, 0),
+            results: Vec::new(),
+            by_slowness: false,
             leases: Vec::new(),
             next_lease: 0,
             fruitless_since: None,
@@ -232,6 +235,42 @@ impl Model {
         if self.setup.all { self.setup.rules.iter().all(verdict) } else { self.setup.rules.iter().any(verdict) }
     }
 
+    /// The first rule that is met: what the breaker says it trips on.
+    fn detects_slowness(&self) -> bool {
+        let met = |rule: &&Rule| {
+            Self { setup: Setup { rules: vec![**rule], ..self.setup.clone() }, ..self.clone() }.detects()
+        };
+        self.setup.rules.iter().find(met).is_some_and(|rule| matches!(rule, Rule::Slow { .. }))
+    }
+
+    /// The probes of the round would open a circuit by their slowness.
+    fn round_is_too_slow(&self) -> bool {
+        let (calls, slow) = (self.results.len(), self.results.iter().filter(|(_, slow)| *slow).count());
+        let failures = self.results.iter().filter(|(failed, _)| *failed).count();
+        let met = |rule: &Rule| match *rule {
+            Rule::Slow { percent, calls: n } => calls >= n.min(5) as usize && rate(slow, calls, percent),
+            Rule::Within { failures: n, .. } | Rule::Consecutive { failures: n } => failures >= n as usize,
+            Rule::OfLast { failures: n, min, .. } => calls >= min as usize && failures >= n as usize,
+            Rule::Rate { percent, min, .. } | Rule::RateWithin { percent, min, .. } => {
+                calls >= min as usize && rate(failures, calls, percent)
+            }
+        };
+        let is_slow = |rule: &&Rule| matches!(rule, Rule::Slow { .. });
+        let mut slow_rules = self.setup.rules.iter().filter(is_slow);
+        if self.setup.all {
+            slow_rules.next().is_some() && self.setup.rules.iter().all(met)
+        } else {
+            slow_rules.any(met)
+        }
+    }
+
+    /// Probes that count for the dependency, and against it.
+    fn counts_of_round(&self) -> (u32, u32) {
+        let slow_counts = self.by_slowness;
+        let against = self.results.iter().filter(|(failed, slow)| *failed || *slow && slow_counts).count() as u32;
+        (self.results.len() as u32 - against, against)
+    }
+
     fn looks_at_slowness(&self) -> bool {
         self.setup.rules.iter().any(|rule| matches!(rule, Rule::Slow { .. }))
     }
@@ -250,6 +289,7 @@ impl Model {
     }
 
     fn open(&mut self) {
+        self.by_slowness &= self.state == State::HalfOpen;
         let (min, max) = self.setup.cooldown;
         let healthy_period = if min == max { 0 } else { max };
         if self.state == State::Closed && self.now - self.since >= healthy_period {
@@ -274,14 +314,14 @@ impl Model {
         }
         let expired = self.leases.iter().filter(|(_, deadline)| *deadline <= self.now).count() as u32;
         self.leases.retain(|(_, deadline)| *deadline > self.now);
-        self.results.1 += expired;
+        self.results.extend((0..expired).map(|_| (true, false)));
         if expired > 0 {
             self.given_up = 0;
             self.fruitless_since = None;
         }
         let patience = (self.cooldown * 10).max(60_000).max(self.setup.deadline * 2);
         let fruitless = self.fruitless_since.is_some_and(|since| self.now - since >= patience);
-        if self.results.1 > self.setup.of - self.setup.needed || fruitless {
+        if self.counts_of_round().1 > self.setup.of - self.setup.needed || fruitless {
             self.open();
         }
     }
@@ -302,7 +342,7 @@ impl Model {
             State::Closed => return Ok(ticket(self, None)),
             State::Open if self.now < self.until => return Err((RejectReason::Open, Some(self.until - self.now))),
             State::Open => {
-                self.results = (0, 0);
+                self.results.clear();
                 self.fruitless_since = None;
                 self.given_up = 0;
                 self.go(State::HalfOpen);
@@ -345,14 +385,12 @@ impl Model {
                 return;
             };
             self.fruitless_since = None;
-            if failed || slow {
-                self.results.1 += 1;
-            } else {
-                self.results.0 += 1;
-            }
-            if self.results.0 >= self.setup.needed {
+            self.results.push((failed, slow));
+            self.by_slowness |= (failed || slow) && self.round_is_too_slow();
+            let (succeeded, failed) = self.counts_of_round();
+            if succeeded >= self.setup.needed {
                 self.go(State::Closed);
-            } else if self.results.1 > self.setup.of - self.setup.needed {
+            } else if failed > self.setup.of - self.setup.needed {
                 self.open();
             }
             return;
@@ -366,7 +404,9 @@ impl Model {
             if self.held.is_some() {
                 self.seen.clear();
             } else {
+                let by_slowness = self.detects_slowness();
                 self.open();
+                self.by_slowness = by_slowness;
             }
         }
     }
@@ -536,7 +576,7 @@ impl Pair {
         }
         if let Some(probes) = snapshot.probes {
             prop_assert!(probes.in_flight <= self.model.setup.concurrent, "invariant 5");
-            prop_assert_eq!((probes.succeeded, probes.failed), self.model.results);
+            prop_assert_eq!((probes.succeeded, probes.failed), self.model.counts_of_round());
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use super::config::CircuitBreakerConfig;
 use super::events::{Event, EventListener, Listener, Subject};
 use super::handle::CircuitBreaker;
 use super::settings::Settings;
-use crate::circuit::{Cooldown, Detector, Probes, State, detector as detect};
+use crate::circuit::{Cooldown, Detector, Probes, Slowness, State, detector as detect};
 use crate::clock::{Clock, ClockSource};
 use crate::error::ConfigError;
 #[cfg(feature = "fleet")]
@@ -383,7 +383,7 @@ impl CircuitBreakerConfigBuilder {
         detector.check()?;
         #[cfg(feature = "fleet")]
         settings.check_sharing()?;
-        settings.rules.slow_after = detector.slow_after();
+        settings.rules.slowness = Slowness::of(&*detector);
         settings.rules.check()?;
         settings.choose_clock(&*detector);
         Ok(CircuitBreakerConfig { name: name.into(), detector, settings: settings.into() })

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::detector::{Detector, failures, slow_call_rate};
+use super::detector::{failures, slow_call_rate};
 use super::{
-    Decision, Fact, Facts, Generation, Input, Machine, Outcome, Override, PermitId, RejectReason, Rules, State,
-    StepContext,
+    Decision, Fact, Facts, Generation, Input, Machine, Outcome, Override, PermitId, RejectReason, Rules, Slowness,
+    State, StepContext,
 };
 use crate::time::Timestamp;
 
@@ -21,10 +21,19 @@ struct Case {
 }
 
 impl Case {
+    /// A probe is out, of a circuit that slow calls have opened.
+    fn probing_slowness() -> Self {
+        let mut case = Self::closed();
+        case.report(Outcome::Success, Some(S));
+        case.now = case.now + 30 * S;
+        case.ask();
+        case
+    }
+
     /// Closed with one failure in the window; the second of the last four trips.
     fn closed() -> Self {
         let detector = failures(2).of_last(4).or(slow_call_rate(0.5).slower_than(S).of_last(4).min_calls(2));
-        let rules = Rules { abandoned_after: Some(10 * S), slow_after: detector.slow_after(), ..Rules::default() };
+        let rules = Rules { abandoned_after: Some(10 * S), slowness: Slowness::of(&detector), ..Rules::default() };
         let machine = Machine::new(Box::new(detector), &rules, Generation::new(1), Timestamp::ZERO);
         let mut case = Self { machine, rules, permit: None, now: Timestamp::ZERO };
         case.ask();
@@ -100,11 +109,16 @@ const STATES: [(&str, Make); 8] = [
     ("dry run", || Case::held(&Override::dry_run("x"))),
 ];
 
-const INPUTS: [(&str, Act); 16] = [
+const INPUTS: [(&str, Act); 17] = [
     ("a call asks", |case| Some(case.ask())),
     ("its call succeeds", |case| case.report(Outcome::Success, Some(S / 2))),
     ("its call fails: the second failure", |case| case.report(Outcome::Failure, Some(S / 2))),
     ("its call is slow", |case| case.report(Outcome::Success, Some(S))),
+    ("its call is slow, and slow calls had opened the circuit", |case| {
+        case.permit.filter(|permit| permit.lease.is_some())?;
+        *case = Case::probing_slowness();
+        case.report(Outcome::Success, Some(S))
+    }),
     ("its call is ignored", |case| case.report(Outcome::Ignored, Some(S / 2))),
     ("its call is cancelled", |case| case.report(Outcome::Cancelled, Some(S / 2))),
     ("its call is cancelled, and so are the next two probes", |case| {

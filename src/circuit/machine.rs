@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::detector::{Detector, Tally};
-use super::machine_state::MachineState;
+use super::detector::{Counted, Detector, Tally};
+use super::machine_state::{History, MachineState};
 use super::overrides::Standing;
 use super::probe_round::{ProbeRound, RoundVerdict};
 use super::step::{Decision, Fact, Facts, Input, PermitId, StepContext, Transition};
@@ -193,22 +193,26 @@ impl Machine {
         at: StepContext,
         facts: &mut Facts,
     ) -> Decision {
-        let Some(round) = self.round_mut() else {
+        let Some(History { round: Some(round), slowness_counts, .. }) = self.state.past_mut() else {
             return Decision::Stale;
         };
         let Some(lease) = round.give_back(lease) else {
             return Decision::Stale;
         };
-        let Some(failed) = rules.judge_probe(outcome, took) else {
+        let Some(failed) = rules.judge(outcome, took) else {
             round.end_without_evidence(&lease, outcome == Outcome::Cancelled);
             if round.hangs() {
                 self.open(rules, TransitionReason::ProbesGivenUp, None, at, facts);
             }
             return Decision::Done;
         };
-        round.count(failed);
-        let verdict = round.verdict(&rules.probes);
-        self.log(|log| log.push(failed));
+        let passed = rules.slowness.passed(took);
+        round.count(failed, passed);
+        *slowness_counts |= (failed || passed > 0) && round.is_too_slow(&rules.slowness);
+        let is_against = failed || *slowness_counts && passed > 0;
+        round.log_result(is_against);
+        let verdict = round.verdict(&rules.probes, *slowness_counts);
+        self.log(|log| log.push(is_against));
         match verdict {
             RoundVerdict::Undecided => {}
             RoundVerdict::Close => self.close(TransitionReason::ProbesSucceeded, at.now, facts),
@@ -246,12 +250,15 @@ impl Machine {
             return;
         }
         let expired = self.expire_leases(at.now);
-        let cooldown = self.state.history().cooldown;
+        let &History { cooldown, slowness_counts, .. } = self.state.history();
         let Some(round) = self.round_mut() else {
             return;
         };
-        expired.iter().for_each(|(_, failed)| round.count(*failed));
-        let verdict = round.verdict(&rules.probes);
+        for (_, failed) in &expired {
+            round.count(*failed, 0);
+            round.log_result(*failed);
+        }
+        let verdict = round.verdict(&rules.probes, slowness_counts);
         let is_undecided = verdict == RoundVerdict::Undecided;
         let is_fruitless = is_undecided && round.is_fruitless(rules.probes.patience(cooldown), at.now);
         self.log(|log| expired.iter().for_each(|(_, failed)| log.push(*failed)));
@@ -325,6 +332,11 @@ impl Machine {
         history.open_until = at.now + history.cooldown;
         history.openings = history.openings.saturating_add(1);
         history.opened_by_round = by_round;
+        // What no round has shown to be over goes on.
+        history.slowness_counts = match reason {
+            TransitionReason::Detected(tally) => tally.counted() == Counted::SlowCalls,
+            _ => by_round && history.slowness_counts,
+        };
         self.go(State::Open, reason, at.now, facts);
     }
 

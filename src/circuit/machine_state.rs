@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::Override;
 #[cfg(feature = "fleet")]
 use super::codec::{LoadError, Reader, Writer};
+#[cfg(feature = "fleet")]
+use super::detector::{Counted, Tally};
 use super::overrides::Standing;
 use super::probe_round::ProbeRound;
 use super::window::CountWindow;
@@ -45,6 +47,8 @@ pub(crate) struct History {
     pub(crate) round: Option<ProbeRound>,
     /// The circuit was opened by the round, so the round's log tells why.
     pub(crate) opened_by_round: bool,
+    /// Slow calls have opened the circuit, or kept it open: slow probes have failed.
+    pub(crate) slowness_counts: bool,
     /// The override that stands.
     pub(crate) standing: Option<Standing>,
 }
@@ -57,6 +61,7 @@ impl History {
         reason: None,
         round: None,
         opened_by_round: false,
+        slowness_counts: false,
         standing: None,
     };
 }
@@ -126,7 +131,7 @@ impl History {
         out.time(self.open_until);
         out.duration(Some(self.cooldown));
         out.u32(self.openings);
-        out.flag(self.opened_by_round);
+        out.u8(u8::from(self.opened_by_round) | u8::from(self.slowness_counts) << 1);
         out.option(self.round.as_ref(), ProbeRound::save);
         out.option(self.standing.as_ref(), |Standing { order, until }, out| {
             order.save(out);
@@ -138,9 +143,13 @@ impl History {
     pub(crate) fn load(from: &mut Reader<'_>, is_of_0_1: bool) -> Result<Self, LoadError> {
         let reason = TransitionReason::load(from)?;
         let (open_until, cooldown) = (from.time()?, Duration::from_nanos(from.u64()?));
-        let (openings, opened_by_round) = (from.u32()?, from.flag()?);
+        let (openings, opened_by) = (from.u32()?, from.u8()?);
+        let is_slow = |tally: Tally| tally.counted() == Counted::SlowCalls;
+        let by_slow_calls = matches!(reason, Some(TransitionReason::Detected(tally)) if is_slow(tally));
+        let slowness_counts = if is_of_0_1 { by_slow_calls } else { opened_by & 2 != 0 };
         let round = from.option(|from| ProbeRound::load(from, is_of_0_1))?;
         let standing = from.option(|from| Ok(Standing { order: Override::load(from)?, until: from.time()? }))?;
-        Ok(Self { open_until, cooldown, openings, reason, round, opened_by_round, standing })
+        let opened_by_round = opened_by & 1 != 0;
+        Ok(Self { open_until, cooldown, openings, reason, round, opened_by_round, slowness_counts, standing })
     }
 }

@@ -23,6 +23,7 @@ mod probes;
 mod reason;
 mod rules;
 mod run;
+mod slowness;
 mod state;
 mod step;
 #[cfg(feature = "fleet")]
@@ -55,6 +56,7 @@ pub(crate) use overrides::Standing;
 #[cfg(feature = "fleet")]
 pub(crate) use probe_round::{Hold, Lease, ProbeRound, held_until};
 pub(crate) use rules::Rules;
+pub(crate) use slowness::Slowness;
 #[cfg(feature = "fleet")]
 pub(crate) use step::FleetFact;
 pub(crate) use step::{Decision, Fact, Facts, Input, PermitId, StepContext};

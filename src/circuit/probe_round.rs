@@ -4,8 +4,9 @@ use std::time::Duration;
 
 #[cfg(feature = "fleet")]
 use super::codec::{LoadError, Reader, Writer};
+use super::slowness::ProbesSeen;
 use super::window::CountWindow;
-use super::{ProbeTally, Probes};
+use super::{ProbeTally, Probes, Slowness};
 use crate::time::Timestamp;
 
 /// A place among the probes.
@@ -51,6 +52,10 @@ pub(crate) enum Hold {
 pub(crate) struct ProbeRound {
     succeeded: u32,
     failed: u32,
+    /// Of those that succeeded: how many were slow.
+    slow_succeeded: u32,
+    /// Of all that have ended: how many were slower than the limit of each number.
+    slow: Vec<u32>,
     /// How many probes in a row were given up before the dependency had answered.
     given_up: u32,
     /// Since when probes have gone out without any evidence.
@@ -90,6 +95,8 @@ impl ProbeRound {
         Self {
             succeeded: 0,
             failed: 0,
+            slow_succeeded: 0,
+            slow: Vec::new(),
             given_up: 0,
             fruitless_since: None,
             next_lease: 0,
@@ -102,6 +109,8 @@ impl ProbeRound {
     pub(crate) fn restart(&mut self, probes: &Probes) {
         self.succeeded = 0;
         self.failed = 0;
+        self.slow_succeeded = 0;
+        self.slow.clear();
         self.given_up = 0;
         self.fruitless_since = None;
         self.leases.clear();
@@ -186,15 +195,38 @@ impl ProbeRound {
         self.leases.clear();
     }
 
-    pub(crate) fn count(&mut self, failed: bool) {
+    /// Takes in how a probe ended: whether it failed, and how many limits of slowness it has passed.
+    pub(crate) fn count(&mut self, failed: bool, passed: u8) {
         self.fruitless_since = None;
         self.given_up = 0;
-        self.log.push(failed);
         if failed {
             self.failed = self.failed.saturating_add(1);
         } else {
             self.succeeded = self.succeeded.saturating_add(1);
+            self.slow_succeeded = self.slow_succeeded.saturating_add(u32::from(passed > 0));
         }
+        let passed = usize::from(passed);
+        if self.slow.len() < passed {
+            self.slow.resize(passed, 0);
+        }
+        self.slow[..passed].iter_mut().for_each(|slow| *slow = slow.saturating_add(1));
+    }
+
+    /// Puts a result, `true` for a failure, where users see it.
+    pub(crate) fn log_result(&mut self, failed: bool) {
+        self.log.push(failed);
+    }
+
+    /// Tells whether the probes of this round would open a circuit by their slowness.
+    pub(crate) fn is_too_slow(&self, slowness: &Slowness) -> bool {
+        let (calls, failed) = (self.succeeded.saturating_add(self.failed), self.failed);
+        !self.slow.is_empty() && slowness.is_met_by(ProbesSeen { calls, failed, slow: &self.slow })
+    }
+
+    /// How many probes count for the dependency and how many against it.
+    const fn results(&self, slowness_counts: bool) -> (u32, u32) {
+        let slow = if slowness_counts { self.slow_succeeded } else { 0 };
+        (self.succeeded.saturating_sub(slow), self.failed.saturating_add(slow))
     }
 
     /// Drops leases whose deadline has come; returns which of them were probes on their way, and whether each failed: one
@@ -225,10 +257,11 @@ impl ProbeRound {
         self.fruitless_since.is_some_and(|since| now.since(since) >= patience)
     }
 
-    pub(crate) fn verdict(&self, probes: &Probes) -> RoundVerdict {
-        if self.succeeded >= probes.needed {
+    pub(crate) const fn verdict(&self, probes: &Probes, slowness_counts: bool) -> RoundVerdict {
+        let (succeeded, failed) = self.results(slowness_counts);
+        if succeeded >= probes.needed {
             RoundVerdict::Close
-        } else if self.failed > probes.of - probes.needed {
+        } else if failed > probes.of - probes.needed {
             RoundVerdict::Reopen
         } else {
             RoundVerdict::Undecided
@@ -243,13 +276,9 @@ impl ProbeRound {
         u32::try_from(self.leases.len()).unwrap_or(u32::MAX)
     }
 
-    pub(crate) fn tally(&self, probes: &Probes) -> ProbeTally {
-        ProbeTally {
-            in_flight: self.in_flight(),
-            succeeded: self.succeeded,
-            failed: self.failed,
-            needed: probes.needed,
-        }
+    pub(crate) fn tally(&self, probes: &Probes, slowness_counts: bool) -> ProbeTally {
+        let (succeeded, failed) = self.results(slowness_counts);
+        ProbeTally { in_flight: self.in_flight(), succeeded, failed, needed: probes.needed }
     }
 
     /// The results of this round, oldest first, `true` for a failure.
@@ -277,6 +306,9 @@ impl ProbeRound {
         out.u32(self.succeeded);
         out.u32(self.failed);
         out.varint(self.given_up.into());
+        out.varint(self.slow_succeeded.into());
+        out.varint(self.slow.len() as u64);
+        self.slow.iter().for_each(|slow| out.varint((*slow).into()));
         out.u64(self.fruitless_since.map_or(u64::MAX, Timestamp::as_nanos));
         out.u32(self.next_lease);
         out.u32(u32::try_from(self.leases.len()).unwrap_or(0));
@@ -295,11 +327,15 @@ impl ProbeRound {
     }
 
     /// Reads what [`save`](Self::save) wrote. In records of release 0.1 leases have no owners, and it is not known how many
-    /// probes were given up.
+    /// probes were given up or slow.
     pub(crate) fn load(from: &mut Reader<'_>, is_of_0_1: bool) -> Result<Self, LoadError> {
         let (succeeded, failed) = (from.u32()?, from.u32()?);
-        let given_up = if is_of_0_1 { 0 } else { from.varint()? };
-        let given_up = u32::try_from(given_up).unwrap_or(u32::MAX);
+        let number = |from: &mut Reader<'_>| Ok(u32::try_from(from.varint()?).unwrap_or(u32::MAX));
+        let (mut given_up, mut slow_succeeded, mut slow) = (0, 0, Vec::new());
+        if !is_of_0_1 {
+            (given_up, slow_succeeded) = (number(from)?, number(from)?);
+            slow = (0..from.varint_count(1)?).map(|_| number(from)).collect::<Result<_, LoadError>>()?;
+        }
         let fruitless_since = Some(from.u64()?).filter(|at| *at < u64::MAX).map(Timestamp::from_nanos);
         let next_lease = from.u32()?;
         let mut leases = Vec::new();
@@ -320,6 +356,6 @@ impl ProbeRound {
             }
             log.push(byte >> (i % 8) & 1 == 1);
         }
-        Ok(Self { succeeded, failed, given_up, fruitless_since, next_lease, leases, log })
+        Ok(Self { succeeded, failed, slow_succeeded, slow, given_up, fruitless_since, next_lease, leases, log })
     }
 }

@@ -70,7 +70,8 @@ pub enum TransitionReason {
     CooldownOver,
     /// Enough probes succeeded.
     ProbesSucceeded,
-    /// Too many probes failed.
+    /// Too many probes failed, or were slow where slow probes count against the dependency: see
+    /// [`slow_call_rate`](crate::detect::slow_call_rate).
     ProbeFailed,
     /// A probe did not end before its deadline.
     ProbeExpired,

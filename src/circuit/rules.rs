@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::window::CountWindow;
-use super::{Cooldown, Outcome, Probes};
+use super::{Cooldown, Outcome, Probes, Slowness};
 use crate::error::ConfigError;
 
 /// The settings a breaker is judged by, apart from its detector.
@@ -15,8 +15,8 @@ pub(crate) struct Rules {
     pub(crate) retry_after_cap: Duration,
     /// A call given up after at least this long is a failure.
     pub(crate) abandoned_after: Option<Duration>,
-    /// The detector's own limit, kept here because a probe that is slow has failed.
-    pub(crate) slow_after: Option<Duration>,
+    /// What the detector takes for slow, kept here because it is asked of probes too.
+    pub(crate) slowness: Slowness,
     /// How many outcomes the execution log holds; 0 is what the detector's window holds anyway.
     pub(crate) log: u32,
 }
@@ -39,8 +39,8 @@ impl Rules {
     }
 
     /// Tells whether somebody wants to know how long calls take.
-    pub(crate) const fn needs_duration(&self) -> bool {
-        self.abandoned_after.is_some() || self.slow_after.is_some()
+    pub(crate) fn needs_duration(&self) -> bool {
+        self.abandoned_after.is_some() || self.slowness.least().is_some()
     }
 
     /// How far off times may be: a sixty-fourth of the shortest one that matters, zero where durations are measured.
@@ -53,7 +53,7 @@ impl Rules {
 
     /// Tells whether a call that took this long is slow.
     pub(crate) fn is_slow(&self, took: Option<Duration>) -> bool {
-        self.slow_after.zip(took).is_some_and(|(limit, took)| took >= limit)
+        self.slowness.passed(took) > 0
     }
 
     /// What an outcome says about the dependency: `Some(true)` it failed, `Some(false)` it works, `None` nothing.
@@ -68,11 +68,6 @@ impl Rules {
             }
         }
     }
-
-    /// The same for a probe: one that is slow has failed.
-    pub(crate) fn judge_probe(&self, outcome: Outcome, took: Option<Duration>) -> Option<bool> {
-        self.judge(outcome, took).map(|failed| failed || self.is_slow(took))
-    }
 }
 
 impl Default for Rules {
@@ -82,7 +77,7 @@ impl Default for Rules {
             probes: Probes::default(),
             retry_after_cap: Duration::from_secs(300),
             abandoned_after: None,
-            slow_after: None,
+            slowness: Slowness::default(),
             log: 0,
         }
     }

@@ -106,8 +106,9 @@ impl Machine {
     }
 
     pub(crate) fn probes(&self, rules: &Rules) -> Option<ProbeTally> {
-        let round = self.state.history().round.as_ref()?;
-        (self.state.state == State::HalfOpen).then(|| round.tally(&rules.probes))
+        let history = self.state.history();
+        let round = history.round.as_ref().filter(|_| self.state.state == State::HalfOpen)?;
+        Some(round.tally(&rules.probes, history.slowness_counts))
     }
 
     /// Tells whether a call that was reserved may still be made.

@@ -28,6 +28,8 @@ pub(super) struct Probed {
     /// When it happened.
     pub(super) at: Timestamp,
     pub(super) retry_after: Option<Duration>,
+    /// How many of the rule's limits of slowness the call has passed.
+    pub(super) slow: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,13 +63,7 @@ impl ProbeNews {
 
 impl Probed {
     pub(super) const fn new(lease: u32, news: ProbeNews, at: Timestamp) -> Self {
-        Self { lease, news, at, retry_after: None }
-    }
-
-    /// Has the dependency ask for a wait.
-    pub(super) const fn asking(mut self, retry_after: Option<Duration>) -> Self {
-        self.retry_after = retry_after;
-        self
+        Self { lease, news, at, retry_after: None, slow: 0 }
     }
 
     /// How many bytes one takes.
@@ -75,14 +71,15 @@ impl Probed {
 
     fn save(&self, out: &mut Writer) {
         out.u32(self.lease);
-        out.u8(self.news as u8);
+        out.u8(self.news as u8 | self.slow.min(15) << 4);
         out.time(self.at);
         out.duration(self.retry_after);
     }
 
     fn load(from: &mut Reader<'_>) -> Result<Self, LoadError> {
-        let lease = from.u32()?;
-        let news = match from.u8()? {
+        let (lease, news) = (from.u32()?, from.u8()?);
+        let slow = news >> 4;
+        let news = match news & 15 {
             0 => ProbeNews::Began,
             1 => ProbeNews::Accepted,
             2 => ProbeNews::Ended,
@@ -92,7 +89,7 @@ impl Probed {
             6 => ProbeNews::GivenUp,
             other => return Err(LoadError::new(format!("news of a probe of kind {other}"))),
         };
-        Ok(Self { lease, news, at: from.time()?, retry_after: from.duration()? })
+        Ok(Self { lease, news, at: from.time()?, retry_after: from.duration()?, slow })
     }
 }
 
@@ -131,7 +128,7 @@ impl Batch {
         }
         let generation = Generation::new(from.u64()?);
         let telling = from.option(Telling::load)?;
-        let (probes, vote) = (from.list(Probed::BYTES, Probed::load)?, from.option(Vote::load)?);
+        let (probes, vote) = (from.list(Probed::BYTES, Probed::load)?, from.option(|from| Vote::load(from, false))?);
         from.end()?;
         Ok(Self { generation, telling, probes, vote })
     }
@@ -144,6 +141,8 @@ pub(crate) struct Vote {
     pub(super) cast: Timestamp,
     /// Not later than `cast` when it is taken back.
     pub(super) until: Timestamp,
+    /// They do not fail, but are slow.
+    pub(super) by_slowness: bool,
 }
 
 /// Who votes, and how many votes open the circuit for all.
@@ -200,13 +199,16 @@ impl Vote {
         out.bytes(self.voter.as_bytes());
         out.time(self.cast);
         out.time(self.until);
+        out.flag(self.by_slowness);
     }
 
-    pub(super) fn load(from: &mut Reader<'_>) -> Result<Self, LoadError> {
+    /// Reads what [`save`](Self::save) wrote; votes of release 0.1 do not say what they are for.
+    pub(super) fn load(from: &mut Reader<'_>, is_of_0_1: bool) -> Result<Self, LoadError> {
         let voter = std::str::from_utf8(from.bytes()?).map_err(|_| LoadError::new("a voter that is no text"))?;
         if voter.len() > MAX_NAME_BYTES {
             return Err(LoadError::new("a voter with too long a name"));
         }
-        Ok(Self { voter: voter.into(), cast: from.time()?, until: from.time()? })
+        let (cast, until) = (from.time()?, from.time()?);
+        Ok(Self { voter: voter.into(), cast, until, by_slowness: !is_of_0_1 && from.flag()? })
     }
 }

@@ -169,7 +169,8 @@ impl Merge<'_> {
 
     fn take_in_probe(&mut self, batch: &Batch, probed: &Probed) {
         let permit = PermitId { generation: batch.generation, lease: Some(probed.lease) };
-        let report = |outcome| Input::Report { permit, outcome, took: None };
+        let took = self.rules.slowness.took(probed.slow);
+        let report = |outcome| Input::Report { permit, outcome, took };
         match probed.news {
             ProbeNews::Began => self.step_at(probed.at, Input::Begin(permit)),
             ProbeNews::Accepted => self.step_at(probed.at, Input::Accept(permit)),
@@ -246,8 +247,9 @@ impl Merge<'_> {
         let votes = self.record.live_votes(self.at.now);
         let may_open = self.machine.state() == State::Closed && self.machine.state.standing().is_none();
         if may_open && quorum.is_some_and(|quorum| votes >= quorum) {
-            let mut facts = Facts::default();
+            let (mut facts, is_slow) = (Facts::default(), self.record.is_voted_slow(self.at.now));
             self.machine.open(self.rules, TransitionReason::Voted(votes), None, self.at, &mut facts);
+            self.machine.state.history_mut().slowness_counts = is_slow;
             self.note(&facts);
         }
     }

@@ -210,8 +210,9 @@ impl Replica {
     /// The machine is in the record's generation already: only what happened in it is taken over.
     fn keep_up(&mut self, local: &Record) {
         if let (State::HalfOpen, Some(round)) = (local.state(), &local.machine.history().round) {
-            let own = &mut self.machine.state.history_mut().round;
-            own.get_or_insert_with(|| round.without_leases()).take_counts_of(round);
+            let own = self.machine.state.history_mut();
+            own.slowness_counts = local.machine.history().slowness_counts;
+            own.round.get_or_insert_with(|| round.without_leases()).take_counts_of(round);
         }
     }
 

@@ -270,8 +270,16 @@ impl Record {
     }
 
     pub(super) fn live_votes(&self, now: Timestamp) -> u32 {
-        let live = self.votes.iter().filter(|vote| vote.until > now && vote.until > vote.cast).count();
-        u32::try_from(live).unwrap_or(u32::MAX)
+        u32::try_from(self.standing_votes(now).count()).unwrap_or(u32::MAX)
+    }
+
+    /// Tells whether any instance that has tripped has done so for slow calls.
+    pub(super) fn is_voted_slow(&self, now: Timestamp) -> bool {
+        self.standing_votes(now).any(|vote| vote.by_slowness)
+    }
+
+    fn standing_votes(&self, now: Timestamp) -> impl Iterator<Item = &Vote> {
+        self.votes.iter().filter(move |vote| vote.until > now && vote.until > vote.cast)
     }
 
     /// The same record by another clock, where `here` is what `there` is on this one; without evidence, which is judged by the
@@ -350,11 +358,11 @@ impl Record {
         let mut record = Self::of(decider, machine);
         if format == OLDEST_FORMAT {
             (0..rules).try_for_each(|_| skip_evidence_of_0_1(&mut from))?;
-            record.votes = from.list(20, Vote::load)?;
+            record.votes = from.list(20, |from| Vote::load(from, true))?;
             return from.end().map(|()| record);
         }
         record.evidence = (0..rules).map(|_| RuleEvidence::load(&mut from)).collect::<Result<_, _>>()?;
-        record.votes = from.list(20, Vote::load)?;
+        record.votes = from.list(21, |from| Vote::load(from, false))?;
         record.verdict = from.option(Verdict::load)?;
         record.wants = from.list(16, |from| Ok(Want { writer: from.u64()?, since: from.time()? }))?;
         record.handovers = u32::try_from(from.varint()?).unwrap_or(u32::MAX);

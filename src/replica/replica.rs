@@ -10,8 +10,8 @@ use super::pooled::Trip;
 use super::state::{Contact, Demand, KnownTrouble, POLL_INTERVAL, ReplicaState, Terms, Wake};
 use super::status::{FleetStatus, WhenDown};
 use crate::circuit::{
-    Admission, Call, Decision, Fact, Facts, FleetFact, Input, Machine, Outcome, PartTally, PermitId, ProbeRound,
-    RefusedBy, RejectReason, Rules, Run, State, StateScope, StepContext, TransitionReason, Verdict, View,
+    Admission, Call, Decision, Fact, Facts, FleetFact, History, Input, Machine, Outcome, PartTally, PermitId,
+    ProbeRound, RefusedBy, RejectReason, Rules, Run, State, StateScope, StepContext, TransitionReason, Verdict, View,
 };
 use crate::store::StoreTrouble;
 use crate::time::Timestamp;
@@ -72,13 +72,14 @@ impl Replica {
                 self.report(rules, permit, (outcome, took), at, &mut news)
             }
             Input::Report { permit, outcome, took } if self.state.asks_fleet() => {
-                let failed = rules.judge_probe(outcome, took);
+                let (failed, slow) = (rules.judge(outcome, took), rules.slowness.passed(took));
                 if failed.is_none() && self.state.wanted_since().is_some() {
                     // Another instance has the place, until this one has a call again.
                     self.state.own.has_calls = false;
                 }
                 self.tell_probe(permit, at.now, ProbeRound::give_back, |lease| {
-                    Probed::new(lease.id, ProbeNews::of(&lease, outcome, failed), at.now).asking(outcome.retry_after())
+                    let news = ProbeNews::of(&lease, outcome, failed);
+                    Probed { slow, retry_after: outcome.retry_after(), ..Probed::new(lease.id, news, at.now) }
                 })
             }
             Input::Begin(permit) if self.state.asks_fleet() => self.begin(rules, permit, at.now, &mut news),
@@ -411,7 +412,7 @@ impl Replica {
     }
 
     fn diverge(&mut self, to: State, now: Timestamp) {
-        let open_until = self.machine.state.history().open_until;
+        let &History { open_until, slowness_counts: by_slowness, .. } = self.machine.state.history();
         let state = &mut self.state;
         state.known.diverged = true;
         state.known.protection = None;
@@ -423,7 +424,7 @@ impl Replica {
             && !state.fleet_holds_a_state()
         {
             let until = if to == State::Open { open_until } else { now };
-            state.outbox.vote = Some(Vote { voter: voter.name.clone(), cast: now, until });
+            state.outbox.vote = Some(Vote { voter: voter.name.clone(), cast: now, until, by_slowness });
             state.wake(Wake::Now);
         }
         if to == State::Closed {

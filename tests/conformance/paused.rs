@@ -75,7 +75,12 @@ async fn c09_a_slow_probe_reopens_when_slow_calls_are_configured() {
     for (took, state) in [(secs(2), State::Open), (just_under(secs(2)), State::Closed)] {
         let breaker = breaker(|b| b.detector(detect::slow_call_rate(0.5).slower_than(secs(2)).of_last(10)));
         let mut service = CircuitBreakerLayer::from(breaker.clone()).layer(Stub::new(Answer::In(took)));
-        breaker.trip().expect("no override stands");
+        for _ in 0..5 {
+            let call = breaker.acquire().expect("closed");
+            advance(secs(2)).await;
+            call.success();
+        }
+        assert_eq!(breaker.state(), State::Open, "by slow calls");
         advance(secs(30)).await;
         assert_eq!(service.ready().await.expect("ready").call(7).await.expect("slow, but fine"), 7);
         assert_eq!(breaker.state(), state);

@@ -124,18 +124,125 @@ fn a_slow_success_is_judged_and_a_fast_one_is_not() {
     assert_eq!(breaker.snapshot().reason, Some(TransitionReason::Detected(Tally::slow_calls(2).of(4))));
 }
 
-#[test]
-fn a_slow_probe_reopens_where_slow_calls_are_configured_and_closes_where_not() {
-    for (slow_calls, state) in [(true, State::Open), (false, State::Closed)] {
-        let (breaker, clock) = breaker(|b| match slow_calls {
-            true => b.detector(detect::slow_call_rate(0.5).slower_than(secs(2)).within(secs(60))),
-            false => b,
-        });
-        let probe = first_probe(&breaker, &clock);
-        clock.advance(secs(2));
-        probe.success();
-        assert_eq!(breaker.state(), state);
+/// What opens the circuit in the tests below.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum By {
+    SlowCalls,
+    Failures,
+    Command,
+}
+
+/// Half of the calls failed, or 80 % took two seconds.
+fn mixed() -> Combined {
+    let slow = detect::slow_call_rate(0.8).slower_than(secs(2)).of_last(20);
+    detect::failure_rate(0.5).of_last(20).or(slow)
+}
+
+fn slow_success(breaker: &CircuitBreaker, clock: &ManualClock) {
+    let permit = breaker.acquire().expect("admitted");
+    clock.advance(secs(2));
+    permit.success();
+}
+
+/// Has the circuit opened, and lets its cooldown pass.
+fn opened(breaker: &CircuitBreaker, clock: &ManualClock, by: By) {
+    match by {
+        By::SlowCalls => (0..5).for_each(|_| slow_success(breaker, clock)),
+        By::Failures => fail(breaker, 5),
+        By::Command => breaker.trip().expect("no override stands"),
     }
+    assert!(breaker.is_open(), "{by:?}");
+    clock.advance(secs(30));
+}
+
+#[test]
+fn a_slow_probe_reopens_where_slow_calls_opened_the_circuit_and_closes_where_not() {
+    for (by, state) in [(By::SlowCalls, State::Open), (By::Failures, State::Closed), (By::Command, State::Closed)] {
+        let (breaker, clock) = breaker(|b| b.detector(mixed()));
+        opened(&breaker, &clock, by);
+        slow_success(&breaker, &clock);
+        assert_eq!(breaker.state(), state, "{by:?}");
+    }
+}
+
+/// Every second call is slow, which is far from 80 %: this reopened nine times in a hundred seconds, for ever.
+#[test]
+fn what_failures_opened_closes_though_every_second_probe_is_slow() {
+    for probes in [Probes::one(), Probes::consecutive(4), Probes::ratio(3, 5), Probes::consecutive(20)] {
+        for slow_first in [false, true] {
+            let (breaker, clock) = breaker(|b| b.detector(mixed()).probes(probes));
+            opened(&breaker, &clock, By::Failures);
+            for nth in 0..20 {
+                match (nth % 2 == 0) == slow_first {
+                    true => slow_success(&breaker, &clock),
+                    false => succeed(&breaker, 1),
+                }
+                if breaker.state() == State::Closed {
+                    break;
+                }
+            }
+            assert_eq!(breaker.state(), State::Closed, "{probes:?}");
+            assert_eq!(breaker.snapshot().openings, 1, "{probes:?}: at the first try");
+        }
+    }
+}
+
+/// The probes by themselves would open a closed circuit, so they do not close an open one.
+#[test]
+fn slow_probes_have_failed_where_they_meet_the_rule_by_themselves() {
+    let (breaker, clock) = breaker(|b| b.detector(mixed()).probes(Probes::ratio(6, 8)));
+    opened(&breaker, &clock, By::Failures);
+    for _ in 0..4 {
+        slow_success(&breaker, &clock);
+        assert_eq!(breaker.snapshot().probes.expect("half-open").failed, 0, "too few to judge");
+    }
+    slow_success(&breaker, &clock);
+    assert_eq!(breaker.snapshot().reason, Some(TransitionReason::ProbeFailed), "five of five");
+    assert_eq!(breaker.snapshot().recent.to_string(), "SSSSF");
+
+    clock.advance(secs(30));
+    for state in [State::HalfOpen, State::HalfOpen, State::Open] {
+        slow_success(&breaker, &clock);
+        assert_eq!(breaker.state(), state, "it was slowness that reopened the circuit");
+    }
+}
+
+#[test]
+fn slow_probes_have_failed_from_when_they_meet_the_rule() {
+    let (breaker, clock) = breaker(|b| b.detector(mixed()).probes(Probes::ratio(3, 20)));
+    opened(&breaker, &clock, By::Failures);
+    let results = |breaker: &CircuitBreaker| breaker.snapshot().probes.map(|probes| (probes.succeeded, probes.failed));
+    slow_success(&breaker, &clock);
+    fail(&breaker, 1);
+    slow_success(&breaker, &clock);
+    assert_eq!(results(&breaker), Some((2, 1)), "two of three are too few to judge");
+    slow_success(&breaker, &clock);
+    assert_eq!(breaker.state(), State::Closed);
+
+    let (breaker, clock) = self::breaker(|b| b.detector(mixed()).probes(Probes::ratio(6, 20)));
+    opened(&breaker, &clock, By::Failures);
+    (0..5).for_each(|_| slow_success(&breaker, &clock));
+    assert_eq!(results(&breaker), Some((0, 5)), "five of five");
+    fail(&breaker, 5);
+    assert_eq!(results(&breaker), Some((0, 10)), "a failure makes no slow probe good");
+    succeed(&breaker, 6);
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[test]
+fn what_slow_calls_opened_stays_so_while_probes_fail_and_no_longer() {
+    let (breaker, clock) = breaker(|b| b.detector(mixed()));
+    opened(&breaker, &clock, By::SlowCalls);
+    fail(&breaker, 1);
+    clock.advance(secs(30));
+    slow_success(&breaker, &clock);
+    assert_eq!(breaker.state(), State::Open, "no probe has shown that it is over");
+    clock.advance(secs(30));
+    succeed(&breaker, 1);
+    assert_eq!(breaker.state(), State::Closed);
+    opened(&breaker, &clock, By::Failures);
+    slow_success(&breaker, &clock);
+    assert_eq!(breaker.state(), State::Closed, "this time it were failures");
 }
 
 #[test]

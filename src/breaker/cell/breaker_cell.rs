@@ -124,7 +124,7 @@ impl BreakerCell {
             ClockSource::Other(_) => Info::OWN_CLOCK,
         };
         self.info.store(tick_bits | clock, Relaxed);
-        let slow_after = settings.rules.slow_after.map_or(u64::MAX, crate::time::nanos);
+        let slow_after = settings.rules.slowness.least().map_or(u64::MAX, crate::time::nanos);
         self.slow_after.store(slow_after, Relaxed);
         let now = settings.clock.now();
         let machine = Machine::new(detector, &settings.rules, first_generation, now);

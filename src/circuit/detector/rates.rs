@@ -39,6 +39,10 @@ pub const fn failure_rate(rate: f64) -> FailureRate {
 
 /// Trips when this share of the calls, above 0 and at most 1, was slow.
 ///
+/// A slow probe has failed where slow calls opened the circuit, until one round of probes has closed it. Where something
+/// else did, failures for example, slow probes are successes, unless those of one half-open period meet this rule by
+/// themselves: its share, of as many calls as it waits for.
+///
 /// ```
 /// use std::time::Duration;
 /// use fusebox::{clock::Timestamp, detect::{self, Call, Detector}};
@@ -50,6 +54,26 @@ pub const fn failure_rate(rate: f64) -> FailureRate {
 ///     detector.record(&Call::success(now).took(Some(Duration::from_secs(3))));
 /// }
 /// assert!(detector.verdict(now), "four of five, although none failed");
+/// ```
+///
+/// What failures opened closes, though its probes are slow:
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::{detect, CircuitBreaker, CircuitBreakerConfig, ManualClock, State};
+///
+/// let (s, clock) = (Duration::from_secs, ManualClock::new());
+/// let slow = detect::slow_call_rate(0.8).slower_than(s(2)).within(s(60));
+/// let rule = detect::consecutive_failures(1).or(slow);
+/// let config = CircuitBreakerConfig::builder("search").detector(rule).clock(clock.clone()).build()?;
+/// let breaker = CircuitBreaker::new(config);
+/// breaker.acquire()?.failure();
+/// clock.advance(s(30));
+/// let probe = breaker.acquire()?;
+/// clock.advance(s(3));
+/// probe.success();
+/// assert_eq!(breaker.state(), State::Closed);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub const fn slow_call_rate(rate: f64) -> SlowCallRate {
     SlowCallRate { rate }

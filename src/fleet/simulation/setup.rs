@@ -6,7 +6,7 @@ use super::event::Health;
 use super::member::Make;
 use super::rng::Chance;
 use crate::circuit::detector::{Detector, consecutive_failures, failure_rate, failures};
-use crate::circuit::{Cooldown, Override, Probes, Rules};
+use crate::circuit::{Cooldown, Override, Probes, Rules, Slowness};
 use crate::replica::{Terms, Voter, WhenDown};
 
 const S: Duration = Duration::from_secs(1);
@@ -189,7 +189,7 @@ impl Setup {
         let probes = self.probes.concurrent(self.concurrent).deadline(self.deadline);
         let detector = self.detector.map_or_else(|| self.rule.detector(), |make| make());
         let rules =
-            Rules { cooldown: self.cooldown.clone(), probes, slow_after: detector.slow_after(), ..Rules::default() };
+            Rules { cooldown: self.cooldown.clone(), probes, slowness: Slowness::of(&*detector), ..Rules::default() };
         let voter = self.votes.map(|quorum| Voter::new(name.into(), quorum));
         let terms = Terms { voter, when_down: self.when_down, flush_interval: S, clock_error: Duration::ZERO };
         Make { detector, rules, writer, terms, seed }

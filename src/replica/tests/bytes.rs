@@ -61,12 +61,13 @@ proptest! {
     fn a_batch_comes_back_from_its_bytes(
         generation in any::<u64>(),
         told in prop::option::of((0..detectors().len(), told(), prop::option::of(any::<u64>()))),
-        probes in prop::collection::vec((any::<u32>(), 0_usize..7, time(), prop::option::of(0..u64::MAX)), 0..6),
-        vote in prop::option::of(("\\PC{0,20}", time(), time())),
+        probes in prop::collection::vec((any::<u32>(), (0_usize..7, 0_u8..16), time(), prop::option::of(0..u64::MAX)), 0..6),
+        vote in prop::option::of(("\\PC{0,20}", time(), time(), any::<bool>())),
     ) {
-        let probes = probes.into_iter().map(|(lease, news, at, wait)| {
+        let probes = probes.into_iter().map(|(lease, (news, slow), at, wait)| {
             let all = [ProbeNews::Began, ProbeNews::Accepted].into_iter().chain(ENDS.iter().copied()).nth(news);
-            Probed::new(lease, all.expect("one of seven"), at).asking(wait.map(Duration::from_nanos))
+            let probed = Probed::new(lease, all.expect("one of seven"), at);
+            Probed { slow, retry_after: wait.map(Duration::from_nanos), ..probed }
         });
         let telling = told.and_then(|(nth, told, suspicion)| {
             told.first().map(|told| said(told, &*detectors()[nth], at(5_000), suspicion))
@@ -75,7 +76,7 @@ proptest! {
             generation: Generation::new(generation),
             telling,
             probes: probes.collect(),
-            vote: vote.map(|(voter, cast, until)| Vote { voter: voter.into(), cast, until }),
+            vote: vote.map(|(voter, cast, until, by_slowness)| Vote { voter: voter.into(), cast, until, by_slowness }),
         };
         prop_assert_eq!(Batch::load(&batch.save()).expect("its own bytes"), batch);
     }

@@ -63,7 +63,8 @@ fn a_lease_in_use_ends_in_time_and_an_unused_one_has_no_end() {
 #[test]
 fn a_vote_of_the_future_is_none() {
     let mut shared = Shared::at(at(HOUR));
-    let voter = |name: &str, cast| Vote { voter: name.into(), cast: at(cast), until: at(cast + 30_000) };
+    let voter =
+        |name: &str, cast| Vote { voter: name.into(), cast: at(cast), until: at(cast + 30_000), by_slowness: false };
     shared.record.vote(&voter("dead", HOUR), at(HOUR));
     let mut record = cut(shared.record, at(0));
     record.vote(&voter("alive", 0), at(0));

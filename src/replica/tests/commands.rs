@@ -62,7 +62,7 @@ fn votes_do_not_open_what_is_overridden() {
     let mut one = Instance::voting(1, patient(), 1);
     let mut shared = Shared::at(at(10));
     shared.order(&mut one, Command::Override(Override::dry_run("new limits")));
-    let vote = Some(Vote { voter: "a".into(), cast: at(9), until: at(9_000) });
+    let vote = Some(Vote { voter: "a".into(), cast: at(9), until: at(9_000), by_slowness: false });
     let batch = Batch { generation: shared.record.generation(), telling: None, probes: Vec::new(), vote }.save();
     assert!(!shared.merge(&mut one, &[batch], &[]).began);
 }

@@ -99,7 +99,7 @@ fn its_evidence_is_dropped_and_its_state_and_votes_stay() {
     assert_eq!((record.state(), record.generation(), record.decider), (State::Closed, Generation::new(5), 77));
     assert_eq!(record.machine.since, at(1_000));
     assert!(record.evidence.is_empty(), "it was judged before it was whole");
-    assert_eq!(record.votes, [Vote { voter: "ana".into(), cast: at(900), until: at(40_000) }]);
+    assert_eq!(record.votes, [Vote { voter: "ana".into(), cast: at(900), until: at(40_000), by_slowness: false }]);
     assert_eq!((record.verdict, record.handovers, record.wants.len()), (None, 0, 0));
 
     // Eighteen failures that the old release had told open nothing; what comes now counts by itself.
@@ -123,6 +123,19 @@ fn its_open_state_and_override_stay() {
     let history = record.machine.history();
     assert_eq!((history.open_until, history.cooldown, history.openings), (at(31_000), ms(30_000), 2));
     assert_eq!((history.reason, history.opened_by_round), (Some(TransitionReason::Overridden), true));
+}
+
+/// It did not say so, but why it was opened.
+#[test]
+fn what_slow_calls_had_opened_is_known_to_be_so() {
+    for (tally, is_slow) in [(Tally::slow_calls(5).of(5), true), (Tally::failures(5).of(5), false)] {
+        let mut out = begun(State::Open, 8);
+        save_history(&mut out, TransitionReason::Detected(tally), &[], None);
+        out.u8(0);
+        out.u32(0);
+        let record = Record::load(&sealed(out.finish())).expect("a record of release 0.1");
+        assert_eq!(record.machine.history().slowness_counts, is_slow);
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::*;
 fn full(one: &Instance, generation: Generation) -> Vec<u8> {
     let calls = one.batch(&Record::fresh(generation, at(0)), &[failed(at(1))]);
     let telling = Batch::load(&calls).expect("its own bytes").telling;
-    let vote = Vote { voter: "another".into(), cast: at(1), until: at(90_000) };
+    let vote = Vote { voter: "another".into(), cast: at(1), until: at(90_000), by_slowness: false };
     let probes = vec![
         Probed::new(0, ProbeNews::Failed, at(1)),
         Probed::new(1, ProbeNews::Accepted, at(1)),

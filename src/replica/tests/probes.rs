@@ -1,7 +1,9 @@
 //! Places among the probes are the fleet's.
+#![expect(clippy::panic, reason = "a test fails loudly")]
 
 use super::*;
-use crate::circuit::{Hold, TransitionReason};
+use crate::circuit::detector::{consecutive_failures, slow_call_rate};
+use crate::circuit::{Hold, Slowness, TransitionReason};
 use crate::replica::clocks::before;
 use crate::replica::poll::Request;
 
@@ -332,4 +334,73 @@ fn a_lease_that_is_given_back_unused_or_once_it_was_answered_is_no_probe_that_wa
     assert_eq!(probe(&[ProbeNews::Ended]), State::HalfOpen);
     assert_eq!(probe(&[ProbeNews::Began, ProbeNews::GivenUp]), State::HalfOpen);
     assert_eq!(probe(&[ProbeNews::Began, ProbeNews::GivenUp]), State::Open, "none has answered in between");
+}
+
+/// One of two failed, or half of the calls were slow.
+fn slow_or_failed() -> (Box<dyn Detector>, Rules) {
+    let slow = slow_call_rate(0.5).slower_than(ms(100)).of_last(10).min_calls(2);
+    let detector = consecutive_failures(2).or(slow);
+    let rules = Rules { slowness: Slowness::of(&detector), probes: Probes::one(), ..Rules::default() };
+    (Box::new(detector), rules)
+}
+
+/// Two calls open the fleet; then one probe is slow, and an instance tells that did not see why the circuit opened.
+fn slow_probe_after(outcome: Outcome, took: u64, voting: bool) -> State {
+    let mut fleet = [1, 2].map(|writer| {
+        let (detector, rules) = slow_or_failed();
+        let voter = voting.then(|| Voter::new(format!("voter-{writer}").into(), 1));
+        Instance::made(writer, detector, rules, voter)
+    });
+    let mut shared = Shared::new();
+    for one in &mut fleet {
+        one.poll(&mut shared);
+    }
+    for now in [1, 2] {
+        let Decision::Admitted(permit) = fleet[0].step(Input::Acquire { reserve: false }, at(now)) else {
+            panic!("closed");
+        };
+        fleet[0].step(Input::Report { permit, outcome, took: Some(ms(took)) }, at(now));
+    }
+    for passed in 1..100 {
+        shared.now = at(50 * passed);
+        fleet[0].look(&mut shared);
+    }
+    assert_eq!(shared.record.state(), State::Open);
+    shared.now = shared.record.machine.history().open_until;
+    // It has just started, and knows the record only.
+    let (detector, rules) = slow_or_failed();
+    let mut new = Instance::made(3, detector, rules, voting.then(|| Voter::new("voter-3".into(), 1)));
+    shared.ask(&mut new, false).expect("a place");
+    new.apply(&shared.record, shared.now);
+    let Decision::Admitted(permit) = new.step(Input::Acquire { reserve: false }, shared.now) else {
+        panic!("its lease is in hand");
+    };
+    new.step(Input::Report { permit, outcome: Outcome::Success, took: Some(ms(100)) }, shared.now);
+    shared.commit(&mut new, &[]);
+    shared.record.state()
+}
+
+#[test]
+fn a_slow_probe_counts_against_the_dependency_where_slow_calls_opened_the_fleet() {
+    for voting in [false, true] {
+        assert_eq!(slow_probe_after(Outcome::Success, 100, voting), State::Open, "votes: {voting}");
+        assert_eq!(slow_probe_after(Outcome::Failure, 1, voting), State::Closed, "votes: {voting}");
+    }
+}
+
+/// Each instance sees one slow probe, the record sees two of two.
+#[test]
+fn slow_probes_of_all_instances_meet_the_rule_together() {
+    let mut fleet = [1, 2].map(|writer| {
+        let (detector, rules) = slow_or_failed();
+        Instance::made(writer, detector, Rules { probes: Probes::consecutive(3), ..rules }, None)
+    });
+    let mut shared = Shared::cooled_down(&mut fleet[0]);
+    for (one, state) in fleet.iter_mut().zip([State::HalfOpen, State::Open]) {
+        let (lease, now) = (shared.ask(one, false).expect("a place"), shared.now);
+        shared.tell_probe(one, Probed::new(lease, ProbeNews::Began, now));
+        shared.tell_probe(one, Probed { slow: 1, ..Probed::new(lease, ProbeNews::Succeeded, now) });
+        assert_eq!(shared.record.state(), state);
+    }
+    assert!(shared.record.machine.history().slowness_counts);
 }

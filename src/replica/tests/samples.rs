@@ -79,7 +79,12 @@ pub(super) fn evidence() -> impl Strategy<Value = RuleEvidence> {
 
 fn round() -> impl Strategy<Value = ProbeRound> {
     let probes = (9_u32..100).prop_map(|of| Probes::ratio(of, of).concurrent(9));
-    (probes, prop::collection::vec(any::<bool>(), 0..9), prop::collection::vec((time(), any::<u64>()), 0..9), 0..3)
+    (
+        probes,
+        prop::collection::vec((any::<bool>(), 0_u8..4), 0..9),
+        prop::collection::vec((time(), any::<u64>()), 0..9),
+        0..3,
+    )
         .prop_map(|(probes, results, admitted, given_up)| {
             let mut round = ProbeRound::new(&probes);
             for (n, (now, owner)) in admitted.into_iter().enumerate() {
@@ -89,7 +94,10 @@ fn round() -> impl Strategy<Value = ProbeRound> {
                     _ => {}
                 }
             }
-            results.into_iter().for_each(|failed| round.count(failed));
+            for (failed, slow) in results {
+                round.count(failed, slow);
+                round.log_result(failed);
+            }
             for _ in 0..given_up {
                 let lease = round.admit(&probes, at(0), false).and_then(|lease| round.give_back(lease));
                 lease.iter().for_each(|lease| round.end_without_evidence(lease, true));
@@ -155,20 +163,31 @@ prop_compose! {
         (since, open_until) in (time(), time()),
         reason in reason(),
         cooldown in any::<u64>(),
-        (openings, opened_by_round) in (any::<u32>(), any::<bool>()),
+        (openings, opened_by_round, slowness_counts) in (any::<u32>(), any::<bool>(), any::<bool>()),
         round in prop::option::of(round()),
         standing in prop::option::of(standing()),
         evidence in prop::collection::vec(evidence(), 0..4),
-        votes in prop::collection::vec(("\\PC{0,10}", time(), time()), 0..5),
+        votes in prop::collection::vec(("\\PC{0,10}", time(), time(), any::<bool>()), 0..5),
         (has_verdict, at, up_to) in (any::<bool>(), time(), time()),
         wants in prop::collection::vec((any::<u64>(), time()), 0..16),
         extension in prop::collection::vec(any::<u8>(), 0..40),
     ) -> Record {
-        let vote = |(voter, cast, until): (String, _, _)| Vote { voter: voter.into(), cast, until };
+        let vote = |(voter, cast, until, by_slowness): (String, _, _, _)| {
+            Vote { voter: voter.into(), cast, until, by_slowness }
+        };
         let cooldown = Duration::from_nanos(cooldown);
         let mut machine = MachineState::closed(Generation::new(generation), since);
         machine.state = state;
-        *machine.history_mut() = History { open_until, cooldown, openings, reason, round, opened_by_round, standing };
+        *machine.history_mut() = History {
+            open_until,
+            cooldown,
+            openings,
+            reason,
+            round,
+            opened_by_round,
+            slowness_counts,
+            standing,
+        };
         let mut record = Record::fresh(Generation::new(generation), since);
         record.decider = decider;
         record.machine = machine;

@@ -90,7 +90,7 @@ fn four_rules_of_ones_own_with_many_bytes_and_long_queues_fit_with_all_the_rest(
         }
         for n in 0..1_000 {
             let voter = format!("{n:060}").into();
-            let vote = Some(Vote { voter, cast: shared.now, until: at(90_000) });
+            let vote = Some(Vote { voter, cast: shared.now, until: at(90_000), by_slowness: true });
             let generation = shared.record.generation();
             let batch = Batch { generation, telling: None, probes: Vec::new(), vote }.save();
             shared.merge(&mut instances[3], &[batch], &[]);

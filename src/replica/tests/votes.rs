@@ -5,7 +5,7 @@ use crate::circuit::TransitionReason;
 use crate::circuit::detector::consecutive_failures;
 
 fn vote(voter: u64, cast: u64, until: u64) -> Vote {
-    Vote { voter: format!("voter-{voter}").into(), cast: at(cast), until: at(until) }
+    Vote { voter: format!("voter-{voter}").into(), cast: at(cast), until: at(until), by_slowness: false }
 }
 
 fn batch(record: &Record, vote: Vote) -> Vec<u8> {
@@ -130,7 +130,7 @@ fn the_newest_of_very_many_votes_are_kept() {
     for n in 0..3_000 {
         // The newest come first in the alphabet.
         let voter = format!("{:04}", 9_999 - n).into();
-        record.vote(&Vote { voter, cast: at(n), until: at(90_000) }, at(n));
+        record.vote(&Vote { voter, cast: at(n), until: at(90_000), by_slowness: false }, at(n));
     }
     assert!(record.votes.iter().any(|vote| vote.cast == at(2_999)));
     assert!(record.live_votes(at(3_000)) >= 256, "as many as any quorum asks for");
