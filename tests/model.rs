@@ -464,10 +464,21 @@ struct Pair {
     breaker: CircuitBreaker,
     clock: ManualClock,
     running: Vec<(Permit, Ticket)>,
+    asks_first: bool,
 }
 
 impl Pair {
+    /// Every other call is asked for before it is made.
     fn acquire(&mut self) -> Result<(), TestCaseError> {
+        self.asks_first = !self.asks_first;
+        let foretold = self.asks_first.then(|| self.breaker.would_admit());
+        let running = self.running.len();
+        self.make()?;
+        prop_assert_eq!(foretold.unwrap_or(self.running.len() > running), self.running.len() > running);
+        Ok(())
+    }
+
+    fn make(&mut self) -> Result<(), TestCaseError> {
         match (self.breaker.acquire(), self.model.acquire()) {
             (Ok(permit), Ok(ticket)) => {
                 prop_assert_eq!(permit.is_probe(), ticket.probe.is_some());
@@ -591,7 +602,7 @@ fn the_breaker_agrees_with_the_model() {
             let clock = ManualClock::new();
             let breaker = breaker(&setup, &clock);
             let model = Model::new(setup, breaker.snapshot().generation.get());
-            let mut pair = Pair { model, breaker, clock, running: Vec::new() };
+            let mut pair = Pair { model, breaker, clock, running: Vec::new(), asks_first: false };
             for op in &ops {
                 pair.perform(op)?;
             }

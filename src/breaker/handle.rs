@@ -95,10 +95,42 @@ impl CircuitBreaker {
         self.cell().state()
     }
 
-    /// Tells whether the circuit is open.
+    /// Tells whether the circuit is open. Not whether a call would be admitted: an open circuit whose cooldown is over takes
+    /// one, as its first probe, and a caller that makes no call while this says yes never lets it recover. To ask before a
+    /// call, see [`would_admit`](Self::would_admit).
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.state() == State::Open
+    }
+
+    /// Tells whether a call would be admitted now. No place is taken and nothing is counted.
+    ///
+    /// It is exact for a call that is made before anything else happens; another caller may be faster. The best way to find
+    /// out is to make the call. Like any [look](Self::snapshot), it notices what time has ended: an override, or a probe that
+    /// outlived its deadline. Where a fleet gives out the places of probes and this instance has none, it asks for one, as a
+    /// rejected call does.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, ManualClock, State};
+    ///
+    /// let clock = ManualClock::new();
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").clock(clock.clone()).build()?);
+    /// assert!(breaker.would_admit());
+    /// breaker.trip()?;
+    /// assert!(!breaker.would_admit());
+    /// clock.advance(Duration::from_secs(30));
+    /// assert!(breaker.would_admit() && breaker.is_open(), "the next call is the first probe");
+    ///
+    /// let probe = breaker.acquire()?;
+    /// assert!(!breaker.would_admit() && !breaker.is_open(), "the only probe is on its way");
+    /// probe.success();
+    /// assert!(breaker.would_admit());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn would_admit(&self) -> bool {
+        self.refusal().is_none()
     }
 
     /// Asks for one call, by hand. Never waits.

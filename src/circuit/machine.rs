@@ -57,14 +57,7 @@ impl Machine {
                 self.expire_override(at.now, facts);
                 Decision::Done
             }
-            Input::Poll => {
-                self.expire_override(at.now, facts);
-                self.end_hopeless_round(rules, at, facts);
-                let round = self.state.history().round.as_ref();
-                let busy = self.state.state == State::HalfOpen
-                    && !round.is_some_and(|round| round.takes_a_call(&rules.probes));
-                if busy { Decision::PROBES_BUSY } else { Decision::Done }
-            }
+            Input::Poll => self.poll(rules, at, facts),
         }
     }
 
@@ -81,10 +74,7 @@ impl Machine {
         self.expire_override(at.now, facts);
         if let Some(standing) = self.state.standing() {
             return match standing.order.kind() {
-                OverrideKind::ForcedOpen => {
-                    let until = Some(standing.until).filter(|until| *until < Timestamp::MAX);
-                    Decision::Rejected { reason: RejectReason::ForcedOpen, until }
-                }
+                OverrideKind::ForcedOpen => Self::forced_open(standing),
                 OverrideKind::Disabled | OverrideKind::DryRun => self.admitted(None),
             };
         }
@@ -92,9 +82,8 @@ impl Machine {
         match self.state.state {
             State::Closed => return self.admitted(None),
             State::Open => {
-                let until = self.state.history().open_until;
-                if at.now < until {
-                    return Decision::Rejected { reason: RejectReason::Open, until: Some(until) };
+                if at.now < self.state.history().open_until {
+                    return self.still_open();
                 }
                 self.half_open(rules, at.now, facts);
             }
@@ -105,6 +94,34 @@ impl Machine {
             Some(lease) => self.admitted(Some(lease)),
             None => Decision::PROBES_BUSY,
         }
+    }
+
+    /// Answers as [`acquire`](Self::acquire) would; no call is admitted, and the circuit does not become half-open.
+    fn poll(&mut self, rules: &Rules, at: StepContext, facts: &mut Facts) -> Decision {
+        self.expire_override(at.now, facts);
+        if let Some(standing) = self.state.standing() {
+            let is_shut = standing.order.kind() == OverrideKind::ForcedOpen;
+            return if is_shut { Self::forced_open(standing) } else { Decision::Done };
+        }
+        self.end_hopeless_round(rules, at, facts);
+        match self.state.state {
+            State::Open if at.now < self.state.history().open_until => self.still_open(),
+            State::Closed | State::Open => Decision::Done,
+            State::HalfOpen => {
+                let round = self.state.history().round.as_ref();
+                let is_free = round.is_none_or(|round| round.takes_a_call(&rules.probes));
+                if is_free { Decision::Done } else { Decision::PROBES_BUSY }
+            }
+        }
+    }
+
+    fn forced_open(standing: &Standing) -> Decision {
+        let until = Some(standing.until).filter(|until| *until < Timestamp::MAX);
+        Decision::Rejected { reason: RejectReason::ForcedOpen, until }
+    }
+
+    fn still_open(&self) -> Decision {
+        Decision::Rejected { reason: RejectReason::Open, until: Some(self.state.history().open_until) }
     }
 
     /// The call may go through in the present generation, as a probe where it has a lease.

@@ -40,7 +40,8 @@ pub(crate) enum Input<'a> {
     Resume,
     /// A look from outside: an override may end by itself now.
     Look,
-    /// Asks whether a call would be rejected, without making one; where one would go through, the answer is `Done`.
+    /// Asks whether a call would be rejected, and how, without making one; where one would go through, the answer is `Done`.
+    /// What time has ended has ended then, or it never would for a caller that asks before each call.
     Poll,
 }
 

@@ -55,6 +55,11 @@ impl Replica {
         self.misses_a_lease(now)
     }
 
+    /// Tells whether a call that asks now finds a lease.
+    pub(super) fn has_a_lease(&self, now: Timestamp) -> bool {
+        self.leases_in_hand() > 0 && self.has_sure_leases(now)
+    }
+
     /// Tells whether no lease in hand can have been handed over: the store was heard of a moment ago, and none has waited for
     /// it long.
     fn has_sure_leases(&self, now: Timestamp) -> bool {

@@ -87,7 +87,7 @@ impl Replica {
                 let accept = |round: &mut ProbeRound, lease| round.accept(lease, at.now).then_some(lease);
                 self.tell_probe(permit, at.now, accept, |lease| Probed::new(lease, ProbeNews::Accepted, at.now))
             }
-            Input::Poll if self.state.asks_fleet() => self.poll_admission(rules, at, &mut news),
+            Input::Poll => self.poll_admission(rules, at, &mut news),
             _ => self.machine.step(rules, input, at, &mut news),
         };
         self.learn(&news, at.now, facts);
@@ -323,8 +323,8 @@ impl Replica {
         self.state.own.has_calls = true;
         self.end_hopeless_round(rules, at, facts);
         if let Some(when_down) = self.state.stand_in() {
-            let rejected = Decision::Rejected { reason: RejectReason::StoreDown, until: Some(at.now + POLL_INTERVAL) };
-            return if when_down == WhenDown::Admit { self.machine.admitted(None) } else { rejected };
+            let admits = when_down == WhenDown::Admit;
+            return if admits { self.machine.admitted(None) } else { store_is_down(at.now) };
         }
         if let Some(until) = self.rejects_until(at.now, facts) {
             return Decision::Rejected { reason: RejectReason::AwaitingVerdict, until: Some(until) };
@@ -341,13 +341,24 @@ impl Replica {
         self.machine.step(rules, input, at, facts)
     }
 
+    /// Answers as [`acquire`](Self::acquire) would; no call is admitted. That there is a caller is noted: else an instance
+    /// that asks before each call would never have a lease.
     fn poll_admission(&mut self, rules: &Rules, at: StepContext, facts: &mut Facts) -> Decision {
         self.machine.expire_override(at.now, facts);
+        if self.machine.overridden().is_some() {
+            return self.machine.step(rules, Input::Poll, at, facts);
+        }
         self.end_hopeless_round(rules, at, facts);
+        if let Some(when_down) = self.state.stand_in() {
+            return if when_down == WhenDown::Admit { Decision::Done } else { store_is_down(at.now) };
+        }
         if let Some(until) = self.rejects_until(at.now, facts) {
             return Decision::Rejected { reason: RejectReason::AwaitingVerdict, until: Some(until) };
         }
-        if !self.is_ready_for_probes(at.now) || self.leases_in_hand() > 0 {
+        if !self.is_ready_for_probes(at.now) || !self.state.asks_fleet() {
+            return self.machine.step(rules, Input::Poll, at, facts);
+        }
+        if self.has_a_lease(at.now) {
             return Decision::Done;
         }
         match self.misses_a_lease(at.now) {
@@ -440,4 +451,9 @@ impl Replica {
             self.state.wake(Wake::Now);
         }
     }
+}
+
+/// A store that is away may be back at any time, and is asked each poll interval.
+fn store_is_down(now: Timestamp) -> Decision {
+    Decision::Rejected { reason: RejectReason::StoreDown, until: Some(now + POLL_INTERVAL) }
 }

@@ -49,6 +49,80 @@ fn state_never_changes_by_time_alone() {
     probe.success();
 }
 
+/// A caller that makes no call while `is_open` says yes waits for ever; with `would_admit` the circuit closes.
+#[test]
+fn a_loop_that_asks_before_each_call_recovers() {
+    type Ask = fn(&CircuitBreaker) -> bool;
+    let closes = |ask: Ask| {
+        let (breaker, clock) = breaker(|b| b.cooldown(secs(30)));
+        breaker.trip().expect("no override stands");
+        (0..600).any(|_| {
+            clock.advance(secs(1));
+            if ask(&breaker) {
+                breaker.acquire().expect("what was asked for a moment before").success();
+            }
+            breaker.state() == State::Closed
+        })
+    };
+    assert!(closes(CircuitBreaker::would_admit));
+    assert!(!closes(|breaker| !breaker.is_open()), "or its documentation is wrong");
+}
+
+#[test]
+fn a_probe_that_hangs_is_noticed_by_a_caller_who_asks_before_each_call() {
+    let (breaker, clock) = breaker(|b| b.cooldown(secs(10)).probes(Probes::one().deadline(secs(5))));
+    let hung = first_probe(&breaker, &clock);
+    let mut admitted = Vec::new();
+    for second in 0..60 {
+        if breaker.would_admit() {
+            admitted.push(second);
+            breaker.acquire().expect("what was asked for a moment before").success();
+            break;
+        }
+        clock.advance(secs(1));
+    }
+    assert_eq!(admitted, [15], "five until its deadline, and a cooldown");
+    assert_eq!(breaker.state(), State::Closed);
+    drop(hung);
+}
+
+#[test]
+fn asking_takes_no_place_and_tells_no_listener() {
+    let told = Record::default();
+    let (breaker, clock) = breaker(|b| {
+        let told = told.clone();
+        b.on_event(move |event: &Event| told.add(event.to_string()))
+    });
+    let ask_often = |expected: bool| (0..100).for_each(|_| assert_eq!(breaker.would_admit(), expected));
+    ask_often(true);
+    breaker.trip().expect("no override stands");
+    told.take();
+    ask_often(false);
+    clock.advance(secs(30));
+    ask_often(true);
+    let generation = breaker.snapshot().generation;
+    assert_eq!(told.take(), [""; 0], "no rejection, and no change of state");
+    let probe = breaker.acquire().expect("the cooldown is over");
+    assert!(probe.is_probe() && probe.generation() > generation);
+    ask_often(false);
+    probe.success();
+    ask_often(true);
+}
+
+#[test]
+fn under_an_override_the_answer_is_the_operators() {
+    let (breaker, clock) = breaker(|b| b);
+    for (order, admits) in
+        [(Override::force_open("x"), false), (Override::disable("x"), true), (Override::dry_run("x"), true)]
+    {
+        breaker.trip().expect("no override stands");
+        breaker.set_override(order.clone().expires_in(secs(10)));
+        assert_eq!(breaker.would_admit(), admits, "{order}");
+        clock.advance(secs(10));
+        assert!(breaker.would_admit(), "{order} is over");
+    }
+}
+
 #[test]
 fn a_wrapped_function_goes_through_its_breaker_in_both_worlds() {
     let (breaker, _clock) = tripping_at(1);

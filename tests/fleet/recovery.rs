@@ -41,6 +41,23 @@ async fn where_calls_are_rare_they_close_the_circuit_all_the_same() {
     }
 }
 
+/// The places of probes are the fleet's: an instance that asks before each call must get one all the same.
+#[tokio::test]
+async fn an_instance_that_asks_before_each_call_gets_its_probe() {
+    let (breaker, _) = alone();
+    breaker.trip().expect("no override");
+    breaker.flush().await;
+    let mut asked = 0;
+    while breaker.state() != State::Closed {
+        if breaker.would_admit() {
+            breaker.acquire().map(Permit::success).expect("what was asked for a moment before");
+        }
+        asked += 1;
+        assert!(asked <= 60, "{asked} questions were answered by no");
+        sleep(ms(50)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_flush_keeps_the_lease_that_was_asked_for() {
     let (breaker, _) = alone();

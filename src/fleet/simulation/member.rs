@@ -42,6 +42,16 @@ struct Inner {
     seen: Vec<Seen>,
     /// What it was told of the calls that it gave away.
     books: Books,
+    /// The last caller asked before it made its call.
+    asked: bool,
+}
+
+/// Why a call is not let through, if it is not.
+const fn why_not(decision: Decision) -> Option<RejectReason> {
+    match decision {
+        Decision::Rejected { reason, .. } => Some(reason),
+        _ => None,
+    }
 }
 
 /// Calls, by what became of them.
@@ -75,6 +85,7 @@ impl TestMember {
             granted: Vec::new(),
             seen: Vec::new(),
             books: Books::default(),
+            asked: false,
         };
         Self { id, key: key.into(), clock, engine, inner: Mutex::new(inner) }
     }
@@ -100,9 +111,21 @@ impl TestMember {
                 Decision::Rejected { reason, until: Some(until).filter(|until| *until < Timestamp::MAX) }
             }
             Admission::None { .. } | Admission::Unjudged { .. } | Admission::Ask => {
-                self.step(Input::Acquire { reserve: false })
+                let foretold = self.asks_first().then(|| self.step(Input::Poll));
+                let decision = self.step(Input::Acquire { reserve: false });
+                if let Some(foretold) = foretold {
+                    assert_eq!(why_not(foretold), why_not(decision), "a caller was told otherwise a moment before");
+                }
+                decision
             }
         }
+    }
+
+    /// Every other caller asks whether it would be let through before it makes its call.
+    fn asks_first(&self) -> bool {
+        let inner = &mut *self.inner();
+        inner.asked = !inner.asked;
+        inner.asked
     }
 
     pub(super) fn report(&self, permit: PermitId, outcome: Outcome) -> Decision {
