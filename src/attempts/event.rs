@@ -64,6 +64,18 @@ pub enum RetryEventKind {
     },
 }
 
+impl RetryEventKind {
+    /// Returns the kind in snake case, as a metrics label.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Retrying { .. } => "retrying",
+            Self::Succeeded => "succeeded",
+            Self::Stopped { .. } => "stopped",
+        }
+    }
+}
+
 /// Why there is no further attempt.
 ///
 /// ```

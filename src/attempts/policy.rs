@@ -38,6 +38,18 @@ pub enum WhenRejected {
     Retry,
 }
 
+impl WhenRejected {
+    /// Returns `return`, `wait` or `retry`, as logs and files spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Return => "return",
+            Self::Wait => "wait",
+            Self::Retry => "retry",
+        }
+    }
+}
+
 /// What a call carries of its configuration. All that is shared, and therefore costs, is behind one pointer that plain
 /// configurations do without.
 #[derive(Clone)]

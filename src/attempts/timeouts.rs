@@ -52,12 +52,20 @@ pub enum TimeLimit {
     Deadline,
 }
 
-impl fmt::Display for TimeLimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl TimeLimit {
+    /// Returns `attempt_timeout` or `deadline`, as the settings are called.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Attempt => "attempt_timeout",
             Self::Deadline => "deadline",
-        })
+        }
+    }
+}
+
+impl fmt::Display for TimeLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -58,6 +58,18 @@ pub enum Advice {
     },
 }
 
+impl Advice {
+    /// Returns the kind of advice in snake case, as a metrics label.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::ManyInstances { .. } => "many_instances",
+            Self::ShortWindow { .. } => "short_window",
+            Self::LongWindow { .. } => "long_window",
+        }
+    }
+}
+
 impl fmt::Display for Advice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

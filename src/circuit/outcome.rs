@@ -43,6 +43,25 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Returns `success`, `failure`, `ignored` or `cancelled`, as a metrics label. `FailureAfter` is a `failure` like any other:
+    /// a counter takes the two together.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::Outcome;
+    ///
+    /// assert_eq!(Outcome::FailureAfter(Duration::from_secs(5)).as_str(), "failure");
+    /// ```
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure | Self::FailureAfter(_) => "failure",
+            Self::Ignored => "ignored",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// Tells whether this is `Failure` or `FailureAfter`.
     #[must_use]
     pub const fn is_failure(self) -> bool {

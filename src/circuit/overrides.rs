@@ -61,6 +61,18 @@ pub enum OverrideKind {
     DryRun,
 }
 
+impl OverrideKind {
+    /// Returns `forced_open`, `disabled` or `dry_run`, as metrics and files spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ForcedOpen => "forced_open",
+            Self::Disabled => "disabled",
+            Self::DryRun => "dry_run",
+        }
+    }
+}
+
 impl fmt::Display for OverrideKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -132,6 +132,34 @@ pub enum TransitionReason {
     Voted(u32),
 }
 
+impl TransitionReason {
+    /// Returns the reason in snake case, as a metrics label: the counts of `Detected` and `Voted` are no part of it.
+    ///
+    /// ```
+    /// use fusebox::TransitionReason;
+    ///
+    /// assert_eq!(TransitionReason::CooldownOver.as_str(), "cooldown_over");
+    /// assert_eq!(TransitionReason::Voted(3).as_str(), "voted");
+    /// ```
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Detected(_) => "detected",
+            Self::CooldownOver => "cooldown_over",
+            Self::ProbesSucceeded => "probes_succeeded",
+            Self::ProbeFailed => "probe_failed",
+            Self::ProbeExpired => "probe_expired",
+            Self::ProbesInconclusive => "probes_inconclusive",
+            Self::Tripped => "tripped",
+            Self::Reset => "reset",
+            Self::Overridden => "overridden",
+            Self::Resumed => "resumed",
+            Self::OverrideExpired => "override_expired",
+            Self::Voted(_) => "voted",
+        }
+    }
+}
+
 impl fmt::Display for TransitionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -105,6 +105,17 @@ pub enum StateScope {
     Fleet,
 }
 
+impl StateScope {
+    /// Returns `instance` or `fleet`, as metrics and files spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Instance => "instance",
+            Self::Fleet => "fleet",
+        }
+    }
+}
+
 /// Who made a transition.
 ///
 /// ```
@@ -125,6 +136,17 @@ pub enum Origin {
     Decided,
     /// Another instance of its fleet; this one does as that one did.
     Adopted,
+}
+
+impl Origin {
+    /// Returns `decided` or `adopted`, as metrics and files spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Decided => "decided",
+            Self::Adopted => "adopted",
+        }
+    }
 }
 
 /// Counts transitions: every one begins a new generation.

@@ -40,6 +40,19 @@ pub enum Retry {
 }
 
 impl Retry {
+    /// Returns the answer in snake case, as a label in logs.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::IfIdempotent => "if_idempotent",
+            Self::After(_) => "after",
+            Self::Pushback(_) => "pushback",
+            Self::Unprocessed => "unprocessed",
+            Self::Once => "once",
+        }
+    }
+
     /// Returns what follows from an outcome alone: a failure is worth another attempt, after the time that it names.
     #[inline]
     #[must_use]

@@ -20,6 +20,18 @@ pub enum StoreSource {
     Highway,
 }
 
+impl StoreSource {
+    /// Returns `unset`, `store_url` or `highway`, as a metrics label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unset => "unset",
+            Self::StoreUrl => "store_url",
+            Self::Highway => "highway",
+        }
+    }
+}
+
 impl fmt::Display for StoreSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

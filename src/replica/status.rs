@@ -30,6 +30,18 @@ pub enum WhenDown {
     Reject,
 }
 
+impl WhenDown {
+    /// Returns `local`, `admit` or `reject`, as logs and files spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Admit => "admit",
+            Self::Reject => "reject",
+        }
+    }
+}
+
 /// How an instance stands with its fleet: see [`Snapshot::fleet`](crate::Snapshot::fleet).
 ///
 /// ```

@@ -51,6 +51,24 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Returns what kind of failure it is, in snake case, as a metrics label.
+    ///
+    /// ```
+    /// use fusebox::store::StoreError;
+    ///
+    /// assert_eq!(StoreError::busy("deadlock detected").as_str(), "busy");
+    /// ```
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Unavailable { .. } => "unavailable",
+            Self::Busy(_) => "busy",
+            Self::Refused(_) => "refused",
+            Self::Foreign { .. } => "foreign",
+            Self::TooLarge { .. } => "too_large",
+        }
+    }
+
     /// It was not reached: the operation did not take place.
     pub fn unreachable(source: impl Into<BoxError>) -> Self {
         Self::Unavailable { maybe: false, source: Some(source.into()) }

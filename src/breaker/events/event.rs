@@ -106,11 +106,9 @@ impl Occurrence {
 /// fn counter(kind: EventKind) -> &'static str {
 ///     match kind {
 ///         EventKind::StateChanged { to, .. } => to.as_str(),
-///         EventKind::Ended { outcome, .. } if outcome.is_failure() => "failure",
+///         EventKind::Ended { outcome, .. } => outcome.as_str(),
 ///         EventKind::Rejected { reason, .. } => reason.as_str(),
-///         EventKind::WouldOpen { .. } => "would_open",
-///         EventKind::DetectorPanicked => "detector_panicked",
-///         _ => "other",
+///         other => other.as_str(),
 ///     }
 /// }
 /// let (count, counted) = mpsc::channel();
@@ -222,6 +220,44 @@ pub enum EventKind {
         /// With what.
         advice: Advice,
     },
+}
+
+impl EventKind {
+    /// Returns the kind in snake case, as a metrics label; what it is about has labels of its own.
+    ///
+    /// ```
+    /// use fusebox::EventKind;
+    ///
+    /// assert_eq!(EventKind::StoreDegraded.as_str(), "store_degraded");
+    /// ```
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::StateChanged { .. } => "state_changed",
+            Self::WouldOpen { .. } => "would_open",
+            Self::Ended { .. } => "ended",
+            Self::Rejected { .. } => "rejected",
+            Self::DetectorPanicked => "detector_panicked",
+            Self::Unguarded => "unguarded",
+            Self::TemplateFailed => "template_failed",
+            Self::FallbackKeyUsed => "fallback_key_used",
+            Self::Missed { .. } => "missed",
+            Self::StoreDegraded => "store_degraded",
+            Self::StoreRecovered => "store_recovered",
+            Self::StoreImpaired => "store_impaired",
+            Self::StoreMended => "store_mended",
+            Self::BatchUnreadable => "batch_unreadable",
+            Self::RecordUnreadable => "record_unreadable",
+            Self::ConfigDrift => "config_drift",
+            Self::EvidenceDropped => "evidence_dropped",
+            Self::ProtectionBegan => "protection_began",
+            Self::ProtectionEnded => "protection_ended",
+            #[cfg(feature = "fleet")]
+            Self::Judged { .. } => "judged",
+            #[cfg(feature = "fleet")]
+            Self::Advice { .. } => "advice",
+        }
+    }
 }
 
 impl From<Fact> for EventKind {

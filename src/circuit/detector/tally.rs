@@ -27,6 +27,17 @@ pub enum Counted {
     SlowCalls,
 }
 
+impl Counted {
+    /// Returns `failures` or `slow_calls`, as metrics and files spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Failures => "failures",
+            Self::SlowCalls => "slow_calls",
+        }
+    }
+}
+
 /// Counts of a window.
 ///
 /// ```
