@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::{Router, extract::State};
 use bytes::Bytes;
-use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer, ConfigError, classify, detect};
+use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer, ConfigError, detect};
 use http::{Request, Response, StatusCode};
 use http_body_util::Empty;
 use hyper::body::Incoming;
@@ -36,7 +36,7 @@ fn endpoint(
         .cooldown(COOLDOWN)
         .build()?;
     let client = ServiceBuilder::new()
-        .layer(CircuitBreakerLayer::new(config).classify(classify::http()).wait_when_open())
+        .layer(CircuitBreakerLayer::http(config).wait_when_open())
         .map_request(move |path: &str| get(format!("http://{server}{path}")))
         .service(Client::builder(TokioExecutor::new()).build_http());
     Ok(PendingRequests::new(client, CompleteOnResponse::default()))

@@ -13,7 +13,7 @@ use std::time::Duration;
 use axum::{Router, extract::State};
 use fusebox::{
     BoxError, CircuitBreakerConfig, CircuitBreakerLayer, ConfigError, EventKind, RetryConfig, RetryLayer, backoff,
-    classify, detect, rejection,
+    detect, rejection,
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header::RETRY_AFTER};
 use reqwest::{Method, Request, Response};
@@ -41,7 +41,7 @@ fn client(name: &str) -> Result<impl Service<Request, Response = Response, Error
         .build()?;
     Ok(ServiceBuilder::new()
         .layer(RetryLayer::reqwest(retry))
-        .layer(CircuitBreakerLayer::new(breaker).classify(classify::http()))
+        .layer(CircuitBreakerLayer::reqwest(breaker))
         .service(reqwest::Client::new()))
 }
 

@@ -67,8 +67,10 @@ async fn main() -> Result<(), BoxError> {
     println!("\nThere are some with numbers that do for most:\n");
     println!("  {}", SafetyNet::database("orders")?);
     #[cfg(feature = "http")]
-    println!("  {}", SafetyNet::http_client("shop")?);
+    println!("  {}", SafetyNet::http("shop")?);
+    #[cfg(feature = "reqwest")]
+    println!("  {}", SafetyNet::reqwest("stock")?);
     #[cfg(feature = "grpc")]
-    println!("  {}", SafetyNet::grpc_client("payments")?);
+    println!("  {}", SafetyNet::grpc("payments")?);
     Ok(())
 }

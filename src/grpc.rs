@@ -4,13 +4,13 @@
 //! [`key::grpc_method`](crate::key::grpc_method).
 //!
 //! ```
-//! use fusebox::{classify, CircuitBreakerConfig, CircuitBreakerLayer, RetryConfig, RetryLayer};
+//! use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, RetryConfig, RetryLayer};
 //! use tower::{Layer, ServiceBuilder};
 //!
 //! fn client<Channel>(channel: Channel) -> impl Sized {
 //!     ServiceBuilder::new()
 //!         .layer(RetryLayer::grpc(RetryConfig::default()))
-//!         .layer(CircuitBreakerLayer::new(CircuitBreakerConfig::new("payments")).classify(classify::grpc()))
+//!         .layer(CircuitBreakerLayer::grpc(CircuitBreakerConfig::new("payments")))
 //!         .service(channel) // then `PaymentsClient::new(..)` of it
 //! }
 //! # let _ = client(());

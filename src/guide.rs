@@ -109,8 +109,60 @@
 //! # Ok::<(), fusebox::ConfigError>(())
 //! ```
 //!
-//! Without it, a hung dependency behind an outer timeout never opens the circuit. (A timeout *inside* the breaker is an
-//! error like any other and needs no such setting.)
+//! Without it, a hung dependency behind an outer timeout never opens the circuit.
+//!
+//! ## A call that nothing ends
+//!
+//! A breaker has no timer of its own. A call that hangs, and for which there is no timeout anywhere, is neither over nor given
+//! up: the breaker never hears of it, the circuit stays closed, and each further call joins those that hang. So give each
+//! dependency a limit of time. A timeout *inside* the breaker is an error like any other, and needs no `abandoned_after`:
+//!
+//! ```
+//! use std::time::Duration;
+//! use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer, State, detect};
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # tokio_test::block_on(async {
+//! let config = CircuitBreakerConfig::builder("search").detector(detect::consecutive_failures(1)).build()?;
+//! let layer = CircuitBreakerLayer::new(config);
+//! let breaker = layer.breaker().clone();
+//! let service = ServiceBuilder::new()
+//!     .layer(layer)
+//!     .timeout(Duration::from_millis(5)) // further in: the breaker sees its error
+//!     .service(service_fn(|_: &str| std::future::pending::<Result<u32, BoxError>>()));
+//!
+//! assert!(service.oneshot("socks").await.is_err());
+//! assert_eq!(breaker.state(), State::Open);
+//! # Ok::<(), BoxError>(()) }).unwrap();
+//! ```
+//!
+//! A retry's limit for each attempt is *outside* of the breaker, and needs `abandoned_after` a little below it. The presets
+//! of [`SafetyNet`](crate::SafetyNet) have both; by hand it is
+//!
+//! ```
+//! use std::time::Duration;
+//! use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer, RetryConfig, RetryLayer, State, detect};
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # tokio_test::block_on(async {
+//! let retry = RetryConfig::builder().max_retries(0).attempt_timeout(Duration::from_millis(20)).build()?;
+//! let config = CircuitBreakerConfig::builder("search")
+//!     .detector(detect::consecutive_failures(1))
+//!     .abandoned_after(Duration::from_millis(15))
+//!     .build()?;
+//! let layer = CircuitBreakerLayer::new(config);
+//! let breaker = layer.breaker().clone();
+//! let service = ServiceBuilder::new()
+//!     .layer(RetryLayer::new(retry))
+//!     .layer(layer)
+//!     .service(service_fn(|_: &str| std::future::pending::<Result<u32, BoxError>>()));
+//!
+//! assert!(service.oneshot("socks").await.is_err());
+//! assert_eq!(breaker.state(), State::Open);
+//! # Ok::<(), BoxError>(()) }).unwrap();
+//! ```
+//!
+//! For plain futures, put the timeout into the call, and make an error of the call of its `Elapsed`.
 //!
 //! # Where to put the layer
 //!

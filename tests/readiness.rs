@@ -304,7 +304,7 @@ async fn the_preset_for_http_gives_it_back() {
     use http_body_util::Full;
 
     let client = tower::service_fn(|_: http::Request<_>| ready(Ok::<_, Down>(http::Response::new("12.50"))));
-    let net = fusebox::SafetyNet::http_client("prices").expect("it has a name");
+    let net = fusebox::SafetyNet::http("prices").expect("it has a name");
     let breaker = net.breaker().expect("one for all").clone();
     let mut one = net.layer(ConcurrencyLimitLayer::new(1).layer(client));
     let mut other = one.clone();
@@ -318,6 +318,55 @@ async fn the_preset_for_http_gives_it_back() {
     let response = other.ready().await.expect("it has the place").call(request()).await.expect("closed");
     assert_eq!((response.into_body(), breaker.state()), ("12.50", State::Closed));
     drop(one);
+}
+
+#[cfg(feature = "http")]
+type Http<R> =
+    CircuitBreakerLayer<fusebox::classify::Http, fusebox::circuit_breaker::Boxed, fusebox::circuit_breaker::One, R>;
+
+/// Whether another one is ready once the first, made ready, has been rejected.
+#[cfg(feature = "http")]
+async fn is_given_back<R>(layer: &Http<R>) -> bool
+where
+    R: fusebox::circuit_breaker::GiveBack<ConcurrencyLimit<Answering>>,
+{
+    let mut one = layer.layer(ConcurrencyLimitLayer::new(1).layer(Answering));
+    let mut other = one.clone();
+    one.ready().await.expect("closed");
+    trip(layer.breaker());
+    assert!(one.call(http::Request::new(())).await.is_err());
+    reset(layer.breaker());
+    other.ready().now_or_never().is_some()
+}
+
+#[cfg(feature = "http")]
+#[derive(Clone)]
+struct Answering;
+
+#[cfg(feature = "http")]
+impl Service<http::Request<()>> for Answering {
+    type Response = http::Response<()>;
+    type Error = Down;
+    type Future = std::future::Ready<Result<http::Response<()>, Down>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Down>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _request: http::Request<()>) -> Self::Future {
+        ready(Ok(http::Response::new(())))
+    }
+}
+
+#[cfg(feature = "http")]
+#[tokio::test]
+async fn layers_that_bring_their_classifier_give_it_back_as_the_presets_do() {
+    let named = CircuitBreakerConfig::new;
+    assert!(is_given_back(&CircuitBreakerLayer::http(named("prices"))).await);
+    #[cfg(feature = "reqwest")]
+    assert!(is_given_back(&CircuitBreakerLayer::reqwest(named("prices"))).await);
+    let keeps = CircuitBreakerLayer::new(named("prices")).classify(fusebox::classify::http());
+    assert!(!is_given_back(&keeps).await, "it is no matter of course");
 }
 
 // An idle service and the place of a probe

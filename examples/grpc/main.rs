@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use fusebox::circuit_breaker::{Boxed, One, ReleasesReadiness};
 use fusebox::classify::{self, Grpc};
 use fusebox::retry::{ReplayGrpc, RetryConfig, RetryLayer, RetryService};
 use fusebox::{
@@ -39,7 +40,7 @@ fn breaker(name: &str) -> Result<CircuitBreakerConfig, ConfigError> {
 }
 
 /// A channel with retries and a breaker around it: goes wherever a `Channel` goes.
-type SafeChannel = RetryService<CircuitBreakerService<Channel, Grpc>, Grpc, ReplayGrpc>;
+type SafeChannel = RetryService<CircuitBreakerService<Channel, Grpc, Boxed, One, ReleasesReadiness>, Grpc, ReplayGrpc>;
 
 fn client(channel: Channel) -> Result<PricesClient<SafeChannel>, ConfigError> {
     let retry = RetryConfig::builder()
@@ -48,7 +49,7 @@ fn client(channel: Channel) -> Result<PricesClient<SafeChannel>, ConfigError> {
         .build()?;
     let channel = ServiceBuilder::new()
         .layer(RetryLayer::grpc(retry))
-        .layer(CircuitBreakerLayer::new(breaker("shop")?).classify(classify::grpc()))
+        .layer(CircuitBreakerLayer::grpc(breaker("shop")?))
         .service(channel);
     Ok(PricesClient::new(channel))
 }

@@ -183,6 +183,18 @@ impl CircuitBreakerConfigBuilder {
     /// hung dependency behind an outer timeout would never trip. Set it a little below that timeout. Drops sooner than that still count neither
     /// way: they are users who closed the tab.
     ///
+    /// **It needs a timeout.** A breaker has no timer of its own: a call that hangs and that nothing ends is never seen, with this
+    /// setting or without, as it is neither over nor given up. Every dependency that can hang needs a limit of time on one side
+    /// of the breaker:
+    ///
+    /// - outside, with this setting: [`RetryConfigBuilder::attempt_timeout`](crate::RetryConfigBuilder::attempt_timeout), Tower's
+    ///   `Timeout`, a server's own limit for its requests;
+    /// - inside, without it, because there the timeout is an error like any other: Tower's `Timeout` below the breaker,
+    ///   `reqwest::ClientBuilder::timeout`, tonic's `Endpoint::timeout`, PostgreSQL's `statement_timeout`;
+    /// - by [`SafetyNet`](crate::SafetyNet)'s presets, which have both numbers.
+    ///
+    /// The [guide](crate::guide#a-call-that-nothing-ends) shows one of each.
+    ///
     /// ```
     /// use std::time::Duration;
     /// use fusebox::{detect, CircuitBreaker, CircuitBreakerConfig, ManualClock, State};

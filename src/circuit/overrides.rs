@@ -192,11 +192,6 @@ impl Override {
     pub fn reason(&self) -> &str {
         &self.reason
     }
-
-    #[cfg(feature = "fleet")]
-    pub(crate) const fn lasts(&self) -> Option<Duration> {
-        self.expires_after
-    }
 }
 
 /// The override that stands, as [`Snapshot::overridden`](crate::Snapshot::overridden) shows it.
@@ -298,6 +293,10 @@ impl Standing {
 
 #[cfg(feature = "fleet")]
 impl Override {
+    pub(crate) const fn lasts(&self) -> Option<Duration> {
+        self.expires_after
+    }
+
     /// The same order, given so long ago; `None` when it is over.
     pub(crate) fn after(&self, passed: Duration) -> Option<Self> {
         let left = match self.expires_after {

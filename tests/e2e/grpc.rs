@@ -24,7 +24,7 @@ use tonic::{Code, Request, Response, Status};
 use tower::{Layer, ServiceBuilder};
 
 use crate::servers::refusing;
-use crate::support::{Record, breaker, failures, ms, secs, tripping_at};
+use crate::support::{Record, breaker, config, failures, ms, secs, tripping_at};
 use prices::{PriceStream, Prices, PricesClient, PricesServer};
 
 #[path = "../../examples/grpc/prices.rs"]
@@ -237,6 +237,23 @@ async fn a_client_sees_unavailable_with_pushback_in_either_mode() {
 }
 
 #[tokio::test]
+async fn a_layer_for_grpc_brings_its_classifier() {
+    let (shop, channel) = shop();
+    let clock = ManualClock::new();
+    let layer = CircuitBreakerLayer::grpc(config(|b| b.detector(detect::consecutive_failures(2)).clock(clock)));
+    let (breaker, mut client) = (layer.breaker().clone(), PricesClient::new(layer.layer(channel)));
+    let bug = || Status::internal("a bug");
+    shop.fails([Status::not_found("no such price"), Status::resource_exhausted("your quota"), bug(), bug()]);
+    for state in [State::Closed, State::Closed, State::Closed, State::Open] {
+        client.get("7").await.expect_err("a status");
+        assert_eq!(breaker.state(), state);
+    }
+    shop.calls();
+    let status = is_rejected_with_pushback(&mut client, &shop).await;
+    assert_eq!(rejection(&status).map(Rejected::name).as_deref(), Some("test"));
+}
+
+#[tokio::test]
 async fn a_server_answers_unavailable_with_pushback_in_either_mode() {
     let (breaker, _) = tripping_at(1);
     let boxed = || CircuitBreakerLayer::from(breaker.clone()).classify(classify::grpc());
@@ -416,7 +433,7 @@ async fn retries_of_whole_calls_stop_at_a_breaker_in_the_channel() {
 #[tokio::test]
 async fn the_preset_goes_around_a_channel() {
     let (shop, channel) = shop();
-    let net = SafetyNet::grpc_client("prices").expect("it works");
+    let net = SafetyNet::grpc("prices").expect("it works");
     let mut client: PricesClient<<GrpcClient as Layer<Channel>>::Service> = PricesClient::new(net.layer(channel));
     shop.fails([with_pushback(Status::unavailable("restarting"), "1")]);
     assert_eq!(client.get("7").await.expect("the second attempt").into_inner(), "12.50");

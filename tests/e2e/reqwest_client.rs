@@ -134,6 +134,83 @@ async fn a_server_that_never_answers_is_given_up_and_opens_the_circuit() {
     assert!(rejection(&*error).is_some());
 }
 
+#[tokio::test]
+async fn a_layer_for_reqwest_brings_its_classifier_and_keeps_the_clients_errors() {
+    let server = Server::start().await;
+    let detector = detect::consecutive_failures(2);
+    let layer = CircuitBreakerLayer::reqwest(config(|b| b.detector(detector)));
+    let (breaker, client) = (layer.breaker().clone(), layer.layer(Client::new()));
+    let get = |url: String| client.clone().oneshot(request(Method::GET, &url));
+    server.answers([status(404), status(503), status(503)]);
+    for (code, state) in [(404, State::Closed), (503, State::Closed), (503, State::Open)] {
+        let answer = get(server.url("/")).await.expect("an answer");
+        assert_eq!((answer.status().as_u16(), breaker.state()), (code, state));
+    }
+    let error = get(server.url("/")).await.expect_err("open");
+    assert!(rejection(&*error).is_some() && server.requests().len() == 3);
+
+    breaker.reset().expect("no override stands");
+    for _ in 0..3 {
+        let error = get("ftp://prices.example/".to_owned()).await.expect_err("no such scheme");
+        assert!(error.downcast::<reqwest::Error>().expect("the client's own").is_builder());
+    }
+    let (_socket, address) = refusing();
+    for state in [State::Closed, State::Open] {
+        let error = get(format!("http://{address}/")).await.expect_err("refused");
+        assert!(error.is::<reqwest::Error>());
+        assert_eq!(breaker.state(), state, "that is the dependency's, a scheme is not");
+    }
+}
+
+#[cfg(feature = "testing")]
+#[tokio::test(start_paused = true)]
+async fn to_the_preset_a_server_that_hangs_has_failed_when_the_attempt_is_over() {
+    let asked = Record::default();
+    let list = asked.clone();
+    let hang = move || {
+        list.add(());
+        pending::<()>()
+    };
+    let address = serve(Router::new().fallback(hang)).await;
+    let net = fusebox::SafetyNet::reqwest("prices").expect("a name");
+    let breaker = net.breaker().expect("it has one").clone();
+    let client = net.layer(Client::new());
+    let get = || client.clone().oneshot(request(Method::GET, &format!("http://{address}/")));
+    assert!(tokio::time::timeout(ms(10_150), get()).await.is_err(), "the second attempt is on its way");
+    assert_eq!((asked.take().len(), failures(&breaker)), (2, 1), "and the first has failed, within 10 s");
+
+    let error = get().await.expect_err("no answer");
+    assert!(error.is::<TimedOut>(), "{error:?}");
+    assert_eq!((asked.take().len(), failures(&breaker)), (3, 3), "each of the attempts in the last 30 s");
+    let calls = (0..20).map(|_| get());
+    let ends = futures::future::join_all(calls).await;
+    assert!(ends.into_iter().all(|end| rejection(&*end.expect_err("open")).is_some()));
+    assert_eq!((asked.take().len(), breaker.state()), (20, State::Open));
+}
+
+#[tokio::test]
+async fn the_preset_sends_again_what_is_safe_to_send_twice_and_leaves_out_what_it_is_told() {
+    let server = Server::start().await;
+    let net = fusebox::SafetyNet::reqwest("prices").expect("a name").exclude(reqwest::Error::is_timeout);
+    let breaker = net.breaker().expect("it has one").clone();
+    server.answers([status(503)]);
+    let answer = net.layer(Client::new()).oneshot(request(Method::GET, &server.url("/"))).await.expect("an answer");
+    assert_eq!((answer.status().as_u16(), server.requests().len(), failures(&breaker)), (200, 2, 1));
+    server.answers([status(503)]);
+    let answer = net.layer(Client::new()).oneshot(request(Method::POST, &server.url("/"))).await.expect("an answer");
+    assert_eq!((answer.status().as_u16(), server.requests().len(), failures(&breaker)), (503, 1, 2));
+
+    // Its own timeout, which the caller has set for a reason, and a hundred of them.
+    let hanging = serve(Router::new().fallback(pending::<()>)).await;
+    let hasty = net.layer(Client::builder().timeout(ms(5)).build().expect("a client"));
+    let calls = (0..100).map(|_| hasty.clone().oneshot(request(Method::GET, &format!("http://{hanging}/"))));
+    for end in futures::future::join_all(calls).await {
+        let error = end.expect_err("no answer").downcast::<reqwest::Error>().expect("the client's own");
+        assert!(error.is_timeout(), "not tried again, not rejected: {error:?}");
+    }
+    assert_eq!((breaker.state(), failures(&breaker)), (State::Closed, 2));
+}
+
 /// A client whose connector has a breaker that trips at two failures in a row.
 fn guarded_connector() -> (CircuitBreaker, Client) {
     let (breaker, _) = tripping_at(2);

@@ -38,6 +38,18 @@ use crate::rejected::Rejected;
 /// # Ok::<(), fusebox::BoxError>(()) }).unwrap();
 /// ```
 ///
+/// # What it is around
+///
+/// | around | one breaker | one for each key |
+/// |---|---|---|
+/// | anything: every `Err` is a failure | `new(config)` | `keyed_by(registry, key)` |
+/// | HTTP, on either side (feature `http`) | `http(config)` | `keyed_by(registry, key::host()).classify(classify::http())` |
+/// | a `reqwest::Client` (feature `reqwest`) | `reqwest(config)` | the same |
+/// | a tonic `Channel`, a gRPC server (feature `grpc`) | `grpc(config)` | `keyed_by(registry, key::grpc_method()).classify(classify::grpc())` |
+///
+/// Every one of them takes another rule by [`classify`](Self::classify), such as `classify::http().exclude(..)`, and goes on
+/// with the methods of the next table. A breaker that is there already becomes a layer by `CircuitBreakerLayer::from(breaker)`.
+///
 /// # What a caller sees when the circuit is open
 ///
 /// | method | error type | a rejected call gets |

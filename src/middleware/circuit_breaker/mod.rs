@@ -27,6 +27,8 @@
 
 mod future;
 mod layer;
+#[cfg(feature = "http")]
+mod presets;
 mod readiness;
 mod reject;
 mod select;

@@ -61,6 +61,10 @@ impl<C, P, T> RetryLayer<C, P, T> {
         (&self.config, &self.classify)
     }
 
+    pub(in crate::middleware) const fn classifier(&self) -> &C {
+        &self.classify
+    }
+
     /// Decides with `classifier` what is to be retried, and after how long: see [`Classify`](crate::Classify). The same one
     /// does for a circuit breaker.
     ///

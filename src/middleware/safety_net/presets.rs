@@ -2,42 +2,45 @@
 
 use std::time::Duration;
 
-use tower_layer::{Identity, Stack};
+use tower_layer::Identity;
 
+use super::client::RetryOverBreaker;
 use super::net::SafetyNet;
 use crate::attempts::{Budget, RetryConfig, Timed};
 use crate::backoff::exponential;
 use crate::breaker::CircuitBreakerConfig;
 use crate::circuit::{Cooldown, detector as detect};
-use crate::classify::Errors;
 #[cfg(feature = "grpc")]
 use crate::classify::Grpc;
 #[cfg(feature = "http")]
-use crate::classify::{self, Http};
+use crate::classify::Http;
+use crate::classify::{AllErrors, Errors};
 use crate::error::ConfigError;
+use crate::middleware::circuit_breaker::CircuitBreakerLayer;
 #[cfg(feature = "http")]
 use crate::middleware::circuit_breaker::ReleasesReadiness;
-use crate::middleware::circuit_breaker::{Boxed, CircuitBreakerLayer, KeepsReadiness, One};
+#[cfg(feature = "reqwest")]
+use crate::middleware::retry::CloneReqwest;
 #[cfg(feature = "grpc")]
 use crate::middleware::retry::ReplayGrpc;
 #[cfg(feature = "http")]
 use crate::middleware::retry::ReplayHttp;
 use crate::middleware::retry::{Cloned, RetryLayer};
 
-/// A retry with a circuit breaker inside.
-type RetryOverBreaker<C, P, R = KeepsReadiness> =
-    SafetyNet<Stack<CircuitBreakerLayer<C, Boxed, One, R>, Stack<RetryLayer<C, P, Timed>, Identity>>>;
-
-/// What [`SafetyNet::http_client`] returns.
+/// What [`SafetyNet::http`] returns; `X` is what is [excluded](crate::classify::Excluded).
 #[cfg(feature = "http")]
-pub type HttpClient = RetryOverBreaker<Http, ReplayHttp, ReleasesReadiness>;
+pub type HttpClient<X = AllErrors> = SafetyNet<RetryOverBreaker<Http<X>, ReplayHttp, ReleasesReadiness>>;
 
-/// What [`SafetyNet::grpc_client`] returns.
+/// What [`SafetyNet::grpc`] returns; `X` is what is [excluded](crate::classify::Excluded).
 #[cfg(feature = "grpc")]
-pub type GrpcClient = RetryOverBreaker<Grpc, ReplayGrpc, ReleasesReadiness>;
+pub type GrpcClient<X = AllErrors> = SafetyNet<RetryOverBreaker<Grpc<X>, ReplayGrpc, ReleasesReadiness>>;
 
-/// What [`SafetyNet::database`] returns.
-pub type Database = RetryOverBreaker<Errors, Cloned>;
+/// What [`SafetyNet::reqwest`] returns; `X` is what is [excluded](crate::classify::Excluded).
+#[cfg(feature = "reqwest")]
+pub type ReqwestClient<X = AllErrors> = SafetyNet<RetryOverBreaker<Http<X>, CloneReqwest, ReleasesReadiness>>;
+
+/// What [`SafetyNet::database`] returns; `X` is what is [excluded](crate::classify::Excluded).
+pub type Database<X = AllErrors> = SafetyNet<RetryOverBreaker<Errors<X>, Cloned>>;
 
 /// The numbers of a preset.
 struct Numbers {
@@ -55,7 +58,7 @@ const fn ms(n: u64) -> Duration {
 }
 
 #[cfg(feature = "http")]
-const HTTP_CLIENT: Numbers = Numbers {
+const HTTP: Numbers = Numbers {
     retries: 2,
     backoff: (ms(100), ms(2_000)),
     attempt: ms(10_000),
@@ -66,7 +69,7 @@ const HTTP_CLIENT: Numbers = Numbers {
 };
 
 #[cfg(feature = "grpc")]
-const GRPC_CLIENT: Numbers = Numbers {
+const GRPC: Numbers = Numbers {
     retries: 3,
     backoff: (ms(100), ms(1_000)),
     attempt: ms(5_000),
@@ -97,20 +100,19 @@ impl Numbers {
             .build()
     }
 
-    fn breaker(&self, name: String) -> Result<CircuitBreakerLayer, ConfigError> {
-        let config = CircuitBreakerConfig::builder(name)
+    fn breaker(&self, name: String) -> Result<CircuitBreakerConfig, ConfigError> {
+        CircuitBreakerConfig::builder(name)
             .detector(detect::failure_rate(0.5).within(self.window).min_calls(self.min_calls))
             .cooldown(Cooldown::exponential(self.cooldown.0..=self.cooldown.1))
             // The attempt timeout drops a call that hangs; the breaker has to see a failure in that.
             .abandoned_after(self.attempt * 9 / 10)
-            .build()?;
-        Ok(CircuitBreakerLayer::new(config))
+            .build()
     }
 }
 
 impl SafetyNet<Identity> {
-    /// For clients of HTTP services: retry, then circuit breaker, as [`RetryLayer::http`] and
-    /// [`classify::http`](crate::classify::http) have it. `name` is the breaker's.
+    /// For clients of HTTP services: retry, then circuit breaker, as [`RetryLayer::http`] and [`CircuitBreakerLayer::http`] have
+    /// it. `name` is the breaker's.
     ///
     /// | | |
     /// |---|---|
@@ -119,6 +121,9 @@ impl SafetyNet<Identity> {
     /// | the circuit opens | when half of at least 20 calls within 30 s failed; a call given up after 9 s counts |
     /// | cooldown | 5 s, up to 60 s if it keeps opening |
     /// | a rejected call | gives back what the client has [reserved](CircuitBreakerLayer::releases_readiness) for it |
+    ///
+    /// Errors of the caller's own are left out by `exclude`. Other numbers, a store or a listener are for the
+    /// [builder](Self::builder): `.retry(RetryLayer::http(..)).breaker(CircuitBreakerLayer::http(..))`.
     ///
     /// # Errors
     ///
@@ -133,20 +138,49 @@ impl SafetyNet<Identity> {
     ///
     /// # tokio_test::block_on(async {
     /// let http = service_fn(|_: Request<_>| async { Ok::<_, std::io::Error>(Response::new("12.50")) });
-    /// let client = SafetyNet::http_client("prices")?.layer(http);
+    /// let client = SafetyNet::http("prices")?.layer(http);
     /// let response = client.oneshot(Request::get("/prices/7").body(Full::<Bytes>::default())?).await?;
     /// assert_eq!(response.into_body(), "12.50");
     /// # Ok::<(), fusebox::BoxError>(()) }).unwrap();
     /// ```
     #[cfg(feature = "http")]
-    pub fn http_client(name: impl Into<String>) -> Result<HttpClient, ConfigError> {
-        let retry = RetryLayer::http(HTTP_CLIENT.retry(Budget::ratio(0.2).reserve_per_second(10))?);
-        let breaker = HTTP_CLIENT.breaker(name.into())?.classify(classify::http()).releases_readiness();
-        Ok(Self::builder().retry(retry).breaker(breaker).build())
+    pub fn http(name: impl Into<String>) -> Result<HttpClient, ConfigError> {
+        let retry = RetryLayer::http(HTTP.retry(Budget::ratio(0.2).reserve_per_second(10))?);
+        Ok(SafetyNet::retry_over_breaker(retry, CircuitBreakerLayer::http(HTTP.breaker(name.into())?)))
+    }
+
+    /// For a [`reqwest::Client`], with the numbers of [`http`](Self::http): retry, then circuit breaker, as
+    /// [`RetryLayer::reqwest`] and [`CircuitBreakerLayer::reqwest`] have it. `name` is the breaker's.
+    ///
+    /// The client needs no timeout of its own: an attempt without an answer is ended after 10 s, and the breaker counts that as
+    /// a failure. Its body, which the caller reads, is ended by none of these limits: give the client a
+    /// [`read_timeout`](reqwest::ClientBuilder::read_timeout) for that. Build it with
+    /// [`retry(reqwest::retry::never())`](reqwest::ClientBuilder::retry), so that it does not send requests again by itself.
+    ///
+    /// # Errors
+    ///
+    /// The name is empty.
+    ///
+    /// ```
+    /// use fusebox::SafetyNet;
+    /// use tower::{Layer, ServiceExt};
+    ///
+    /// # async fn get() -> Result<(), fusebox::BoxError> {
+    /// let client = reqwest::Client::builder().retry(reqwest::retry::never()).build()?;
+    /// let client = SafetyNet::reqwest("prices")?.layer(client);
+    /// let request = reqwest::Request::new(reqwest::Method::GET, "https://api.example/prices".parse()?);
+    /// let response = client.oneshot(request).await?;
+    /// assert!(response.status().is_success());
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "reqwest")]
+    pub fn reqwest(name: impl Into<String>) -> Result<ReqwestClient, ConfigError> {
+        let retry = RetryLayer::reqwest(HTTP.retry(Budget::ratio(0.2).reserve_per_second(10))?);
+        Ok(SafetyNet::retry_over_breaker(retry, CircuitBreakerLayer::reqwest(HTTP.breaker(name.into())?)))
     }
 
     /// For clients of gRPC services, around a tonic `Channel`: retry, then circuit breaker, as [`RetryLayer::grpc`] and
-    /// [`classify::grpc`](crate::classify::grpc) have it. `name` is the breaker's.
+    /// [`CircuitBreakerLayer::grpc`] have it. `name` is the breaker's.
     ///
     /// | | |
     /// |---|---|
@@ -164,20 +198,19 @@ impl SafetyNet<Identity> {
     /// The name is empty.
     ///
     /// ```
-    /// let net = fusebox::SafetyNet::grpc_client("payments")?;
+    /// let net = fusebox::SafetyNet::grpc("payments")?;
     /// assert!(net.to_string().starts_with("retry (3 retries, "));
     /// assert!(net.to_string().ends_with(" -> circuit breaker `payments`"));
     /// # Ok::<(), fusebox::ConfigError>(())
     /// ```
     #[cfg(feature = "grpc")]
-    pub fn grpc_client(name: impl Into<String>) -> Result<GrpcClient, ConfigError> {
-        let retry = RetryLayer::grpc(GRPC_CLIENT.retry(Budget::tokens(100, 0.1))?);
-        let breaker = GRPC_CLIENT.breaker(name.into())?.classify(classify::grpc()).releases_readiness();
-        Ok(Self::builder().retry(retry).breaker(breaker).build())
+    pub fn grpc(name: impl Into<String>) -> Result<GrpcClient, ConfigError> {
+        let retry = RetryLayer::grpc(GRPC.retry(Budget::tokens(100, 0.1))?);
+        Ok(SafetyNet::retry_over_breaker(retry, CircuitBreakerLayer::grpc(GRPC.breaker(name.into())?)))
     }
 
-    /// For calls to a database, made with [`call`](Self::call): retry, then circuit breaker; every error is a failure. For
-    /// reads, and for transactions that are safe to repeat. `name` is the breaker's.
+    /// For calls to a database, made with [`call`](Self::call): retry, then circuit breaker. For reads, and for transactions
+    /// that are safe to repeat. `name` is the breaker's.
     ///
     /// | | |
     /// |---|---|
@@ -185,6 +218,11 @@ impl SafetyNet<Identity> {
     /// | time | 5 s an attempt, 10 s in all |
     /// | the circuit opens | when half of at least 10 calls within 10 s failed; a call given up after 4.5 s counts |
     /// | cooldown | 2 s, up to 30 s if it keeps opening |
+    ///
+    /// Errors are judged by [`classify::errors`](crate::classify::errors()): with the features `postgres` and `redis`, those of
+    /// sqlx and redis-rs are known, also as the source of an error of your own. What the database says of a query (a constraint,
+    /// a syntax error, a row that is not there) is its answer: it opens no circuit and is not tried again. `docs/outcomes.md`
+    /// has the tables. Of any other client, errors of the caller's own are left out by [`exclude`](Self::exclude).
     ///
     /// # Errors
     ///
@@ -201,6 +239,28 @@ impl SafetyNet<Identity> {
     /// ```
     pub fn database(name: impl Into<String>) -> Result<Database, ConfigError> {
         let retry = RetryLayer::new(DATABASE.retry(Budget::ratio(0.1).reserve_per_second(5))?);
-        Ok(Self::builder().retry(retry).breaker(DATABASE.breaker(name.into())?).build())
+        Ok(SafetyNet::retry_over_breaker(retry, CircuitBreakerLayer::new(DATABASE.breaker(name.into())?)))
+    }
+
+    /// As [`http`](Self::http), by its name before 0.2.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[cfg(feature = "http")]
+    #[deprecated(since = "0.2.0", note = "it is called `SafetyNet::http`")]
+    pub fn http_client(name: impl Into<String>) -> Result<HttpClient, ConfigError> {
+        Self::http(name)
+    }
+
+    /// As [`grpc`](Self::grpc), by its name before 0.2.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[cfg(feature = "grpc")]
+    #[deprecated(since = "0.2.0", note = "it is called `SafetyNet::grpc`")]
+    pub fn grpc_client(name: impl Into<String>) -> Result<GrpcClient, ConfigError> {
+        Self::grpc(name)
     }
 }
