@@ -103,7 +103,7 @@ fn every_public_enum_has_labels_or_is_for_programs_only() {
 
 #[test]
 fn labels_are_constants() {
-    use fusebox::{Outcome, RejectReason, StopReason};
+    use fusebox::{Outcome, circuit_breaker::RejectReason, retry::StopReason};
 
     const LABELS: [&str; 3] = [Outcome::Success.as_str(), RejectReason::Open.as_str(), StopReason::Budget.as_str()];
     assert_eq!(LABELS, ["success", "open", "budget"]);
@@ -113,7 +113,11 @@ fn labels_are_constants() {
 #[cfg(feature = "serde")]
 #[test]
 fn labels_are_the_names_that_serde_writes() {
-    use fusebox::{Counted, Origin, OverrideKind, RejectReason, State, StateScope, Tally, TransitionReason};
+    use fusebox::{
+        State,
+        circuit_breaker::{Origin, OverrideKind, RejectReason, StateScope, TransitionReason},
+        detect::{Counted, Tally},
+    };
 
     fn written(value: impl serde::Serialize) -> String {
         match serde_json::to_value(value).unwrap() {

@@ -136,7 +136,7 @@ impl TransitionReason {
     /// Returns the reason in snake case, as a metrics label: the counts of `Detected` and `Voted` are no part of it.
     ///
     /// ```
-    /// use fusebox::TransitionReason;
+    /// use fusebox::circuit_breaker::TransitionReason;
     ///
     /// assert_eq!(TransitionReason::CooldownOver.as_str(), "cooldown_over");
     /// assert_eq!(TransitionReason::Voted(3).as_str(), "voted");
@@ -150,6 +150,7 @@ impl TransitionReason {
             Self::ProbeFailed => "probe_failed",
             Self::ProbeExpired => "probe_expired",
             Self::ProbesInconclusive => "probes_inconclusive",
+            Self::ProbesGivenUp => "probes_given_up",
             Self::Tripped => "tripped",
             Self::Reset => "reset",
             Self::Overridden => "overridden",

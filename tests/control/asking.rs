@@ -116,7 +116,7 @@ fn under_an_override_the_answer_is_the_operators() {
         [(Override::force_open("x"), false), (Override::disable("x"), true), (Override::dry_run("x"), true)]
     {
         breaker.trip().expect("no override stands");
-        breaker.set_override(order.clone().expires_in(secs(10)));
+        breaker.set_override(order.clone().expires_after(secs(10)));
         assert_eq!(breaker.would_admit(), admits, "{order}");
         clock.advance(secs(10));
         assert!(breaker.would_admit(), "{order} is over");
