@@ -153,6 +153,9 @@ struct Model {
     until: u64,
     cooldown: u64,
     openings: u32,
+    /// While a cooldown that has grown is kept in mind, in nanoseconds: how long it is, for how much of that the circuit has been
+    /// seen to be healthy, and when last.
+    recovery: Option<(u64, u64, u64)>,
     /// (failed, slow) of each probe.
     results: Vec<(bool, bool)>,
     /// Slow calls have opened the circuit.
@@ -183,6 +186,7 @@ impl Model {
             until: 0,
             cooldown: 0,
             openings: 0,
+            recovery: None,
             results: Vec::new(),
             by_slowness: false,
             leases: Vec::new(),
@@ -284,6 +288,7 @@ impl Model {
         }
         if state == State::Closed {
             self.seen.clear();
+            self.recovery = self.recovery.map(|(period, ..)| (period, 0, self.now * 1_000_000));
         }
         self.was_half_open |= state == State::HalfOpen;
     }
@@ -291,14 +296,36 @@ impl Model {
     fn open(&mut self) {
         self.by_slowness &= self.state == State::HalfOpen;
         let (min, max) = self.setup.cooldown;
-        let healthy_period = if min == max { 0 } else { max };
-        if self.state == State::Closed && self.now - self.since >= healthy_period {
+        if self.state == State::Closed && min == max {
             self.openings = 0;
         }
         self.cooldown = (0..self.openings).fold(min, |ms, _| (ms * 2).min(max));
         self.openings += 1;
+        self.recovery = (min != max).then_some((self.cooldown * 1_000_000, 0, 0));
         self.until = self.now + self.cooldown;
         self.go(State::Open);
+    }
+
+    /// Successes are known by the tick: half a sixteenth of the shortest cooldown, or what a rule over a time takes.
+    fn tick(&self) -> u64 {
+        let of_rule = |rule: &Rule| match *rule {
+            Rule::RateWithin { ms, .. } => 1_u64 << (ms * 1_000_000 / 16).ilog2(),
+            _ => u64::MAX,
+        };
+        let of_rules = self.setup.rules.iter().map(of_rule).min().unwrap_or(u64::MAX);
+        let (shortest, longest) = self.setup.cooldown;
+        let of_cooldown = if shortest == longest { u64::MAX } else { (shortest * 1_000_000 / 32).max(1_000_000) };
+        1 << of_cooldown.min(of_rules).ilog2()
+    }
+
+    fn succeeded(&mut self) {
+        let at = self.now * 1_000_000 / self.tick() * self.tick();
+        let Some((period, healthy_for, newest)) = &mut self.recovery else { return };
+        *healthy_for += at.saturating_sub(*newest).min(*period / 16);
+        *newest = at.max(*newest);
+        if *healthy_for >= *period / 16 * 16 {
+            (self.openings, self.recovery) = (0, None);
+        }
     }
 
     fn expire_hold(&mut self) {
@@ -400,6 +427,9 @@ impl Model {
             return;
         }
         self.seen.push(Seen { at: self.now, failed, took });
+        if !failed && !slow {
+            self.succeeded();
+        }
         if (failed || slow) && self.detects() {
             if self.held.is_some() {
                 self.seen.clear();
@@ -543,7 +573,7 @@ impl Pair {
             }
             Op::Reset => {
                 let done = self.model.command(|model| {
-                    model.openings = 0;
+                    (model.openings, model.recovery) = (0, None);
                     model.go(State::Closed);
                 });
                 prop_assert_eq!(self.breaker.reset().is_ok(), done);

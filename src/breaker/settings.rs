@@ -25,11 +25,11 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// How exactly the detector needs to know when successes ended.
+    /// How exactly successes must be known: as a detector needs it, and a cooldown that grows.
     #[cfg(not(feature = "fleet"))]
     pub(super) fn time_resolution(&self, detector: &dyn Detector) -> Option<std::time::Duration> {
-        let Self { .. } = self;
-        detector.time_resolution()
+        let of_cooldown = self.rules.cooldown.time_resolution();
+        detector.time_resolution().into_iter().chain(of_cooldown).min()
     }
 
     pub(super) fn has_listeners(&self) -> bool {

@@ -5,6 +5,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::machine_state::History;
+use super::recovery::resolution;
 use crate::backoff::{Exponential, Jitter, exponential};
 use crate::error::ConfigError;
 use crate::guard::guarded;
@@ -26,7 +28,7 @@ use crate::guard::guarded;
 #[derive(Clone)]
 pub struct Cooldown {
     curve: Curve,
-    healthy_after: Duration,
+    healthy_after: Option<Duration>,
 }
 
 #[derive(Clone)]
@@ -93,14 +95,14 @@ impl Cooldown {
     /// ```
     #[must_use]
     pub const fn fixed(duration: Duration) -> Self {
-        Self { curve: Curve::Fixed(duration), healthy_after: Duration::ZERO }
+        Self { curve: Curve::Fixed(duration), healthy_after: None }
     }
 
     /// Starts at the lower end, doubles with each reopening up to the upper end, with 10 % jitter.
     ///
-    /// The growth is forgotten once the circuit stayed closed for as long as the upper end
-    /// (see [`healthy_after`](Self::healthy_after)), not at the first close: a dependency that flaps keeps its longer
-    /// cooldowns.
+    /// The growth is forgotten once the circuit stayed closed, with calls that succeed, for as long as the last cooldown (see
+    /// [`healthy_after`](Self::healthy_after)), not at the first close: a dependency that flaps keeps its longer cooldowns, and
+    /// one that is not called does too.
     ///
     /// ```
     /// use std::time::Duration;
@@ -122,8 +124,7 @@ impl Cooldown {
     /// ```
     #[must_use]
     pub const fn exponential(range: RangeInclusive<Duration>) -> Self {
-        let healthy_after = *range.end();
-        Self { curve: Curve::Exponential(exponential(range).jitter(Jitter::Proportional(0.1))), healthy_after }
+        Self { curve: Curve::Exponential(exponential(range).jitter(Jitter::Proportional(0.1))), healthy_after: None }
     }
 
     /// Asks a function each time the circuit opens.
@@ -131,7 +132,7 @@ impl Cooldown {
     /// It runs under the breaker's lock, so it should compute and return. If it panics, the circuit opens for 30 s.
     #[must_use]
     pub fn with(f: impl Fn(&CooldownContext) -> Duration + Send + Sync + 'static) -> Self {
-        Self { curve: Curve::With(Arc::new(f)), healthy_after: Duration::from_secs(300) }
+        Self { curve: Curve::With(Arc::new(f)), healthy_after: None }
     }
 
     /// Sets the factor from one cooldown to the next. Default: 2. Only for [`exponential`](Self::exponential).
@@ -178,8 +179,13 @@ impl Cooldown {
         self
     }
 
-    /// Sets how long the circuit must stay closed before its growth is forgotten. Default: the upper end of an
-    /// exponential cooldown, 5 min for a function.
+    /// Sets how long the circuit must stay closed, with calls that succeed, before its growth is forgotten. Default: as long as
+    /// the last cooldown. Zero: it is forgotten as soon as the circuit closes.
+    ///
+    /// The time from the closing to the newest success counts. Where successes are further apart than a sixteenth of the
+    /// period, a sixteenth counts for each, so a dependency that is rarely called takes sixteen successes, and a silent period
+    /// forgets nothing. In a fleet this is the time of the first instance that has seen so much by its own calls; it tells
+    /// the others.
     ///
     /// ```
     /// use std::time::Duration;
@@ -191,8 +197,16 @@ impl Cooldown {
     ///     .clock(clock.clone())
     ///     .build()?;
     /// let breaker = CircuitBreaker::new(config);
-    /// for (closed_for, cooldown) in [(0, 5), (59, 10), (60, 5)] {
-    ///     clock.advance(s(closed_for));
+    /// let call_for = |seconds| {
+    ///     for _ in 0..seconds {
+    ///         clock.advance(s(1));
+    ///         breaker.acquire()?.success();
+    ///     }
+    ///     Ok::<_, fusebox::Rejected>(())
+    /// };
+    /// for (called_for, silent_for, cooldown) in [(0, 0, 5), (50, 0, 10), (0, 3600, 20), (62, 0, 5)] {
+    ///     call_for(called_for)?;
+    ///     clock.advance(s(silent_for));
     ///     breaker.trip()?;
     ///     assert_eq!(breaker.retry_after(), Some(s(cooldown)));
     ///     clock.advance(s(cooldown));
@@ -202,12 +216,25 @@ impl Cooldown {
     /// ```
     #[must_use]
     pub const fn healthy_after(mut self, period: Duration) -> Self {
-        self.healthy_after = period;
+        self.healthy_after = Some(period);
         self
     }
 
-    pub(super) const fn healthy_period(&self) -> Duration {
-        self.healthy_after
+    /// How long the circuit must have been healthy before the growth that led to its last cooldown is forgotten; `None`: at once.
+    pub(super) fn recovers_after(&self, history: &History) -> Option<Duration> {
+        let grows = !matches!(self.curve, Curve::Fixed(_)) && history.openings > 0;
+        let period = self.healthy_after.unwrap_or(history.cooldown);
+        (grows && !period.is_zero()).then_some(period)
+    }
+
+    /// How exactly times of successes must be known, where it matters for how long the circuit is healthy.
+    pub(crate) fn time_resolution(&self) -> Option<Duration> {
+        let shortest = match &self.curve {
+            Curve::Fixed(_) => return None,
+            Curve::Exponential(delays) => delays.min(),
+            Curve::With(_) => Duration::ZERO,
+        };
+        Some(resolution(self.healthy_after.unwrap_or(shortest)))
     }
 
     pub(super) fn time_tolerance(&self) -> Duration {

@@ -45,9 +45,7 @@ impl Machine {
                 }
             }),
             Input::Reset => self.command(at, facts, |machine, facts| {
-                if let Some(history) = machine.state.past_mut() {
-                    history.openings = 0;
-                }
+                machine.forget_growth();
                 machine.log(CountWindow::clear);
                 machine.close(TransitionReason::Reset, at.now, facts);
             }),
@@ -65,6 +63,7 @@ impl Machine {
     /// `at`.
     pub(crate) fn record_successes(&mut self, count: u64, at: Timestamp, facts: &mut Facts) {
         if count > 0 && self.state.state == State::Closed && self.records() {
+            self.recover(at);
             self.log(|log| log.push_good(count));
             self.judge(facts, |detector| detector.record_successes(count, at));
         }
@@ -192,6 +191,9 @@ impl Machine {
             return None;
         }
         let is_bad = failed || rules.is_slow(took);
+        if !is_bad {
+            self.recover(now);
+        }
         let call = if failed { Call::failure(now) } else { Call::success(now) };
         self.log(|log| log.push(failed));
         let tripped = self.judge(facts, |detector| {
@@ -338,9 +340,8 @@ impl Machine {
         facts: &mut Facts,
     ) {
         let by_round = self.state.state == State::HalfOpen;
-        let healthy = !by_round && at.now.since(self.state.since) >= rules.cooldown.healthy_period();
         let history = self.state.history_mut();
-        if healthy {
+        if !by_round && rules.cooldown.recovers_after(history).is_none() {
             history.openings = 0;
         }
         let asked = retry_after.unwrap_or_default().min(rules.retry_after_cap);
@@ -354,7 +355,38 @@ impl Machine {
             TransitionReason::Detected(tally) => tally.counted() == Counted::SlowCalls,
             _ => by_round && history.slowness_counts,
         };
+        self.expect_recovery(rules);
         self.go(State::Open, reason, at.now, facts);
+    }
+
+    /// Cooldowns that have grown are kept in mind until the circuit has been closed and healthy for long enough.
+    pub(crate) fn expect_recovery(&mut self, rules: &Rules) {
+        let period = rules.cooldown.recovers_after(self.state.history());
+        self.state.recovers_after(period);
+    }
+
+    /// The circuit is closed, and known to be so from now on.
+    pub(crate) fn begin_recovery(&mut self, now: Timestamp) {
+        if let Some(recovery) = self.state.recovery_mut() {
+            recovery.begin(now);
+        }
+    }
+
+    /// A call of the closed state has succeeded.
+    fn recover(&mut self, at: Timestamp) {
+        if let Some(recovery) = self.state.recovery_mut()
+            && recovery.note(at)
+        {
+            self.forget_growth();
+        }
+    }
+
+    /// The next opening is as the first.
+    pub(crate) fn forget_growth(&mut self) {
+        if let Some(history) = self.state.past_mut() {
+            history.openings = 0;
+        }
+        self.state.recovers_after(None);
     }
 
     fn half_open(&mut self, rules: &Rules, now: Timestamp, facts: &mut Facts) {
@@ -386,6 +418,9 @@ impl Machine {
         self.state.generation = generation;
         self.state.state = to;
         self.state.since = now;
+        if to == State::Closed {
+            self.begin_recovery(now);
+        }
         let history = self.state.history_mut();
         history.reason = Some(reason);
         if to != State::HalfOpen

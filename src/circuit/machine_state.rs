@@ -10,6 +10,7 @@ use super::codec::{LoadError, Reader, Writer};
 use super::detector::{Counted, Tally};
 use super::overrides::Standing;
 use super::probe_round::ProbeRound;
+use super::recovery::Recovery;
 use super::window::CountWindow;
 use super::{Generation, State, TransitionReason};
 use crate::time::Timestamp;
@@ -30,6 +31,8 @@ struct Past {
     history: History,
     /// The execution log, where one is kept apart from the detector's window. It is one machine's own, and no record has it.
     log: Option<CountWindow>,
+    /// What is seen of a recovery that is not over. As the log, it is one machine's own.
+    recovery: Option<Recovery>,
 }
 
 /// What the transitions so far have left.
@@ -100,8 +103,24 @@ impl MachineState {
         self.past.as_mut()?.log.as_mut()
     }
 
+    /// The circuit will have recovered when it has been closed and healthy for so long; `None`: it makes no difference.
+    pub(super) fn recovers_after(&mut self, period: Option<Duration>) {
+        if period.is_some() || self.past.is_some() {
+            self.made_past().recovery = period.map(Recovery::new);
+        }
+    }
+
+    /// What is seen of a recovery, while there is one.
+    pub(super) fn recovery(&self) -> Option<&Recovery> {
+        self.past.as_ref()?.recovery.as_ref()
+    }
+
+    pub(super) fn recovery_mut(&mut self) -> Option<&mut Recovery> {
+        self.past.as_mut()?.recovery.as_mut()
+    }
+
     fn made_past(&mut self) -> &mut Past {
-        self.past.get_or_insert_with(|| Box::new(Past { history: History::NONE, log: None }))
+        self.past.get_or_insert_with(|| Box::new(Past { history: History::NONE, log: None, recovery: None }))
     }
 
     pub(crate) fn standing(&self) -> Option<&Standing> {

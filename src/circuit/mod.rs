@@ -21,6 +21,7 @@ mod overrides;
 mod probe_round;
 mod probes;
 mod reason;
+mod recovery;
 mod rules;
 mod run;
 mod slowness;

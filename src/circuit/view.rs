@@ -69,7 +69,9 @@ impl Machine {
             (None, State::HalfOpen) => Admission::Ask,
         };
         let absorbs = || guarded(|| self.detector.absorbs_success()).unwrap_or(false);
-        let clean = self.state.state == State::Closed && self.state.log().is_none() && absorbs();
+        // What a success shows of a recovery, a success changes.
+        let changes_nothing = self.state.log().is_none() && self.state.recovery().is_none();
+        let clean = self.state.state == State::Closed && changes_nothing && absorbs();
         View { generation: self.state.generation, admission, clean }
     }
 

@@ -102,6 +102,8 @@ pub(super) enum Command {
     Resume,
     /// An override is over, or a round hopeless.
     Look,
+    /// The fleet has been closed in this generation, and healthy, for so long that earlier openings are forgotten.
+    Recovered(Generation),
     /// This instance wants a place among the probes; even one that another instance has and does not use?
     Lease {
         may_want: bool,

@@ -151,7 +151,8 @@ impl Replica {
         }
         let news = News { batches: &batches, commands: &commands, judge_at, has_waited: self.waited(turn) };
         let merged = self.merge(&stored.record, &news, now, turn);
-        let only_looks = !commands.is_empty() && commands.iter().all(|command| *command == Command::Look);
+        let is_look = |command: &Command| matches!(command, Command::Look | Command::Recovered(_));
+        let only_looks = !commands.is_empty() && commands.iter().all(is_look);
         let may_be_void = self.state.in_flight.combining.is_none() && stored.rewrite_at.is_none();
         if may_be_void && !merged.matters() && (only_looks || self.state.outbox.batch.is_some()) {
             // Nothing in it counts any more.

@@ -268,6 +268,12 @@ impl Merge<'_> {
                 self.at.now = now;
                 decision
             }
+            Command::Recovered(generation) => {
+                if *generation == self.machine.generation() && self.machine.state() == State::Closed {
+                    self.machine.forget_growth();
+                }
+                Decision::Done
+            }
             Command::Lease { may_want } => {
                 self.ask_for_lease(*may_want);
                 Decision::Done

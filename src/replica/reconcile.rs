@@ -9,7 +9,7 @@ use super::poll::Priority;
 use super::pooled::{RuleEvidence, advice_of_calls};
 use super::record::{Record, Unreadable};
 use super::replica::{Replica, Turn};
-use crate::circuit::{Fact, FleetFact, Generation, MachineState, Origin, ProbeRound, State, TransitionReason};
+use crate::circuit::{Fact, FleetFact, Generation, History, MachineState, Origin, ProbeRound, State, TransitionReason};
 use crate::time::Timestamp;
 
 /// An instance that other ones wait for gives back its lease if it has had no call for so long.
@@ -84,7 +84,8 @@ impl Replica {
         let first_look_at_closed = known_generation.is_none() && is_closed(&record.machine);
         let agrees = is_closed(&self.machine.state);
         if first_look_at_closed && agrees && !(diverged && settled) {
-            // What was seen before the first answer waits to be told.
+            // What was seen before the first answer waits to be told. What came before is known from now on.
+            self.take_growth(local.machine.history(), turn);
         } else if first_look_at_closed && diverged && !settled {
             // The store has yet to hear why the circuit was opened here. To close for that long would let calls through.
         } else if begins || diverged && settled {
@@ -209,10 +210,23 @@ impl Replica {
 
     /// The machine is in the record's generation already: only what happened in it is taken over.
     fn keep_up(&mut self, local: &Record) {
+        if local.state() == State::Closed && local.machine.history().openings == 0 && self.machine.openings() > 0 {
+            self.machine.forget_growth();
+        }
         if let (State::HalfOpen, Some(round)) = (local.state(), &local.machine.history().round) {
             let own = self.machine.state.history_mut();
             own.slowness_counts = local.machine.history().slowness_counts;
             own.round.get_or_insert_with(|| round.without_leases()).take_counts_of(round);
+        }
+    }
+
+    /// The fleet has opened not long ago, and this instance has just joined: its calls, too, show whether it has recovered.
+    fn take_growth(&mut self, fleet: &History, turn: &Turn<'_>) {
+        if fleet.openings > 0 {
+            let history = self.machine.state.history_mut();
+            (history.openings, history.cooldown) = (fleet.openings, fleet.cooldown);
+            self.machine.expect_recovery(turn.rules);
+            self.machine.begin_recovery(turn.at.now);
         }
     }
 
@@ -226,6 +240,7 @@ impl Replica {
         history.open_until = fleet.open_until.min(here + fleet.cooldown);
         // Leases are each instance's own.
         history.round = fleet.round.as_ref().map(ProbeRound::without_leases);
+        self.machine.expect_recovery(turn.rules);
         self.state.known.diverged = false;
         if local.state() == State::Closed {
             // For a voter too, whose own calls are not the fleet's: what it saw before the recovery is over.

@@ -103,7 +103,9 @@ impl Replica {
     /// Takes in successes as [`Machine::record_successes`] does; the newest of them ended at `latest`.
     pub(crate) fn record_successes(&mut self, count: u64, at: Timestamp, latest: Timestamp, facts: &mut Facts) {
         if count > 0 && self.machine.state() == State::Closed && self.records() {
+            let openings = self.machine.openings();
             self.machine.record_successes(count, at, facts);
+            self.tell_recovery(openings, latest);
             // Behind the failures that this instance saw before them.
             self.state.saw(Run::new(&Call::success(latest), count), None);
         }
@@ -388,7 +390,10 @@ impl Replica {
             let slow = took.filter(|took| rules.is_slow(Some(*took)));
             self.state.saw(Run::new(&call.took(slow), 1), outcome.retry_after());
         }
-        let Some(tally) = self.machine.observe(rules, outcome, took, at.now, facts) else {
+        let openings = self.machine.openings();
+        let tripped = self.machine.observe(rules, outcome, took, at.now, facts);
+        self.tell_recovery(openings, at.now);
+        let Some(tally) = tripped else {
             return Decision::Done;
         };
         if !self.state.asks_fleet() || !self.state.is_pooled() {
@@ -440,6 +445,17 @@ impl Replica {
         }
         if to == State::Closed {
             state.forget_calls();
+        }
+    }
+
+    /// Where the circuit has recovered by the calls of this instance, the fleet must hear of it: it has no calls that are well.
+    fn tell_recovery(&mut self, openings_before: u32, now: Timestamp) {
+        if openings_before == 0 || self.machine.openings() > 0 {
+            return;
+        }
+        let record = self.state.known.last_record.as_ref().filter(|record| record.state() == State::Closed);
+        if let Some(generation) = record.map(|record| record.generation()) {
+            self.command(Command::Recovered(generation), now);
         }
     }
 

@@ -86,35 +86,106 @@ fn jitter_spreads_a_cooldown_within_ten_percent_and_never_beyond_its_range() {
     assert!(second.len() > 190, "breakers that opened at different times come back at different times");
 }
 
-#[test]
-fn growth_outlives_a_short_recovery_and_is_forgotten_after_a_healthy_period() {
-    let (breaker, clock) = breaker(|b| b.cooldown(Cooldown::exponential(secs(5)..=secs(300)).jitter(0.0)));
-    let recover = || {
-        clock.advance(breaker.retry_after().expect("open"));
-        succeed(&breaker, 1);
-        assert_eq!(breaker.state(), State::Closed);
-    };
-    for expected in [5, 10, 20] {
-        breaker.trip().expect("no override stands");
-        assert_eq!(breaker.retry_after(), Some(secs(expected)), "a dependency that flaps");
-        recover();
-        clock.advance(just_under(secs(300)));
+/// Waits out the cooldown and closes the circuit.
+fn recover(breaker: &CircuitBreaker, clock: &ManualClock) {
+    clock.advance(breaker.retry_after().expect("open"));
+    succeed(breaker, 1);
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+/// Calls that succeed, so far apart, for so long.
+fn call_for(breaker: &CircuitBreaker, clock: &ManualClock, time: Duration, apart: Duration) {
+    let mut passed = Duration::ZERO;
+    while passed < time {
+        clock.advance(apart);
+        succeed(breaker, 1);
+        passed += apart;
     }
-    clock.advance(ms(1));
+}
+
+/// It was forgotten after as long a silence as the upper end.
+#[test]
+fn a_silent_period_forgets_no_growth() {
+    let (breaker, clock) = breaker(|b| b.cooldown(Cooldown::exponential(secs(1)..=secs(60)).jitter(0.0)));
+    for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
+        breaker.trip().expect("no override stands");
+        assert_eq!(breaker.retry_after(), Some(secs(expected)));
+        recover(&breaker, &clock);
+        clock.advance(secs(86_400));
+    }
+}
+
+#[test]
+fn growth_is_forgotten_after_calls_for_as_long_as_the_last_cooldown() {
+    for apart in [ms(50), secs(1)] {
+        let (breaker, clock) = breaker(|b| b.cooldown(Cooldown::exponential(secs(20)..=secs(640)).jitter(0.0)));
+        for (expected, openings) in [(20, 1), (40, 2), (80, 3)] {
+            breaker.trip().expect("no override stands");
+            assert_eq!(breaker.retry_after(), Some(secs(expected)), "a dependency that flaps");
+            recover(&breaker, &clock);
+            call_for(&breaker, &clock, secs(expected - 2), apart);
+            assert_eq!(breaker.snapshot().openings, openings);
+        }
+        call_for(&breaker, &clock, secs(4), apart);
+        assert_eq!(breaker.snapshot().openings, 0, "healthy for 82 s");
+        breaker.trip().expect("no override stands");
+        assert_eq!(breaker.retry_after(), Some(secs(20)));
+    }
+}
+
+#[test]
+fn failures_show_no_recovery() {
+    let (breaker, clock) = breaker(|b| b.cooldown(Cooldown::exponential(secs(20)..=secs(640)).jitter(0.0)));
     breaker.trip().expect("no override stands");
-    assert_eq!(breaker.retry_after(), Some(secs(5)));
-    assert_eq!(breaker.snapshot().openings, 1);
+    recover(&breaker, &clock);
+    for _ in 0..100 {
+        clock.advance(secs(30));
+        fail(&breaker, 1);
+    }
+    assert_eq!((breaker.state(), breaker.snapshot().openings), (State::Closed, 1));
+}
+
+#[test]
+fn sixteen_rare_calls_forget_growth() {
+    let (breaker, clock) = breaker(|b| b.cooldown(Cooldown::exponential(secs(20)..=secs(640)).jitter(0.0)));
+    breaker.trip().expect("no override stands");
+    recover(&breaker, &clock);
+    for openings in [vec![1; 15], vec![0]].concat() {
+        clock.advance(secs(3_600));
+        succeed(&breaker, 1);
+        assert_eq!(breaker.snapshot().openings, openings);
+    }
 }
 
 #[test]
 fn the_healthy_period_can_be_chosen() {
-    let (breaker, clock) =
-        breaker(|b| b.cooldown(Cooldown::exponential(secs(5)..=secs(300)).jitter(0.0).healthy_after(secs(10))));
+    let config = |period| Cooldown::exponential(secs(5)..=secs(300)).jitter(0.0).healthy_after(period);
+    let (breaker, clock) = breaker(|b| b.cooldown(config(secs(60))));
     first_probe(&breaker, &clock).success();
-    clock.advance(just_under(secs(10)));
+    call_for(&breaker, &clock, secs(57), secs(1));
     first_probe(&breaker, &clock).success();
-    assert_eq!(breaker.snapshot().openings, 2);
-    clock.advance(secs(10));
+    assert_eq!(breaker.snapshot().openings, 2, "57 s are not 60");
+    call_for(&breaker, &clock, secs(62), secs(1));
+    breaker.trip().expect("no override stands");
+    assert_eq!(breaker.retry_after(), Some(secs(5)));
+
+    let (breaker, clock) = self::breaker(|b| b.cooldown(config(Duration::ZERO)));
+    for _ in 0..3 {
+        breaker.trip().expect("no override stands");
+        assert_eq!(breaker.retry_after(), Some(secs(5)), "each opening is the first");
+        recover(&breaker, &clock);
+    }
+}
+
+#[test]
+fn a_reset_forgets_growth_at_once() {
+    let (breaker, clock) = breaker(|b| b.cooldown(Cooldown::exponential(secs(5)..=secs(300)).jitter(0.0)));
+    for _ in 0..3 {
+        breaker.trip().expect("no override stands");
+        recover(&breaker, &clock);
+    }
+    breaker.reset().expect("no override stands");
+    assert_eq!(breaker.snapshot().openings, 0);
     breaker.trip().expect("no override stands");
     assert_eq!(breaker.retry_after(), Some(secs(5)));
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::breaker_cell::{Body, BreakerCell, Visit};
 use super::success_counter::Added;
+#[cfg(feature = "fleet")]
+use crate::breaker::control::Control;
 use crate::breaker::events::{EventKind, Occurrence};
 use crate::breaker::permit::RESERVED;
 use crate::circuit::{Facts, Generation, Input, Outcome, PermitId};
@@ -117,6 +119,7 @@ impl BreakerCell {
         let start = Timestamp::from_nanos(tick << self.info().tick_bits());
         // A detector that panics over successes is told of at the next step, if it does so again.
         self.settle(body, start, &mut Facts::default());
+        self.publish_settled(body, start);
         true
     }
 
@@ -128,7 +131,16 @@ impl BreakerCell {
         {
             let now = body.settings.clock.now();
             self.settle(body, now, &mut Facts::default());
-            self.publish(body, now);
+            self.publish_settled(body, now);
+        }
+    }
+
+    /// What successes have changed: a window may be clean by them, or a recovery over, which a fleet must hear of.
+    fn publish_settled(&self, body: &mut Body, now: Timestamp) {
+        self.publish(body, now);
+        #[cfg(feature = "fleet")]
+        if let Control::Shared(shared) = &mut body.control {
+            shared.wake_engine(now);
         }
     }
 

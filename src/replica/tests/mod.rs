@@ -15,6 +15,7 @@ mod malice;
 mod opaque;
 mod peek;
 mod probes;
+mod recovery;
 mod resting;
 mod rules;
 mod samples;
