@@ -403,3 +403,32 @@ fn finding_a_rejection_in_a_box_allocates_nothing() {
     let seen = measure(|| assert!(boxes.iter().all(|error| rejection(&**error).is_some())));
     assert_none(&seen);
 }
+
+/// A stream of all events costs each breaker a little while it is read, and nothing after that.
+#[test]
+fn a_reader_of_a_registry_leaves_nothing_behind() {
+    const BREAKERS: i64 = 10_000;
+    let registry = Registry::new(|name| CircuitBreakerConfig::builder(name).build());
+    for n in 0..BREAKERS {
+        registry.breaker(&n.to_string()).expect("a template that works");
+    }
+    let mut events = None;
+    let reading = measure(|| events = Some(registry.events()));
+    let each = reading.bytes_current / BREAKERS;
+    assert!((1..=400).contains(&each), "{each} bytes a breaker while there is a reader");
+    let events = events.expect("it was made");
+    let unread = measure(|| {
+        for n in 0..BREAKERS {
+            registry.get(&n.to_string()).expect("it is there").trip().expect("no override stands");
+            registry.get(&n.to_string()).expect("it is there").reset().expect("no override stands");
+        }
+    });
+    assert!(unread.bytes_current < 8_000_000, "{} bytes wait for a reader that does not come", unread.bytes_current);
+    assert_eq!(events.dropped(), 2 * 10_000 - 8_192);
+    let left = measure(|| drop(events));
+    let after = reading.bytes_current + unread.bytes_current + left.bytes_current;
+    // What breakers keep of their first transition.
+    assert!(after < BREAKERS * 300, "{after} bytes are left");
+    let again = measure(|| drop(registry.events()));
+    assert_flat(&again);
+}

@@ -9,7 +9,7 @@ use super::cell::{BreakerCell, CellRef, Contents, Refusal};
 use super::config::CircuitBreakerConfig;
 #[cfg(not(feature = "fleet"))]
 use super::control::Control;
-use super::events::{Events, Subject};
+use super::events::{Channel, Events, Subject};
 use super::permit::{AtSight, Permit};
 use super::settings::Settings;
 use crate::circuit::{Decision, Detector, Input, Override, State};
@@ -261,7 +261,7 @@ impl CircuitBreaker {
     /// # Ok::<(), fusebox::circuit_breaker::Overridden>(())
     /// ```
     pub fn events(&self) -> Events {
-        Events::new(self.cell().notifier())
+        Events::new(self.cell().notifier(), Channel::of_one())
     }
 
     /// Sends what the store of a shared breaker does not know yet, and fetches what it knows: call it before a process ends,

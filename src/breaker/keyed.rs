@@ -56,14 +56,16 @@ impl Inner {
         Some(breaker.acquire())
     }
 
-    /// Tells the listeners that the template gives; `false` when it gives none.
+    /// Tells the listeners that the template gives, and readers; `false` where there are none.
     fn tell_of_none(&self, name: &str, kind: EventKind, error: Option<ConfigError>) -> bool {
-        let Some(settings) = self.any_settings() else {
+        let (settings, readers) = (self.any_settings(), self.readers.all());
+        if settings.is_none() && readers.is_empty() {
             return false;
-        };
+        }
+        let settings = settings.unwrap_or_default();
         let occurrence = Occurrence::new(kind, Generation::new(0), settings.clock.now());
         let what = Occurrence { config_error: error.map(Arc::new), ..occurrence };
-        tell_of_none(&settings, Arc::from(name), what);
+        tell_of_none(&settings.listeners, &readers, Arc::from(name), what);
         true
     }
 

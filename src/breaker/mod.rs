@@ -21,7 +21,9 @@ mod keyed;
 #[cfg(all(test, fusebox_loom))]
 mod loom_tests;
 mod permit;
+mod readers;
 mod registry;
+mod registry_events;
 mod settings;
 #[cfg(feature = "fleet")]
 mod shared;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::config::CircuitBreakerConfig;
 use super::events::EventKind;
 use super::handle::CircuitBreaker;
+use super::readers::Readers;
 use super::settings::Settings;
 use super::unguarded::Unguarded;
 use crate::clock::system_coarse;
@@ -67,6 +68,7 @@ pub(super) struct Inner {
     /// Breakers of one template mostly have equal settings; they share the last ones made.
     pub(super) settings: Mutex<Option<Arc<Settings>>>,
     pub(super) unguarded: Unguarded,
+    pub(super) readers: Readers,
 }
 
 #[derive(Default)]
@@ -118,6 +120,7 @@ impl Registry {
             overflowed: AtomicU64::new(0),
             settings: Mutex::default(),
             unguarded: Unguarded::default(),
+            readers: Readers::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -239,7 +242,9 @@ impl Registry {
             return Err(NameTaken { name });
         }
         shard.breakers.insert(name, breaker.clone());
+        drop(shard);
         self.inner.len.fetch_add(1, Ordering::Relaxed);
+        self.inner.readers.hear_of(breaker);
         Ok(())
     }
 
@@ -260,6 +265,7 @@ impl Registry {
         let name = &*bounded(name);
         let removed = write(self.inner.shard(name)).breakers.remove(name)?;
         self.inner.len.fetch_sub(1, Ordering::Relaxed);
+        self.inner.readers.leave(&removed);
         Some(removed)
     }
 
@@ -387,8 +393,10 @@ impl Inner {
         let name: Arc<str> = Arc::from(name);
         let breaker = CircuitBreaker::with_settings(name.clone(), config.detector, self.shared(config.settings));
         breaker.cell().touch(seconds());
+        self.readers.hear_of(&breaker);
         shard.breakers.insert(name, breaker.clone());
         drop(shard);
+        self.readers.hear_of(&breaker);
         // Dropped outside the lock: what a breaker holds may be a user's.
         drop(forgotten);
         if is_fallback || is_unmatched(breaker.name().as_ref()) {
@@ -445,8 +453,16 @@ impl Inner {
     }
 
     pub(super) fn overflow(&self, name: &str) -> Option<CircuitBreaker> {
-        let (at, breaker) = self.overflow_of(name);
-        breaker.get_or_init(|| (self.template)(&overflow_name(at)).ok().map(CircuitBreaker::new)).clone()
+        let (at, place) = self.overflow_of(name);
+        let mut is_new = false;
+        let breaker = place.get_or_init(|| {
+            is_new = true;
+            (self.template)(&overflow_name(at)).ok().map(CircuitBreaker::new).inspect(|new| self.readers.hear_of(new))
+        });
+        if let Some(breaker) = breaker.as_ref().filter(|_| is_new) {
+            self.readers.hear_of(breaker);
+        }
+        breaker.clone()
     }
 
     fn shared(&self, settings: Arc<Settings>) -> Arc<Settings> {

@@ -42,3 +42,5 @@ pub(crate) use protocol::{MAX_BATCH_AGE, MAX_ROUND_BATCHES, ROUND_LEASE};
 #[cfg(feature = "redis")]
 pub use redis::{RedisServer, RedisStore, RedisStoreBuilder};
 pub use trouble::StoreTrouble;
+
+pub(crate) use trouble::Hearer;

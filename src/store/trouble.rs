@@ -2,6 +2,7 @@
 
 use std::any::TypeId;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::sync::unpoisoned;
@@ -45,7 +46,29 @@ pub struct StoreTrouble {
     store: Arc<str>,
     why: Arc<str>,
     /// Which listeners have heard that it began, or that it is over.
-    told: Mutex<Vec<(TypeId, bool)>>,
+    told: Mutex<Vec<(Hearer, bool)>>,
+}
+
+/// One who is told of a trouble, and once, however many breakers tell of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hearer {
+    /// Listeners that were written once, and given to many breakers.
+    Listener(TypeId),
+    /// The reader of a stream.
+    Reader(u64),
+}
+
+impl Hearer {
+    /// Listeners of that type.
+    pub(crate) fn of<F: 'static>() -> Self {
+        Self::Listener(TypeId::of::<F>())
+    }
+
+    /// Another reader.
+    pub(crate) fn new_reader() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self::Reader(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 impl StoreTrouble {
@@ -68,12 +91,12 @@ impl StoreTrouble {
         &self.why
     }
 
-    /// Tells whether a listener of that kind has yet to hear of it: that it began, or that it `is_over`.
-    pub(crate) fn is_news_for(&self, listener: TypeId, is_over: bool) -> bool {
+    /// Tells whether that one has yet to hear of it: that it began, or that it `is_over`.
+    pub(crate) fn is_news_for(&self, hearer: Hearer, is_over: bool) -> bool {
         let mut told = unpoisoned(self.told.lock());
-        let is_news = !told.contains(&(listener, is_over));
+        let is_news = !told.contains(&(hearer, is_over));
         if is_news {
-            told.push((listener, is_over));
+            told.push((hearer, is_over));
         }
         is_news
     }

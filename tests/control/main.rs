@@ -34,6 +34,7 @@ mod logs;
 mod overrides;
 mod panics;
 mod probes;
+mod registries;
 
 /// A breaker that writes its events into a list.
 fn recorded(

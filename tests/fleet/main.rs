@@ -17,7 +17,7 @@ use fusebox::{
     circuit_breaker::{Origin, RejectReason, StateScope, TransitionReason},
     detect,
 };
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use support::{Record, fail, failures, ms, secs, succeed};
 use tower::{Layer, Service, ServiceExt};
 

@@ -293,6 +293,9 @@ async fn one_listener_of_many_breakers_hears_of_an_outage_once_and_why() {
         CircuitBreakerConfig::builder(name).store(handle.clone()).on_event(move |event| list.add(event.clone())).build()
     });
     let breakers: Vec<_> = (0..20).map(|at| registry.breaker(&format!("host-{at}")).expect("builds")).collect();
+    let mut stream = registry.events();
+    let mut read =
+        |kind| std::iter::from_fn(|| stream.next().now_or_never().flatten()).filter(|e| e.kind() == kind).count();
     for breaker in &breakers {
         breaker.flush().await;
     }
@@ -315,6 +318,7 @@ async fn one_listener_of_many_breakers_hears_of_an_outage_once_and_why() {
         breakers[0].flush().await;
         until("all are back", || breakers.iter().all(|breaker| fleet(breaker).away.is_none())).await;
         assert_eq!(kinds(&events.take(), |kind| kind == EventKind::StoreRecovered), 1);
+        assert_eq!(read(EventKind::StoreDegraded), 1, "the registry's stream says it once, too");
     }
 }
 

@@ -8,7 +8,7 @@ use super::arena::Arena;
 use super::info::Info;
 use super::success_counter::SuccessCounter;
 use crate::breaker::control::Control;
-use crate::breaker::events::{Notifier, WaitQueue};
+use crate::breaker::events::{Channel, Notifier, Source, WaitQueue};
 use crate::breaker::settings::Settings;
 #[cfg(feature = "fleet")]
 use crate::breaker::shared::Shared;
@@ -70,6 +70,12 @@ struct Audience {
     wait_queue: Option<Arc<WaitQueue>>,
     /// Callers that wait for what is behind the breaker, and are to hear when its state changes.
     alarms: Option<Arc<WaitQueue>>,
+}
+
+impl Audience {
+    const fn is_empty(&self) -> bool {
+        self.notifier.is_none() && self.wait_queue.is_none() && self.alarms.is_none()
+    }
 }
 
 /// The breaker while the lock is held.
@@ -300,6 +306,36 @@ impl BreakerCell {
                 Arc::clone(notifier.get_or_insert_with(|| Notifier::new(settings.clone())))
             }
             None => Notifier::new(Arc::default()),
+        }
+    }
+
+    /// From now on, events go into the channel too.
+    pub(in crate::breaker) fn subscribe(&self, channel: &Arc<Channel>) {
+        if let Some(Body { audience, settings, .. }) = &mut lock(&self.slot).body {
+            let notifier = &mut audience.get_or_insert_default().notifier;
+            notifier.get_or_insert_with(|| Notifier::new(settings.clone())).subscribe(channel);
+        }
+    }
+
+    /// From now on they do not. Where they are heard by no one else, the breaker is as light as before.
+    pub(in crate::breaker) fn unsubscribe(&self, channel: &Arc<Channel>) {
+        let mut slot = lock(&self.slot);
+        let Some(Body { audience, settings, .. }) = &mut slot.body else {
+            return;
+        };
+        let Some(all) = audience else {
+            return;
+        };
+        if let Some(notifier) = &all.notifier {
+            notifier.unsubscribe(channel);
+            // A reader that is about to subscribe has taken a share of it under this lock.
+            let is_idle = Arc::strong_count(notifier) == 1 && notifier.is_unread() && !settings.has_listeners();
+            if is_idle {
+                all.notifier = None;
+            }
+        }
+        if all.is_empty() {
+            *audience = None;
         }
     }
 

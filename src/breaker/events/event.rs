@@ -10,7 +10,7 @@ use crate::circuit::{Advice, FleetFact, Verdict};
 use crate::circuit::{Fact, Generation, Origin, Outcome, RejectReason, State, StateScope, Tally, TransitionReason};
 use crate::error::ConfigError;
 #[cfg(feature = "fleet")]
-use crate::store::StoreTrouble;
+use crate::store::{Hearer, StoreTrouble};
 use crate::text::OneLine;
 use crate::time::Timestamp;
 
@@ -367,6 +367,11 @@ impl Event {
     #[must_use]
     pub fn store_trouble(&self) -> Option<&StoreTrouble> {
         self.what.store_trouble.as_deref()
+    }
+
+    /// Tells whether that one has yet to hear of it: of a store that is away, each hears once.
+    pub(super) fn is_news_for(&self, hearer: Hearer) -> bool {
+        self.store_trouble().is_none_or(|trouble| trouble.is_news_for(hearer, self.tells_of_end()))
     }
 
     /// Tells whether its trouble with the store is over.

@@ -1,13 +1,13 @@
 //! Functions that are told what happens to a breaker.
 
 use std::any::Any;
-#[cfg(feature = "fleet")]
-use std::any::TypeId;
 use std::fmt;
 use std::sync::Arc;
 
 use super::event::Event;
 use crate::circuit::State;
+#[cfg(feature = "fleet")]
+use crate::store::Hearer;
 
 /// The breaker that an event is about. Its type is not known here, since a breaker knows its listeners: the builder wraps
 /// the user's function in one that finds the handle again.
@@ -25,7 +25,7 @@ pub(in crate::breaker) struct EventListener {
     f: Box<dyn Fn(&Event) + Send + Sync>,
     /// What was written once, and given to many breakers, is one listener as far as an outage of their store goes.
     #[cfg(feature = "fleet")]
-    kind: TypeId,
+    kind: Hearer,
 }
 
 impl EventListener {
@@ -33,15 +33,13 @@ impl EventListener {
         Self {
             f: Box::new(f),
             #[cfg(feature = "fleet")]
-            kind: TypeId::of::<F>(),
+            kind: Hearer::of::<F>(),
         }
     }
 
     pub(super) fn hear(&self, event: &Event) {
         #[cfg(feature = "fleet")]
-        if let Some(trouble) = event.store_trouble()
-            && !trouble.is_news_for(self.kind, event.tells_of_end())
-        {
+        if !event.is_news_for(self.kind) {
             return;
         }
         (self.f)(event);

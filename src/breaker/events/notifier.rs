@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use super::backlog::Backlog;
 use super::channel::Channel;
 use super::event::{Event, EventKind, Occurrence};
 use super::listener::{Listener, Subject};
+use super::stream::Source;
 use crate::breaker::settings::Settings;
 use crate::circuit::{Fact, Facts, Generation, StateScope};
 use crate::guard::guarded;
@@ -122,16 +123,37 @@ impl Notifier {
             });
         }
         // Sending wakes readers, who may do anything, so not under the lock.
-        let streams: Vec<_> = unpoisoned(self.streams.lock()).iter().filter_map(Weak::upgrade).collect();
+        let streams: Vec<_> = self.streams().iter().filter_map(Weak::upgrade).collect();
         streams.iter().for_each(|channel| channel.send(event.clone()));
     }
 
-    pub(super) fn subscribe(&self, channel: &Arc<Channel>) {
-        unpoisoned(self.streams.lock()).push(Arc::downgrade(channel));
+    /// Tells whether no stream is subscribed.
+    pub(in crate::breaker) fn is_unread(&self) -> bool {
+        self.streams().is_empty()
+    }
+
+    /// The streams that are read. One may have ended while it was subscribed.
+    fn streams(&self) -> MutexGuard<'_, Vec<Weak<Channel>>> {
+        let mut streams = unpoisoned(self.streams.lock());
+        let before = streams.len();
+        streams.retain(|stream| stream.strong_count() > 0);
+        if streams.len() < before && streams.is_empty() {
+            self.tells_calls.store(self.settings.listens_to_events(), Ordering::Relaxed);
+        }
+        streams
+    }
+}
+
+impl Source for Notifier {
+    fn subscribe(&self, channel: &Arc<Channel>) {
+        let mut streams = unpoisoned(self.streams.lock());
+        if !streams.iter().any(|stream| stream.as_ptr() == Arc::as_ptr(channel)) {
+            streams.push(Arc::downgrade(channel));
+        }
         self.tells_calls.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn unsubscribe(&self, channel: &Arc<Channel>) {
+    fn unsubscribe(&self, channel: &Arc<Channel>) {
         let mut streams = unpoisoned(self.streams.lock());
         streams.retain(|stream| stream.as_ptr() != Arc::as_ptr(channel));
         if streams.is_empty() {
@@ -140,14 +162,20 @@ impl Notifier {
     }
 }
 
-/// Tells listeners of something for which there is no breaker.
-pub(in crate::breaker) fn tell_of_none(settings: &Settings, name: Arc<str>, what: Occurrence) {
+/// Tells listeners and readers of something for which there is no breaker.
+pub(in crate::breaker) fn tell_of_none(
+    listeners: &[Listener],
+    readers: &[Arc<Channel>],
+    name: Arc<str>,
+    what: Occurrence,
+) {
     let event = Event { breaker: name, what };
-    for listener in &settings.listeners {
+    for listener in listeners {
         if let Listener::Event(listener) = listener {
             guarded(|| listener.hear(&event));
         }
     }
+    readers.iter().for_each(|reader| reader.send(event.clone()));
 }
 
 impl Drop for Telling<'_> {

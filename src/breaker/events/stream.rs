@@ -1,5 +1,6 @@
 //! Events as a stream.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,12 +9,12 @@ use futures_core::Stream;
 
 use super::channel::Channel;
 use super::event::Event;
-use super::notifier::Notifier;
 
-/// The events of a breaker from now on; made by [`CircuitBreaker::events`](crate::CircuitBreaker::events).
+/// The events of a breaker, or of all breakers of a registry, from now on; made by
+/// [`CircuitBreaker::events`](crate::CircuitBreaker::events) and [`Registry::events`](crate::Registry::events).
 ///
-/// It holds the newest 1,024 events; a reader that is slower loses the oldest and can tell by
-/// [`dropped`](Self::dropped). It never ends.
+/// It holds the newest 1,024 events, that of a registry 8,192; a reader that is slower loses the oldest, changes of state
+/// last, and can tell by [`dropped`](Self::dropped). It never ends.
 ///
 /// ```
 /// use futures::StreamExt;
@@ -32,14 +33,23 @@ use super::notifier::Notifier;
 #[must_use = "streams do nothing unless polled"]
 pub struct Events {
     channel: Arc<Channel>,
-    notifier: Arc<Notifier>,
+    source: Arc<dyn Source>,
+}
+
+/// Where events come from.
+pub(in crate::breaker) trait Source: fmt::Debug + Send + Sync {
+    /// From now on, events go into the channel too.
+    fn subscribe(&self, channel: &Arc<Channel>);
+
+    /// From now on they do not.
+    fn unsubscribe(&self, channel: &Arc<Channel>);
 }
 
 impl Events {
-    pub(in crate::breaker) fn new(notifier: Arc<Notifier>) -> Self {
-        let channel = Arc::<Channel>::default();
-        notifier.subscribe(&channel);
-        Self { channel, notifier }
+    pub(in crate::breaker) fn new(source: Arc<dyn Source>, channel: Channel) -> Self {
+        let channel = Arc::new(channel);
+        source.subscribe(&channel);
+        Self { channel, source }
     }
 
     /// Returns how many events were lost because they were not read in time.
@@ -51,7 +61,7 @@ impl Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        self.notifier.unsubscribe(&self.channel);
+        self.source.unsubscribe(&self.channel);
     }
 }
 
