@@ -16,6 +16,7 @@ pairs=(
     # Which requests, responses and errors there are, and what they mean.
     axum,grpc axum,hyper axum,reqwest grpc,reqwest
     http,hyper http,tower hyper,tower grpc,tower reqwest,tower
+    hyper,redis hyper,postgres grpc,redis grpc,postgres
     # A rejection and a snapshot say more in a fleet, and are written out.
     fleet,http fleet,grpc fleet,serde fleet,testing
     # What stores have in common, and which of them an environment can name.

@@ -46,6 +46,16 @@ pub(crate) fn as_error<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> 
         tower::load_shed::error::Overloaded,
         #[cfg(feature = "tower")]
         tower::timeout::error::Elapsed,
+        #[cfg(feature = "postgres")]
+        sqlx::Error,
+        #[cfg(feature = "postgres")]
+        sqlx::postgres::PgDatabaseError,
+        #[cfg(feature = "postgres")]
+        Box<dyn sqlx::error::DatabaseError>,
+        #[cfg(feature = "redis")]
+        redis::RedisError,
+        #[cfg(feature = "redis")]
+        redis::ServerError,
     );
     None
 }

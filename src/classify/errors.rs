@@ -12,7 +12,9 @@ use crate::circuit::Outcome;
 /// Counts every `Err` as a failure: the default.
 ///
 /// With the features `hyper`, `reqwest`, `grpc` and `tower`, errors of these crates that are the caller's own mistake (a URL
-/// that no client takes, a request body that breaks, own load shedding) are ignored: `docs/outcomes.md` has the table.
+/// that no client takes, a request body that breaks, own load shedding) are ignored. With the features `postgres` and `redis`,
+/// what a database says of a query (a constraint, a syntax error, a row that is not there) is its answer, and so a success of
+/// sqlx and of redis-rs; a transaction that lost to another one is ignored, and tried again. `docs/outcomes.md` has the tables.
 ///
 /// ```
 /// use fusebox::{classify, Classify, Outcome};
@@ -108,7 +110,11 @@ pub(super) const fn judge_fault(fault: Option<Fault>) -> (Outcome, Retry) {
     match fault {
         None | Some(Fault::Dependency) => (Outcome::Failure, Retry::IfIdempotent),
         Some(Fault::Unprocessed) => (Outcome::Failure, Retry::Unprocessed),
-        Some(Fault::Untrusted) => (Outcome::Failure, Retry::Never),
+        Some(Fault::Final) => (Outcome::Failure, Retry::Never),
+        #[cfg(any(feature = "postgres", feature = "redis"))]
+        Some(Fault::Refused) => (Outcome::Success, Retry::Never),
+        #[cfg(feature = "postgres")]
+        Some(Fault::Conflict) => (Outcome::Ignored, Retry::IfIdempotent),
         Some(Fault::Caller | Fault::Cancelled) => (Outcome::Ignored, Retry::Never),
         // An `Err` by the caller's own word.
         #[cfg(feature = "reqwest")]

@@ -19,6 +19,8 @@ mod servers;
 mod changes;
 #[cfg(any(feature = "postgres", all(feature = "redis", unix)))]
 mod deaf;
+#[cfg(any(feature = "postgres", all(feature = "redis", unix)))]
+mod judged;
 mod order;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -8,8 +8,14 @@ pub(in crate::classify) enum Fault {
     Dependency,
     /// The dependency failed, and has certainly not processed the request: it was never sent, or it was refused as a whole.
     Unprocessed,
-    /// The dependency showed a certificate that is not trusted: a failure that no other attempt mends.
-    Untrusted,
+    /// A failure that no other attempt mends: the dependency's certificate is not trusted, or it does not trust this side.
+    Final,
+    /// The dependency is well, and its answer is an error: of the request as it is, it will say nothing else.
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    Refused,
+    /// The dependency is well, and another caller came first: the same request may get through later.
+    #[cfg(feature = "postgres")]
+    Conflict,
     /// The caller's own mistake, or its own protection: the dependency was not asked, or could not have helped.
     Caller,
     /// The call was given up: it tells nothing about the dependency.

@@ -9,8 +9,12 @@ mod hyper;
 #[cfg(feature = "hyper")]
 mod hyper_util;
 mod meaning;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "reqwest")]
 mod reqwest;
+#[cfg(feature = "postgres")]
+mod sqlx;
 #[cfg(feature = "hyper")]
 mod tls;
 #[cfg(feature = "grpc")]

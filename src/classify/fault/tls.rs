@@ -9,5 +9,5 @@ pub(super) fn meaning(link: &(dyn Error + 'static)) -> Option<Meaning> {
         link.downcast_ref()?,
         rustls::Error::InvalidCertificate(_) | rustls::Error::InvalidCertRevocationList(_)
     );
-    untrusted.then_some(Meaning::Is(Fault::Untrusted))
+    untrusted.then_some(Meaning::Is(Fault::Final))
 }

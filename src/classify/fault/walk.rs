@@ -23,7 +23,7 @@ fn walk(error: &(dyn Error + 'static)) -> Option<Fault> {
     let (mut known, mut connecting) = (None, false);
     for meaning in sources(error).filter_map(meaning) {
         match meaning {
-            Meaning::Is(fault) if !connecting || matches!(fault, Fault::Untrusted | Fault::Caller) => {
+            Meaning::Is(fault) if !connecting || matches!(fault, Fault::Final | Fault::Caller) => {
                 return Some(fault);
             }
             Meaning::WhyNotConnected(fault) if connecting => return Some(fault),
@@ -55,6 +55,14 @@ fn meaning(link: &(dyn Error + 'static)) -> Option<Meaning> {
     }
     #[cfg(feature = "tower")]
     if let Some(meaning) = super::tower::meaning(link) {
+        return Some(meaning);
+    }
+    #[cfg(feature = "postgres")]
+    if let Some(meaning) = super::sqlx::meaning(link) {
+        return Some(meaning);
+    }
+    #[cfg(feature = "redis")]
+    if let Some(meaning) = super::redis::meaning(link) {
         return Some(meaning);
     }
     let _ = link;

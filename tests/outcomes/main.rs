@@ -12,6 +12,9 @@ use fusebox::{
 };
 use http::Response;
 
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod databases;
+
 fn document() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/outcomes.md")).expect("the document")
 }
@@ -21,10 +24,13 @@ fn rows(heading: &str) -> Vec<Vec<String>> {
     let text = document();
     let section = text.split("\n## ").find(|section| section.starts_with(heading)).expect("the section");
     let lines = section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
-    let cells = |line: &str| line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect();
     let rows: Vec<Vec<String>> = lines.skip(2).map(cells).collect();
     assert!(rows.len() >= 8, "{heading}: the table was found");
     rows
+}
+
+fn cells(line: &str) -> Vec<String> {
+    line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()
 }
 
 fn breaker(outcome: Outcome) -> &'static str {
