@@ -99,7 +99,7 @@ fn requests_without_a_breaker_are_told_of_too() {
     let registry = Registry::new(|name| CircuitBreakerConfig::builder(if name == "bad" { "" } else { name }).build());
     let mut events = registry.events();
     let layer = CircuitBreakerLayer::keyed(registry, |key: &Option<&'static str>| *key);
-    let service = layer.layer(tower::service_fn(|_: Option<&'static str>| ready(Ok::<_, BoxError>(()))));
+    let service = layer.layer(service_fn(|_: Option<&'static str>| ready(Ok::<_, BoxError>(()))));
     for key in [None, Some("bad"), None, Some("bad")] {
         service.clone().oneshot(key).now_or_never().expect("at once").expect("the service works");
     }
