@@ -99,7 +99,7 @@ macro_rules! entry_points {
             }
 
             #[tokio::test]
-            async fn a_call() {
+            async fn c68_a_call_can_be_spawned() {
                 runs!(breaker = breaker() => breaker.call(|| fetch(7)).await.map_err(|e| told(&e)), "Ok(107)");
                 runs!(breaker = breaker() => breaker.call(|| fetch(0)).await.map_err(|e| told(&e)), "Err(\"called\")");
                 runs!(breaker = open() => breaker.call(|| fetch(7)).await.map_err(|e| told(&e)), "Err(\"rejected\")");
@@ -110,14 +110,14 @@ macro_rules! entry_points {
             }
 
             #[tokio::test]
-            async fn a_call_with_a_fallback() {
+            async fn c68_a_call_with_a_fallback_can_be_spawned() {
                 runs!(breaker = open() => breaker.call_or(|| fetch(7), |_| async { fetch(1).await }).await.is_ok(), "true");
                 runs!(breaker = open() => breaker.call_or(|| fetch(7), |_| fetch(0)).await.is_err(), "true");
                 runs!(breaker = breaker() => breaker.call_or(|| fetch(7), |_| fetch(0)).await.is_ok(), "true");
             }
 
             #[tokio::test]
-            async fn a_call_with_a_classifier() {
+            async fn c68_a_call_with_a_classifier_can_be_spawned() {
                 runs!(breaker = breaker() => {
                     let calls = breaker.classify(is_down);
                     (calls.call(|| fetch(0)).await.map_err(|e| told(&e)), failures(&breaker))
@@ -133,7 +133,7 @@ macro_rules! entry_points {
             }
 
             #[tokio::test]
-            async fn a_wrapped_function() {
+            async fn c68_a_wrapped_function_can_be_spawned() {
                 runs!(prices = breaker().wrap(fetch) => prices.call(7).await.map_err(|e| told(&e)), "Ok(107)");
                 runs!(prices = open().wrap(fetch) => prices.call(7).await.map_err(|e| told(&e)), "Err(\"rejected\")");
                 runs!(prices = breaker().wrap(|sku: u32| async move { fetch(sku).await }) => {
@@ -145,7 +145,7 @@ macro_rules! entry_points {
             }
 
             #[tokio::test]
-            async fn a_call_with_retries() {
+            async fn c68_a_call_with_retries_can_be_spawned() {
                 runs!(retry = RetryLayer::new(at_once()) => {
                     let mut attempts = 0;
                     let retried = retry.call(|| {
@@ -168,7 +168,7 @@ macro_rules! entry_points {
             }
 
             #[tokio::test]
-            async fn a_safety_net() {
+            async fn c68_a_safety_net_can_be_spawned() {
                 let net = || {
                     let retry = RetryLayer::new(in_time()).map_timeout(late);
                     let breaker = CircuitBreakerLayer::from(breaker()).map_rejection(rejected);
@@ -188,7 +188,7 @@ macro_rules! entry_points {
             // By readiness and call: of tower's `oneshot`, which names its parts by the bounds of the service, the
             // compiler cannot prove it.
             #[tokio::test]
-            async fn services() {
+            async fn c68_services_can_be_spawned() {
                 let stack = |breaker: CircuitBreaker| {
                     let retry = RetryLayer::new(in_time()).map_timeout(late);
                     let breaker = CircuitBreakerLayer::from(breaker).map_rejection(rejected);
@@ -229,7 +229,7 @@ async fn down() -> Result<u32, BoxError> {
 }
 
 #[tokio::test]
-async fn deadlines_presets_and_modes_that_box_errors() {
+async fn c68_deadlines_presets_and_modes_that_box_errors_can_be_spawned() {
     runs!(retry = RetryLayer::new(in_time()) => retry.call(down).await.map_err(|e| e.to_string()), "Err(\"down\")");
     runs!(retry = RetryLayer::new(in_time()) => retry.call(|| async { Err::<u32, _>("down") }).await.is_err(), "true");
     runs!(net = SafetyNet::database("orders").unwrap() => net.call(down).await.is_err(), "true");
@@ -249,7 +249,7 @@ async fn deadlines_presets_and_modes_that_box_errors() {
 }
 
 #[tokio::test]
-async fn a_service_that_waits() {
+async fn c68_a_service_that_waits_can_be_spawned() {
     runs!(breaker = breaker() => {
         let mut service = CircuitBreakerLayer::from(breaker.clone()).wait_when_open().layer(service_fn(|(): ()| down()));
         let failed = service.ready().await.is_ok() && service.call(()).await.is_err();
@@ -264,7 +264,7 @@ async fn a_service_that_waits() {
 }
 
 #[tokio::test]
-async fn a_stream_of_events() {
+async fn c68_a_stream_of_events_can_be_spawned() {
     runs!(breaker = breaker() => {
         let mut events = breaker.events();
         breaker.trip().unwrap();
@@ -274,7 +274,7 @@ async fn a_stream_of_events() {
 
 #[cfg(feature = "fleet")]
 #[tokio::test]
-async fn flushes() {
+async fn c68_flushes_can_be_spawned() {
     use std::sync::Arc;
 
     use fusebox::fleet;
@@ -314,7 +314,7 @@ fn waiting_of(breaker: &CircuitBreaker) -> u64 {
 /// What asks for a server is compiled, and refused before it dials.
 #[cfg(all(feature = "redis", feature = "postgres", feature = "env"))]
 #[tokio::test]
-async fn stores() {
+async fn c68_stores_can_be_spawned() {
     use std::sync::Arc;
 
     use fusebox::env;
