@@ -61,7 +61,7 @@
 //! | `postgres` | [`store::PostgresStore`](store/struct.PostgresStore.html): one in PostgreSQL; includes `fleet` |
 //! | `postgres-tls` | the same over TLS; includes `postgres` |
 //! | `env` | [`env::store`](env/fn.store.html): the store that the environment names; includes `fleet` |
-//! | `serde` | configuration from files, snapshots as data |
+//! | `serde` | [`settings`](settings/index.html): breakers, retries and registries from a file or the environment; snapshots as data |
 //! | `testing` | the system clock follows `tokio::time`, so paused time works |
 //!
 //! # What it costs
@@ -94,6 +94,8 @@ mod rejected;
 mod renamed;
 #[cfg(feature = "fleet")]
 mod replica;
+#[cfg(feature = "serde")]
+pub mod settings;
 #[cfg(feature = "fleet")]
 pub mod store;
 mod sync;

@@ -75,7 +75,8 @@ impl MaybeTimed for Timed {
 }
 
 impl<T: MaybeTimed> RetryConfigBuilder<T> {
-    fn timed(self) -> RetryConfigBuilder<Timed> {
+    /// As one that can have limits of time, and has none yet.
+    pub(crate) fn timed(self) -> RetryConfigBuilder<Timed> {
         let Self { plain, shared, backoff_check, timeouts } = self;
         RetryConfigBuilder { plain, shared, backoff_check, timeouts: timeouts.timed() }
     }

@@ -69,6 +69,21 @@ macro_rules! curve {
     };
 }
 
+/// So that what takes a backoff also takes one whose type is not known.
+impl Backoff for Box<dyn Backoff> {
+    fn delays(&self, seed: u64) -> Delays {
+        (**self).delays(seed)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        (**self).check()
+    }
+
+    fn curve(&self) -> Option<BuiltIn> {
+        (**self).curve()
+    }
+}
+
 curve!(Fixed);
 curve!(Exponential);
 curve!(Decorrelated);

@@ -7,7 +7,7 @@ use super::config::CircuitBreakerConfig;
 use super::events::{Event, EventListener, Listener, Subject};
 use super::handle::CircuitBreaker;
 use super::settings::Settings;
-use crate::circuit::{Cooldown, Detector, Probes, Slowness, State, detector as detect};
+use crate::circuit::{Cooldown, Detector, Override, Probes, Slowness, State, detector as detect};
 use crate::clock::{Clock, ClockSource};
 use crate::error::ConfigError;
 #[cfg(feature = "fleet")]
@@ -318,6 +318,26 @@ impl CircuitBreakerConfigBuilder {
     /// ```
     pub const fn call_events(mut self, on: bool) -> Self {
         self.settings.every_call = on;
+        self
+    }
+
+    /// Holds each breaker in a state from the start, by this instance alone. Default: none.
+    ///
+    /// It is as if [`set_override`](CircuitBreaker::set_override) had been called before the first call, and told as an event
+    /// like that. It ends like any other: when it expires, counted from when the breaker was made, or by
+    /// [`resume`](CircuitBreaker::resume). A breaker with a [`store`](Self::store) neither tells nor heeds its fleet until then:
+    /// what one instance is configured to do is no order to the others, and does not undo theirs.
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Override};
+    ///
+    /// let trial = Override::dry_run("new limits");
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").initial_override(trial.clone()).build()?);
+    /// assert!(breaker.snapshot().overridden.is_some_and(|standing| standing == trial));
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    pub fn initial_override(mut self, order: Override) -> Self {
+        self.settings.initial_override = Some(order);
         self
     }
 

@@ -23,8 +23,8 @@ use crate::circuit::Detector;
 ///
 /// It can be cloned and [named](Self::named) anew, so that one serves as the template of many; see [`Registry::of`].
 ///
-/// With the feature `serde` it comes from any format and, by crates such as `config` or `figment`, from the
-/// environment; durations carry their unit and unknown fields are refused:
+/// With the feature `serde` it comes from any format and, by crates such as `config` or `figment`, from the environment: by
+/// itself, or from one whole file of [`settings`](settings/index.html). Durations carry their unit and unknown fields are refused:
 ///
 /// ```toml
 /// name = "payments"
@@ -33,8 +33,7 @@ use crate::circuit::Detector;
 /// abandoned_after = "10s"
 ///
 /// [detector]                                # failures, failure_rate, slow_call_rate, consecutive_failures,
-/// type = "any"                              # any, all; also c-breaker's time_based, sliding_window, combined
-/// of = [
+/// any = [                                   # any, all; also c-breaker's time_based, sliding_window, combined
 ///     { type = "failure_rate", rate = 0.5, of_last = 100, min_calls = 20 },
 ///     { type = "slow_call_rate", rate = 0.8, slower_than = "2s", within = "60s" },
 /// ]
@@ -51,6 +50,7 @@ use crate::circuit::Detector;
 /// | `abandoned_after` | off |
 /// | `execution_log` | what the detector's own window holds |
 /// | `call_events` | off |
+/// | `initial_override` | off |
 /// | `clock` | the system's |
 #[derive(Clone)]
 pub struct CircuitBreakerConfig {
@@ -79,6 +79,7 @@ impl fmt::Debug for CircuitBreakerConfig {
             .field("abandoned_after", &rules.abandoned_after)
             .field("execution_log", &rules.log)
             .field("call_events", &self.settings.every_call)
+            .field("initial_override", &self.settings.initial_override)
             .field("clock", &self.settings.clock)
             .field("listeners", &self.settings.listeners);
         #[cfg(feature = "fleet")]

@@ -4,7 +4,11 @@
 use super::events::EventKind;
 use super::events::Occurrence;
 #[cfg(feature = "fleet")]
+use super::settings::Settings;
+#[cfg(feature = "fleet")]
 use super::shared::Shared;
+#[cfg(feature = "fleet")]
+use crate::circuit::detector::consecutive_failures;
 use crate::circuit::{Decision, Facts, Input, Machine, PartTally, Rules, StateScope, StepContext, View};
 use crate::time::Timestamp;
 
@@ -13,6 +17,34 @@ pub(super) enum Control {
     Solo(Machine),
     #[cfg(feature = "fleet")]
     Shared(Shared),
+    /// Held by its configuration: it joins its fleet when that is over.
+    #[cfg(feature = "fleet")]
+    Held(Held),
+}
+
+/// A machine by itself, for as long as an override stands.
+#[cfg(feature = "fleet")]
+pub(super) struct Held {
+    machine: Machine,
+    join: Join,
+}
+
+/// Makes a machine a replica that has joined its fleet.
+#[cfg(feature = "fleet")]
+type Join = Box<dyn Fn(&Settings, Machine) -> Control + Send>;
+
+#[cfg(feature = "fleet")]
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Held").field("machine", &self.machine).finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "fleet")]
+impl Held {
+    pub(super) fn new(machine: Machine, join: impl Fn(&Settings, Machine) -> Control + Send + 'static) -> Self {
+        Self { machine, join: Box::new(join) }
+    }
 }
 
 impl Control {
@@ -20,6 +52,8 @@ impl Control {
     pub(super) const fn machine(&self) -> &Machine {
         match self {
             Self::Solo(machine) => machine,
+            #[cfg(feature = "fleet")]
+            Self::Held(held) => &held.machine,
             #[cfg(feature = "fleet")]
             Self::Shared(shared) => shared.replica.machine(),
         }
@@ -29,6 +63,8 @@ impl Control {
     pub(super) fn step(&mut self, rules: &Rules, input: Input<'_>, at: StepContext, facts: &mut Facts) -> Decision {
         match self {
             Self::Solo(machine) => machine.step(rules, input, at, facts),
+            #[cfg(feature = "fleet")]
+            Self::Held(held) => held.machine.step(rules, input, at, facts),
             #[cfg(feature = "fleet")]
             Self::Shared(shared) => shared.replica.step(rules, input, at, facts),
         }
@@ -41,6 +77,8 @@ impl Control {
         match self {
             Self::Solo(machine) => machine.record_successes(count, at, facts),
             #[cfg(feature = "fleet")]
+            Self::Held(held) => held.machine.record_successes(count, at, facts),
+            #[cfg(feature = "fleet")]
             Self::Shared(shared) => shared.replica.record_successes(count, at, latest, facts),
         }
     }
@@ -49,6 +87,8 @@ impl Control {
     pub(super) fn view(&self) -> View {
         match self {
             Self::Solo(machine) => machine.view(),
+            #[cfg(feature = "fleet")]
+            Self::Held(held) => held.machine.view(),
             #[cfg(feature = "fleet")]
             Self::Shared(shared) => shared.replica.view(),
         }
@@ -59,6 +99,8 @@ impl Control {
         match self {
             Self::Solo(machine) => machine.tallies(now),
             #[cfg(feature = "fleet")]
+            Self::Held(held) => held.machine.tallies(now),
+            #[cfg(feature = "fleet")]
             Self::Shared(shared) => shared.replica.tallies(now),
         }
     }
@@ -66,6 +108,8 @@ impl Control {
     pub(super) fn free_probes(&self, rules: &Rules) -> u32 {
         match self {
             Self::Solo(machine) => machine.free_probes(rules),
+            #[cfg(feature = "fleet")]
+            Self::Held(held) => held.machine.free_probes(rules),
             #[cfg(feature = "fleet")]
             Self::Shared(shared) => shared.replica.free_probes(rules),
         }
@@ -75,6 +119,8 @@ impl Control {
         match self {
             Self::Solo(_) => StateScope::Instance,
             #[cfg(feature = "fleet")]
+            Self::Held(_) => StateScope::Instance,
+            #[cfg(feature = "fleet")]
             Self::Shared(shared) => shared.replica.scope(),
         }
     }
@@ -83,6 +129,8 @@ impl Control {
     pub(super) fn complete(&self, what: Occurrence) -> Occurrence {
         match self {
             Self::Solo(_) => what,
+            #[cfg(feature = "fleet")]
+            Self::Held(_) => what,
             #[cfg(feature = "fleet")]
             Self::Shared(shared) => {
                 let trouble = match what.kind {
@@ -96,6 +144,19 @@ impl Control {
     }
 
     /// What a fleet shares, if there is one.
+    /// Joins the fleet, if it was only held back from that by an override, and none stands any more.
+    #[cfg(feature = "fleet")]
+    pub(super) fn end_hold(&mut self, settings: &Settings) {
+        let Self::Held(held) = self else {
+            return;
+        };
+        if held.machine.overridden().is_none() {
+            // What is left behind is never asked.
+            let detector = std::mem::replace(&mut held.machine.detector, Box::new(consecutive_failures(1)));
+            *self = (held.join)(settings, Machine::resume(held.machine.state.clone(), detector));
+        }
+    }
+
     #[cfg(feature = "fleet")]
     pub(super) fn shared(&self) -> Option<&Shared> {
         if let Self::Shared(shared) = self { Some(shared) } else { None }

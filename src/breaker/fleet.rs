@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cell::{BreakerCell, Visit};
-use super::control::Control;
+use super::control::{Control, Held};
 use super::settings::Settings;
 use super::shared::Shared;
 use crate::circuit::{Detector, Generation, Machine};
@@ -44,10 +44,22 @@ impl Settings {
 }
 
 /// Makes a machine the control of the breaker in a cell: a replica that has joined the fleet, where the settings name one.
-pub(super) fn join(settings: &Settings, name: &Arc<str>, machine: Machine, cell: &'static BreakerCell) -> Control {
+/// While an override stands that the configuration has given, it stays by itself.
+pub(super) fn join(
+    settings: &Settings,
+    name: &Arc<str>,
+    machine: Machine,
+    cell: &'static BreakerCell,
+    first_generation: Generation,
+) -> Control {
     let Some(store) = &settings.store else {
         return Control::Solo(machine);
     };
+    if machine.overridden().is_some() {
+        let name = Arc::clone(name);
+        let join = move |settings: &Settings, machine| join(settings, &name, machine, cell, first_generation);
+        return Control::Held(Held::new(machine, join));
+    }
     let fleet = settings.fleet.clone().unwrap_or_default();
     let engine = Engine::of(store);
     let terms = Terms {
@@ -57,7 +69,7 @@ pub(super) fn join(settings: &Settings, name: &Arc<str>, machine: Machine, cell:
         // A store is a user's code.
         clock_error: guarded(|| store.clock_error()).unwrap_or_default(),
     };
-    let (first_generation, epoch) = (machine.generation(), engine.epoch());
+    let epoch = engine.epoch();
     let member: Arc<dyn Member> =
         Arc::new(LiveMember { cell, first_generation, key: key_of(name), id: engine.next_id() });
     engine.send(Message::Join(Arc::clone(&member)));

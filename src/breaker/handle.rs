@@ -40,7 +40,12 @@ impl CircuitBreaker {
     #[must_use]
     pub fn new(config: CircuitBreakerConfig) -> Self {
         let CircuitBreakerConfig { name, detector, settings } = config;
-        Self::with_settings(name, detector, settings)
+        let is_held = settings.initial_override.is_some();
+        let breaker = Self::with_settings(name, detector, settings);
+        if is_held {
+            breaker.cell().tell_of_start();
+        }
+        breaker
     }
 
     pub(super) fn with_settings(name: Arc<str>, detector: Box<dyn Detector>, settings: Arc<Settings>) -> Self {
@@ -51,7 +56,7 @@ impl CircuitBreaker {
             #[cfg(feature = "fleet")]
             take_control: super::fleet::join,
             #[cfg(not(feature = "fleet"))]
-            take_control: |_, _, machine, _| Control::Solo(machine),
+            take_control: |_, _, machine, _, _| Control::Solo(machine),
         });
         Self { cell }
     }

@@ -7,8 +7,6 @@ mod call_error;
 mod call_future;
 mod cell;
 mod config;
-#[cfg(feature = "serde")]
-mod config_file;
 mod control;
 mod events;
 #[cfg(feature = "fleet")]

@@ -390,7 +390,7 @@ impl Inner {
                 .overflow(name)
                 .map_or_else(|| (self.template)(&overflow_name(at)).map(CircuitBreaker::new), Ok);
         }
-        let name: Arc<str> = Arc::from(name);
+        let (name, is_held): (Arc<str>, _) = (Arc::from(name), config.settings.initial_override.is_some());
         let breaker = CircuitBreaker::with_settings(name.clone(), config.detector, self.shared(config.settings));
         breaker.cell().touch(seconds());
         self.readers.hear_of(&breaker);
@@ -399,6 +399,9 @@ impl Inner {
         self.readers.hear_of(&breaker);
         // Dropped outside the lock: what a breaker holds may be a user's.
         drop(forgotten);
+        if is_held {
+            breaker.cell().tell_of_start();
+        }
         if is_fallback || is_unmatched(breaker.name().as_ref()) {
             breaker.cell().tell(EventKind::FallbackKeyUsed);
         }

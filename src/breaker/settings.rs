@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::events::Listener;
-use crate::circuit::{Detector, Rules};
+use crate::circuit::{Detector, Override, Rules};
 use crate::clock::{COARSE_LAG, ClockSource};
 #[cfg(feature = "fleet")]
 use crate::fleet::Fleet;
@@ -18,6 +18,8 @@ pub(super) struct Settings {
     pub(super) clock: ClockSource,
     pub(super) listeners: Vec<Listener>,
     pub(super) every_call: bool,
+    /// What a breaker is held in from the start.
+    pub(super) initial_override: Option<Override>,
     #[cfg(feature = "fleet")]
     pub(super) store: Option<Arc<dyn Store>>,
     #[cfg(feature = "fleet")]
@@ -65,6 +67,7 @@ impl Settings {
             && self.rules == other.rules
             && self.clock.is_same(&other.clock)
             && self.every_call == other.every_call
+            && self.initial_override == other.initial_override
             && self.listeners.len() == other.listeners.len()
             && self.listeners.iter().zip(&other.listeners).all(|(a, b)| a.is_same(b))
     }

@@ -198,3 +198,57 @@ fn an_override_during_half_open_frees_its_probes_and_ends_in_closed() {
     second.success();
     assert_eq!(breaker.state(), State::Closed);
 }
+
+// From the start
+
+#[test]
+fn a_breaker_may_be_held_from_the_start_and_tells_so() {
+    let order = Override::force_open("migration").by("ana").expires_after(secs(60));
+    let (breaker, clock, events) = recorded(|b| b.initial_override(order));
+    assert_eq!(lines(&events), ["test: closed -> open (overridden by an operator)"]);
+    assert_eq!(breaker.acquire().expect_err("forced open").reason(), RejectReason::ForcedOpen);
+    assert_eq!(breaker.retry_after(), Some(secs(60)));
+    clock.advance(secs(60));
+    succeed(&breaker, 1);
+    assert_eq!(breaker.snapshot().reason, Some(TransitionReason::OverrideExpired));
+    breaker.set_override(Override::disable("load test"));
+    breaker.resume();
+    fail(&breaker, 5);
+    assert_eq!(breaker.state(), State::Open, "and then it is like any other");
+}
+
+#[test]
+fn a_breaker_held_from_the_start_is_let_go_by_an_operator() {
+    let (breaker, _clock) =
+        breaker(|b| b.detector(detect::consecutive_failures(1)).initial_override(Override::disable("x")));
+    fail(&breaker, 10);
+    breaker.resume();
+    assert_eq!((breaker.state(), failures(&breaker)), (State::Closed, 0));
+    fail(&breaker, 1);
+    assert_eq!(breaker.state(), State::Open);
+}
+
+/// The listener asks the registry for another breaker while it hears that this one is held.
+#[test]
+fn a_registry_tells_of_a_held_breaker_outside_its_lock() {
+    use std::sync::OnceLock;
+
+    use fusebox::Registry;
+
+    static REGISTRY: OnceLock<Registry> = OnceLock::new();
+    let told = Record::default();
+    let list = told.clone();
+    let template = CircuitBreakerConfig::template()
+        .initial_override(Override::dry_run("new limits"))
+        .on_event(move |event| {
+            list.add(event.to_string());
+            if let Some(registry) = REGISTRY.get() {
+                (0..100).for_each(|n| drop(registry.get(&n.to_string())));
+            }
+        })
+        .build()
+        .expect("it works");
+    let registry = REGISTRY.get_or_init(|| Registry::of(template));
+    no_deadlock(|| drop(registry.breaker("a").expect("it works")));
+    assert_eq!(told.take(), ["a: closed (overridden by an operator)"]);
+}

@@ -109,3 +109,68 @@ async fn disabled_for_all_nothing_is_recorded() {
     assert_eq!(states(&fleet), [State::Closed; 2]);
     assert_eq!(failures(&fleet[0].breaker), 0);
 }
+
+// From the start, by one instance's configuration
+
+#[tokio::test]
+async fn what_one_instance_is_configured_to_is_no_order_to_the_others() {
+    for order in [Override::force_open("here only"), Override::disable("here only"), Override::dry_run("here only")] {
+        let bed = Bed::new();
+        let fleet: [_; 2] = bed.fleet(usual).await;
+        let held = bed.instance(|b| usual(b).initial_override(order.clone()));
+        flush(fleet.iter().chain([&held])).await;
+        assert!(held.breaker.snapshot().overridden.is_some_and(|standing| standing == order));
+        assert_eq!(fleet[0].breaker.snapshot().overridden, None, "{order}");
+        let rejects = order.kind() == fusebox::circuit_breaker::OverrideKind::ForcedOpen;
+        for _ in 0..10 {
+            assert_eq!(held.breaker.acquire().map(fusebox::Permit::failure).is_err(), rejects);
+        }
+        flush(fleet.iter().chain([&held])).await;
+        assert_eq!(states(&fleet), [State::Closed; 2], "{order}: nor are its calls told");
+        assert_eq!((held.wire.loads(), held.wire.commits()), (0, 0), "{order}");
+        fail(&fleet[0].breaker, 3);
+        flush(fleet.iter().chain([&held])).await;
+        assert_eq!(states(&fleet), [State::Open; 2]);
+        let state = if rejects { State::Open } else { State::Closed };
+        assert_eq!(held.breaker.state(), state, "nor does it heed theirs");
+        // Then it is one of them.
+        held.breaker.resume();
+        held.breaker.flush().await;
+        assert_eq!(held.breaker.state(), State::Open, "{order}");
+        assert_eq!(held.breaker.snapshot().overridden, None);
+        assert!(held.breaker.snapshot().fleet.is_some());
+    }
+}
+
+#[tokio::test]
+async fn an_instance_held_for_a_while_joins_when_that_is_over_and_undoes_no_order_of_the_fleet() {
+    let bed = Bed::new();
+    let fleet: [_; 2] = bed.fleet(usual).await;
+    let held = bed.instance(|b| usual(b).initial_override(Override::disable("here only").expires_after(secs(60))));
+    fleet[0].breaker.set_override(Override::force_open("for all"));
+    flush(fleet.iter().chain([&held])).await;
+    fail(&held.breaker, 1);
+    bed.clock.advance(secs(60));
+    held.breaker.acquire().expect("it knows nothing of the fleet yet").failure();
+    flush(fleet.iter().chain([&held])).await;
+    for instance in fleet.iter().chain([&held]) {
+        let standing = instance.breaker.snapshot().overridden.expect("the fleet's");
+        assert_eq!(standing.reason(), "for all");
+    }
+    fleet[1].breaker.resume();
+    flush(fleet.iter().chain([&held])).await;
+    fail(&held.breaker, 3);
+    flush(fleet.iter().chain([&held])).await;
+    assert_eq!(states(fleet.iter().chain([&held])), [State::Open; 3], "its calls count for all");
+}
+
+#[tokio::test]
+async fn a_breaker_that_is_dropped_while_it_is_held_leaves_nothing() {
+    let bed = Bed::new();
+    let held = bed.instance(|b| usual(b).initial_override(Override::disable("here only")));
+    drop(held.breaker);
+    let other = bed.instance(usual);
+    other.breaker.flush().await;
+    assert_eq!(bed.stored().await.version.0, 0, "nothing was written");
+    assert_eq!(other.breaker.state(), State::Closed);
+}

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 mod arrows;
 
 /// The modules by rank: each uses those of its own rank and below.
-const RANKS: [(&str, u32); 25] = [
+const RANKS: [(&str, u32); 26] = [
     ("time", 0),
     ("error", 0),
     ("error_chain", 1),
@@ -26,6 +26,7 @@ const RANKS: [(&str, u32); 25] = [
     ("breaker", 7),
     ("attempts", 7),
     ("middleware", 8),
+    ("settings", 8),
     ("web", 9),
     ("grpc", 9),
     ("env", 9),

@@ -94,8 +94,9 @@ pub(in crate::breaker) struct Contents {
     pub(in crate::breaker) take_control: TakeControl,
 }
 
-/// Makes a machine the control of the breaker of that name in a cell.
-pub(in crate::breaker) type TakeControl = fn(&Settings, &Arc<str>, Machine, &'static BreakerCell) -> Control;
+/// Makes a machine the control of the breaker of that name in a cell, where its first generation is that one.
+pub(in crate::breaker) type TakeControl =
+    fn(&Settings, &Arc<str>, Machine, &'static BreakerCell, Generation) -> Control;
 
 impl BreakerCell {
     fn vacant() -> Self {
@@ -133,14 +134,24 @@ impl BreakerCell {
         let slow_after = settings.rules.slowness.least().map_or(u64::MAX, crate::time::nanos);
         self.slow_after.store(slow_after, Relaxed);
         let now = settings.clock.now();
-        let machine = Machine::new(detector, &settings.rules, first_generation, now);
-        let control = take_control(&settings, &name, machine, self);
+        let mut machine = Machine::new(detector, &settings.rules, first_generation, now);
+        let mut facts = Facts::default();
+        if let Some(order) = &settings.initial_override {
+            machine.step(&settings.rules, Input::Override(order), StepContext { now, seed: seed() }, &mut facts);
+        }
+        let control = take_control(&settings, &name, machine, self, first_generation);
         let notifier = settings.has_listeners().then(|| Notifier::new(settings.clone()));
         let audience = notifier.map(|notifier| Box::new(Audience { notifier: Some(notifier), ..Audience::default() }));
         slot.name = name;
         slot.first_generation = first_generation;
         let body = slot.body.insert(Body { control, settings, audience });
         self.publish(body, now);
+        body.note(&facts, now);
+    }
+
+    /// Tells listeners what happened when the breaker was made. Not at once, as a registry makes it under its lock.
+    pub(in crate::breaker) fn tell_of_start(&'static self) {
+        self.visit(|_| ());
     }
 
     /// Ends the breaker; permits that are still on their way find a foreign generation.
@@ -228,13 +239,11 @@ impl BreakerCell {
             shared.watch_engine(at, &body.settings.rules, &mut facts);
         }
         let result = f(&mut body.control, &body.settings.rules, &mut facts);
+        #[cfg(feature = "fleet")]
+        body.control.end_hold(&body.settings);
         self.publish(body, at.now);
         if !facts.is_empty() {
-            if let Some(notifier) = body.notifier() {
-                notifier.push_facts(&facts, body.control.machine().generation(), at.now, |what| {
-                    body.control.complete(what)
-                });
-            }
+            body.note(&facts, at.now);
             body.queues().for_each(|queue| queue.wake_later(usize::MAX));
         } else if frees_a_probe && let Some(queue) = body.wait_queue() {
             queue.wake_later(body.control.free_probes(&body.settings.rules) as usize);
@@ -375,6 +384,14 @@ impl BreakerCell {
 }
 
 impl Body {
+    /// Has it told later, outside the lock, what happened.
+    fn note(&self, facts: &Facts, now: Timestamp) {
+        if let Some(notifier) = self.notifier().filter(|_| !facts.is_empty()) {
+            let generation = self.control.machine().generation();
+            notifier.push_facts(facts, generation, now, |what| self.control.complete(what));
+        }
+    }
+
     pub(super) fn notifier(&self) -> Option<&Arc<Notifier>> {
         self.audience.as_ref()?.notifier.as_ref()
     }

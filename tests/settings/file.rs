@@ -1,0 +1,222 @@
+//! One whole file of named templates.
+
+use std::time::Duration;
+
+use fusebox::settings::Settings;
+use fusebox::{CircuitBreaker, ManualClock, State};
+
+use super::{read, refusal};
+
+/// The format as it is documented.
+const WHOLE: &str = r#"
+[defaults]
+cooldown = "30s"
+
+[breakers.payments]
+detector = { type = "failure_rate", rate = 0.5, of_last = 100, min_calls = 20 }
+
+[registries.hosts]
+max = 10_000
+idle = "1h"
+cooldown = { min = "5s", max = "5m" }
+[registries.hosts.keys."slow.example"]
+detector = { type = "slow_call_rate", rate = 0.8, slower_than = "5s", within = "1m" }
+
+[retries.outbound]
+max_retries = 2
+backoff = { type = "exponential", min = "100ms", max = "2s", factor = 2.0, jitter = "full" }
+deadline = "10s"
+attempt_timeout = "2s"
+budget = "outbound"
+when_rejected = "return"
+
+[retries.reads]
+budget = "outbound"
+
+[budgets.outbound]
+type = "ratio"
+ratio = 0.2
+reserve_per_second = 10
+"#;
+
+#[test]
+fn a_field_given_nearer_wins_whole() {
+    let clock = ManualClock::new();
+    let of = clock.clone();
+    let settings = read::<Settings>(
+        "[defaults]\ncooldown = '1s'\ndetector = { type = 'consecutive_failures', count = 1 }\nprobes = { needed = 2, concurrent = 2 }
+         [breakers.a]\n[breakers.b]\ncooldown = '2s'
+         [registries.r]\ncooldown = '3s'\nprobes = { needed = 3 }
+         [registries.r.keys.k]\ncooldown = '4s'",
+    )
+    .each(move |breaker| breaker.clock(of.clone()));
+    let registry = settings.registry("r").expect("it is there");
+    let config = |name: &str| CircuitBreaker::new(settings.breaker(name).expect("it is there"));
+    let key = |name: &str| registry.breaker(name).expect("the template works");
+    // Tables are not merged: `concurrent` of the defaults is not the registry's.
+    for (breaker, cooldown, concurrent) in
+        [(config("a"), 1, 2), (config("b"), 2, 2), (key("other"), 3, 1), (key("k"), 4, 1)]
+    {
+        breaker.acquire().expect("closed").failure();
+        assert_eq!(breaker.state(), State::Open, "{}: the detector of the defaults", breaker.name());
+        assert_eq!(breaker.retry_after(), Some(Duration::from_secs(cooldown)), "{}", breaker.name());
+        clock.advance(Duration::from_secs(cooldown));
+        let probes: Vec<_> = std::iter::from_fn(|| breaker.acquire().ok()).collect();
+        assert_eq!(probes.len(), concurrent, "{}", breaker.name());
+    }
+}
+
+#[test]
+fn the_documented_file_is_read() {
+    let settings: Settings = read(WHOLE);
+    assert_eq!(settings.breakers().collect::<Vec<_>>(), ["payments"]);
+    assert_eq!(settings.registries().collect::<Vec<_>>(), ["hosts"]);
+    assert_eq!(settings.retries().collect::<Vec<_>>(), ["outbound", "reads"]);
+    assert_eq!(settings.budgets().collect::<Vec<_>>(), ["outbound"]);
+    let payments = settings.breaker("payments").expect("it is there");
+    assert_eq!(payments.name(), "payments");
+    let hosts = settings.registry("hosts").expect("it is there");
+    let slow = hosts.breaker("slow.example").expect("the template works");
+    assert_eq!(slow.snapshot().detectors[0].rule, "slow_call_rate(0.8).slower_than(5s).within(60s).min_calls(5)");
+    let other = hosts.breaker("other.example").expect("the template works");
+    assert_eq!(other.snapshot().detectors[0].rule, "failures(5).within(60s)");
+    assert_eq!(hosts.breaker("").expect_err("no name").field(), "name");
+}
+
+#[test]
+fn retries_that_name_one_budget_share_it() {
+    let settings: Settings = read(WHOLE);
+    let budget = settings.budget("outbound").expect("it is there");
+    (0..10).for_each(|_| budget.request());
+    let reads = settings.retry("reads").expect("it is there");
+    assert!(budget.withdraw());
+    let shown = format!("{reads:?}");
+    assert!(shown.contains(&format!("{} available", budget.available())), "{shown} of {budget:?}");
+    assert_eq!(budget.available(), 101, "ten seconds' reserve, and two of ten requests, less one");
+}
+
+#[test]
+fn a_name_that_the_file_lacks_is_told_with_those_it_has() {
+    let settings: Settings = read(WHOLE);
+    assert_eq!(
+        settings.breaker("payment").expect_err("there is none").to_string(),
+        "`breakers` is \"payment\", allowed is \"payments\"; did you mean `payments`?"
+    );
+    assert_eq!(
+        settings.retry("outbond").expect_err("there is none").to_string(),
+        "`retries` is \"outbond\", allowed is \"outbound\" or \"reads\"; did you mean `outbound`?"
+    );
+    assert_eq!(
+        read::<Settings>("").registry("hosts").expect_err("there is none").to_string(),
+        "`registries` is \"hosts\", allowed is none"
+    );
+}
+
+#[test]
+fn what_a_file_cannot_say_is_added_to_each_breaker() {
+    let clock = ManualClock::new();
+    let (told, hear) = std::sync::mpsc::channel();
+    let of = clock.clone();
+    let settings = read::<Settings>(WHOLE).each(move |breaker| {
+        let told = told.clone();
+        breaker.clock(of.clone()).on_state_change(move |breaker, _, to| told.send((breaker.name(), to)).expect("heard"))
+    });
+    let payments = CircuitBreaker::new(settings.breaker("payments").expect("it is there"));
+    let slow = settings.registry("hosts").and_then(|hosts| hosts.breaker("slow.example")).expect("it is there");
+    payments.trip().expect("no override");
+    slow.trip().expect("no override");
+    clock.advance(Duration::from_secs(29));
+    assert_eq!(payments.retry_after(), Some(Duration::from_secs(1)));
+    let heard: Vec<_> = hear.try_iter().map(|(name, to)| (name.to_string(), to)).collect();
+    assert_eq!(heard, [("payments".to_owned(), State::Open), ("slow.example".to_owned(), State::Open)]);
+}
+
+#[test]
+fn mistakes_are_told_by_their_path_from_the_top() {
+    let long = "k".repeat(300);
+    for (text, message) in [
+        (
+            "[registries.hosts.keys.\"slow.example\"]\ndetector = { all = [{ type = 'failures', count = 1, of_last = 2 }, { any = [{ type = 'failure_rate', rate = 0.0, of_last = 5 }] }] }",
+            "`registries.hosts.keys.\"slow.example\".detector.all[1].any[0].rate` is 0.0, allowed is a number above 0",
+        ),
+        ("[breaker.payments]", "`breaker` is unknown; did you mean `breakers`? a file of settings has `defaults`, "),
+        ("[breakers.payments]\nname = 'x'", "`breakers.payments.name` is unknown: a breaker has `detector`, "),
+        ("[breakers.'']", "`breakers.\"\"` is an empty name"),
+        ("[breakers.a]\nmax = 3", "`breakers.a.max` is unknown"),
+        ("[registries.a.keys.b]\nmax = 3", "`registries.a.keys.b.max` is unknown"),
+        ("[defaults]\nidle = '1h'", "`defaults.idle` is unknown"),
+        ("breakers = 3", "`breakers` is 3, allowed is a table of breakers by name"),
+        ("[breakers]\npayments = 'x'", "`breakers.payments` is \"x\", allowed is a table of "),
+        (
+            "[retries.a]\nbudget = 'sharde'\n[budgets.shared]\ntype = 'ratio'\nratio = 1",
+            "`retries.a.budget` is \"sharde\", allowed is the name of one of `budgets` (\"shared\"), or a table; did you mean `shared`?",
+        ),
+        (
+            &format!("[breakers.{long}]"),
+            "`breakers.kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk` is a name of 300 bytes, allowed are 255",
+        ),
+    ] {
+        let told = refusal::<Settings>(text);
+        assert!(told.starts_with(message), "{text}\nsays {told}\nnot  {message}");
+    }
+}
+
+#[test]
+fn the_format_says_where_beside_the_path() {
+    let text = "[retries.a]\nmax_retries = 2\nbackoff = { min = \"1s\",\n  max = \"2 s econds\" }";
+    let error = toml::from_str::<Settings>(text).expect_err("no duration").to_string();
+    assert!(
+        error.contains("line 4, column 9") && error.contains("`retries.a.backoff.max` is \"2 s econds\""),
+        "{error}"
+    );
+    let text = "{\n  \"breakers\": {\n    \"a\": { \"cooldown\": \"1s\",\n      \"probs\": {} }\n  }\n}";
+    let error = serde_json::from_str::<Settings>(text).expect_err("no field").to_string();
+    assert!(
+        error.contains("`breakers.a.probs` is unknown; did you mean `probes`?")
+            && error.contains("at line 4 column 13"),
+        "{error}"
+    );
+    let text = "{\n  \"breakers\": {\n    \"a\": {},\n    \"a\": {}\n  }\n}";
+    let error = serde_json::from_str::<Settings>(text).expect_err("twice").to_string();
+    assert!(error.contains("`breakers.a` is given twice") && error.contains("at line 4 column 7"), "{error}");
+    let error = serde_json::from_str::<Settings>("{\"defaults\":{\"cooldown\":\"1s\",\"cooldown\":\"2s\"}}")
+        .expect_err("twice");
+    assert!(error.to_string().contains("`defaults.cooldown` is given twice"), "{error}");
+}
+
+#[cfg(feature = "fleet")]
+#[test]
+fn fleets_have_names_and_take_a_store() {
+    use std::sync::Arc;
+
+    use fusebox::fleet::{Fleet, WhenDown};
+    use fusebox::store::MemoryStore;
+
+    let text = "[defaults]\nfleet = 'pooled'\n[breakers.a]\n[breakers.b]\nfleet = 'ours'\n[registries.r]\nfleet = { votes = 2 }
+         [registries.r.keys.k]\nfleet = 'ours'
+         [fleets.ours]\nmode = 'pooled'\nwhen_down = 'reject'";
+    let settings: Settings = read(text);
+    assert_eq!(settings.fleets().collect::<Vec<_>>(), ["ours"]);
+    assert_eq!(settings.fleet("ours"), Ok(Fleet::pooled().when_down(WhenDown::Reject)));
+    for error in [settings.breaker("a").err(), settings.registry("r").err()] {
+        assert_eq!(
+            error.map(|error| error.to_string()).as_deref(),
+            Some("`fleet` is set, allowed is only together with `store`")
+        );
+    }
+    let settings = settings.store(Arc::new(MemoryStore::new()));
+    for (name, fleet) in [("a", Fleet::pooled()), ("b", Fleet::pooled().when_down(WhenDown::Reject))] {
+        let shown = format!("{:?}", settings.breaker(name).expect("it has a store"));
+        assert!(shown.contains(&format!("fleet: {fleet:?}")), "{shown}");
+    }
+    let registry = settings.registry("r").expect("it has a store");
+    let votes = |key: &str| registry.breaker(key).expect("it works").snapshot().fleet.expect("it is shared").votes;
+    assert_eq!((votes("other"), votes("k")), (Some(0), None), "two votes, and pooled");
+    let local = read::<Settings>("[breakers.a]").store(Arc::new(MemoryStore::new()));
+    assert!(CircuitBreaker::new(local.breaker("a").expect("it works")).snapshot().fleet.is_none(), "it names no fleet");
+    let missing = refusal::<Settings>("[breakers.a]\nfleet = 'our'\n[fleets.ours]");
+    assert_eq!(
+        missing,
+        "`breakers.a.fleet` is \"our\", allowed is the name of one of `fleets` (\"ours\" or \"pooled\"), or a table; did you mean `ours`?"
+    );
+}

@@ -1,0 +1,72 @@
+//! What formats do differently.
+
+use fusebox::settings::Settings;
+use fusebox::{CircuitBreaker, CircuitBreakerConfig, Cooldown};
+
+#[test]
+fn null_is_not_nothing() {
+    let error = serde_json::from_str::<CircuitBreakerConfig>("{\"cooldown\": null}").expect_err("null").to_string();
+    assert!(error.starts_with("`cooldown` is null, allowed is a duration"), "{error}");
+    let error = serde_json::from_str::<Settings>("null").expect_err("null").to_string();
+    assert!(error.starts_with("a file of settings is null, allowed is a table of"), "{error}");
+}
+
+#[test]
+fn whole_numbers_may_be_written_with_a_fraction_of_nothing() {
+    let config: CircuitBreakerConfig = serde_json::from_str("{\"execution_log\": 20.0}").expect("it is whole");
+    assert!(format!("{config:?}").contains("execution_log: 20"));
+    for wrong in ["20.5", "1e300", "-0.5", "18446744073709551616"] {
+        let error =
+            serde_json::from_str::<CircuitBreakerConfig>(&format!("{{\"execution_log\": {wrong}}}")).expect_err(wrong);
+        assert!(error.to_string().starts_with("`execution_log` is "), "{error}");
+    }
+}
+
+#[test]
+fn a_value_that_is_read_already_can_be_read_from() {
+    let value = serde_json::json!({ "breakers": { "payments": { "cooldown": { "max": "5m", "min": "5s" } } } });
+    let settings: Settings = serde_json::from_value(value).expect("valid");
+    let table: toml::Table =
+        toml::from_str("[breakers.payments]\ncooldown = { max = '5m', min = '5s' }").expect("TOML");
+    let other: Settings = table.try_into().expect("valid");
+    let shown = |settings: &Settings| format!("{:?}", settings.breaker("payments").expect("it is there"));
+    assert_eq!(shown(&settings), shown(&other));
+    assert_eq!(
+        serde_json::from_value::<Cooldown>("1m".into()).expect("valid"),
+        Cooldown::fixed(std::time::Duration::from_secs(60))
+    );
+}
+
+#[test]
+fn deep_nesting_is_refused_and_does_not_end_the_process() {
+    let mut detector = serde_json::json!({ "type": "consecutive_failures", "count": 1 });
+    for _ in 0..20 {
+        detector = serde_json::json!({ "any": [detector] });
+    }
+    let config = |detector: &serde_json::Value| {
+        serde_json::from_value::<CircuitBreakerConfig>(serde_json::json!({ "detector": detector }))
+    };
+    assert!(config(&detector).is_ok());
+    for _ in 0..2_000 {
+        detector = serde_json::json!({ "any": [detector] });
+    }
+    let error = config(&detector).expect_err("too deep").to_string();
+    assert!(error.ends_with("is nested deeper than 64 levels"), "{error}");
+    std::mem::forget(detector); // its own drop is recursive
+}
+
+#[test]
+fn a_snapshot_is_readable_as_json() {
+    let config = CircuitBreakerConfig::builder("payments").clock(fusebox::ManualClock::new());
+    let breaker = CircuitBreaker::new(config.build().expect("valid"));
+    breaker.trip().expect("no override");
+    let json = serde_json::to_value(breaker.snapshot()).expect("serialisable");
+    assert_eq!(json["name"], "payments");
+    assert_eq!(json["state"], "open");
+    assert_eq!(json["reason"], "tripped");
+    assert_eq!(json["recent"], "");
+    assert_eq!(json["retry_after"], 30.0, "seconds");
+    assert_eq!(json["in_state_for"], 0.0);
+    assert!(json["since"].as_str().is_some_and(|since| since.ends_with('Z')), "{}", json["since"]);
+    assert_eq!(json["detectors"][0]["tally"]["count"], 0);
+}
