@@ -98,6 +98,8 @@ fn wrong_rules() -> Vec<Wrong> {
         ("factor", "-2", "a number of at least 1", builder().cooldown(range().factor(-2.0))),
         ("cooldown.jitter", "-0.1", "a number from 0 to 1", builder().cooldown(range().jitter(-0.1))),
         ("cooldown.jitter", "1.1", "a number from 0 to 1", builder().cooldown(range().jitter(1.1))),
+        ("cooldown.jitter", "1.5", "a number from 0 to 1", builder().cooldown(Cooldown::fixed(secs(1)).jitter(1.5))),
+        ("cooldown.jitter", "-1", "a number from 0 to 1", builder().cooldown(Cooldown::with(|_| secs(1)).jitter(-1.0))),
         ("cooldown.jitter", "NaN", "a number from 0 to 1", builder().cooldown(range().jitter(f64::NAN))),
         ("cooldown.jitter", "inf", "a number from 0 to 1", builder().cooldown(range().jitter(f64::INFINITY))),
     ]

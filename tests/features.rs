@@ -316,9 +316,9 @@ const TABLE: [Row; 39] = [
         33,
         "configuration from files and the environment, validated",
         &[
-            ("config_file", "a_file_sets_everything_that_the_builder_does"),
-            ("config_file", "the_environment_overrides_a_file"),
-            ("config_file", "mistakes_are_refused_with_what_was_given_and_what_is_allowed"),
+            ("settings", "a_file_sets_everything_that_the_builder_does"),
+            ("settings", "the_environment_overrides_a_file"),
+            ("settings", "mistakes_are_told_with_path_value_what_is_allowed_and_what_was_meant"),
             ("config", "every_wrong_setting_is_an_error_that_names_field_given_and_allowed"),
         ],
     ),

@@ -27,7 +27,7 @@ use std::time::Duration;
 use fusebox::backoff::{self, Backoff};
 use fusebox::{
     BoxError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, CircuitBreakerLayer, Classify,
-    ConfigError, Jitter, ManualClock, Outcome, Probes, Rejected, RetryConfig, RetryConfigBuilder, RetryLayer,
+    ConfigError, Cooldown, Jitter, ManualClock, Outcome, Probes, Rejected, RetryConfig, RetryConfigBuilder, RetryLayer,
     SafetyNet, State,
     circuit_breaker::RejectReason,
     classify::{self, AtHead},
@@ -133,7 +133,7 @@ fn c_breaker(config: &Map<String, Value>) -> Result<CircuitBreakerConfigBuilder,
     // The seed's default, also where it is more than the window and the seed refuses it.
     let sliding = detect::failure_rate(rate).of_last(window).min_calls(small(config, "min_calls", 5));
     let builder = CircuitBreakerConfig::builder("trace")
-        .cooldown(ms("recovery_timeout_ms", 30_000))
+        .cooldown(Cooldown::fixed(ms("recovery_timeout_ms", 30_000)))
         // The seed knows no deadline for probes.
         .probes(Probes::one().concurrent(small(config, "half_open_max_calls", 1)).deadline(Duration::MAX));
     Ok(match config.get("detector").and_then(Value::as_str).unwrap_or("time_based") {
@@ -155,7 +155,7 @@ fn highway(config: &Map<String, Value>) -> CircuitBreakerConfigBuilder {
     CircuitBreakerConfig::builder("trace")
         .detector(detect::failures(n).of_last(d).min_calls(d))
         .probes(Probes::ratio(k, of).concurrent(of).deadline(Duration::MAX))
-        .cooldown(Duration::from_millis(number(config, "cooldown_ms", 0)))
+        .cooldown(Cooldown::fixed(Duration::from_millis(number(config, "cooldown_ms", 0))))
 }
 
 /// A time that need not be whole, refused where there is no such time.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::error::ConfigError;
 use crate::time::nanos;
 
-/// Each delay is a random one between the lower end and three times the delay before, up to the upper end.
+/// Each delay is a random one between the lower end and three times the delay before, or the upper end where that is less.
 ///
 /// It spreads callers as widely as full jitter does, and never comes back sooner than the lower end (Brooker: Exponential
 /// Backoff And Jitter, AWS Architecture Blog, 2015).
@@ -65,7 +65,9 @@ impl Decorrelated {
     /// The delay after one of `previous`, which is zero for the first.
     pub(super) fn delay(&self, previous: Duration, draw: f64) -> Duration {
         let (min, max) = (self.min(), self.max());
-        let range = previous.max(min).saturating_mul(3).saturating_sub(min).as_secs_f64();
+        // Cut before it is drawn, not after: two of three delays would be the upper end.
+        let most = previous.max(min).saturating_mul(3).min(max);
+        let range = most.saturating_sub(min).as_secs_f64();
         let delay = Duration::try_from_secs_f64(min.as_secs_f64() + range * draw).unwrap_or(max);
         delay.max(min).min(max)
     }
@@ -90,6 +92,19 @@ mod tests {
         assert_eq!(curve.delay(s(3), 0.5), s(5));
         assert_eq!(curve.delay(s(10), 1.0), s(10));
         assert_eq!(curve.delay(Duration::MAX, 1.0), s(10));
+    }
+
+    /// Of a thousand delays two thirds were the upper end itself.
+    #[test]
+    fn delays_do_not_gather_at_the_upper_end() {
+        let s = Duration::from_secs;
+        let curve = decorrelated(s(1)..=s(10));
+        let mut previous = s(10);
+        let near = (0..1_000).filter(|nth| {
+            previous = curve.delay(previous, crate::backoff::draw(7, *nth));
+            previous > Duration::from_millis(9_990)
+        });
+        assert!(near.count() < 10);
     }
 
     #[test]

@@ -87,12 +87,7 @@ impl Exponential {
 
     /// The delay after `n` earlier ones.
     pub(crate) fn delay(&self, n: u32, draw: f64) -> Duration {
-        let delay = self.jitter.spread(self.base(n), draw);
-        match self.jitter {
-            Jitter::Proportional(_) => delay.max(self.min()).min(self.max()),
-            // These never lengthen a delay, and are meant to go below the lower end.
-            Jitter::None | Jitter::Full | Jitter::Equal => delay,
-        }
+        self.jitter.spread_between(self.base(n), (self.min(), self.max()), draw)
     }
 }
 
@@ -137,6 +132,33 @@ mod tests {
                 assert!(delay <= 10 * S, "{jitter:?} {n} {draw}: {delay:?}");
                 assert!(delay >= S || !matches!(jitter, Jitter::Proportional(_)), "{n} {draw}: {delay:?}");
             }
+        }
+    }
+
+    /// Of a thousand delays at either end, about half were the end itself.
+    #[test]
+    fn delays_do_not_gather_at_an_end() {
+        let draws = || (0..1_000).map(|seed| crate::backoff::draw(7, seed));
+        for (curve, n) in [
+            (exponential(S..=10 * S).jitter(Jitter::Proportional(0.1)), 9),
+            (exponential(S..=10 * S).jitter(Jitter::Proportional(0.1)), 0),
+            (exponential(S..=10 * S).jitter(Jitter::Proportional(1.0)), 9),
+            (exponential(10 * S..=10 * S).jitter(Jitter::Proportional(0.2)), 3),
+            (exponential(S..=10 * S).jitter(Jitter::Equal), 9),
+            (exponential(S..=10 * S), 9),
+        ] {
+            let mut delays: Vec<_> = draws().map(|draw| curve.delay(n, draw)).collect();
+            assert!(delays.iter().all(|delay| *delay <= 10 * S), "{curve}");
+            delays.sort();
+            let (first, last) = (delays[0], delays[999]);
+            // In ten equal parts of what they may be there are about a hundred each.
+            for part in 0..10 {
+                let end = |nth: u32| first + (last - first) * nth / 10;
+                let within = delays.iter().filter(|delay| (end(part)..end(part + 1)).contains(*delay)).count();
+                assert!((60..140).contains(&within), "{curve}, part {part}: {within}");
+            }
+            delays.dedup();
+            assert!(delays.len() > 990, "{curve}: {}", delays.len());
         }
     }
 

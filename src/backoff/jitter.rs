@@ -12,7 +12,10 @@ use crate::error::ConfigError;
 /// | `None` | `d` |
 /// | `Full` | 0 to `d` |
 /// | `Equal` | `d / 2` to `d` |
-/// | `Proportional(0.1)` | `0.9 d` to `1.1 d`, within the curve's ends |
+/// | `Proportional(0.1)` | `0.9 d` to `1.1 d`; only what is within the curve's ends: at the upper end `0.9 d` to `d` |
+///
+/// Where the curve's ends are one, proportional jitter goes below it. Whatever the jitter, delays are spread over all that
+/// they may be, and do not gather at an end of the curve.
 ///
 /// Full jitter needs the fewest calls in all to get everybody through (Brooker: Exponential Backoff And Jitter, AWS
 /// Architecture Blog, 2015). No jitter takes a delay beyond the upper end of its curve.
@@ -55,7 +58,7 @@ impl Jitter {
         Self::Proportional(fraction)
     }
 
-    pub(super) fn check(self, field: &'static str) -> Result<(), ConfigError> {
+    pub(crate) fn check(self, field: &'static str) -> Result<(), ConfigError> {
         match self {
             Self::Proportional(fraction) if !(0.0..=1.0).contains(&fraction) => {
                 Err(ConfigError::new(field, &fraction, "a number from 0 to 1"))
@@ -83,6 +86,20 @@ impl Jitter {
         };
         Duration::try_from_secs_f64(delay.as_secs_f64() * scale).unwrap_or(delay)
     }
+
+    /// The same of a delay along a curve between two ends. What lies beyond an end is not cut to it, which would put half of the
+    /// delays into one moment: the rest is spread wider.
+    pub(super) fn spread_between(self, delay: Duration, (min, max): (Duration, Duration), draw: f64) -> Duration {
+        let Self::Proportional(_) = self else {
+            // These never lengthen a delay, and are meant to go below the lower end.
+            return self.spread(delay, draw);
+        };
+        let least = self.spread(delay, 0.0);
+        let least = if min < max { least.max(min) } else { least };
+        let most = self.spread(delay, 1.0).min(max);
+        let above = most.saturating_sub(least).as_secs_f64() * draw;
+        Duration::try_from_secs_f64(least.as_secs_f64() + above).map_or(max, |delay| delay.min(max))
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +118,20 @@ mod tests {
         ] {
             assert_eq!([0.0, 0.5, 1.0].map(|draw| jitter.spread(s(10), draw)), [low, middle, high], "{jitter:?}");
         }
+    }
+
+    #[test]
+    fn proportional_jitter_is_spread_over_what_the_ends_leave() {
+        let (s, jitter) = (Duration::from_secs, Jitter::Proportional(0.1));
+        let spread =
+            |delay, ends| [0.0, 0.5, 1.0].map(|draw| jitter.spread_between(s(delay), ends, draw).as_secs_f64());
+        let ends = (s(10), s(100));
+        assert_eq!(spread(10, ends), [10.0, 10.5, 11.0], "at the lower end");
+        assert_eq!(spread(50, ends), [45.0, 50.0, 55.0]);
+        assert_eq!(spread(96, ends), [86.4, 93.2, 100.0]);
+        assert_eq!(spread(100, ends), [90.0, 95.0, 100.0], "at the upper end");
+        assert_eq!(spread(10, (s(10), s(10))), [9.0, 9.5, 10.0], "where both are one");
+        assert_eq!(spread(10, (s(9), s(10))), [9.0, 9.5, 10.0]);
     }
 
     #[test]

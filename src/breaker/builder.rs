@@ -415,6 +415,10 @@ impl CircuitBreakerConfigBuilder {
         detector.check()?;
         #[cfg(feature = "fleet")]
         settings.check_sharing()?;
+        #[cfg(feature = "fleet")]
+        if settings.store.is_some() {
+            settings.rules.cooldown = settings.rules.cooldown.in_fleet();
+        }
         settings.rules.slowness = Slowness::of(&*detector);
         settings.rules.check()?;
         settings.choose_clock(&*detector);

@@ -13,7 +13,12 @@ use crate::guard::guarded;
 
 /// How long an open circuit rejects before it lets a probe through.
 ///
-/// A plain [`Duration`] is always the same cooldown; zero is legal and means that the very next call is a probe.
+/// A plain [`Duration`] is always the same cooldown; zero is legal and means that the very next call is a probe. Where a
+/// fleet shares the breaker, up to ten percent of it are taken off by chance, so that the breakers of one fleet that have
+/// opened together do not all probe together; [`Cooldown::fixed`] is exact there, too. (All instances have a breaker's cooldown
+/// end in the same moment. Its probes are no crowd: the fleet gives out as many places as there are for one breaker.)
+///
+/// What depends on chance differs from breaker to breaker, also within one process and one moment.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,8 +33,13 @@ use crate::guard::guarded;
 #[derive(Clone)]
 pub struct Cooldown {
     curve: Curve,
+    /// Of a cooldown that is no curve: by what part of it chance shortens it. `None`: as the breaker has it.
+    jitter: Option<f64>,
     healthy_after: Option<Duration>,
 }
+
+/// Jitter of cooldowns for which nothing was said, where there is some.
+const USUAL_JITTER: f64 = 0.1;
 
 #[derive(Clone)]
 enum Curve {
@@ -84,18 +94,23 @@ impl CooldownContext {
 }
 
 impl Cooldown {
-    /// Always the same cooldown.
+    /// Always the same cooldown, exactly, in a fleet too.
     ///
     /// ```
     /// use std::time::Duration;
-    /// use fusebox::Cooldown;
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Cooldown};
     ///
-    /// assert_eq!(Cooldown::fixed(Duration::from_secs(30)), Cooldown::default());
-    /// assert_eq!(Cooldown::fixed(Duration::from_secs(30)), Duration::from_secs(30).into());
+    /// let exact = Cooldown::fixed(Duration::from_secs(30));
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").cooldown(exact).build()?);
+    /// # Ok::<(), fusebox::ConfigError>(())
     /// ```
     #[must_use]
     pub const fn fixed(duration: Duration) -> Self {
-        Self { curve: Curve::Fixed(duration), healthy_after: None }
+        Self { curve: Curve::Fixed(duration), jitter: Some(0.0), healthy_after: None }
+    }
+
+    const fn of(curve: Curve) -> Self {
+        Self { curve, jitter: None, healthy_after: None }
     }
 
     /// Starts at the lower end, doubles with each reopening up to the upper end, with 10 % jitter.
@@ -124,7 +139,7 @@ impl Cooldown {
     /// ```
     #[must_use]
     pub const fn exponential(range: RangeInclusive<Duration>) -> Self {
-        Self { curve: Curve::Exponential(exponential(range).jitter(Jitter::Proportional(0.1))), healthy_after: None }
+        Self::of(Curve::Exponential(exponential(range).jitter(Jitter::Proportional(USUAL_JITTER))))
     }
 
     /// Asks a function each time the circuit opens.
@@ -132,7 +147,7 @@ impl Cooldown {
     /// It runs under the breaker's lock, so it should compute and return. If it panics, the circuit opens for 30 s.
     #[must_use]
     pub fn with(f: impl Fn(&CooldownContext) -> Duration + Send + Sync + 'static) -> Self {
-        Self { curve: Curve::With(Arc::new(f)), healthy_after: None }
+        Self::of(Curve::With(Arc::new(f)))
     }
 
     /// Sets the factor from one cooldown to the next. Default: 2. Only for [`exponential`](Self::exponential).
@@ -154,27 +169,42 @@ impl Cooldown {
         self
     }
 
-    /// Sets how far a cooldown may be off its value, as a fraction: 0.1 is ten percent either way, within the range.
-    /// Default: 0.1. Only for [`exponential`](Self::exponential).
+    /// Sets how far chance moves a cooldown, as a fraction of it: up to so much is taken off a fixed one or a function's; one
+    /// that grows is moved either way, within its range. Default: 0.1 for one that grows and, in a fleet, for a plain
+    /// [`Duration`]; else none.
     ///
     /// ```
     /// use std::time::Duration;
     /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Cooldown, ManualClock};
     ///
     /// let s = Duration::from_secs;
-    /// let config = CircuitBreakerConfig::builder("payments")
-    ///     .cooldown(Cooldown::exponential(s(10)..=s(300)).jitter(0.5)) // 5 s either way, but never below 10 s
-    ///     .clock(ManualClock::new())
-    ///     .build()?;
-    /// let breaker = CircuitBreaker::new(config);
-    /// breaker.trip()?;
-    /// assert!((s(10)..=s(15)).contains(&breaker.retry_after().unwrap()));
+    /// for (cooldown, range) in [
+    ///     (Cooldown::fixed(s(10)).jitter(0.5), s(5)..=s(10)),
+    ///     (Cooldown::exponential(s(10)..=s(300)).jitter(0.5), s(10)..=s(15)), // never below 10 s
+    ///     (Cooldown::exponential(s(10)..=s(10)).jitter(0.5), s(5)..=s(10)),   // but where that is the upper end as well
+    /// ] {
+    ///     let config = CircuitBreakerConfig::builder("payments").cooldown(cooldown).clock(ManualClock::new());
+    ///     let breaker = CircuitBreaker::new(config.build()?);
+    ///     breaker.trip()?;
+    ///     assert!(range.contains(&breaker.retry_after().unwrap()));
+    /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
     pub const fn jitter(mut self, fraction: f64) -> Self {
         if let Curve::Exponential(delays) = &mut self.curve {
             *delays = delays.jitter(Jitter::Proportional(fraction));
+        } else {
+            self.jitter = Some(fraction);
+        }
+        self
+    }
+
+    /// The same for a breaker that a fleet shares.
+    #[cfg(feature = "fleet")]
+    pub(crate) const fn in_fleet(mut self) -> Self {
+        if let (Curve::Fixed(_), None) = (&self.curve, self.jitter) {
+            self.jitter = Some(USUAL_JITTER);
         }
         self
     }
@@ -241,7 +271,7 @@ impl Cooldown {
         match &self.curve {
             // Over at once by any clock.
             Curve::Fixed(Duration::ZERO) => Duration::MAX,
-            Curve::Fixed(d) => *d / 64,
+            Curve::Fixed(d) => self.shortened(*d, 1.0) / 64,
             Curve::Exponential(delays) => delays.min() / 64,
             Curve::With(_) => Duration::ZERO,
         }
@@ -250,18 +280,30 @@ impl Cooldown {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         match &self.curve {
             Curve::Exponential(delays) => delays.check("cooldown", "cooldown.jitter"),
-            Curve::Fixed(_) | Curve::With(_) => Ok(()),
+            Curve::Fixed(_) | Curve::With(_) => {
+                Jitter::Proportional(self.jitter.unwrap_or_default()).check("cooldown.jitter")
+            }
+        }
+    }
+
+    /// A cooldown less the part that chance takes.
+    fn shortened(&self, cooldown: Duration, draw: f64) -> Duration {
+        match self.jitter {
+            Some(fraction) if fraction > 0.0 => cooldown.mul_f64((1.0 - fraction * draw).max(0.0)),
+            _ => cooldown,
         }
     }
 
     /// The cooldown after `reopenings` earlier ones.
     pub(super) fn delay(&self, reopenings: u32, retry_after: Option<Duration>, draw: f64) -> Duration {
         match &self.curve {
-            Curve::Fixed(d) => *d,
+            Curve::Fixed(d) => self.shortened(*d, draw),
             Curve::Exponential(delays) => delays.delay(reopenings, draw),
             Curve::With(f) => {
                 let context = CooldownContext { reopenings, retry_after, draw };
-                guarded(|| f(&context)).unwrap_or(Duration::from_secs(30))
+                let cooldown = guarded(|| f(&context)).unwrap_or(Duration::from_secs(30));
+                // The function may have used the draw: its lower half is another one.
+                self.shortened(cooldown, (draw * 65_536.0).fract())
             }
         }
     }
@@ -270,13 +312,13 @@ impl Cooldown {
 impl Default for Cooldown {
     /// 30 s.
     fn default() -> Self {
-        Self::fixed(Duration::from_secs(30))
+        Duration::from_secs(30).into()
     }
 }
 
 impl From<Duration> for Cooldown {
     fn from(d: Duration) -> Self {
-        Self::fixed(d)
+        Self::of(Curve::Fixed(d))
     }
 }
 
@@ -289,16 +331,20 @@ impl PartialEq for Cooldown {
             (Curve::With(a), Curve::With(b)) => Arc::ptr_eq(a, b),
             _ => false,
         };
-        curve && self.healthy_after == other.healthy_after
+        curve && (self.jitter, self.healthy_after) == (other.jitter, other.healthy_after)
     }
 }
 
 impl fmt::Debug for Cooldown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.curve {
-            Curve::Fixed(d) => write!(f, "{d:?}"),
-            Curve::Exponential(delays) => write!(f, "{delays}"),
-            Curve::With(_) => f.write_str("with(..)"),
+            Curve::Fixed(d) => write!(f, "{d:?}")?,
+            Curve::Exponential(delays) => return write!(f, "{delays}"),
+            Curve::With(_) => f.write_str("with(..)")?,
+        }
+        match self.jitter {
+            Some(fraction) if fraction > 0.0 => write!(f, ", jitter {fraction}"),
+            _ => Ok(()),
         }
     }
 }

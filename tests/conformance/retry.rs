@@ -121,7 +121,9 @@ fn c26_jitter_never_exceeds_the_cap_and_proportional_jitter_keeps_both_ends() {
     let decorrelated = backoff::decorrelated(min..=max);
     let delays: Vec<_> = (0..500).flat_map(|seed| decorrelated.delays(seed).take(20)).collect();
     assert!(delays.iter().all(|delay| (min..=max).contains(delay)));
-    assert!(delays.contains(&max), "the cap is reached, and held");
+    assert!(delays.iter().any(|delay| *delay > max * 99 / 100), "the cap is reached");
+    let at_the_cap = delays.iter().filter(|delay| **delay == max).count();
+    assert!(at_the_cap < 5, "{at_the_cap} of {} are the cap", delays.len());
 }
 
 #[test]

@@ -86,6 +86,44 @@ fn jitter_spreads_a_cooldown_within_ten_percent_and_never_beyond_its_range() {
     assert!(second.len() > 190, "breakers that opened at different times come back at different times");
 }
 
+/// All hundred came back within 10 ms: they had drawn the same number.
+#[test]
+fn breakers_of_one_process_that_open_together_come_back_apart() {
+    let cooldowns: [(fn() -> Cooldown, _); 4] = [
+        (|| Cooldown::exponential(secs(30)..=secs(300)), 30..33),
+        (|| Cooldown::exponential(secs(30)..=secs(30)), 27..30),
+        (|| Cooldown::fixed(secs(30)).jitter(0.1), 27..30),
+        (|| Cooldown::with(|_| secs(30)).jitter(0.1), 27..30),
+    ];
+    for (cooldown, range) in cooldowns {
+        let clock = ManualClock::new();
+        let breakers: Vec<_> =
+            (0..100).map(|_| CircuitBreaker::new(config(|b| b.cooldown(cooldown()).clock(clock.clone())))).collect();
+        let mut waits: Vec<_> = breakers
+            .iter()
+            .map(|breaker| {
+                breaker.trip().expect("no override stands");
+                breaker.retry_after().expect("open")
+            })
+            .collect();
+        waits.sort();
+        assert!(waits.iter().all(|wait| secs(range.start) <= *wait && *wait <= secs(range.end)), "{waits:?}");
+        let in_100_ms = |from: Duration| waits.iter().filter(|wait| (from..from + ms(100)).contains(*wait)).count();
+        let most = waits.iter().map(|wait| in_100_ms(*wait)).max();
+        assert!(most < Some(20), "{most:?} of 100 come back within 100 ms");
+        assert!(waits[99] - waits[0] > secs(2), "{waits:?}");
+    }
+}
+
+#[test]
+fn a_fixed_cooldown_and_a_plain_duration_are_exact() {
+    for cooldown in [Cooldown::fixed(secs(30)), secs(30).into(), Cooldown::with(|_| secs(30))] {
+        let (breaker, _clock) = breaker(|b| b.cooldown(cooldown));
+        breaker.trip().expect("no override stands");
+        assert_eq!(breaker.retry_after(), Some(secs(30)));
+    }
+}
+
 /// Waits out the cooldown and closes the circuit.
 fn recover(breaker: &CircuitBreaker, clock: &ManualClock) {
     clock.advance(breaker.retry_after().expect("open"));

@@ -77,6 +77,43 @@ async fn probes_that_hang_and_are_given_up_by_several_instances_reopen_the_fleet
     assert_eq!(fleet[1].breaker.snapshot().reason, Some(TransitionReason::ProbesGivenUp));
 }
 
+/// A host that is gone takes many breakers with it. The instances of each know one end of its cooldown; the breakers do not all
+/// probe together.
+#[tokio::test]
+async fn the_cooldowns_of_a_fleets_breakers_end_apart_unless_they_are_fixed() {
+    let bed = Bed::new();
+    let waits = async |cooldown: fn() -> Cooldown, prefix: &str| {
+        let mut waits = Vec::new();
+        for nth in 0..40 {
+            let named = || {
+                let store: Arc<dyn Store> = Arc::new(bed.store.clone());
+                let builder = CircuitBreakerConfig::builder(format!("{prefix}-{nth}")).cooldown(cooldown());
+                CircuitBreaker::new(builder.clock(bed.clock.clone()).store(store).build().expect("a configuration"))
+            };
+            let (here, there) = (named(), named());
+            here.flush().await;
+            there.flush().await;
+            here.trip().expect("no override");
+            here.flush().await;
+            there.flush().await;
+            let wait = here.retry_after().expect("open");
+            assert_eq!(there.retry_after(), Some(wait), "one end for all");
+            waits.push(wait);
+        }
+        waits.sort();
+        waits
+    };
+    let plain = waits(|| secs(30).into(), "plain").await;
+    assert!(plain.iter().all(|wait| (secs(27)..=secs(30)).contains(wait)), "{plain:?}");
+    assert!(plain[39] - plain[0] > secs(1), "{plain:?}");
+    let most = (0..30).map(|tenth| {
+        let from = secs(27) + ms(100) * tenth;
+        plain.iter().filter(|wait| (from..from + ms(100)).contains(*wait)).count()
+    });
+    assert!(most.max() < Some(10), "{plain:?}");
+    assert_eq!(waits(|| Cooldown::fixed(secs(30)), "fixed").await, vec![secs(30); 40]);
+}
+
 #[tokio::test]
 async fn registries_share_by_name() {
     let bed = Bed::new();

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use fusebox::fleet::{Advice, Fleet, WhenDown};
 use fusebox::store::{Commit, Committed, MemoryStore, Notices, Store, StoreError, StoreFuture, Stored, Summary};
 use fusebox::{
-    CallError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, CircuitBreakerLayer, Event,
+    CallError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, CircuitBreakerLayer, Cooldown, Event,
     EventKind, ManualClock, Override, Registry, State,
     circuit_breaker::{Origin, RejectReason, StateScope, TransitionReason},
     detect,
@@ -144,7 +144,7 @@ struct Instance {
 
 /// Three failures within a minute open; the cooldown is 30 s.
 fn usual(builder: CircuitBreakerConfigBuilder) -> CircuitBreakerConfigBuilder {
-    builder.detector(detect::failures(3).within(secs(60)))
+    builder.detector(detect::failures(3).within(secs(60))).cooldown(Cooldown::fixed(secs(30)))
 }
 
 impl Bed {

@@ -69,4 +69,9 @@ fn a_snapshot_is_readable_as_json() {
     assert_eq!(json["in_state_for"], 0.0);
     assert!(json["since"].as_str().is_some_and(|since| since.ends_with('Z')), "{}", json["since"]);
     assert_eq!(json["detectors"][0]["tally"]["count"], 0);
+    let half_an_hour = std::time::Duration::from_secs(1_800);
+    breaker.set_override(fusebox::Override::disable("load test").by("ana").expires_after(half_an_hour));
+    let json = serde_json::to_value(breaker.snapshot()).expect("serialisable");
+    let hold = serde_json::json!({ "kind": "disabled", "reason": "load test", "by": "ana", "expires_after": 1800.0 });
+    assert_eq!(json["overridden"], hold, "by the names it was given");
 }

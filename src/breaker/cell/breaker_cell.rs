@@ -7,6 +7,7 @@ use super::admission_word::{AdmissionWord, CallNeeds};
 use super::arena::Arena;
 use super::info::Info;
 use super::success_counter::SuccessCounter;
+use crate::backoff::mix;
 use crate::breaker::control::Control;
 use crate::breaker::events::{Channel, Notifier, Source, WaitQueue};
 use crate::breaker::settings::Settings;
@@ -257,7 +258,12 @@ impl BreakerCell {
 
     /// Runs `f` under the lock, then tells listeners, outside it, what happened.
     pub(in crate::breaker) fn visit<R>(&'static self, f: impl FnOnce(Visit<'_>) -> R) -> Option<R> {
-        self.visit_at(|_, clock| Some(StepContext { now: clock.now(), seed: seed() }), f)
+        self.visit_at(|_, clock| Some(StepContext { now: clock.now(), seed: self.seed() }), f)
+    }
+
+    /// A number that differs from breaker to breaker: many that open in one moment must not come back in one.
+    fn seed(&self) -> u64 {
+        mix(seed() ^ std::ptr::from_ref(self).addr() as u64)
     }
 
     /// As [`visit`](Self::visit), at the time that `time` tells; not at all, if it tells none.
