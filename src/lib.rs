@@ -49,8 +49,8 @@
 //!
 //! | feature | brings |
 //! |---|---|
-//! | `http` | [`classify::http`](classify/fn.http.html), `Retry-After`, keys by host, `web::unavailable`, [`CircuitBreakerLayer::http`](CircuitBreakerLayer), [`RetryLayer::http`](RetryLayer), [`SafetyNet::http`](SafetyNet) |
-//! | `grpc` | [`classify::grpc`](classify/fn.grpc.html), the same three for `grpc`, `grpc::unavailable`; includes `http`, `hyper` |
+//! | `http` | [`classify::http`](classify/fn.http.html), `Retry-After`, keys by host, `web::unavailable`, `web::response_of`, [`CircuitBreakerLayer::http`](CircuitBreakerLayer), [`RetryLayer::http`](RetryLayer), [`SafetyNet::http`](SafetyNet) |
+//! | `grpc` | [`classify::grpc`](classify/fn.grpc.html), the same three for `grpc`, `grpc::unavailable`, `grpc::status_of`; includes `http`, `hyper` |
 //! | `reqwest` | the same three for `reqwest`, `classify::http` and keys for its responses and requests; includes `http`, `hyper` |
 //! | `hyper` | errors of hyper, hyper-util and h2 told apart: whose fault it was, whether the request was processed |
 //! | `tower` | the same for Tower's `LoadShed` and `Timeout` |

@@ -31,6 +31,9 @@ use crate::time::Timestamp;
 /// assert_eq!(rejected.to_string(), "circuit breaker `payments` is open (tripped by command), retry in 30s");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// Over HTTP it is 503 with `Retry-After`: `web::unavailable`, and axum's `IntoResponse`. Over gRPC it is UNAVAILABLE with pushback:
+/// `grpc::unavailable`, and `From` for `tonic::Status`. `web::response_of` and `grpc::status_of` find it in any error first.
 #[derive(Clone)]
 pub struct Rejected {
     breaker: &'static dyn Rejecter,

@@ -129,12 +129,14 @@ examples! {
             "attempt 1 failed, given up: rejected by a circuit breaker",
             "Get(7)     Unavailable: circuit breaker `shop` is open (2 failures), retry in ",
             " (pushback: ",
+            "a gateway answers 503 Service Unavailable, Retry-After: 30",
             "The server's side",
             "Watch(7)   Unavailable: circuit breaker `shop.Prices/Watch` is open (2 failures), retry in ",
             " (pushback: ",
             "Get(7)     107 cents",
         ]);
         assert!(out.text.contains("shop.Prices/Watch: closed -> open (2 failures)"), "{}", out.text);
+        assert_eq!(out.text.matches("a gateway answers").count(), 1, "what a server says is no rejection: {}", out.text);
         assert!(!out.text.contains("shop.Prices/Get: closed ->"), "{}", out.text);
     }
 

@@ -4,7 +4,7 @@
 //! breaker therefore stays with the call to its end. A rejected call is UNAVAILABLE and says in its metadata when to come
 //! back, on a client and on a server, and a status of the server comes through as it is.
 //!
-//! `client` and `serve` are what there is to copy; `prices.rs` stands for the generated code.
+//! `client`, `serve` and `answer_over_http` are what there is to copy; `prices.rs` stands for the generated code.
 #![expect(clippy::print_stdout, reason = "an example talks to its reader")]
 
 mod prices;
@@ -19,7 +19,7 @@ use fusebox::classify::{self, Grpc};
 use fusebox::retry::{ReplayGrpc, RetryConfig, RetryLayer, RetryService};
 use fusebox::{
     BoxError, CircuitBreakerConfig, CircuitBreakerLayer, CircuitBreakerService, ConfigError, EventKind, Registry,
-    backoff, detect, grpc, key,
+    backoff, detect, grpc, key, web,
 };
 use futures::{TryStreamExt, stream};
 use tonic::transport::{Channel, Endpoint, Server, server::TcpIncoming};
@@ -102,8 +102,20 @@ fn show(call: &str, result: Result<Response<String>, Status>) {
             let pushback = status.metadata().get("grpc-retry-pushback-ms").and_then(|wait| wait.to_str().ok());
             let hint = pushback.map(|ms| format!(" (pushback: {ms} ms)")).unwrap_or_default();
             println!("  {call:<10} {:?}: {}{hint}", status.code(), status.message());
+            if let Some(answer) = answer_over_http(&status) {
+                let wait = answer.headers().get("retry-after").and_then(|wait| wait.to_str().ok());
+                let wait = wait.map(|seconds| format!(", Retry-After: {seconds}")).unwrap_or_default();
+                println!("             a gateway answers {}{wait}", answer.status());
+            }
         }
     }
+}
+
+/// What a handler of an HTTP gateway answers before it looks at the status. A rejection of the client's breaker is within it, and
+/// an error type with `#[from] Status` would make a 502 of that, as of all that the server says. (A handler of a gRPC service
+/// returns the status as it is, or has one made of any other error by `grpc::status_of`.)
+fn answer_over_http(status: &Status) -> Option<http::Response<String>> {
+    web::response_of(status)
 }
 
 /// Reads all prices, which is when the status is known.

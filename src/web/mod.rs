@@ -1,5 +1,31 @@
 //! HTTP: answers to rejected requests.
 //!
+//! [`unavailable`] is the answer of a layer, on clients and servers; [`response_of`] that of a handler whose own call was
+//! rejected. With the feature `axum`, [`Rejected`](crate::Rejected), [`CallError`](crate::CallError) and
+//! [`TimedOut`](crate::retry::TimedOut) are answers themselves, so that a handler can return them:
+//!
+//! ```
+//! # #[cfg(feature = "axum")] {
+//! use axum::http::StatusCode;
+//! use axum::response::IntoResponse;
+//! use fusebox::{CallError, CircuitBreaker, CircuitBreakerConfig};
+//!
+//! async fn price(breaker: &CircuitBreaker) -> Result<String, CallError<StatusCode>> {
+//!     breaker.call(|| async { Err(StatusCode::BAD_GATEWAY) }).await // as if from a dependency
+//! }
+//!
+//! # futures::executor::block_on(async {
+//! let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("prices"));
+//! assert_eq!(price(&breaker).await.into_response().status(), StatusCode::BAD_GATEWAY);
+//! breaker.trip()?;
+//! let response = price(&breaker).await.into_response();
+//! assert_eq!((response.status(), &response.headers()["retry-after"]), (StatusCode::SERVICE_UNAVAILABLE, &"30".parse()?));
+//! # Ok::<(), fusebox::BoxError>(()) }).unwrap();
+//! # }
+//! ```
+//!
+//! A layer:
+//!
 //! ```
 //! use std::convert::Infallible;
 //! use fusebox::{classify, key, CircuitBreakerConfig, CircuitBreakerLayer, Registry};
@@ -19,6 +45,10 @@
 //! # Ok::<(), fusebox::BoxError>(()) }).unwrap();
 //! ```
 
+#[cfg(feature = "axum")]
+mod axum;
+mod response;
 mod unavailable;
 
+pub use response::response_of;
 pub use unavailable::unavailable;

@@ -28,7 +28,7 @@ use crate::support::{Record, breaker, config, failures, ms, secs, tripping_at};
 use prices::{PriceStream, Prices, PricesClient, PricesServer};
 
 #[path = "../../examples/grpc/prices.rs"]
-mod prices;
+pub(crate) mod prices;
 
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
@@ -39,7 +39,7 @@ enum Answer {
 
 /// A service that gives the answers it was told, then a price; and remembers what came with the calls.
 #[derive(Clone, Default)]
-struct Shop {
+pub(crate) struct Shop {
     answers: Arc<Mutex<VecDeque<Answer>>>,
     streams: Arc<Mutex<VecDeque<PriceStream>>>,
     calls: Record<(String, MetadataMap)>,
@@ -50,7 +50,7 @@ impl Shop {
         *self.answers.lock().unwrap_or_else(PoisonError::into_inner) = answers.into_iter().collect();
     }
 
-    fn fails(&self, statuses: impl IntoIterator<Item = Status>) {
+    pub(crate) fn fails(&self, statuses: impl IntoIterator<Item = Status>) {
         self.next_answers(statuses.into_iter().map(Answer::Fails));
     }
 
@@ -63,7 +63,7 @@ impl Shop {
     }
 
     /// The calls since it was last asked.
-    fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         self.calls.take().len()
     }
 }
@@ -87,18 +87,18 @@ impl Prices for Shop {
 }
 
 /// Where a server is to listen.
-fn incoming() -> (TcpIncoming, SocketAddr) {
+pub(crate) fn incoming() -> (TcpIncoming, SocketAddr) {
     let incoming = TcpIncoming::bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
     let address = incoming.local_addr().expect("bound");
     (incoming, address)
 }
 
-fn channel(to: SocketAddr) -> Channel {
+pub(crate) fn channel(to: SocketAddr) -> Channel {
     Endpoint::new(format!("http://{to}")).expect("a URI").connect_lazy()
 }
 
 /// A server without breakers, and a channel to it.
-fn shop() -> (Shop, Channel) {
+pub(crate) fn shop() -> (Shop, Channel) {
     let shop = Shop::default();
     let (incoming, address) = incoming();
     let server = tonic::transport::Server::builder().add_service(PricesServer::new(shop.clone()));
@@ -107,12 +107,15 @@ fn shop() -> (Shop, Channel) {
 }
 
 /// A client with a breaker.
-fn guarded(breaker: &CircuitBreaker, channel: Channel) -> PricesClient<CircuitBreakerService<Channel, Grpc>> {
+pub(crate) fn guarded(
+    breaker: &CircuitBreaker,
+    channel: Channel,
+) -> PricesClient<CircuitBreakerService<Channel, Grpc>> {
     let layer = CircuitBreakerLayer::from(breaker.clone()).classify(classify::grpc());
     PricesClient::new(layer.layer(channel))
 }
 
-fn pushback(status: &Status) -> Option<&str> {
+pub(crate) fn pushback(status: &Status) -> Option<&str> {
     status.metadata().get(PUSHBACK).map(|ms| ms.to_str().expect("text"))
 }
 

@@ -20,6 +20,8 @@ mod balance;
 mod connections;
 #[cfg(feature = "grpc")]
 mod grpc;
+#[cfg(all(feature = "axum", feature = "grpc"))]
+mod handlers;
 mod hyper_client;
 #[cfg(feature = "reqwest")]
 mod reqwest_client;

@@ -1,20 +1,4 @@
-//! gRPC: the answer to rejected calls.
-//!
-//! Classification is in [`classify::grpc`](crate::classify::grpc), retries are in [`RetryLayer::grpc`](crate::RetryLayer::grpc), keys in
-//! [`key::grpc_method`](crate::key::grpc_method).
-//!
-//! ```
-//! use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, RetryConfig, RetryLayer};
-//! use tower::{Layer, ServiceBuilder};
-//!
-//! fn client<Channel>(channel: Channel) -> impl Sized {
-//!     ServiceBuilder::new()
-//!         .layer(RetryLayer::grpc(RetryConfig::default()))
-//!         .layer(CircuitBreakerLayer::grpc(CircuitBreakerConfig::new("payments")))
-//!         .service(channel) // then `PaymentsClient::new(..)` of it
-//! }
-//! # let _ = client(());
-//! ```
+//! The answer of a layer to a rejected call.
 
 use http::Response;
 

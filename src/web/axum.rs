@@ -1,0 +1,34 @@
+//! Errors of this crate as answers of axum's handlers.
+
+use axum::response::{IntoResponse, Response};
+
+use super::response::too_late;
+use super::unavailable::unavailable;
+use crate::attempts::TimedOut;
+use crate::breaker::CallError;
+use crate::rejected::Rejected;
+
+/// 503 with `Retry-After` where it is known when to come back, as [`unavailable`](fn@crate::web::unavailable) has it.
+impl IntoResponse for Rejected {
+    fn into_response(self) -> Response {
+        unavailable(&self)
+    }
+}
+
+/// 504.
+impl IntoResponse for TimedOut {
+    fn into_response(self) -> Response {
+        too_late()
+    }
+}
+
+/// 503 with `Retry-After` for a call that was rejected, else what its own error answers: for `breaker.call(..).await?` in a
+/// handler.
+impl<E: IntoResponse> IntoResponse for CallError<E> {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Rejected(rejected) => rejected.into_response(),
+            Self::Inner(error) => error.into_response(),
+        }
+    }
+}
