@@ -21,7 +21,8 @@ use crate::circuit::Detector;
 /// # Ok::<(), fusebox::ConfigError>(())
 /// ```
 ///
-/// It can be cloned and [named](Self::named) anew, so that one serves as the template of many; see [`Registry::of`].
+/// It can be cloned and [named](Self::named) anew, so that one serves as the template of many: see
+/// [`Registry::of`](crate::Registry::of).
 ///
 /// With the feature `serde` it comes from any format and, by crates such as `config` or `figment`, from the environment: by
 /// itself, or from one whole file of [`settings`](settings/index.html). Durations carry their unit and unknown fields are refused:
