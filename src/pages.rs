@@ -8,7 +8,6 @@ struct Readme;
 #[doc = include_str!("../docs/choosing.md")]
 struct Choosing;
 
-#[cfg(all(feature = "fleet", feature = "testing"))]
 #[doc = include_str!("../docs/migrating.md")]
 struct Migrating;
 
