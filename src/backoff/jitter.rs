@@ -123,15 +123,14 @@ mod tests {
     #[test]
     fn proportional_jitter_is_spread_over_what_the_ends_leave() {
         let (s, jitter) = (Duration::from_secs, Jitter::Proportional(0.1));
-        let spread =
-            |delay, ends| [0.0, 0.5, 1.0].map(|draw| jitter.spread_between(s(delay), ends, draw).as_secs_f64());
+        let spread = |delay, ends| [0.0, 0.5, 1.0].map(|draw| jitter.spread_between(s(delay), ends, draw).as_millis());
         let ends = (s(10), s(100));
-        assert_eq!(spread(10, ends), [10.0, 10.5, 11.0], "at the lower end");
-        assert_eq!(spread(50, ends), [45.0, 50.0, 55.0]);
-        assert_eq!(spread(96, ends), [86.4, 93.2, 100.0]);
-        assert_eq!(spread(100, ends), [90.0, 95.0, 100.0], "at the upper end");
-        assert_eq!(spread(10, (s(10), s(10))), [9.0, 9.5, 10.0], "where both are one");
-        assert_eq!(spread(10, (s(9), s(10))), [9.0, 9.5, 10.0]);
+        assert_eq!(spread(10, ends), [10_000, 10_500, 11_000], "at the lower end");
+        assert_eq!(spread(50, ends), [45_000, 50_000, 55_000]);
+        assert_eq!(spread(96, ends), [86_400, 93_200, 100_000]);
+        assert_eq!(spread(100, ends), [90_000, 95_000, 100_000], "at the upper end");
+        assert_eq!(spread(10, (s(10), s(10))), [9_000, 9_500, 10_000], "where both are one");
+        assert_eq!(spread(10, (s(9), s(10))), [9_000, 9_500, 10_000]);
     }
 
     #[test]
