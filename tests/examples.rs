@@ -116,6 +116,25 @@ examples! {
         out.has_in_order(&["usage: fleet_admin <command>", "list", "trip", "force", "resume", "migrate", "--actor"]);
     }
 
+    "gateway": #[cfg(all(feature = "axum", feature = "env", feature = "grpc", feature = "reqwest", feature = "serde"))]
+    fn gateway_answers_what_it_can_while_one_service_after_the_other_is_ill(out) {
+        out.has_in_order(&[
+            "The breakers' state is in a store in memory",
+            "x 200  107 cents, 70 left, 3 stars",
+            "reviews.internal: closed -> open",
+            "20 x 200  107 cents, 70 left, no reviews today",
+            "stock.internal: closed -> open",
+            "x 503  retry-after: ",
+            "x 504",
+            "prices: closed -> open",
+            "x 502",
+            "x 503  retry-after: ",
+            "stock.internal: half-open -> closed",
+            "x 200  107 cents, 70 left, 3 stars",
+            "reviews.internal: closed (probes succeeded)",
+        ]);
+    }
+
     "grpc": #[cfg(feature = "grpc")] fn grpc_breakers_wait_for_trailers_and_reject_with_pushback(out) {
         out.has_in_order(&[
             "Get(7)     107 cents",
