@@ -151,7 +151,7 @@ impl<'de> Visitor<'de> for At<'_> {
         match self.kind {
             Kind::Table(table) => self.table(table, entries),
             Kind::Named { item, .. } => self.named(item, entries),
-            Kind::List(item) => self.numbered(item, entries),
+            Kind::List(item) => self.numbered(item, None, entries),
             _ => match entries.next_key_seed(Wrapper)? {
                 Some(true) => entries.next_value_seed(self),
                 _ => self.scalar(Given::Table),
@@ -174,17 +174,28 @@ impl At<'_> {
     }
 
     /// A list whose items have their numbers as keys, as the environment gives one.
-    fn numbered<'de, A: MapAccess<'de>>(self, item: &Kind, mut entries: A) -> Result<Value, A::Error> {
+    fn numbered<'de, A: MapAccess<'de>>(
+        self,
+        item: &Kind,
+        first: Option<String>,
+        mut entries: A,
+    ) -> Result<Value, A::Error> {
         let mut items: Vec<(usize, Value)> = Vec::new();
-        while let Some(key) = entries.next_key_seed(KeyOf(&self, |_: &str| Ok(())))? {
+        let key_seed = || KeyOf(&self, |_: &str| Ok(()));
+        let mut next = match first {
+            Some(key) => Some(key),
+            None => entries.next_key_seed(key_seed())?,
+        };
+        while let Some(key) = next {
             let taken = |n: &usize| items.iter().any(|(other, _)| other == n);
             let Some(n) = key.parse::<usize>().ok().filter(|n| !taken(n)) else {
                 return self.scalar(Given::Table);
             };
             items.push((n, entries.next_value_seed(At { kind: item, path: self.path.index(n) })?));
+            next = entries.next_key_seed(key_seed())?;
         }
         items.sort_by_key(|(n, _)| *n);
-        if items.last().is_some_and(|(last, _)| last + 1 != items.len()) {
+        if items.last().is_some_and(|(last, _)| *last >= items.len()) {
             return Err(self.refuse(Fault::of_table("is a list with a gap: its items are numbered from 0 on")));
         }
         self.list(items.into_iter().map(|(_, value)| value).collect())
@@ -214,11 +225,13 @@ impl At<'_> {
 
     fn table<'de, A: MapAccess<'de>>(self, table: &Table, mut entries: A) -> Result<Value, A::Error> {
         let mut fields = Fields::default();
+        let listed = table.shorts.iter().find_map(as_list);
+        let is_item = |name: &str| listed.is_some() && name.parse::<usize>().is_ok();
         loop {
             let check = |name: &str| match table.select.as_ref().filter(|select| select.name == name) {
                 Some(_) if fields.variant.is_some() => Err(Fault::of_field(name, "is given twice")),
                 Some(_) => Ok(()),
-                None if fields.given.is_empty() && WRAPPERS.contains(&name) => Ok(()),
+                None if fields.given.is_empty() && (WRAPPERS.contains(&name) || is_item(name)) => Ok(()),
                 None => check_field(table, &fields, name),
             };
             let Some(name) = entries.next_key_seed(KeyOf(&self, check))? else {
@@ -232,6 +245,9 @@ impl At<'_> {
                 }
             } else if let Some(field) = table.field(&name, fields.variant) {
                 fields.given.push((field.name, entries.next_value_seed(At { kind: &field.kind, path })?));
+            } else if let Some(item) = listed.filter(|_| is_item(&name)) {
+                let list = self.numbered(item, Some(name), entries)?;
+                return (table.from_short)(list).map_err(|fault| self.refuse(fault));
             } else {
                 // Wrapped, and so no table but one value.
                 return entries.next_value_seed(self);

@@ -12,7 +12,9 @@ mod formats;
 mod overrides;
 mod retries;
 mod schema;
+mod setters;
 mod valid;
+mod wrong;
 
 /// Reads TOML.
 fn read<T: DeserializeOwned>(text: &str) -> T {
