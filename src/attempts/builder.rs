@@ -44,6 +44,25 @@ impl RetryConfig {
     }
 }
 
+impl<T> RetryConfig<T> {
+    /// Goes on building, for example to add listeners to a configuration that came from a file. A budget stays the same one.
+    ///
+    /// ```
+    /// use fusebox::{RetryConfig, RetryLayer, retry::RetryStats};
+    ///
+    /// let (from_file, stats) = (RetryConfig::builder().max_retries(2).build()?, RetryStats::new());
+    /// let config = from_file.into_builder().stats(stats.clone()).build()?;
+    /// RetryLayer::new(config).call_blocking(|| Ok::<_, std::io::Error>(1)).unwrap();
+    /// assert_eq!(stats.counts().calls, 1);
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    pub fn into_builder(self) -> RetryConfigBuilder<T> {
+        let Self { policy: Policy { plain, shared }, timeouts } = self;
+        let shared = shared.map(Arc::unwrap_or_clone).unwrap_or_default();
+        RetryConfigBuilder { plain, shared, backoff_check: Ok(()), timeouts }
+    }
+}
+
 impl Default for RetryConfig {
     fn default() -> Self {
         let plain = Plain {

@@ -10,6 +10,7 @@ mod environment;
 mod file;
 mod formats;
 mod overrides;
+mod published;
 mod retries;
 mod schema;
 mod setters;
