@@ -6,8 +6,8 @@ use axum::Router;
 use fusebox::classify::{self, Http};
 use fusebox::retry::{CloneReqwest, RetryService};
 use fusebox::{
-    CircuitBreaker, CircuitBreakerLayer, CircuitBreakerService, Rejected, RetryConfig, RetryConfigBuilder, RetryLayer,
-    State, backoff, detect, rejection,
+    CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, CircuitBreakerService, ManualClock, Registry, Rejected,
+    RetryConfig, RetryConfigBuilder, RetryLayer, SafetyNet, State, backoff, detect, key, rejection,
     retry::{RetryEvent, RetryEventKind, RetryStats, StopReason, TimeLimit, TimedOut, WhenRejected},
 };
 use reqwest::{Client, Method, Request};
@@ -162,6 +162,43 @@ async fn a_layer_for_reqwest_brings_its_classifier_and_keeps_the_clients_errors(
     }
 }
 
+#[tokio::test]
+async fn one_host_has_one_breaker_however_its_url_is_written() {
+    let server = Server::start().await;
+    let registry = Registry::new(|host| {
+        let builder = CircuitBreakerConfig::builder(host).detector(detect::consecutive_failures(3));
+        builder.clock(ManualClock::new()).build()
+    });
+    let names = ["api.example", "api.example.", "other.example"];
+    let resolving = names.iter().fold(Client::builder(), |client, name| client.resolve(name, server.address));
+    let layer = CircuitBreakerLayer::keyed_by(registry.clone(), key::host()).classify(classify::http());
+    let client = layer.layer(resolving.build().expect("a client"));
+    let port = server.address.port();
+    let get = |host: &str| client.clone().oneshot(request(Method::GET, &format!("http://{host}:{port}/")));
+    server.answers(vec![status(503); 3]);
+    for same in ["api.example", "API.Example", "ana:secret@api.example."] {
+        assert_eq!(get(same).await.expect("an answer").status(), 503, "{same}");
+    }
+    let error = get("Api.Example").await.expect_err("open");
+    assert_eq!(rejection(&*error).map(Rejected::name).as_deref(), Some("api.example"));
+    assert_eq!(get("other.example").await.expect("an answer").status(), 200, "it is well");
+    assert_eq!((registry.len(), server.requests().len()), (2, 4));
+}
+
+#[tokio::test]
+async fn the_preset_is_told_how_to_send_again() {
+    let (socket, address) = refusing();
+    let net = SafetyNet::reqwest("prices").expect("a name");
+    let post = || request(Method::POST, &format!("http://{address}/orders"));
+    let breaker = net.breaker().expect("it has one").clone();
+    net.layer(Client::new()).oneshot(post()).await.expect_err("refused");
+    assert_eq!(failures(&breaker), 1, "it might have been redirected");
+    let net = net.map_retry(RetryLayer::without_redirects);
+    net.layer(Client::new()).oneshot(post()).await.expect_err("refused");
+    assert_eq!(failures(&breaker), 1 + 3, "three attempts, as nothing was processed");
+    drop(socket);
+}
+
 #[cfg(feature = "testing")]
 #[tokio::test(start_paused = true)]
 async fn to_the_preset_a_server_that_hangs_has_failed_when_the_attempt_is_over() {
@@ -172,7 +209,7 @@ async fn to_the_preset_a_server_that_hangs_has_failed_when_the_attempt_is_over()
         pending::<()>()
     };
     let address = serve(Router::new().fallback(hang)).await;
-    let net = fusebox::SafetyNet::reqwest("prices").expect("a name");
+    let net = SafetyNet::reqwest("prices").expect("a name");
     let breaker = net.breaker().expect("it has one").clone();
     let client = net.layer(Client::new());
     let get = || client.clone().oneshot(request(Method::GET, &format!("http://{address}/")));
@@ -191,7 +228,7 @@ async fn to_the_preset_a_server_that_hangs_has_failed_when_the_attempt_is_over()
 #[tokio::test]
 async fn the_preset_sends_again_what_is_safe_to_send_twice_and_leaves_out_what_it_is_told() {
     let server = Server::start().await;
-    let net = fusebox::SafetyNet::reqwest("prices").expect("a name").exclude(reqwest::Error::is_timeout);
+    let net = SafetyNet::reqwest("prices").expect("a name").exclude(reqwest::Error::is_timeout);
     let breaker = net.breaker().expect("it has one").clone();
     server.answers([status(503)]);
     let answer = net.layer(Client::new()).oneshot(request(Method::GET, &server.url("/"))).await.expect("an answer");

@@ -2,7 +2,9 @@
 
 use std::cell::Cell;
 
-use fusebox::{State, classify};
+use fusebox::State;
+#[cfg(feature = "http")]
+use fusebox::classify;
 
 use super::*;
 

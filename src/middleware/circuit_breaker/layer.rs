@@ -38,6 +38,11 @@ use crate::rejected::Rejected;
 /// # Ok::<(), fusebox::BoxError>(()) }).unwrap();
 /// ```
 ///
+/// # Calls that never end
+///
+/// The layer has no timer: a call that hangs is seen when something ends it. Put a timeout inside, whose error is one like any
+/// other, or outside, and tell the breaker by [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after).
+///
 /// # What it is around
 ///
 /// | around | one breaker | one for each key |

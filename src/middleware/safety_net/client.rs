@@ -61,6 +61,37 @@ impl<C, P, R> SafetyNet<RetryOverBreaker<C, P, R>> {
         Self { layers: RetryOverBreaker { retry, breaker }, steps, breaker: Some(handle) }
     }
 
+    /// Changes how the retry sends requests again, by methods of [`RetryLayer`] such as `body`, `replay_up_to`,
+    /// `idempotent_when` and `without_redirects`.
+    ///
+    /// ```
+    /// # #[cfg(feature = "http")] {
+    /// use axum::body::Body;
+    /// use fusebox::SafetyNet;
+    /// use http::{Request, Response};
+    /// use tower::{service_fn, Layer, ServiceExt};
+    ///
+    /// /// A client that takes axum's body and no other.
+    /// async fn send(request: Request<Body>) -> Result<Response<Body>, std::io::Error> {
+    ///     Ok(Response::new(request.into_body()))
+    /// }
+    ///
+    /// # tokio_test::block_on(async {
+    /// let net = SafetyNet::http("shop")?.map_retry(|retry| retry.body(Body::new).replay_up_to(1024 * 1024));
+    /// let response = net.layer(service_fn(send)).oneshot(Request::new(Body::from("7"))).await?;
+    /// assert!(response.status().is_success());
+    /// # Ok::<(), fusebox::BoxError>(()) }).unwrap();
+    /// # }
+    /// ```
+    pub fn map_retry<N, F>(self, f: F) -> SafetyNet<RetryOverBreaker<C, N, R>>
+    where
+        F: FnOnce(RetryLayer<C, P, Timed>) -> RetryLayer<C, N, Timed>,
+    {
+        let RetryOverBreaker { retry, breaker } = self.layers;
+        let layers = RetryOverBreaker { retry: f(retry), breaker };
+        SafetyNet { layers, steps: self.steps, breaker: self.breaker }
+    }
+
     /// Decides with `classifier`, for the retry and the breaker alike, what is a failure and what is tried again.
     ///
     /// Errors come boxed to it, whatever they are: see [`exclude`](Self::exclude) for those of the caller's own.
