@@ -178,7 +178,10 @@ impl<T: MaybeTimed> RetryConfigBuilder<T> {
         if let Some(budget) = &self.shared.budget {
             budget.check()?;
         }
-        let shared = self.shared.is_needed().then(|| Arc::new(self.shared));
+        let mut shared = self.shared;
+        let is_unlimited = shared.budget.is_none() && deadline.is_none();
+        shared.unlimited = (is_unlimited && !shared.listeners.is_empty()).then(Arc::default);
+        let shared = shared.is_needed().then(|| Arc::new(shared));
         Ok(RetryConfig { policy: Policy { plain: self.plain, shared }, timeouts: self.timeouts })
     }
 }

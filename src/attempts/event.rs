@@ -62,6 +62,11 @@ pub enum RetryEventKind {
         /// Why there is no further attempt.
         reason: StopReason,
     },
+    /// An advice: the calls of this configuration have been retried a hundred times, and nothing limits that, neither a
+    /// [`budget`](crate::RetryConfigBuilder::budget) for all of them together nor a
+    /// [`deadline`](crate::RetryConfigBuilder::deadline) for each. A dependency that fails gets as many times the load as there
+    /// are attempts. Told once for each configuration.
+    Unlimited,
 }
 
 impl RetryEventKind {
@@ -72,6 +77,7 @@ impl RetryEventKind {
             Self::Retrying { .. } => "retrying",
             Self::Succeeded => "succeeded",
             Self::Stopped { .. } => "stopped",
+            Self::Unlimited => "unlimited",
         }
     }
 }
@@ -176,6 +182,9 @@ impl fmt::Display for RetryEvent {
             }
             RetryEventKind::Succeeded => write!(f, "attempt {attempt} succeeded"),
             RetryEventKind::Stopped { reason } => write!(f, "attempt {attempt} failed, given up: {reason}"),
+            RetryEventKind::Unlimited => {
+                f.write_str("advice: nothing limits these retries, give them a budget and a deadline")
+            }
         }
     }
 }

@@ -76,7 +76,12 @@ pub(crate) struct Shared {
     pub(super) stats: Option<RetryStats>,
     pub(super) listeners: Vec<Listener>,
     pub(super) seed: Option<Seed>,
+    /// How many retries there were, where nothing limits them.
+    pub(super) unlimited: Option<Arc<AtomicU64>>,
 }
+
+/// So many retries that nothing limits are worth a word.
+const MANY_RETRIES: u64 = 100;
 
 #[derive(Clone)]
 pub(super) enum Listener {
@@ -160,6 +165,16 @@ impl Shared {
         if let Some(stats) = &self.stats {
             stats.event(event);
         }
+        self.hear(event);
+        let is_retry = matches!(event.kind, RetryEventKind::Retrying { .. });
+        if let Some(retries) = self.unlimited.as_ref().filter(|_| is_retry)
+            && retries.fetch_add(1, Ordering::Relaxed) + 1 == MANY_RETRIES
+        {
+            self.hear(&RetryEvent { kind: RetryEventKind::Unlimited, ..*event });
+        }
+    }
+
+    fn hear(&self, event: &RetryEvent) {
         let is_retry = matches!(event.kind, RetryEventKind::Retrying { .. });
         for listener in &self.listeners {
             // A listener that panics has said so on standard error; the call and the other listeners go on.

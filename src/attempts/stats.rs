@@ -29,6 +29,7 @@ pub struct RetryStats {
 
 #[derive(Debug, Default)]
 struct Counters {
+    name: Arc<str>,
     calls: AtomicU64,
     attempts: AtomicU64,
     rejected_attempts: AtomicU64,
@@ -38,6 +39,10 @@ struct Counters {
     budget_refused: AtomicU64,
     deadline: AtomicU64,
     rejected: AtomicU64,
+    not_retryable: AtomicU64,
+    not_replayable: AtomicU64,
+    retry_after: AtomicU64,
+    not_ready: AtomicU64,
     delay: AtomicU64,
 }
 
@@ -64,6 +69,14 @@ pub struct RetryCounts {
     pub deadline: u64,
     /// Calls that ended because a circuit breaker rejected an attempt.
     pub rejected: u64,
+    /// Calls that failed in a way that no further attempt could mend.
+    pub not_retryable: u64,
+    /// Calls that failed because the request could not be sent again.
+    pub not_replayable: u64,
+    /// Calls that failed because the dependency asked for too long a wait.
+    pub retry_after: u64,
+    /// Calls that failed because the service did not become ready for another attempt.
+    pub not_ready: u64,
     /// The waits between attempts, all together.
     pub total_delay: Duration,
 }
@@ -73,6 +86,25 @@ impl RetryStats {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Starts at zero, with a name for labels of metrics and logs.
+    ///
+    /// ```
+    /// use fusebox::RetryStats;
+    ///
+    /// let stats = RetryStats::named("prices");
+    /// assert_eq!((stats.name(), RetryStats::new().name()), ("prices", ""));
+    /// ```
+    #[must_use]
+    pub fn named(name: impl AsRef<str>) -> Self {
+        Self { counters: Arc::new(Counters { name: Arc::from(name.as_ref()), ..Counters::default() }) }
+    }
+
+    /// Returns the name, empty where there is none.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.counters.name
     }
 
     /// Returns the counters.
@@ -90,6 +122,10 @@ impl RetryStats {
             budget_refused: get(&c.budget_refused),
             deadline: get(&c.deadline),
             rejected: get(&c.rejected),
+            not_retryable: get(&c.not_retryable),
+            not_replayable: get(&c.not_replayable),
+            retry_after: get(&c.retry_after),
+            not_ready: get(&c.not_ready),
             total_delay: Duration::from_nanos(get(&c.delay)),
         }
     }
@@ -115,16 +151,16 @@ impl RetryStats {
             }
             // An answer that says nothing of the dependency, such as a breaker's own, is no recovery.
             RetryEventKind::Succeeded if event.outcome == Outcome::Success => &c.recovered,
-            RetryEventKind::Succeeded => return,
+            RetryEventKind::Succeeded | RetryEventKind::Unlimited => return,
             RetryEventKind::Stopped { reason } => match reason {
                 StopReason::MaxRetries | StopReason::BackoffEnded => &c.exhausted,
                 StopReason::Budget => &c.budget_refused,
                 StopReason::Deadline => &c.deadline,
                 StopReason::Rejected => &c.rejected,
-                StopReason::NotRetryable
-                | StopReason::NotReplayable
-                | StopReason::RetryAfter
-                | StopReason::NotReady => return,
+                StopReason::NotRetryable => &c.not_retryable,
+                StopReason::NotReplayable => &c.not_replayable,
+                StopReason::RetryAfter => &c.retry_after,
+                StopReason::NotReady => &c.not_ready,
             },
         };
         counter.fetch_add(1, Ordering::Relaxed);

@@ -118,7 +118,12 @@ impl CircuitBreakerConfigBuilder {
     }
 
     pub(super) fn defaults() -> (Box<dyn Detector>, Settings) {
-        (Box::new(detect::failures(5).within(Duration::from_secs(60))), Settings::default())
+        let settings = Settings {
+            #[cfg(feature = "fleet")]
+            has_default_rule: true,
+            ..Settings::default()
+        };
+        (Box::new(detect::failures(5).within(Duration::from_secs(60))), settings)
     }
 
     /// Sets what decides a trip: see [`detect`](crate::detect), or a [`Detector`] of your own, boxed or not.
@@ -135,6 +140,10 @@ impl CircuitBreakerConfigBuilder {
     /// ```
     pub fn detector(mut self, detector: impl Into<Box<dyn Detector>>) -> Self {
         self.detector = detector.into();
+        #[cfg(feature = "fleet")]
+        {
+            self.settings.has_default_rule = false;
+        }
         self
     }
 
@@ -363,12 +372,21 @@ impl CircuitBreakerConfigBuilder {
     /// process, and in every other one. Default: with none. See [`fleet`](crate::fleet) for what that means, and
     /// [`fleet(..)`](Self::fleet) for how.
     ///
+    /// Give it a [`detector`](Self::detector) too. The default, `failures(5).within(60 s)`, is meant for one process: over a store
+    /// it counts the failures of all instances, and 5 of 50,000 calls, 0.01 %, open the circuit for all. For a fleet take a rate
+    /// with a least number of calls, as here. Where none is given, an
+    /// [`Advice`](crate::fleet::Advice::DefaultRule) says so, once.
+    ///
     /// ```
     /// use std::sync::Arc;
-    /// use fusebox::{store::MemoryStore, CircuitBreakerConfig};
+    /// use std::time::Duration;
+    /// use fusebox::{detect, store::MemoryStore, CircuitBreakerConfig};
     ///
     /// let store = Arc::new(MemoryStore::new()); // or Redis, Postgres, one of your own
-    /// let config = CircuitBreakerConfig::builder("payments").store(store).build()?;
+    /// let config = CircuitBreakerConfig::builder("payments")
+    ///     .detector(detect::failure_rate(0.5).within(Duration::from_secs(60)).min_calls(20))
+    ///     .store(store)
+    ///     .build()?;
     /// # Ok::<(), fusebox::ConfigError>(())
     /// ```
     #[cfg(feature = "fleet")]

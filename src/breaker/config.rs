@@ -53,6 +53,9 @@ use crate::circuit::Detector;
 /// | `call_events` | off |
 /// | `initial_override` | off |
 /// | `clock` | the system's |
+///
+/// The default detector is meant for one process. Where a store shares the state of a fleet, it counts the failures of all
+/// instances: choose a rate with a least number of calls there.
 #[derive(Clone)]
 pub struct CircuitBreakerConfig {
     pub(super) name: Arc<str>,

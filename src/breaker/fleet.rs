@@ -68,6 +68,7 @@ pub(super) fn join(
         flush_interval: fleet.flush_interval,
         // A store is a user's code.
         clock_error: guarded(|| store.clock_error()).unwrap_or_default(),
+        tells_default_rule: settings.has_default_rule,
     };
     let epoch = engine.epoch();
     let member: Arc<dyn Member> =

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+#[cfg(feature = "fleet")]
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -69,6 +71,10 @@ pub(super) struct Inner {
     pub(super) settings: Mutex<Option<Arc<Settings>>>,
     pub(super) unguarded: Unguarded,
     pub(super) readers: Readers,
+    name: Mutex<Arc<str>>,
+    /// It was told that the template gives no detector.
+    #[cfg(feature = "fleet")]
+    advised: AtomicBool,
 }
 
 #[derive(Default)]
@@ -121,6 +127,9 @@ impl Registry {
             settings: Mutex::default(),
             unguarded: Unguarded::default(),
             readers: Readers::default(),
+            name: Mutex::new(Arc::from("")),
+            #[cfg(feature = "fleet")]
+            advised: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -165,6 +174,28 @@ impl Registry {
     pub fn global() -> &'static Self {
         static GLOBAL: OnceLock<Registry> = OnceLock::new();
         GLOBAL.get_or_init(|| Self::new(|name| Ok(CircuitBreakerConfig::new(name))).max(usize::MAX).idle(Duration::MAX))
+    }
+
+    /// Names the registry, for labels of metrics and logs: breakers of several registries may have the same name. Default: an
+    /// empty name.
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreakerConfig, Registry};
+    ///
+    /// let hosts = Registry::new(|name| CircuitBreakerConfig::builder(name).build()).named("hosts");
+    /// assert_eq!(&*hosts.name(), "hosts");
+    /// assert_eq!(&*Registry::global().name(), "");
+    /// ```
+    #[must_use]
+    pub fn named(self, name: impl AsRef<str>) -> Self {
+        *unpoisoned(self.inner.name.lock()) = Arc::from(name.as_ref());
+        self
+    }
+
+    /// Returns its name, empty where it has none.
+    #[must_use]
+    pub fn name(&self) -> Arc<str> {
+        unpoisoned(self.inner.name.lock()).clone()
     }
 
     /// Sets how many breakers it holds at most. Default: 10,000.
@@ -376,7 +407,12 @@ impl Inner {
     /// Makes a breaker; `is_fallback`: requests share it that have no key of their own.
     pub(super) fn make(&self, name: &str, is_fallback: bool) -> Result<CircuitBreaker, ConfigError> {
         // The template is a user's code: it runs outside the lock.
-        let config = (self.template)(name)?;
+        #[cfg_attr(not(feature = "fleet"), expect(unused_mut, reason = "only a fleet has something to say of it"))]
+        let mut config = (self.template)(name)?;
+        #[cfg(feature = "fleet")]
+        if config.settings.has_default_rule && self.advised.swap(true, Ordering::Relaxed) {
+            Arc::make_mut(&mut config.settings).has_default_rule = false;
+        }
         let mut forgotten = Vec::new();
         let mut shard = write(self.shard(name));
         if let Some(breaker) = shard.breakers.get(name) {
@@ -498,6 +534,7 @@ fn write(shard: &RwLock<Shard>) -> RwLockWriteGuard<'_, Shard> {
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry")
+            .field("name", &*unpoisoned(self.name.lock()))
             .field("len", &self.len)
             .field("max", &self.max)
             .field("overflowed", &self.overflowed)

@@ -24,6 +24,9 @@ pub(super) struct Settings {
     pub(super) store: Option<Arc<dyn Store>>,
     #[cfg(feature = "fleet")]
     pub(super) fleet: Option<Fleet>,
+    /// No detector was given. Not so for most breakers of a registry: of many, one says so.
+    #[cfg(feature = "fleet")]
+    pub(super) has_default_rule: bool,
 }
 
 impl Settings {
@@ -58,7 +61,9 @@ impl Settings {
         #[cfg(feature = "fleet")]
         let shares_the_same = match (&self.store, &other.store) {
             (None, None) => true,
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b) && self.fleet == other.fleet,
+            (Some(a), Some(b)) => {
+                Arc::ptr_eq(a, b) && self.fleet == other.fleet && self.has_default_rule == other.has_default_rule
+            }
             _ => false,
         };
         #[cfg(not(feature = "fleet"))]

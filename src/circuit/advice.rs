@@ -56,6 +56,11 @@ pub enum Advice {
         /// How many calls it looks at.
         calls: u64,
     },
+    /// No detector was given. The default, 5 failures within 60 s, is meant for one process: here it counts the failures of all
+    /// instances, and of 50,000 calls 5 failures are 0.01 %. Give a rate with a least number of calls, such as
+    /// [`failure_rate(0.5).within(60 s).min_calls(20)`](crate::detect::failure_rate); or let each instance judge its own calls,
+    /// by [`Fleet::votes`](crate::fleet::Fleet::votes). Told by the first breaker of a registry, and by each that is in none.
+    DefaultRule,
 }
 
 impl Advice {
@@ -66,6 +71,7 @@ impl Advice {
             Self::ManyInstances { .. } => "many_instances",
             Self::ShortWindow { .. } => "short_window",
             Self::LongWindow { .. } => "long_window",
+            Self::DefaultRule => "default_rule",
         }
     }
 }
@@ -88,6 +94,9 @@ impl fmt::Display for Advice {
                     "the rule looks at the newest {calls} calls, at most 10,000 are known well: use a rule over a time"
                 )
             }
+            Self::DefaultRule => f.write_str(
+                "no detector was given, and the default counts the failures of all instances: use a rate with min_calls",
+            ),
         }
     }
 }

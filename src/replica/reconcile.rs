@@ -9,7 +9,7 @@ use super::poll::Priority;
 use super::pooled::{RuleEvidence, advice_of_calls};
 use super::record::{Record, Unreadable};
 use super::replica::{Replica, Turn};
-use crate::circuit::{Fact, FleetFact, Generation, History, MachineState, Origin, ProbeRound, State, TransitionReason};
+use crate::circuit::{Advice, Fact, FleetFact, Generation, History, MachineState, Origin, ProbeRound, State, TransitionReason};
 use crate::time::Timestamp;
 
 /// An instance that other ones wait for gives back its lease if it has had no call for so long.
@@ -200,7 +200,9 @@ impl Replica {
         }
         let store = self.state.store_at(turn.at.now);
         let of_evidence = evidence.into_iter().flat_map(|evidence| evidence.advice(store));
-        for advice in of_evidence.chain(advice_of_calls(self.state.outbox.untold.newest_calls())) {
+        let of_rule = self.state.terms.tells_default_rule.then_some(Advice::DefaultRule);
+        let of_calls = advice_of_calls(self.state.outbox.untold.newest_calls());
+        for advice in of_evidence.chain(of_calls).chain(of_rule) {
             if self.state.known.advised.iter().all(|known| mem::discriminant(known) != mem::discriminant(&advice)) {
                 self.state.known.advised.push(advice);
                 turn.facts.push(Fact::Fleet(FleetFact::Advised(advice)));

@@ -29,6 +29,8 @@ pub(crate) struct Terms {
     pub(crate) flush_interval: Duration,
     /// What the store says of its own clock.
     pub(crate) clock_error: Duration,
+    /// No rule was chosen, and that is to be told.
+    pub(crate) tells_default_rule: bool,
 }
 
 /// The protocol state of one shared breaker: what it has alone, and, by [`Deref`], its [`Protocol`].

@@ -199,3 +199,47 @@ fn a_quorum_that_no_record_can_hold_is_refused() {
     }
     assert!(build(1).is_ok() && build(256).is_ok());
 }
+
+/// The default detector suits one process: who shares its state is told so, once for all breakers of one template.
+#[tokio::test]
+async fn a_fleet_without_a_detector_is_advised_once() {
+    let advised = |config: &dyn Fn(CircuitBreakerConfigBuilder) -> CircuitBreakerConfigBuilder| {
+        let (bed, events) = (Bed::new(), Record::default());
+        let (store, list): (Arc<dyn Store>, Record<Event>) = (Arc::new(Wire::over(&bed.store)), events.clone());
+        let listen = move |builder: CircuitBreakerConfigBuilder| {
+            let list = list.clone();
+            builder.store(store.clone()).on_event(move |event| list.add(event.clone()))
+        };
+        (config(listen(CircuitBreakerConfig::builder("a"))), events)
+    };
+    let count = |events: &Record<Event>| {
+        kinds(&events.take(), |kind| matches!(kind, EventKind::Advice { advice: Advice::DefaultRule, .. }))
+    };
+    type Change = fn(CircuitBreakerConfigBuilder) -> CircuitBreakerConfigBuilder;
+    let cases: [(Change, usize); 3] = [
+        (|builder| builder, 1),
+        (|builder| builder.detector(detect::failures(5).within(secs(60))), 0),
+        (|builder| builder.fleet(Fleet::votes(3)), 0),
+    ];
+    for (change, expected) in cases {
+        let (config, events) = advised(&change);
+        let breaker = CircuitBreaker::new(config.build().expect("works"));
+        for _ in 0..3 {
+            fail(&breaker, 1);
+            breaker.flush().await;
+        }
+        assert_eq!(count(&events), expected);
+    }
+
+    let (bed, events) = (Bed::new(), Record::default());
+    let (store, list): (Arc<dyn Store>, Record<Event>) = (Arc::new(Wire::over(&bed.store)), events.clone());
+    let registry = Registry::new(move |name| {
+        let list = list.clone();
+        CircuitBreakerConfig::builder(name).store(store.clone()).on_event(move |event| list.add(event.clone())).build()
+    });
+    for name in ["a", "b", "c"] {
+        fail(&registry.breaker(name).expect("works"), 1);
+        registry.flush().await;
+    }
+    assert_eq!(count(&events), 1);
+}

@@ -97,6 +97,9 @@ fn assert_stopped(stats: &RetryStats, events: &Record<RetryEvent>, expected: Sto
     assert_eq!(events.take().last().and_then(reason), Some(expected));
     assert_eq!([counts.exhausted, counts.budget_refused, counts.deadline, counts.rejected], counters, "{expected}");
     assert_eq!((counts.calls, counts.recovered), (1, 0));
+    let others = [counts.not_retryable, counts.not_replayable, counts.retry_after, counts.not_ready];
+    let of = [StopReason::NotRetryable, StopReason::NotReplayable, StopReason::RetryAfter, StopReason::NotReady];
+    assert_eq!(others, of.map(|reason| u64::from(reason == expected)), "{expected}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -142,6 +145,41 @@ async fn every_reason_to_stop_is_told_and_counted() {
     let service = retry(builder).clone_with(|_: &u32| None).layer(Stub::new(Answer::Err));
     assert!(service.oneshot(1).await.is_err());
     assert_stopped(&stats, &events, StopReason::NotReplayable, [0; 4]);
+
+    let (builder, stats, events) = listening();
+    let tomorrow = |_: &Result<u32, Attempt>| Outcome::FailureAfter(secs(86_400));
+    assert!(retry(builder).classify(tomorrow).call(failing()).await.is_err());
+    assert_stopped(&stats, &events, StopReason::RetryAfter, [0; 4]);
+
+    let (builder, stats, events) = listening();
+    let stub = Stub::new(Answer::Err);
+    let mut service = retry(builder).layer(stub.clone());
+    let response = service.ready().await.expect("ready").call(1);
+    stub.gets_ready(Ready::Error);
+    assert!(response.await.is_err());
+    assert_stopped(&stats, &events, StopReason::NotReady, [0; 4]);
+}
+
+/// Told with the hundredth retry, once, and only where nothing limits them.
+#[test]
+fn retries_that_nothing_limits_are_told_of_once() {
+    let unlimited = |builder: RetryConfigBuilder| {
+        let (builder, events) = listening(builder.max_retries(1));
+        let retry = retry(builder);
+        let calls = |n: usize| (0..n).for_each(|_| drop(retry.call(failing()).now_or_never().expect("no wait")));
+        let told = || events.take().iter().filter(|event| event.kind() == RetryEventKind::Unlimited).count();
+        let told_after = |n| {
+            calls(n);
+            told()
+        };
+        [told_after(99), told_after(1), told_after(1_000)]
+    };
+    assert_eq!(unlimited(at_once()), [0, 1, 0]);
+    assert_eq!(unlimited(at_once().budget(Budget::ratio(1_000.0))), [0, 0, 0]);
+    let (builder, events) = listening(at_once().max_retries(1).deadline(secs(60)));
+    let retry = timed(builder);
+    (0..1_000).for_each(|_| drop(retry.call(failing()).now_or_never().expect("no wait")));
+    assert!(events.take().iter().all(|event| event.kind() != RetryEventKind::Unlimited));
 }
 
 /// No failure can be mended.

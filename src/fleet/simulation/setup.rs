@@ -191,7 +191,13 @@ impl Setup {
         let rules =
             Rules { cooldown: self.cooldown.clone(), probes, slowness: Slowness::of(&*detector), ..Rules::default() };
         let voter = self.votes.map(|quorum| Voter::new(name.into(), quorum));
-        let terms = Terms { voter, when_down: self.when_down, flush_interval: S, clock_error: Duration::ZERO };
+        let terms = Terms {
+            voter,
+            when_down: self.when_down,
+            flush_interval: S,
+            clock_error: Duration::ZERO,
+            tells_default_rule: false,
+        };
         Make { detector, rules, writer, terms, seed }
     }
 

@@ -53,7 +53,13 @@ impl Instance {
 
     pub(super) fn made(writer: u64, detector: Box<dyn Detector>, rules: Rules, voter: Option<Voter>) -> Self {
         let machine = Machine::new(detector, &rules, Generation::new(1), at(0));
-        let terms = Terms { voter, when_down: WhenDown::Local, flush_interval: ms(1_000), clock_error: Duration::ZERO };
+        let terms = Terms {
+            voter,
+            when_down: WhenDown::Local,
+            flush_interval: ms(1_000),
+            clock_error: Duration::ZERO,
+            tells_default_rule: false,
+        };
         let replica = Replica::new(machine, writer, terms);
         let rule = replica.state.outbox.untold.rule;
         let mut this = Self { replica, rules, writer, rule };
