@@ -80,6 +80,7 @@ pub mod clock;
 pub mod env;
 mod error;
 mod error_chain;
+mod explanation;
 #[cfg(feature = "fleet")]
 pub mod fleet;
 #[cfg(feature = "grpc")]

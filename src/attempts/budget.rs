@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, ClockSource};
 use crate::error::ConfigError;
+use crate::explanation::percent;
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 use crate::time::nanos;
 
@@ -223,6 +224,24 @@ impl Budget {
         match &self.kind {
             Kind::Ratio(ratio) => ratio.settings.check(),
             Kind::Tokens(tokens) => tokens.check(),
+        }
+    }
+}
+
+impl Budget {
+    /// Says what it allows.
+    pub(super) fn explain(&self) -> String {
+        match &self.kind {
+            Kind::Ratio(ratio) => {
+                let RatioSettings { ratio, reserve, window, .. } = &ratio.settings;
+                let besides = if *reserve > 0 { format!(", and {reserve} a second besides") } else { String::new() };
+                let share = percent(*ratio);
+                format!("makes no more retries in all than {share} of the requests of the last {window:?}{besides}")
+            }
+            Kind::Tokens(tokens) => format!(
+                "makes no retries unless more than half of {} tokens are left: a failed attempt takes one, a success gives {} back",
+                tokens.max_tokens, tokens.ratio
+            ),
         }
     }
 }

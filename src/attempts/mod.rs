@@ -4,6 +4,7 @@ mod budget;
 mod builder;
 mod config;
 mod event;
+mod explain;
 #[cfg(all(test, fusebox_loom))]
 mod loom_tests;
 mod policy;

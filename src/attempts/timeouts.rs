@@ -120,6 +120,9 @@ pub trait Timeouts: Clone + sealed::Sealed {
 
     #[doc(hidden)]
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+
+    #[doc(hidden)]
+    fn limits(&self) -> Timed;
 }
 
 /// What becomes of a call that exceeds a limit of time. Sealed.
@@ -201,6 +204,10 @@ impl Timeouts for Untimed {
     fn describe(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Ok(())
     }
+
+    fn limits(&self) -> Timed {
+        Timed::default()
+    }
 }
 
 impl Timeouts for Timed {
@@ -222,6 +229,10 @@ impl Timeouts for Timed {
             None => Ok(()),
         }
     }
+
+    fn limits(&self) -> Timed {
+        *self
+    }
 }
 
 impl<F: Clone> Timeouts for MapTimeout<F> {
@@ -233,6 +244,10 @@ impl<F: Clone> Timeouts for MapTimeout<F> {
 
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.timed.describe(f)
+    }
+
+    fn limits(&self) -> Timed {
+        self.timed
     }
 }
 

@@ -51,6 +51,12 @@ impl Decorrelated {
         Duration::from_nanos(self.max)
     }
 
+    /// Says how long a delay is.
+    pub(super) fn explain(&self) -> String {
+        let (min, max) = (self.min(), self.max());
+        format!("waits by chance between {min:?} and three times as long as before, at most {max:?}")
+    }
+
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if self.min > self.max {
             let given = format!("{:?}..={:?}", self.min(), self.max());

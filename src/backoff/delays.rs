@@ -26,6 +26,17 @@ impl Curve {
         }
     }
 
+    /// Says how long a request waits before its retries.
+    pub(crate) fn explain(&self) -> String {
+        match self {
+            Self::Fixed(curve) => curve.explain(),
+            Self::Exponential(curve) => {
+                format!("waits {}", curve.explain(" before each", "before each retry that follows"))
+            }
+            Self::Decorrelated(curve) => curve.explain(),
+        }
+    }
+
     fn delay(&self, n: u32, previous: Duration, draw: f64) -> Duration {
         match self {
             Self::Fixed(curve) => curve.delay(draw),

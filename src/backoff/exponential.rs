@@ -78,6 +78,20 @@ impl Exponential {
         self.jitter.check(jitter)
     }
 
+    /// Says how long a delay is: `each` follows where all are the same, and `next` says when there is another one.
+    pub(crate) fn explain(&self, each: &str, next: &str) -> String {
+        let (min, max) = (self.min(), self.max());
+        let ends = match self.jitter {
+            Jitter::Proportional(fraction) if fraction > 0.0 => ", within these ends",
+            _ => "",
+        };
+        let chance = self.jitter.explain();
+        if min == max || self.factor <= 1.0 {
+            return format!("{min:?}{each}{chance}{ends}");
+        }
+        format!("{min:?} at first, {} times as long {next}, at most {max:?}{chance}{ends}", self.factor)
+    }
+
     /// The delay after `n` earlier ones, without jitter. Finite for every `n`: past the range of `f64` it is the cap.
     fn base(&self, n: u32) -> Duration {
         let n = i32::try_from(n).unwrap_or(i32::MAX);

@@ -48,6 +48,14 @@ impl Fixed {
         self.jitter.check("backoff.jitter")
     }
 
+    /// Says how long a delay is.
+    pub(super) fn explain(&self) -> String {
+        if self.delay.is_zero() {
+            return "does not wait between attempts".to_owned();
+        }
+        format!("waits {:?} before each{}", self.delay, self.jitter.explain())
+    }
+
     pub(super) fn delay(&self, draw: f64) -> Duration {
         self.jitter.spread(self.delay, draw)
     }

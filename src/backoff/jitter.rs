@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::error::ConfigError;
+use crate::explanation::percent;
 
 /// How far chance moves a delay, so that callers which failed together do not come back together.
 ///
@@ -64,6 +65,16 @@ impl Jitter {
                 Err(ConfigError::new(field, &fraction, "a number from 0 to 1"))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// What chance makes of a delay, to be said after it.
+    pub(super) fn explain(self) -> String {
+        match self {
+            Self::None | Self::Proportional(0.0) => String::new(),
+            Self::Full => "; by chance less, down to nothing".to_owned(),
+            Self::Equal => "; by chance less, down to half".to_owned(),
+            Self::Proportional(fraction) => format!("; by chance up to {} off that", percent(fraction)),
         }
     }
 

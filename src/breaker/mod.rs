@@ -9,6 +9,7 @@ mod cell;
 mod config;
 mod control;
 mod events;
+mod explain;
 #[cfg(feature = "fleet")]
 mod fleet;
 mod guarded;

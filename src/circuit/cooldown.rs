@@ -294,6 +294,31 @@ impl Cooldown {
         }
     }
 
+    /// Says how long the circuit stays open.
+    pub(crate) fn explain(&self, retry_after_cap: Duration, lines: &mut Vec<String>) {
+        let asked = match retry_after_cap {
+            Duration::ZERO => String::new(),
+            cap => {
+                format!(", or for as long as a `Retry-After` of the dependency says, if that is longer, up to {cap:?}")
+            }
+        };
+        lines.push(match &self.curve {
+            Curve::Fixed(Duration::ZERO) => format!("stays open until the next call, which is a probe{asked}"),
+            Curve::Fixed(cooldown) => format!("stays open for {cooldown:?}{asked}"),
+            Curve::Exponential(delays) => {
+                format!("stays open for {}{asked}", delays.explain("", "with each opening that follows"))
+            }
+            Curve::With(_) => format!("stays open for as long as a function says{asked}"),
+        });
+        if matches!(self.curve, Curve::Exponential(_)) {
+            let healthy = match self.healthy_after {
+                Some(period) => format!("{period:?}"),
+                None => "as long as it was open last".to_owned(),
+            };
+            lines.push(format!("  begins with the shortest again once it stayed closed, with good calls, for {healthy}"));
+        }
+    }
+
     /// The cooldown after `reopenings` earlier ones.
     pub(super) fn delay(&self, reopenings: u32, retry_after: Option<Duration>, draw: f64) -> Duration {
         match &self.curve {

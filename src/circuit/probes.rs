@@ -110,6 +110,29 @@ impl Probes {
         self
     }
 
+    /// Says how the circuit finds out whether the dependency is back.
+    pub(crate) fn explain(&self, lines: &mut Vec<String>) {
+        let Self { needed, of, concurrent, deadline } = self;
+        let at_once = match concurrent {
+            1 => "one at a time".to_owned(),
+            n => format!("up to {n} at once"),
+        };
+        lines.push(match (needed, of) {
+            (1, 1) if *concurrent == 1 => {
+                "then sends one probe, which decides: a success closes it, a failure opens it again".to_owned()
+            }
+            (1, 1) => format!("then sends probes, {at_once}, the first of which decides: a success closes it, a failure opens it again"),
+            (k, n) if k == n => {
+                format!("then sends {n} probes, {at_once}: {k} successes close it, any failure opens it again")
+            }
+            (k, n) => {
+                let closes = if *k == 1 { "1 success closes".to_owned() } else { format!("{k} successes close") };
+                format!("then sends up to {n} probes, {at_once}: {closes} it, it opens again once that is out of reach")
+            }
+        });
+        lines.push(format!("  a probe has {deadline:?} to answer, later is a failure"));
+    }
+
     #[cfg(feature = "fleet")]
     pub(crate) const fn deadline_after(&self) -> Duration {
         self.deadline

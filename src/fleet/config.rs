@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::error::ConfigError;
 use crate::replica::{Voter, WhenDown};
+use crate::text::OneLine;
 
 /// How the instances of a fleet share a breaker.
 ///
@@ -138,6 +139,23 @@ impl Fleet {
             return Err(ConfigError::new("fleet.flush_interval", &given, "100ms to 1min"));
         }
         Ok(())
+    }
+
+    /// Says how the breaker is shared over that store.
+    pub(crate) fn explain(&self, store: &str, lines: &mut Vec<String>) {
+        let store = OneLine(store);
+        lines.push(match self.mode {
+            Mode::Pooled => format!("is shared over {store}: all instances' calls are judged together, and it opens for all"),
+            Mode::Votes(1) => format!("is shared over {store}: each instance judges its own calls, and the first that opens opens for all"),
+            Mode::Votes(k) => format!(
+                "is shared over {store}: each instance judges its own calls and opens for itself, {k} that are open open for all"
+            ),
+        });
+        lines.push(match self.when_down {
+            WhenDown::Local => "  while the store is away, each instance goes on by itself".to_owned(),
+            WhenDown::Admit => "  while the store is away, every call goes through and none is judged".to_owned(),
+            WhenDown::Reject => "  while the store is away, every call is rejected".to_owned(),
+        });
     }
 
     /// Tells whether the calls of all are judged together.

@@ -13,6 +13,7 @@ const RANKS: [(&str, u32); 26] = [
     ("error_chain", 1),
     ("sync", 0),
     ("text", 0),
+    ("explanation", 0),
     ("guard", 0),
     ("backoff", 1),
     ("circuit", 2),

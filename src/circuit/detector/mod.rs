@@ -31,6 +31,7 @@ mod rates;
 mod shape;
 mod tally;
 mod within;
+mod words;
 
 pub use super::codec::LoadError;
 pub use super::evidence::Evidence;
@@ -48,6 +49,8 @@ pub(crate) use shape::Limit;
 pub use shape::{Over, Shape, Threshold};
 pub use tally::{Counted, PartTally, Tally};
 pub use within::Within;
+
+pub(crate) use words::explain;
 
 #[cfg(test)]
 pub(crate) use never_trips::never_trips;

@@ -44,6 +44,7 @@ pub use crate::circuit::{
     CooldownContext, Generation, Origin, OverrideKind, PartTally, ProbeTally, RejectReason, StandingOverride,
     StateScope, TransitionReason,
 };
+pub use crate::explanation::Explanation;
 pub use future::ResponseFuture;
 pub use layer::CircuitBreakerLayer;
 pub use readiness::{GiveBack, KeepsReadiness, ReleasesReadiness};

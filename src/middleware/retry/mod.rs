@@ -21,6 +21,7 @@ pub use crate::attempts::{
     Budget, MapTimeout, OnTimeout, RetryConfig, RetryConfigBuilder, RetryCounts, RetryEvent, RetryEventKind,
     RetryStats, StopReason, TimeLimit, Timed, TimedOut, Timeouts, Untimed, WhenRejected,
 };
+pub use crate::explanation::Explanation;
 pub use call::CallFuture;
 pub use future::{Resend, ResponseFuture};
 #[cfg(feature = "grpc")]
