@@ -9,9 +9,11 @@
 use std::time::Duration;
 
 use fusebox::{
-    Budget, Call, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, Combined, Cooldown, Detector,
-    Jitter, LoadError, ManualClock, Probes, RetryConfig, RetryConfigBuilder, State, Tally, Timestamp, WhenRejected,
-    backoff, detect,
+    Budget, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, Cooldown, Jitter, ManualClock, Probes,
+    RetryConfig, RetryConfigBuilder, State, backoff,
+    clock::Timestamp,
+    detect::{self, Call, Combined, Detector, LoadError, Tally},
+    retry::WhenRejected,
 };
 use proptest::prelude::*;
 

@@ -91,7 +91,7 @@ impl RetryStats {
     /// Starts at zero, with a name for labels of metrics and logs.
     ///
     /// ```
-    /// use fusebox::RetryStats;
+    /// use fusebox::retry::RetryStats;
     ///
     /// let stats = RetryStats::named("prices");
     /// assert_eq!((stats.name(), RetryStats::new().name()), ("prices", ""));

@@ -315,7 +315,9 @@ impl Cooldown {
                 Some(period) => format!("{period:?}"),
                 None => "as long as it was open last".to_owned(),
             };
-            lines.push(format!("  begins with the shortest again once it stayed closed, with good calls, for {healthy}"));
+            lines.push(format!(
+                "  begins with the shortest again once it stayed closed, with good calls, for {healthy}"
+            ));
         }
     }
 

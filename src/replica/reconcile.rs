@@ -9,7 +9,9 @@ use super::poll::Priority;
 use super::pooled::{RuleEvidence, advice_of_calls};
 use super::record::{Record, Unreadable};
 use super::replica::{Replica, Turn};
-use crate::circuit::{Advice, Fact, FleetFact, Generation, History, MachineState, Origin, ProbeRound, State, TransitionReason};
+use crate::circuit::{
+    Advice, Fact, FleetFact, Generation, History, MachineState, Origin, ProbeRound, State, TransitionReason,
+};
 use crate::time::Timestamp;
 
 /// An instance that other ones wait for gives back its lease if it has had no call for so long.

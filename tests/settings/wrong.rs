@@ -126,7 +126,7 @@ fn mistakes(file: &Value, steps: &Steps, wrong: &mut Vec<(Wrong, Vec<String>)>) 
     wrong.push((Wrong { file: unknown, path: path.clone(), says: "is unknown".to_owned() }, vec![path]));
     for key in members.keys() {
         let (head, tail) = key.split_at(1);
-        for misspelt in [format!("{head}{head}{tail}"), format!("{}x{tail}", head), key.to_uppercase()] {
+        for misspelt in [format!("{head}{head}{tail}"), format!("{head}x{tail}"), key.to_uppercase()] {
             let mut file = file.clone();
             if let Value::Object(members) = node(&mut file, steps)
                 && let Some(value) = members.remove(key)
@@ -173,9 +173,8 @@ fn named(message: &str) -> Option<&str> {
 }
 
 fn check(form: &str, Wrong { file, path, says }: &Wrong, places: &[String], read: Result<Settings, String>) {
-    let message = match read {
-        Ok(_) => panic!("{form} is taken, wrong at {path}: {file:#}"),
-        Err(message) => message,
+    let Err(message) = read else {
+        panic!("{form} is taken, wrong at {path}: {file:#}");
     };
     let named = named(&message).unwrap_or_else(|| panic!("{form}, {path}: no path in {message}"));
     assert!(places.iter().any(|place| place == named), "{form}: {named} instead of {path}: {message}\n{file:#}");
