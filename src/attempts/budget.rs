@@ -46,6 +46,8 @@ use crate::time::nanos;
 #[derive(Clone)]
 pub struct Budget {
     kind: Kind,
+    /// A setting that this kind does not have and that was set; to be refused.
+    misplaced: Option<&'static str>,
 }
 
 #[derive(Clone)]
@@ -62,10 +64,11 @@ impl Budget {
     #[must_use]
     pub fn ratio(ratio: f64) -> Self {
         let settings = RatioSettings { ratio, reserve: 0, window: Duration::from_secs(10), clock: ClockSource::Coarse };
-        Self { kind: Kind::Ratio(Arc::new(Ratio::new(settings))) }
+        Self { kind: Kind::Ratio(Arc::new(Ratio::new(settings))), misplaced: None }
     }
 
-    /// Allows so many retries a second besides those that the ratio earns. Default: 0. Only for [`ratio`](Self::ratio).
+    /// Allows so many retries a second besides those that the ratio earns. Default: 0. Only for [`ratio`](Self::ratio): with
+    /// tokens it is refused when the retry is built.
     ///
     /// Settings belong before the first clone: what this returns is a budget of its own.
     ///
@@ -77,10 +80,11 @@ impl Budget {
     /// ```
     #[must_use]
     pub fn reserve_per_second(self, retries: u32) -> Self {
-        self.with(|settings| settings.reserve = retries)
+        self.with("budget.reserve_per_second", |settings| settings.reserve = retries)
     }
 
-    /// Sets how long a request earns. Default: 10 s. At least 1 s. Only for [`ratio`](Self::ratio).
+    /// Sets how long a request earns. Default: 10 s. At least 1 s. Only for [`ratio`](Self::ratio): with tokens it is refused
+    /// when the retry is built.
     ///
     /// ```
     /// use std::time::Duration;
@@ -94,10 +98,11 @@ impl Budget {
     /// ```
     #[must_use]
     pub fn window(self, window: Duration) -> Self {
-        self.with(|settings| settings.window = window)
+        self.with("budget.window", |settings| settings.window = window)
     }
 
-    /// Sets the source of time. Default: the system's. Only for [`ratio`](Self::ratio); tokens know no time.
+    /// Sets the source of time. Default: the system's. Only for [`ratio`](Self::ratio): tokens know no time, and with them it is
+    /// refused when the retry is built.
     ///
     /// ```
     /// use std::time::Duration;
@@ -115,17 +120,18 @@ impl Budget {
             ClockSource::System | ClockSource::Coarse => ClockSource::Coarse,
             other @ ClockSource::Other(_) => other,
         };
-        self.with(|settings| settings.clock = clock)
+        self.with("budget.clock", |settings| settings.clock = clock)
     }
 
-    fn with(self, set: impl FnOnce(&mut RatioSettings)) -> Self {
+    /// Sets something that only a ratio has; tokens remember which, to be refused.
+    fn with(self, setting: &'static str, set: impl FnOnce(&mut RatioSettings)) -> Self {
         match &self.kind {
             Kind::Ratio(ratio) => {
                 let mut settings = ratio.settings.clone();
                 set(&mut settings);
-                Self { kind: Kind::Ratio(Arc::new(Ratio::new(settings))) }
+                Self { kind: Kind::Ratio(Arc::new(Ratio::new(settings))), misplaced: None }
             }
-            Kind::Tokens(_) => self,
+            Kind::Tokens(_) => Self { misplaced: Some(setting), ..self },
         }
     }
 
@@ -146,8 +152,7 @@ impl Budget {
     /// ```
     #[must_use]
     pub fn tokens(max_tokens: u32, ratio: f64) -> Self {
-        let most = u64::from(max_tokens) * TOKEN;
-        Self { kind: Kind::Tokens(Arc::new(Tokens { max_tokens, ratio, left: AtomicU64::new(most) })) }
+        Self { kind: Kind::Tokens(Arc::new(Tokens::new(max_tokens, ratio))), misplaced: None }
     }
 
     /// A request is being made, retries not counted.
@@ -221,6 +226,13 @@ impl Budget {
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if let Some(setting) = self.misplaced {
+            return Err(ConfigError::new(
+                setting,
+                &"set on a budget of tokens",
+                "nothing here: it is for `Budget::ratio`",
+            ));
+        }
         match &self.kind {
             Kind::Ratio(ratio) => ratio.settings.check(),
             Kind::Tokens(tokens) => tokens.check(),
@@ -417,6 +429,11 @@ struct Tokens {
 }
 
 impl Tokens {
+    fn new(max_tokens: u32, ratio: f64) -> Self {
+        let left = AtomicU64::new(u64::from(max_tokens) * TOKEN);
+        Self { max_tokens, ratio, left }
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         if !(1..=1_000).contains(&self.max_tokens) {
             return Err(ConfigError::new("budget.max_tokens", &self.max_tokens, "1 to 1000"));

@@ -36,6 +36,8 @@ pub struct Cooldown {
     /// Of a cooldown that is no curve: by what part of it chance shortens it. `None`: as the breaker has it.
     jitter: Option<f64>,
     healthy_after: Option<Duration>,
+    /// Set where it has no meaning; to be refused.
+    misplaced_factor: Option<f64>,
 }
 
 /// Jitter of cooldowns for which nothing was said, where there is some.
@@ -106,11 +108,11 @@ impl Cooldown {
     /// ```
     #[must_use]
     pub const fn fixed(duration: Duration) -> Self {
-        Self { curve: Curve::Fixed(duration), jitter: Some(0.0), healthy_after: None }
+        Self { curve: Curve::Fixed(duration), jitter: Some(0.0), healthy_after: None, misplaced_factor: None }
     }
 
     const fn of(curve: Curve) -> Self {
-        Self { curve, jitter: None, healthy_after: None }
+        Self { curve, jitter: None, healthy_after: None, misplaced_factor: None }
     }
 
     /// Starts at the lower end, doubles with each reopening up to the upper end, with 10 % jitter.
@@ -150,21 +152,29 @@ impl Cooldown {
         Self::of(Curve::With(Arc::new(f)))
     }
 
-    /// Sets the factor from one cooldown to the next. Default: 2. Only for [`exponential`](Self::exponential).
+    /// Sets the factor from one cooldown to the next. Default: 2. Only for [`exponential`](Self::exponential); elsewhere it is
+    /// refused when the breaker is built.
     ///
     /// ```
     /// use std::time::Duration;
-    /// use fusebox::Cooldown;
+    /// use fusebox::{CircuitBreakerConfig, Cooldown};
     ///
     /// let s = Duration::from_secs;
     /// let steep = Cooldown::exponential(s(1)..=s(100)).factor(10.0); // 1 s, 10 s, 100 s, 100 s
-    /// assert_ne!(steep, Cooldown::exponential(s(1)..=s(100)));
-    /// assert_eq!(Cooldown::fixed(s(1)).factor(10.0), Cooldown::fixed(s(1)), "nothing grows here");
+    /// assert!(CircuitBreakerConfig::builder("payments").cooldown(steep).build().is_ok());
+    /// let nothing_grows = Cooldown::fixed(s(1)).factor(10.0);
+    /// let error = CircuitBreakerConfig::builder("payments").cooldown(nothing_grows).build().unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "`cooldown.factor` is 10, allowed is nothing here: only `Cooldown::exponential` has a factor"
+    /// );
     /// ```
     #[must_use]
     pub const fn factor(mut self, factor: f64) -> Self {
         if let Curve::Exponential(delays) = &mut self.curve {
             *delays = delays.factor(factor);
+        } else {
+            self.misplaced_factor = Some(factor);
         }
         self
     }
@@ -210,7 +220,8 @@ impl Cooldown {
     }
 
     /// Sets how long the circuit must stay closed, with calls that succeed, before its growth is forgotten. Default: as long as
-    /// the last cooldown. Zero: it is forgotten as soon as the circuit closes.
+    /// the last cooldown. Zero: it is forgotten as soon as the circuit closes. A fixed cooldown does not grow, and with this it
+    /// is refused when the breaker is built.
     ///
     /// The time from the closing to the newest success counts. Where successes are further apart than a sixteenth of the
     /// period, a sixteenth counts for each, so a dependency that is rarely called takes sixteen successes, and a silent period
@@ -278,6 +289,14 @@ impl Cooldown {
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if let Some(factor) = self.misplaced_factor {
+            let allowed = "nothing here: only `Cooldown::exponential` has a factor";
+            return Err(ConfigError::new("cooldown.factor", &factor, allowed));
+        }
+        if let (Curve::Fixed(_), Some(period)) = (&self.curve, self.healthy_after) {
+            let allowed = "nothing here: a fixed cooldown has no growth to forget";
+            return Err(ConfigError::new("cooldown.healthy_after", &format!("{period:?}"), allowed));
+        }
         match &self.curve {
             Curve::Exponential(delays) => delays.check("cooldown", "cooldown.jitter"),
             Curve::Fixed(_) | Curve::With(_) => {
@@ -358,7 +377,8 @@ impl PartialEq for Cooldown {
             (Curve::With(a), Curve::With(b)) => Arc::ptr_eq(a, b),
             _ => false,
         };
-        curve && (self.jitter, self.healthy_after) == (other.jitter, other.healthy_after)
+        let settings = |this: &Self| (this.jitter, this.healthy_after, this.misplaced_factor);
+        curve && settings(self) == settings(other)
     }
 }
 

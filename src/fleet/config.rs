@@ -103,8 +103,8 @@ impl Fleet {
         self
     }
 
-    /// Sets by which name this instance votes. Default: the pod's name (`POD_NAME`), or else the host's, with a random number
-    /// that the operating system draws for each start of a process and each store in it, also after a fork: no two instances
+    /// Sets by which name this instance votes; pooled breakers of the same `Fleet` have no votes. Default: the pod's name
+    /// (`POD_NAME`), or else the host's, with a random number that the operating system draws for each start of a process and each store in it, also after a fork: no two instances
     /// are one voice, whatever their containers are called. Set it to a name that stays, such as that of the pod, where processes
     /// restart in place: an instance that crashes over and over is then one voice, not many.
     #[must_use]

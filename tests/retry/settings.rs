@@ -49,6 +49,16 @@ fn every_wrong_setting_is_an_error_that_names_field_given_and_allowed() {
         let error = result.expect_err(field);
         assert_eq!((error.field(), error.given(), error.allowed()), (field, given, allowed));
     }
+    let tokens = || Budget::tokens(10, 1.0);
+    for (misplaced, field) in [
+        (tokens().reserve_per_second(1), "budget.reserve_per_second"),
+        (tokens().window(s(20)), "budget.window"),
+        (tokens().clock(ManualClock::new()), "budget.clock"),
+    ] {
+        let error = budget(misplaced).expect_err("tokens know nothing of it");
+        assert_eq!((error.field(), error.given()), (field, "set on a budget of tokens"));
+        assert_eq!(error.allowed(), "nothing here: it is for `Budget::ratio`");
+    }
     for (result, field) in [
         (b().deadline(s(0)).build(), "deadline"),
         (b().attempt_timeout(s(0)).build(), "attempt_timeout"),

@@ -54,6 +54,26 @@ impl OfLast {
     /// detector.record(&Call::success(now));
     /// assert!(detector.verdict(now), "half of two");
     /// ```
+    ///
+    /// A verdict is given after a failure or a slow call only. The success that brings the number of calls to `min_calls` opens
+    /// nothing; what follows from it waits for the next failure:
+    ///
+    /// ```
+    /// use fusebox::{detect, CircuitBreaker, CircuitBreakerConfig, State};
+    ///
+    /// let rule = detect::failure_rate(0.5).of_last(10).min_calls(3);
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").detector(rule).build()?);
+    /// breaker.acquire()?.failure();
+    /// breaker.acquire()?.failure();
+    /// breaker.acquire()?.success();
+    /// assert_eq!(breaker.state(), State::Closed, "two of three failed, and the third call is a success");
+    /// breaker.acquire()?.failure();
+    /// assert_eq!(breaker.state(), State::Open, "three of four");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// For a number of failures it matters only where it is the greater: `failures(5).of_last(20).min_calls(10)` waits for the
+    /// tenth call, and `min_calls(3)` says nothing that five failures do not.
     #[must_use]
     pub const fn min_calls(mut self, calls: u32) -> Self {
         self.min_calls = Some(calls);

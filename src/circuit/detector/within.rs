@@ -56,6 +56,24 @@ impl Within {
     /// detector.record(&Call::failure(now));
     /// assert!(detector.verdict(now));
     /// ```
+    ///
+    /// A verdict is given after a failure or a slow call only. The success that brings the number of calls to `min_calls` opens
+    /// nothing; what follows from it waits for the next failure:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{detect, CircuitBreaker, CircuitBreakerConfig, State};
+    ///
+    /// let rule = detect::failure_rate(0.5).within(Duration::from_secs(60)).min_calls(3);
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").detector(rule).build()?);
+    /// breaker.acquire()?.failure();
+    /// breaker.acquire()?.failure();
+    /// breaker.acquire()?.success();
+    /// assert_eq!(breaker.state(), State::Closed, "two of three failed, and the third call is a success");
+    /// breaker.acquire()?.failure();
+    /// assert_eq!(breaker.state(), State::Open, "three of four");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn min_calls(mut self, calls: u32) -> Self {
         self.min_calls = calls;

@@ -39,10 +39,10 @@ pub(in crate::settings) static COOLDOWN: Table = Table {
         },
         Field {
             name: "healthy_after",
-            doc: "After how long without an opening it begins anew.",
+            doc: "After how long of calls that succeed, while closed, it begins anew.",
             kind: TIME,
             of: &["exponential"],
-            need: Need::Default("`max`"),
+            need: Need::Default("as long as the last cooldown"),
         },
         Field { name: "duration", doc: "How long it is.", kind: TIME, of: &["fixed"], need: Need::Required },
     ]],
@@ -54,7 +54,7 @@ pub(in crate::settings) static COOLDOWN: Table = Table {
 
 fn from_short(value: Value) -> Result<Value, Fault> {
     match value {
-        Value::Span(duration) => Ok(Value::Cooldown(Cooldown::fixed(duration))),
+        Value::Span(duration) => Ok(Value::Cooldown(duration.into())),
         other => Ok(other),
     }
 }
