@@ -10,7 +10,8 @@ use fusebox::{
     circuit_breaker::RejectReason, classify, detect, rejection,
 };
 use futures::FutureExt;
-use support::{Answer, Down, Ready, Stub, breaker, fail, failures, first_probe, poll_once, secs, tripping_at};
+use support::{Answer, Down, Ready, Stub, breaker, fail, failures, first_probe, ms, poll_once, secs, tripping_at};
+use tower::hedge::{Hedge, Policy};
 use tower::limit::ConcurrencyLimitLayer;
 use tower::load_shed::error::Overloaded;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
@@ -580,4 +581,56 @@ mod glob {
         let answer = futures::executor::block_on(service.oneshot(http::Request::new(()))).expect("an answer");
         assert_eq!(answer.status(), http::StatusCode::SERVICE_UNAVAILABLE);
     }
+}
+
+// Hedges
+
+/// Every request may be sent twice.
+#[derive(Clone, Debug)]
+struct Always;
+
+impl Policy<u32> for Always {
+    fn clone_request(&self, request: &u32) -> Option<u32> {
+        Some(*request)
+    }
+
+    fn can_retry(&self, _request: &u32) -> bool {
+        true
+    }
+}
+
+/// Sends a request once more that takes longer than most did: those took 10 ms.
+fn hedge<S>(service: S) -> Hedge<S, Always>
+where
+    S: Service<u32> + Clone,
+    S::Error: Into<BoxError>,
+{
+    Hedge::new_with_mock_latencies(service, Always, 10, 0.9, secs(60), &[10; 20])
+}
+
+/// A breaker whose next call is its only probe.
+fn cooled_down() -> fusebox::CircuitBreaker {
+    let config = CircuitBreakerConfig::builder("hedged").cooldown(std::time::Duration::ZERO);
+    let breaker = fusebox::CircuitBreaker::new(config.build().expect("works"));
+    breaker.trip().expect("no override stands");
+    breaker
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_around_a_hedge_has_one_probe_of_both_requests() {
+    let (breaker, stub) = (cooled_down(), Stub::new(Answer::In(ms(200))));
+    let mut service = CircuitBreakerLayer::from(breaker.clone()).layer(hedge(stub.clone()));
+    assert_eq!(call(&mut service, 7).await.expect("the first answer"), 7);
+    assert_eq!(stub.calls(), 2, "the dependency got both");
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+/// The order that the documentation warns of, or it is wrong.
+#[tokio::test(start_paused = true)]
+async fn a_hedge_around_a_breaker_ends_the_call_with_the_rejection_of_the_second_request() {
+    let (breaker, stub) = (cooled_down(), Stub::new(Answer::In(ms(200))));
+    let mut service = hedge(CircuitBreakerLayer::from(breaker.clone()).layer(stub.clone()));
+    assert!(is_rejection(call(&mut service, 7).await));
+    assert_eq!(stub.calls(), 1, "the probe, which is dropped");
+    assert_eq!(breaker.state(), State::HalfOpen);
 }

@@ -70,6 +70,10 @@ use crate::rejected::Rejected;
 /// caller that waits for that when the circuit opens is woken and rejected. (Of a keyed layer it goes on waiting, since which
 /// breaker is its own shows with the request.)
 ///
+/// Put the breaker around Tower's `Hedge`, not into it: then both requests of a call have one permit, and the first answer is
+/// its outcome. Inside, a half-open circuit would have one of them as its probe and reject the other at once; a hedge takes the
+/// first answer, so its caller would get the rejection, and the probe would be dropped.
+///
 /// An inner service that was made ready for a call that is then rejected keeps what it has reserved for its next call, such as
 /// the place of a `ConcurrencyLimit`; with [`releases_readiness`](Self::releases_readiness) it gives that back.
 #[derive(Clone, Debug)]
