@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::circuit::{Generation, RejectReason, State};
 use crate::error_chain::{as_error, sources};
-use crate::text::OneLine;
+use crate::text::{OneLine, Soon};
 use crate::time::Timestamp;
 
 /// A call was rejected by an open (or half-open) breaker: which one, why, and when to come back.
@@ -151,11 +151,7 @@ impl fmt::Display for Rejected {
             write!(f, " ({why})")?;
         }
         match self.retry_after() {
-            Some(Duration::ZERO) => f.write_str(", retry now"),
-            // A fraction of a millisecond is no time to wait.
-            Some(wait) => {
-                write!(f, ", retry in {:?}", Duration::from_millis(wait.as_millis().try_into().unwrap_or(u64::MAX)))
-            }
+            Some(wait) => write!(f, ", retry {}", Soon(wait)),
             None => Ok(()),
         }
     }

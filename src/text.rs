@@ -1,6 +1,7 @@
 //! Text of others in lines of ours, and bytes as text.
 
 use std::fmt;
+use std::time::Duration;
 
 /// Shows words from outside with all escaped that is not to be seen as it is: a name that was made from a request, or a server's
 /// words, must not begin a new line in an application's log, command a terminal, turn the rest of a line round, or look like
@@ -33,6 +34,21 @@ fn is_seen(c: char) -> bool {
         | '\u{e0000}'..='\u{e0fff}' => false,
         // The standard library knows what is printable. A mark stands behind a letter, as it does in a word.
         _ => format!("a{c}").escape_debug().count() == 2,
+    }
+}
+
+/// How long something is waited for, as people read it: `now`, or `in 2s`. A fraction of a millisecond is no time to wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Soon(pub(crate) Duration);
+
+impl fmt::Display for Soon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match u64::try_from(self.0.as_millis()) {
+            Ok(0) if self.0.is_zero() => f.write_str("now"),
+            Ok(0) => f.write_str("in less than 1ms"),
+            Ok(ms) => write!(f, "in {:?}", Duration::from_millis(ms)),
+            Err(_) => write!(f, "in {:?}", self.0),
+        }
     }
 }
 

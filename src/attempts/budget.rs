@@ -268,7 +268,10 @@ impl fmt::Display for Budget {
                     reserve => write!(f, " + {reserve}/s"),
                 }
             }
-            Kind::Tokens(tokens) => write!(f, "budget {} tokens, {} per success", tokens.max_tokens, tokens.ratio),
+            Kind::Tokens(tokens) => {
+                let plural = if tokens.max_tokens == 1 { "" } else { "s" };
+                write!(f, "budget {} token{plural}, {} per success", tokens.max_tokens, tokens.ratio)
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::circuit::Outcome;
+use crate::text::Soon;
 
 /// Something that happened to a call after an attempt failed. A call whose first attempt succeeds has no events.
 ///
@@ -178,7 +179,7 @@ impl fmt::Display for RetryEvent {
         let attempt = self.attempt;
         match self.kind {
             RetryEventKind::Retrying { after } => {
-                write!(f, "attempt {attempt} failed, next in {:?}", in_millis(after))
+                write!(f, "attempt {attempt} failed, next {}", Soon(after))
             }
             RetryEventKind::Succeeded => write!(f, "attempt {attempt} succeeded"),
             RetryEventKind::Stopped { reason } => write!(f, "attempt {attempt} failed, given up: {reason}"),
@@ -186,13 +187,5 @@ impl fmt::Display for RetryEvent {
                 f.write_str("advice: nothing limits these retries, give them a budget and a deadline")
             }
         }
-    }
-}
-
-/// A wait as people read it: nobody waits for a fraction of a millisecond, unless that is all there is.
-fn in_millis(wait: Duration) -> Duration {
-    match u64::try_from(wait.as_millis()) {
-        Ok(ms) if ms > 0 => Duration::from_millis(ms),
-        _ => wait,
     }
 }

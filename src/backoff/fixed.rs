@@ -63,6 +63,9 @@ impl Fixed {
 
 impl fmt::Display for Fixed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.delay.is_zero() {
+            return f.write_str("no wait");
+        }
         write!(f, "fixed {:?}", self.delay)?;
         self.jitter.describe(f)
     }

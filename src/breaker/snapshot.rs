@@ -12,7 +12,7 @@ use crate::circuit::{
 use crate::clock::wall_clock;
 #[cfg(feature = "fleet")]
 use crate::fleet::FleetStatus;
-use crate::text::OneLine;
+use crate::text::{OneLine, Soon};
 use crate::time::Timestamp;
 
 /// A breaker at one moment.
@@ -156,8 +156,10 @@ impl fmt::Display for Snapshot {
             (None, Some(reason)) => write!(f, " ({reason})")?,
             (None, None) => {}
         }
-        if let Some(wait) = self.retry_after {
-            write!(f, ", retry in {wait:.1?}")?;
+        match self.retry_after {
+            Some(wait) if wait < Duration::from_millis(1) => write!(f, ", retry {}", Soon(wait))?,
+            Some(wait) => write!(f, ", retry in {wait:.1?}")?,
+            None => {}
         }
         if let Some(p) = self.probes {
             write!(f, ", probes: {} on their way, {} of {} succeeded", p.in_flight, p.succeeded, p.needed)?;

@@ -128,6 +128,7 @@ pub enum TransitionReason {
     /// use fusebox::circuit_breaker::TransitionReason;
     ///
     /// assert_eq!(TransitionReason::Voted(3).to_string(), "3 instances have tripped");
+    /// assert_eq!(TransitionReason::Voted(1).to_string(), "1 instance has tripped");
     /// ```
     Voted(u32),
 }
@@ -176,6 +177,7 @@ impl fmt::Display for TransitionReason {
             Self::Overridden => "overridden by an operator",
             Self::Resumed => "override ended by an operator",
             Self::OverrideExpired => "override expired",
+            Self::Voted(1) => "1 instance has tripped",
             Self::Voted(votes) => return write!(f, "{votes} instances have tripped"),
         })
     }

@@ -83,3 +83,33 @@ fn a_snapshot_shows_state_since_reason_and_probes() {
     );
     drop(probe);
 }
+
+// Times that are over, and things that are one
+
+#[test]
+fn a_wait_that_is_over_or_next_to_nothing_is_said_in_words() {
+    let (breaker, clock) = breaker(|b| b.cooldown(secs(30)).probes(Probes::one()));
+    breaker.trip().expect("no override stands");
+    let rejected = breaker.acquire().expect_err("open");
+    let said = |left: Duration| {
+        let snapshot = breaker.snapshot().to_string();
+        let ending = |text: &str| text.split(", ").find(|part| part.starts_with("retry")).map(str::to_owned);
+        assert_eq!(breaker.retry_after(), Some(left));
+        (ending(&snapshot), ending(&rejected.to_string()))
+    };
+    let both = |text: &str| (Some(text.to_owned()), Some(text.to_owned()));
+    clock.advance(ms(29_000));
+    assert_eq!(said(secs(1)), (Some("retry in 1.0s".to_owned()), Some("retry in 1s".to_owned())));
+    clock.advance(Duration::from_micros(999_900));
+    assert_eq!(said(Duration::from_micros(100)), both("retry in less than 1ms"));
+    clock.advance(Duration::from_micros(100));
+    assert_eq!(said(Duration::ZERO), both("retry now"));
+}
+
+#[test]
+fn one_of_something_is_not_called_many() {
+    assert_eq!(TransitionReason::Voted(1).to_string(), "1 instance has tripped");
+    assert_eq!(fusebox::Budget::tokens(1, 0.5).to_string(), "budget 1 token, 0.5 per success");
+    let error = CircuitBreakerConfig::builder("a").probes(Probes::ratio(2, 1)).build().expect_err("two of one");
+    assert_eq!(error.to_string(), "`probes` is 2, allowed is 1 success of 1");
+}

@@ -75,7 +75,7 @@ fn services_layers_and_futures_can_be_sent_and_shared_and_printed() {
 
     let layer = timed(at_once().deadline(secs(1)).budget(Budget::ratio(1.0)).on_retry(|_| {}).stats(RetryStats::new()));
     is_shared(&layer);
-    assert_eq!(layer.to_string(), "retry (3 retries, fixed 0ns, budget 1 of requests, 1s in all)");
+    assert_eq!(layer.to_string(), "retry (3 retries, no wait, budget 1 of requests, 1s in all)");
     let mut service: RetryService<Stub, _, _, _> = layer.layer(Stub::new(Answer::Ok));
     is_shared(&service);
     assert!(format!("{service:?}").starts_with("RetryService"), "{service:?}");

@@ -83,7 +83,7 @@ const fn seen(answer: Result<u32, &'static str>, calls: usize, failures: u64, st
     Seen { answer, calls, failures, stopped }
 }
 
-const RETRY: &str = "retry (2 retries, fixed 0ns)";
+const RETRY: &str = "retry (2 retries, no wait)";
 const BREAKER: &str = "circuit breaker `test`";
 
 #[test]

@@ -408,6 +408,7 @@ impl fmt::Display for Event {
             EventKind::FallbackKeyUsed => f.write_str(
                 "guards all requests without a key of their own; name it with `fallback_key` or `key::matched_path_or`",
             ),
+            EventKind::Missed { events: 1 } => f.write_str("1 event was lost on the way to a slow listener"),
             EventKind::Missed { events } => write!(f, "{events} events were lost on the way to a slow listener"),
             EventKind::StoreDegraded => f.write_str("the store is away, this instance is on its own"),
             EventKind::StoreImpaired => f.write_str("the store works, but tells of changes late"),
@@ -429,5 +430,20 @@ impl fmt::Display for Event {
             write!(f, " ({trouble})")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_events_are_counted_in_words() {
+        let told = |events| {
+            let what = Occurrence::new(EventKind::Missed { events }, Generation::new(0), Timestamp::ZERO);
+            Event { breaker: "a".into(), what }.to_string()
+        };
+        assert_eq!(told(1), "a: 1 event was lost on the way to a slow listener");
+        assert_eq!(told(2), "a: 2 events were lost on the way to a slow listener");
     }
 }
