@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::error::Error;
+use std::sync::Arc;
 use std::{io, iter};
 
 use crate::error::BoxError;
@@ -77,6 +78,10 @@ fn inside<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stat
         // Its `source()` is the source of what it holds.
         let held = error.get_ref()?;
         return Some(held);
+    }
+    // One that is shared says what it is the source of, and not what it is.
+    if let Some(shared) = error.downcast_ref::<Arc<dyn Error + Send + Sync>>() {
+        return Some(&**shared);
     }
     #[cfg(feature = "hyper")]
     if let Some(error) = error.downcast_ref::<h2::Error>() {

@@ -563,6 +563,31 @@ mod http_faces {
     }
 }
 
+/// The standard library's `Arc` is an error that shows the source of what it holds, and not what it holds.
+#[test]
+fn a_rejection_is_found_in_an_error_that_is_shared() {
+    #[derive(Debug)]
+    struct Shared(Arc<dyn std::error::Error + Send + Sync>);
+
+    impl std::fmt::Display for Shared {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("as all who wait for it have it")
+        }
+    }
+
+    impl std::error::Error for Shared {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    let (breaker, _clock) = tripping_at(1);
+    breaker.trip().expect("no override stands");
+    let error = Shared(Arc::new(breaker.acquire().expect_err("open")));
+    assert_eq!(rejection(&error).map(Rejected::name).as_deref(), Some("test"));
+    assert!(rejection(&Shared(Arc::new(Down))).is_none());
+}
+
 /// Under a glob import of this crate, crates beside it are still reached by their names.
 #[cfg(feature = "http")]
 mod glob {

@@ -202,7 +202,23 @@ impl CircuitBreakerConfigBuilder {
     ///   `reqwest::ClientBuilder::timeout`, tonic's `Endpoint::timeout`, PostgreSQL's `statement_timeout`;
     /// - by [`SafetyNet`](crate::SafetyNet)'s presets, which have both numbers.
     ///
-    /// The [guide](crate::guide#a-call-that-nothing-ends) shows one of each.
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, RetryConfig, RetryLayer};
+    /// use tower::ServiceBuilder;
+    ///
+    /// # let client = tower::service_fn(|_: u32| async { Ok::<_, fusebox::BoxError>(()) });
+    /// let retry = RetryConfig::builder().attempt_timeout(Duration::from_secs(2)).build()?; // drops a call that hangs ..
+    /// let config = CircuitBreakerConfig::builder("search").abandoned_after(Duration::from_millis(1_900)).build()?; // .. a failure
+    /// let service = ServiceBuilder::new()
+    ///     .layer(RetryLayer::new(retry))
+    ///     .layer(CircuitBreakerLayer::new(config))
+    ///     .service(client);
+    /// # let _ = service;
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    ///
+    /// The [guide](crate::guide#a-call-that-nothing-ends) shows what becomes of it, and the other way. Without Tower:
     ///
     /// ```
     /// use std::time::Duration;

@@ -5,7 +5,12 @@ use fusebox::{BoxError, Classify, Outcome, SafetyNet, State};
 
 /// What an error means, bare, boxed, and as the source of an error of the caller's own.
 #[track_caller]
-fn is_judged<E: std::error::Error + Send + Sync + 'static>(what: &str, error: E, outcome: Outcome, retry: Retry) {
+pub(crate) fn is_judged<E: std::error::Error + Send + Sync + 'static>(
+    what: &str,
+    error: E,
+    outcome: Outcome,
+    retry: Retry,
+) {
     let rule = classify::errors();
     let bare = Err::<(), _>(error);
     assert_eq!((rule.classify(&bare), rule.retry(&bare)), (outcome, retry), "{what}: {bare:?}");
@@ -49,7 +54,7 @@ async fn through_the_preset<E: Into<BoxError> + 'static>(calls: usize, make: imp
 const ANSWER: (Outcome, Retry) = (Outcome::Success, Retry::Never);
 const CONFLICT: (Outcome, Retry) = (Outcome::Ignored, Retry::IfIdempotent);
 const TROUBLE: (Outcome, Retry) = (Outcome::Failure, Retry::IfIdempotent);
-const FINAL: (Outcome, Retry) = (Outcome::Failure, Retry::Never);
+pub(crate) const FINAL: (Outcome, Retry) = (Outcome::Failure, Retry::Never);
 const OWN: (Outcome, Retry) = (Outcome::Ignored, Retry::Never);
 
 #[cfg(feature = "postgres")]

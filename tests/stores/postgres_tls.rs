@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use fusebox::store::{self, PostgresStore, Store, StoreError};
+use sqlx::Connection;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 
 use crate::authority::Authority;
+use crate::judged::{FINAL, is_judged};
 use crate::postgres_server::{Database, Server};
 
 /// Takes no connection in clear.
@@ -119,4 +122,15 @@ async fn a_server_without_encryption_is_refused_where_it_is_asked_for() {
         assert!(text.contains("no encrypted connection: server does not support TLS"), "{mode}: {text}");
     }
     PostgresStore::migrate(url(&database, "127.0.0.1", "sslmode=prefer")).await.expect("in clear");
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_is_a_failure_that_no_attempt_mends() {
+    let (ours, others) = (Authority::new("judged"), Authority::new("others"));
+    let database = server(&ours, "server", ENCRYPTED).await;
+    let options = url(&database, "localhost", &verified(&others)).parse::<PgConnectOptions>().expect("a URL");
+    let error = PgConnection::connect_with(&options).await.expect_err("not trusted");
+    is_judged("another's certificate", error, FINAL.0, FINAL.1);
+    let options = url(&database, "localhost", &verified(&ours)).parse::<PgConnectOptions>().expect("a URL");
+    PgConnection::connect_with(&options).await.expect("trusted");
 }

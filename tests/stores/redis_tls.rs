@@ -6,6 +6,7 @@ use fusebox::store::{self, RedisServer, RedisStore, Store, StoreError, Version};
 use redis::{Client, ClientTlsConfig, TlsCertificates};
 
 use crate::authority::Authority;
+use crate::judged::{FINAL, is_judged};
 use crate::redis::{all_texts, applied, newest, until_lagged, write};
 use crate::redis_cluster::until_it_says;
 use crate::servers::{FURTHER, Redis};
@@ -88,4 +89,14 @@ async fn nodes_of_a_cluster_are_met_with_the_certificates_of_the_first() {
     until_lagged(&mut notices).await;
     let version = applied(&store, "a", write(Version::NONE, "x")).await;
     assert_eq!(newest(&store, "a").await.expect("an answer").version, version);
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_is_a_failure_that_no_attempt_mends() {
+    let (ours, others) = (Authority::new("judged"), Authority::new("judging"));
+    let server = ours.server(false, &[]).await;
+    let url = tls_url(&server, "localhost");
+    let error = others.client(&url, false).get_multiplexed_async_connection().await.expect_err("not trusted");
+    is_judged("another's certificate", error, FINAL.0, FINAL.1);
+    ours.client(&url, false).get_multiplexed_async_connection().await.expect("trusted");
 }

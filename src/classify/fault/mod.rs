@@ -15,7 +15,7 @@ mod redis;
 mod reqwest;
 #[cfg(feature = "postgres")]
 mod sqlx;
-#[cfg(feature = "hyper")]
+#[cfg(any(feature = "hyper", feature = "redis-tls", feature = "postgres-tls"))]
 mod tls;
 #[cfg(feature = "grpc")]
 mod tonic;

@@ -31,11 +31,11 @@ fn of_redis(error: &RedisError) -> Option<Fault> {
         | ErrorKind::EmptySentinelList
         | ErrorKind::RESP3NotSupported => Some(Fault::Caller),
         ErrorKind::AuthenticationFailed => Some(Fault::Final),
-        ErrorKind::Io
-        | ErrorKind::Parse
+        ErrorKind::Parse
         | ErrorKind::MasterNameNotFoundBySentinel
         | ErrorKind::NoValidReplicasFoundBySentinel
         | ErrorKind::ClusterConnectionNotFound => Some(Fault::Dependency),
+        // What these have inside may be a certificate.
         _ => None,
     }
 }

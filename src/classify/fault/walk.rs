@@ -42,7 +42,11 @@ fn meaning(link: &(dyn Error + 'static)) -> Option<Meaning> {
         return Some(meaning);
     }
     #[cfg(feature = "hyper")]
-    if let Some(meaning) = super::h2::meaning(link).or_else(|| super::tls::meaning(link)) {
+    if let Some(meaning) = super::h2::meaning(link) {
+        return Some(meaning);
+    }
+    #[cfg(any(feature = "hyper", feature = "redis-tls", feature = "postgres-tls"))]
+    if let Some(meaning) = super::tls::meaning(link) {
         return Some(meaning);
     }
     #[cfg(feature = "reqwest")]
