@@ -11,6 +11,10 @@ struct Choosing;
 #[doc = include_str!("../docs/migrating.md")]
 struct Migrating;
 
+#[cfg(feature = "serde")]
+#[doc = include_str!("../docs/settings.md")]
+struct Settings;
+
 #[cfg(feature = "postgres")]
 #[doc = include_str!("../docs/stores.md")]
 struct Stores;

@@ -75,6 +75,22 @@ examples! {
         }
     }
 
+    "config_templates": #[cfg(feature = "serde")] fn config_templates_guards_each_host_by_its_own_template(out) {
+        out.has_in_order(&[
+            "retries of reads:   3 retries, exponential 1ms..=20ms, full jitter, budget 0.2 of requests + 10/s, 10s in all",
+            "retries of orders:  0 retries, ",
+            "* ill.example: closed -> open",
+            "good.example           8        8  failure_rate(0.8).of_last(10).min_calls(5)",
+            "flaky.example          8       16  failure_rate(0.8).of_last(10)",
+            "ill.example            0        2  consecutive_failures(2)",
+            "10 retries, all within one budget: ",
+            "TOML parse error at line 2, column 30",
+            "`registries.hosts.keys.\"ill.example\".detector.any[0].type` is \"consecutive_failure\", allowed is ",
+            "did you mean `consecutive_failures`?",
+        ]);
+        assert_eq!(out.text.matches("  * ").count(), 1, "only the ill host's breaker opens:\n{}", out.text);
+    }
+
     "custom_detector": fn custom_detector_trips_on_a_burst_and_loads_what_it_saved(out) {
         out.has_in_order(&[
             "30 s  failed    1          closed",

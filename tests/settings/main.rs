@@ -5,6 +5,7 @@
 use serde::de::DeserializeOwned;
 
 mod breakers;
+mod docs;
 mod durations;
 mod environment;
 mod file;
