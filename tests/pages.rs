@@ -42,6 +42,7 @@ fn the_code_of_every_page_is_run() {
         let has_code = text_of(&page).lines().any(|line| line.starts_with("```rust"));
         let is_run = run.contains(&format!("include_str!(\"../{page}\")"));
         assert_eq!(is_run, has_code, "{page}: its code belongs into src/pages.rs, a page without code does not");
+        assert!(!text_of(&page).contains("```rust,ignore"), "{page}: code that is not even compiled");
     }
 }
 
@@ -105,6 +106,20 @@ fn compared(text: &str) -> impl Iterator<Item = &str> {
     tables
         .flat_map(|table| table.lines().skip(2))
         .map(|row| row.trim_matches('|').split(" | ").next().unwrap_or_default().trim())
+}
+
+#[test]
+fn published_settings_are_quoted_as_they_are_tested() {
+    let page = text_of("docs/migrating.md");
+    let files = fs::read_dir(root().join("tests/data/published")).expect("a folder");
+    let names: Vec<_> = files.map(|file| file.expect("a file").file_name().into_string().expect("a name")).collect();
+    assert!(names.len() >= 5, "{names:?}");
+    for name in names {
+        let file = text_of(&format!("tests/data/published/{name}"));
+        // The comments above quote the original.
+        let settings = file.find("\n[").map(|at| file[at + 1..].trim_end()).expect("a table");
+        assert!(page.contains(&format!("```toml\n{settings}\n```")), "{name} is another one in docs/migrating.md");
+    }
 }
 
 /// All files below `folder` whose names end so, as one text.
