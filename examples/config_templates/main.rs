@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "an example talks to its reader")]
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,7 +20,7 @@ const HOSTS: [&str; 3] = ["good.example", "flaky.example", "ill.example"];
 const CALLS: u32 = 8;
 
 /// What the hosts do: one answers, one fails every other time, one always.
-async fn host(name: &'static str, attempts: Arc<AtomicU32>) -> Result<&'static str, io::Error> {
+fn host(name: &'static str, attempts: &AtomicU32) -> Result<&'static str, io::Error> {
     let attempt = attempts.fetch_add(1, Ordering::Relaxed);
     match name {
         "good.example" => Ok("42"),
@@ -45,7 +46,7 @@ async fn main() -> Result<(), BoxError> {
     let client = ServiceBuilder::new()
         .layer(RetryLayer::new(reads))
         .layer(CircuitBreakerLayer::keyed(hosts.clone(), |name: &&'static str| Some(*name)))
-        .service(service_fn(move |name: &'static str| host(name, servers[name].clone())));
+        .service(service_fn(move |name: &'static str| ready(host(name, &servers[name]))));
 
     println!("{CALLS} reads of each host:");
     let mut answered = BTreeMap::new();
