@@ -110,6 +110,18 @@ fn wrong_rules() -> Vec<Wrong> {
             "nothing here: only `Cooldown::exponential` has a factor",
             builder().cooldown(Cooldown::with(|_| secs(1)).factor(3.0)),
         ),
+        ("cooldown.step", "0s", "more than zero: without a step nothing grows", {
+            builder().cooldown(Cooldown::linear(secs(1)..=secs(2), Duration::ZERO))
+        }),
+        ("probes.decide_within", "0s", "more than zero", {
+            builder().probes(Probes::one().decide_within(Duration::ZERO))
+        }),
+        (
+            "cooldown.factor",
+            "3",
+            "nothing here: only `Cooldown::exponential` has a factor",
+            builder().cooldown(Cooldown::linear(secs(1)..=secs(2), secs(1)).factor(3.0)),
+        ),
         (
             "cooldown.healthy_after",
             "60s",
@@ -265,7 +277,10 @@ fn the_documented_defaults_are_the_real_ones() {
     let meaning = [
         ("`failures(5).within(60s)`", "failures(5).within(60s)"),
         ("30 s", "30s"),
-        ("`Probes::one()`, each with 30 s to answer", "Probes { needed: 1, of: 1, concurrent: 1, deadline: 30s }"),
+        (
+            "`Probes::one()`, each with 30 s to answer",
+            "Probes { needed: 1, of: 1, concurrent: 1, deadline: 30s, decide_within: None }",
+        ),
         ("5 min", "300s"),
         ("off", "None"),
         ("off", "false"),

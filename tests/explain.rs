@@ -144,6 +144,15 @@ fn each_kind_of_cooldown() {
     assert_eq!(cooldown(secs(5).into()), ["stays open for 5s"]);
     assert_eq!(cooldown(Duration::ZERO.into()), ["stays open until the next call, which is a probe"]);
     assert_eq!(cooldown(Cooldown::with(|_| secs(1))), ["stays open for as long as a function says"]);
+    assert_eq!(cooldown(Cooldown::fixed(secs(5)).jitter(0.2)), ["stays open for 5s, by chance up to 20 % less"]);
+    assert_eq!(
+        cooldown(Cooldown::linear(secs(5)..=secs(60), secs(10)).jitter(0.1)),
+        [
+            "stays open for 5s at first, 10s longer with each opening that follows, at most 60s; by chance up to 10 % off \
+             that, within these ends",
+            "  begins with the shortest again once it stayed closed, with good calls, for as long as it was open last",
+        ]
+    );
     assert_eq!(
         cooldown(Cooldown::exponential(secs(5)..=secs(300)).jitter(0.0).factor(3.0).healthy_after(secs(60))),
         [
@@ -187,6 +196,12 @@ fn each_kind_of_probes() {
             [expected.to_owned(), format!("  a probe has {deadline}s to answer, later is a failure")]
         );
     }
+}
+
+#[test]
+fn a_longest_half_open_period() {
+    let lines = breaker_lines(|b| b.probes(Probes::consecutive(3).decide_within(secs(60))));
+    assert!(lines.iter().any(|line| line == "  probes that have not decided within 60s open it again"), "{lines:?}");
 }
 
 #[test]

@@ -39,6 +39,7 @@ struct Setup {
     of: u32,
     concurrent: u32,
     deadline: u64,
+    longest: Option<u64>,
     abandoned: Option<u64>,
 }
 
@@ -95,8 +96,8 @@ fn setup() -> impl Strategy<Value = Setup> {
     let rules = prop_oneof![4 => prop::collection::vec(rule(), 1), 2 => prop::collection::vec(rule(), 2)];
     let cooldown = prop_oneof![(0..3000_u64).prop_map(|ms| (ms, ms)), (200..1500_u64).prop_map(|ms| (ms, ms * 6))];
     let probes = (1..4_u32, 1..4_u32).prop_map(|(a, b)| (a.min(b), a.max(b)));
-    (rules, any::<bool>(), cooldown, probes, 1..4_u32, 1000..9000_u64, prop::option::of(300..3000_u64)).prop_map(
-        |(rules, all, cooldown, (needed, of), concurrent, deadline, abandoned)| Setup {
+    (rules, any::<bool>(), cooldown, probes, 1..4_u32, 1000..9000_u64, limits()).prop_map(
+        |(rules, all, cooldown, (needed, of), concurrent, deadline, (abandoned, longest))| Setup {
             rules,
             all,
             cooldown,
@@ -104,9 +105,15 @@ fn setup() -> impl Strategy<Value = Setup> {
             of,
             concurrent,
             deadline,
+            longest,
             abandoned,
         },
     )
+}
+
+/// When a call is abandoned, and how long half-open may last.
+fn limits() -> impl Strategy<Value = (Option<u64>, Option<u64>)> {
+    (prop::option::of(300..3000_u64), prop::option::weighted(0.3, 500..20_000_u64))
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -347,8 +354,9 @@ impl Model {
             self.fruitless_since = None;
         }
         let patience = (self.cooldown * 10).max(60_000).max(self.setup.deadline * 2);
+        let too_long = self.setup.longest.is_some_and(|longest| self.now - self.since >= longest);
         let fruitless = self.fruitless_since.is_some_and(|since| self.now - since >= patience);
-        if self.counts_of_round().1 > self.setup.of - self.setup.needed || fruitless {
+        if self.counts_of_round().1 > self.setup.of - self.setup.needed || fruitless || too_long {
             self.open();
         }
     }
@@ -483,6 +491,9 @@ fn breaker(setup: &Setup, clock: &ManualClock) -> CircuitBreaker {
         if min == max { Cooldown::fixed(ms(min)) } else { Cooldown::exponential(ms(min)..=ms(max)).jitter(0.0) };
     let probes = Probes::ratio(setup.needed, setup.of).concurrent(setup.concurrent).deadline(ms(setup.deadline));
     let mut builder = CircuitBreakerConfig::builder("model").detector(detector).cooldown(cooldown).probes(probes);
+    if let Some(longest) = setup.longest {
+        builder = builder.probes(probes.decide_within(ms(longest)));
+    }
     if let Some(limit) = setup.abandoned {
         builder = builder.abandoned_after(ms(limit));
     }

@@ -6,6 +6,7 @@ use super::decorrelated::Decorrelated;
 use super::delays::{Curve, Delays};
 use super::exponential::Exponential;
 use super::fixed::Fixed;
+use super::linear::Linear;
 use crate::error::ConfigError;
 
 /// How the delays between attempts grow.
@@ -24,7 +25,7 @@ use crate::error::ConfigError;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no backoff",
-    note = "use `backoff::exponential(..)`, `backoff::fixed(..)`, `backoff::decorrelated(..)`, or something to iterate over with items of type `Duration` that is `Clone + Send + Sync`"
+    note = "use `backoff::exponential(..)`, `backoff::linear(..)`, `backoff::fixed(..)`, `backoff::decorrelated(..)`, or something to iterate over with items of type `Duration` that is `Clone + Send + Sync`"
 )]
 pub trait Backoff: Send + Sync + 'static {
     /// Returns the delays of one request. The seed differs from request to request; the same seed gives the same delays.
@@ -86,6 +87,7 @@ impl Backoff for Box<dyn Backoff> {
 
 curve!(Fixed);
 curve!(Exponential);
+curve!(Linear);
 curve!(Decorrelated);
 
 impl<I> Backoff for I

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::decorrelated::Decorrelated;
 use super::exponential::Exponential;
 use super::fixed::Fixed;
+use super::linear::Linear;
 use super::random::draw;
 use crate::error::ConfigError;
 
@@ -14,14 +15,20 @@ use crate::error::ConfigError;
 pub(crate) enum Curve {
     Fixed(Fixed),
     Exponential(Exponential),
+    Linear(Linear),
     Decorrelated(Decorrelated),
 }
+
+/// How a wait that is always the same, and one that grows, is told.
+const EACH: &str = " before each";
+const NEXT: &str = "before each retry that follows";
 
 impl Curve {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         match self {
             Self::Fixed(curve) => curve.check(),
             Self::Exponential(curve) => curve.check("backoff", "backoff.jitter"),
+            Self::Linear(curve) => curve.check("backoff", "backoff.step", "backoff.jitter"),
             Self::Decorrelated(curve) => curve.check(),
         }
     }
@@ -30,9 +37,8 @@ impl Curve {
     pub(crate) fn explain(&self) -> String {
         match self {
             Self::Fixed(curve) => curve.explain(),
-            Self::Exponential(curve) => {
-                format!("waits {}", curve.explain(" before each", "before each retry that follows"))
-            }
+            Self::Exponential(curve) => format!("waits {}", curve.explain(EACH, NEXT)),
+            Self::Linear(curve) => format!("waits {}", curve.explain(EACH, NEXT)),
             Self::Decorrelated(curve) => curve.explain(),
         }
     }
@@ -41,6 +47,7 @@ impl Curve {
         match self {
             Self::Fixed(curve) => curve.delay(draw),
             Self::Exponential(curve) => curve.delay(n, draw),
+            Self::Linear(curve) => curve.delay(n, draw),
             Self::Decorrelated(curve) => curve.delay(previous, draw),
         }
     }
@@ -51,6 +58,7 @@ impl fmt::Display for Curve {
         match self {
             Self::Fixed(curve) => curve.fmt(f),
             Self::Exponential(curve) => curve.fmt(f),
+            Self::Linear(curve) => curve.fmt(f),
             Self::Decorrelated(curve) => curve.fmt(f),
         }
     }

@@ -81,15 +81,11 @@ impl Exponential {
     /// Says how long a delay is: `each` follows where all are the same, and `next` says when there is another one.
     pub(crate) fn explain(&self, each: &str, next: &str) -> String {
         let (min, max) = (self.min(), self.max());
-        let ends = match self.jitter {
-            Jitter::Proportional(fraction) if fraction > 0.0 => ", within these ends",
-            _ => "",
-        };
-        let chance = self.jitter.explain();
+        let chance = self.jitter.explain_within((min, max));
         if min == max || self.factor <= 1.0 {
-            return format!("{min:?}{each}{chance}{ends}");
+            return format!("{min:?}{each}{chance}");
         }
-        format!("{min:?} at first, {} times as long {next}, at most {max:?}{chance}{ends}", self.factor)
+        format!("{min:?} at first, {} times as long {next}, at most {max:?}{chance}", self.factor)
     }
 
     /// The delay after `n` earlier ones, without jitter. Finite for every `n`: past the range of `f64` it is the cap.

@@ -78,6 +78,15 @@ impl Jitter {
         }
     }
 
+    /// The same for a curve with these ends.
+    pub(super) fn explain_within(self, (min, max): (Duration, Duration)) -> String {
+        let ends = match self {
+            Self::Proportional(fraction) if fraction > 0.0 && min < max => ", within these ends",
+            _ => "",
+        };
+        format!("{}{ends}", self.explain())
+    }
+
     pub(super) fn describe(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::None => Ok(()),

@@ -22,6 +22,7 @@ mod delays;
 mod exponential;
 mod fixed;
 mod jitter;
+mod linear;
 mod random;
 
 pub use contract::Backoff;
@@ -32,6 +33,7 @@ pub use delays::Delays;
 pub use exponential::{Exponential, exponential};
 pub use fixed::{Fixed, fixed};
 pub use jitter::Jitter;
+pub use linear::{Linear, linear};
 
 pub(crate) use delays::{Curve, Pace};
 pub(crate) use random::{draw, mix};

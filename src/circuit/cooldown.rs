@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::machine_state::History;
 use super::recovery::resolution;
-use crate::backoff::{Exponential, Jitter, exponential};
+use crate::backoff::{Exponential, Jitter, Linear, exponential, linear};
 use crate::error::ConfigError;
+use crate::explanation::percent;
 use crate::guard::guarded;
 
 /// How long an open circuit rejects before it lets a probe through.
@@ -27,7 +28,8 @@ use crate::guard::guarded;
 /// let s = Duration::from_secs;
 /// CircuitBreakerConfig::builder("a").cooldown(s(10));
 /// CircuitBreakerConfig::builder("b").cooldown(Cooldown::exponential(s(5)..=s(300)));
-/// CircuitBreakerConfig::builder("c").cooldown(Cooldown::with(move |ctx| s(5) * (1 + ctx.reopenings())));
+/// CircuitBreakerConfig::builder("c").cooldown(Cooldown::linear(s(5)..=s(60), s(5)));
+/// CircuitBreakerConfig::builder("d").cooldown(Cooldown::with(move |ctx| s(5) * (1 + ctx.reopenings())));
 /// assert_eq!(Cooldown::from(s(30)), Cooldown::default());
 /// ```
 #[derive(Clone)]
@@ -47,6 +49,7 @@ const USUAL_JITTER: f64 = 0.1;
 enum Curve {
     Fixed(Duration),
     Exponential(Exponential),
+    Linear(Linear),
     With(Arc<dyn Fn(&CooldownContext) -> Duration + Send + Sync>),
 }
 
@@ -144,6 +147,33 @@ impl Cooldown {
         Self::of(Curve::Exponential(exponential(range).jitter(Jitter::Proportional(USUAL_JITTER))))
     }
 
+    /// Starts at the lower end, grows by `step` with each reopening up to the upper end, with 10 % jitter.
+    ///
+    /// When the growth is forgotten [`healthy_after`](Self::healthy_after) says.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Cooldown, ManualClock};
+    ///
+    /// let (s, clock) = (Duration::from_secs, ManualClock::new());
+    /// let config = CircuitBreakerConfig::builder("payments")
+    ///     .cooldown(Cooldown::linear(s(5)..=s(20), s(5)).jitter(0.0))
+    ///     .clock(clock.clone())
+    ///     .build()?;
+    /// let breaker = CircuitBreaker::new(config);
+    /// breaker.trip()?;
+    /// for cooldown in [s(5), s(10), s(15), s(20), s(20)] {
+    ///     assert_eq!(breaker.retry_after(), Some(cooldown));
+    ///     clock.advance(cooldown);
+    ///     breaker.acquire()?.failure(); // the probe fails, the circuit reopens
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn linear(range: RangeInclusive<Duration>, step: Duration) -> Self {
+        Self::of(Curve::Linear(linear(range, step).jitter(Jitter::Proportional(USUAL_JITTER))))
+    }
+
     /// Asks a function each time the circuit opens.
     ///
     /// It runs under the breaker's lock, so it should compute and return. If it panics, the circuit opens for 30 s.
@@ -203,6 +233,8 @@ impl Cooldown {
     #[must_use]
     pub const fn jitter(mut self, fraction: f64) -> Self {
         if let Curve::Exponential(delays) = &mut self.curve {
+            *delays = delays.jitter(Jitter::Proportional(fraction));
+        } else if let Curve::Linear(delays) = &mut self.curve {
             *delays = delays.jitter(Jitter::Proportional(fraction));
         } else {
             self.jitter = Some(fraction);
@@ -273,6 +305,7 @@ impl Cooldown {
         let shortest = match &self.curve {
             Curve::Fixed(_) => return None,
             Curve::Exponential(delays) => delays.min(),
+            Curve::Linear(delays) => delays.min(),
             Curve::With(_) => Duration::ZERO,
         };
         Some(resolution(self.healthy_after.unwrap_or(shortest)))
@@ -284,6 +317,7 @@ impl Cooldown {
             Curve::Fixed(Duration::ZERO) => Duration::MAX,
             Curve::Fixed(d) => self.shortened(*d, 1.0) / 64,
             Curve::Exponential(delays) => delays.min() / 64,
+            Curve::Linear(delays) => delays.min() / 64,
             Curve::With(_) => Duration::ZERO,
         }
     }
@@ -299,6 +333,7 @@ impl Cooldown {
         }
         match &self.curve {
             Curve::Exponential(delays) => delays.check("cooldown", "cooldown.jitter"),
+            Curve::Linear(delays) => delays.check("cooldown", "cooldown.step", "cooldown.jitter"),
             Curve::Fixed(_) | Curve::With(_) => {
                 Jitter::Proportional(self.jitter.unwrap_or_default()).check("cooldown.jitter")
             }
@@ -321,15 +356,19 @@ impl Cooldown {
                 format!(", or for as long as a `Retry-After` of the dependency says, if that is longer, up to {cap:?}")
             }
         };
+        let chance = match self.jitter {
+            Some(fraction) if fraction > 0.0 => format!(", by chance up to {} less", percent(fraction)),
+            _ => String::new(),
+        };
+        let (each, next) = ("", "with each opening that follows");
         lines.push(match &self.curve {
             Curve::Fixed(Duration::ZERO) => format!("stays open until the next call, which is a probe{asked}"),
-            Curve::Fixed(cooldown) => format!("stays open for {cooldown:?}{asked}"),
-            Curve::Exponential(delays) => {
-                format!("stays open for {}{asked}", delays.explain("", "with each opening that follows"))
-            }
-            Curve::With(_) => format!("stays open for as long as a function says{asked}"),
+            Curve::Fixed(cooldown) => format!("stays open for {cooldown:?}{chance}{asked}"),
+            Curve::Exponential(delays) => format!("stays open for {}{asked}", delays.explain(each, next)),
+            Curve::Linear(delays) => format!("stays open for {}{asked}", delays.explain(each, next)),
+            Curve::With(_) => format!("stays open for as long as a function says{chance}{asked}"),
         });
-        if matches!(self.curve, Curve::Exponential(_)) {
+        if matches!(self.curve, Curve::Exponential(_) | Curve::Linear(_)) {
             let healthy = match self.healthy_after {
                 Some(period) => format!("{period:?}"),
                 None => "as long as it was open last".to_owned(),
@@ -345,6 +384,7 @@ impl Cooldown {
         match &self.curve {
             Curve::Fixed(d) => self.shortened(*d, draw),
             Curve::Exponential(delays) => delays.delay(reopenings, draw),
+            Curve::Linear(delays) => delays.delay(reopenings, draw),
             Curve::With(f) => {
                 let context = CooldownContext { reopenings, retry_after, draw };
                 let cooldown = guarded(|| f(&context)).unwrap_or(Duration::from_secs(30));
@@ -374,6 +414,7 @@ impl PartialEq for Cooldown {
         let curve = match (&self.curve, &other.curve) {
             (Curve::Fixed(a), Curve::Fixed(b)) => a == b,
             (Curve::Exponential(a), Curve::Exponential(b)) => a == b,
+            (Curve::Linear(a), Curve::Linear(b)) => a == b,
             (Curve::With(a), Curve::With(b)) => Arc::ptr_eq(a, b),
             _ => false,
         };
@@ -387,6 +428,7 @@ impl fmt::Debug for Cooldown {
         match &self.curve {
             Curve::Fixed(d) => write!(f, "{d:?}")?,
             Curve::Exponential(delays) => return write!(f, "{delays}"),
+            Curve::Linear(delays) => return write!(f, "{delays}"),
             Curve::With(_) => f.write_str("with(..)")?,
         }
         match self.jitter {

@@ -269,6 +269,7 @@ impl Machine {
             return;
         }
         let expired = self.expire_leases(at.now);
+        let is_too_long = self.is_half_open_too_long(rules, at.now);
         let &History { cooldown, slowness_counts, .. } = self.state.history();
         let Some(round) = self.round_mut() else {
             return;
@@ -287,8 +288,17 @@ impl Machine {
             RoundVerdict::Undecided if is_fruitless => {
                 self.open(rules, TransitionReason::ProbesInconclusive, None, at, facts);
             }
+            RoundVerdict::Undecided if is_too_long => {
+                self.open(rules, TransitionReason::HalfOpenTooLong, None, at, facts);
+            }
             RoundVerdict::Undecided => {}
         }
+    }
+
+    /// Tells whether the half-open period has lasted longer than it may.
+    pub(crate) fn is_half_open_too_long(&self, rules: &Rules, now: Timestamp) -> bool {
+        let is_over = |by| now >= by;
+        self.state.state == State::HalfOpen && rules.probes.decided_by(self.state.since).is_some_and(is_over)
     }
 
     /// A command, unless an override stands.

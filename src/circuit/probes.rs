@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::ConfigError;
+use crate::time::Timestamp;
 
 /// How many probes go out while half-open, and what they must show.
 ///
@@ -27,6 +28,8 @@ pub struct Probes {
     pub(super) of: u32,
     pub(super) concurrent: u32,
     pub(super) deadline: Duration,
+    /// How long a half-open period may last.
+    decide_within: Option<Duration>,
 }
 
 impl Probes {
@@ -69,7 +72,7 @@ impl Probes {
     /// ```
     #[must_use]
     pub const fn ratio(k: u32, n: u32) -> Self {
-        Self { needed: k, of: n, concurrent: 1, deadline: Duration::from_secs(30) }
+        Self { needed: k, of: n, concurrent: 1, deadline: Duration::from_secs(30), decide_within: None }
     }
 
     /// Sets how many probes may be on their way at once. Default: 1. A fleet has at most 1,024 on their way, whatever is set.
@@ -112,7 +115,7 @@ impl Probes {
 
     /// Says how the circuit finds out whether the dependency is back.
     pub(crate) fn explain(&self, lines: &mut Vec<String>) {
-        let Self { needed, of, concurrent, deadline } = self;
+        let Self { needed, of, concurrent, deadline, decide_within } = self;
         let at_once = match concurrent {
             1 => "one at a time".to_owned(),
             n => format!("up to {n} at once"),
@@ -131,6 +134,46 @@ impl Probes {
             }
         });
         lines.push(format!("  a probe has {deadline:?} to answer, later is a failure"));
+        if let Some(longest) = decide_within {
+            lines.push(format!("  probes that have not decided within {longest:?} open it again"));
+        }
+    }
+
+    /// Sets within what time the probes must have decided: a half-open period that lasts longer reopens the circuit
+    /// ([`HalfOpenTooLong`](crate::circuit_breaker::TransitionReason::HalfOpenTooLong)), whatever its probes have shown.
+    /// Default: none; each probe has its [`deadline`](Self::deadline), and half-open ends without this as well.
+    ///
+    /// Set it above the time in which as many calls come as are needed: where calls are rarer, the circuit does not close. As with
+    /// deadlines, the next call that asks sees that it is over, and a probe that ends after it is too late. In a fleet the time
+    /// counts by the store's clock from the moment in which the first place was given out.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, ManualClock, Probes, State};
+    ///
+    /// let (s, clock) = (Duration::from_secs, ManualClock::new());
+    /// let config = CircuitBreakerConfig::builder("payments")
+    ///     .probes(Probes::consecutive(3).decide_within(s(60)))
+    ///     .clock(clock.clone())
+    ///     .build()?;
+    /// let breaker = CircuitBreaker::new(config);
+    /// breaker.trip()?;
+    /// clock.advance(s(30));
+    /// breaker.acquire()?.success();
+    /// clock.advance(s(60));
+    /// assert!(breaker.acquire().is_err(), "one success in a minute is not what was asked for");
+    /// assert_eq!(breaker.state(), State::Open);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn decide_within(mut self, time: Duration) -> Self {
+        self.decide_within = Some(time);
+        self
+    }
+
+    /// When a half-open period that began then has lasted too long.
+    pub(crate) fn decided_by(&self, began: Timestamp) -> Option<Timestamp> {
+        self.decide_within.map(|longest| began + longest)
     }
 
     #[cfg(feature = "fleet")]
@@ -151,11 +194,14 @@ impl Probes {
         if self.deadline.is_zero() {
             return Err(ConfigError::new("probes.deadline", &"0s", "more than zero"));
         }
+        if self.decide_within == Some(Duration::ZERO) {
+            return Err(ConfigError::new("probes.decide_within", &"0s", "more than zero"));
+        }
         Ok(())
     }
 
     pub(super) fn time_tolerance(&self) -> Duration {
-        self.deadline / 64
+        self.decide_within.map_or(self.deadline, |longest| longest.min(self.deadline)) / 64
     }
 
     /// How long a round may admit probes without learning anything.

@@ -112,6 +112,15 @@ pub enum TransitionReason {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ProbesGivenUp,
+    /// The probes had not decided within the time that they have
+    /// ([`Probes::decide_within`](crate::Probes::decide_within)).
+    ///
+    /// ```
+    /// use fusebox::circuit_breaker::TransitionReason;
+    ///
+    /// assert_eq!(TransitionReason::HalfOpenTooLong.to_string(), "half-open for too long without a verdict");
+    /// ```
+    HalfOpenTooLong,
     /// Somebody called `trip()`.
     Tripped,
     /// Somebody called `reset()`.
@@ -152,6 +161,7 @@ impl TransitionReason {
             Self::ProbeExpired => "probe_expired",
             Self::ProbesInconclusive => "probes_inconclusive",
             Self::ProbesGivenUp => "probes_given_up",
+            Self::HalfOpenTooLong => "half_open_too_long",
             Self::Tripped => "tripped",
             Self::Reset => "reset",
             Self::Overridden => "overridden",
@@ -172,6 +182,7 @@ impl fmt::Display for TransitionReason {
             Self::ProbeExpired => "a probe did not end before its deadline",
             Self::ProbesInconclusive => "the probes gave no verdict",
             Self::ProbesGivenUp => "three probes in a row were given up without an answer",
+            Self::HalfOpenTooLong => "half-open for too long without a verdict",
             Self::Tripped => "tripped by command",
             Self::Reset => "reset by command",
             Self::Overridden => "overridden by an operator",
@@ -201,6 +212,7 @@ impl TransitionReason {
             Some(Self::OverrideExpired) => 11,
             Some(Self::Voted(_)) => 12,
             Some(Self::ProbesGivenUp) => 13,
+            Some(Self::HalfOpenTooLong) => 14,
         });
         match this {
             Some(Self::Detected(tally)) => {
@@ -235,6 +247,7 @@ impl TransitionReason {
             11 => Self::OverrideExpired,
             12 => Self::Voted(from.u32()?),
             13 => Self::ProbesGivenUp,
+            14 => Self::HalfOpenTooLong,
             other => return Err(LoadError::new(format!("reason {other}"))),
         }))
     }

@@ -121,7 +121,14 @@ impl Machine {
     }
 
     /// When, at the latest, asking again is worth while for a call that found all probes on their way.
-    pub(crate) fn next_expiry(&self) -> Option<Timestamp> {
+    pub(crate) fn next_expiry(&self, rules: &Rules) -> Option<Timestamp> {
+        let half_open = Some(self.state.since).filter(|_| self.state.state == State::HalfOpen);
+        let of_round = half_open.and_then(|since| rules.probes.decided_by(since));
+        self.next_deadline().into_iter().chain(of_round).min()
+    }
+
+    /// When the next place of a probe is free by its deadline.
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
         self.state.history().round.as_ref()?.next_expiry()
     }
 

@@ -159,10 +159,15 @@ impl Replica {
     pub(super) fn end_hopeless_round(&mut self, rules: &Rules, at: StepContext, facts: &mut Facts) {
         if self.state.asks_fleet() {
             self.expire_leases(at.now);
-            if self.is_fruitless(rules, at.now) {
+            let is_too_long = self.machine.is_half_open_too_long(rules, at.now);
+            if is_too_long || self.is_fruitless(rules, at.now) {
                 // No more probes go out in it: the fleet is to look.
                 self.return_leases();
                 self.state.wake(Wake::Now);
+            }
+            if is_too_long {
+                // It may have no lease to give back, and so no other news.
+                self.look_at_fleet(at.now);
             }
         } else {
             self.machine.end_hopeless_round(rules, at, facts);

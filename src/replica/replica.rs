@@ -459,6 +459,13 @@ impl Replica {
         }
     }
 
+    /// Something is seen to be over that the fleet may not have seen: it is told once until it is heard.
+    pub(super) fn look_at_fleet(&mut self, now: Timestamp) {
+        if self.state.outbox.commands.iter().all(|(_, command)| *command != Command::Look) {
+            self.command(Command::Look, now);
+        }
+    }
+
     /// Something was commanded here, or seen to be over; the fleet must hear of it.
     fn command(&mut self, command: Command, now: Timestamp) {
         let commands = &mut self.state.outbox.commands;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::attempts::{Budget, RetryConfig, Timed, Untimed};
-use crate::backoff::{Backoff, Decorrelated, Exponential, Fixed, Jitter};
+use crate::backoff::{Backoff, Decorrelated, Exponential, Fixed, Jitter, Linear};
 use crate::breaker::CircuitBreakerConfigBuilder;
 use crate::circuit::{Cooldown, Detector, Override, Probes};
 use crate::error::ConfigError;
@@ -46,6 +46,7 @@ pub(super) enum Value {
 pub(super) enum Waits {
     Fixed(Fixed),
     Exponential(Exponential),
+    Linear(Linear),
     Decorrelated(Decorrelated),
     Listed(Vec<Duration>),
 }
@@ -55,6 +56,7 @@ impl Waits {
         match self {
             Self::Fixed(curve) => Box::new(curve),
             Self::Exponential(curve) => Box::new(curve),
+            Self::Linear(curve) => Box::new(curve),
             Self::Decorrelated(curve) => Box::new(curve),
             Self::Listed(waits) => Box::new(waits),
         }

@@ -50,6 +50,22 @@ fn a_growing_cooldown_doubles_with_each_reopening_up_to_its_cap() {
 }
 
 #[test]
+fn a_linear_cooldown_grows_by_its_step_up_to_its_cap() {
+    let (breaker, clock) = breaker(|b| b.cooldown(Cooldown::linear(secs(5)..=secs(22), secs(8)).jitter(0.0)));
+    breaker.trip().expect("no override stands");
+    for expected in [5, 13, 21, 22, 22] {
+        assert_eq!(breaker.retry_after(), Some(secs(expected)));
+        clock.advance(secs(expected));
+        fail(&breaker, 1);
+    }
+    clock.advance(secs(22));
+    succeed(&breaker, 1);
+    call_for(&breaker, &clock, secs(23), secs(1));
+    breaker.trip().expect("no override stands");
+    assert_eq!(breaker.retry_after(), Some(secs(5)), "it has recovered");
+}
+
+#[test]
 fn the_factor_of_a_growing_cooldown_can_be_chosen() {
     let (breaker, clock) = breaker(|b| b.cooldown(Cooldown::exponential(secs(1)..=secs(60)).factor(3.0).jitter(0.0)));
     breaker.trip().expect("no override stands");

@@ -343,3 +343,30 @@ fn a_call_that_was_only_reserved_is_no_probe_that_was_given_up() {
         assert_eq!(breaker.state(), State::HalfOpen);
     }
 }
+
+#[test]
+fn a_half_open_period_ends_when_its_probes_have_not_decided_in_time() {
+    let (breaker, clock) = breaker(|b| b.probes(Probes::consecutive(3).decide_within(secs(60))));
+    first_probe(&breaker, &clock).success();
+    clock.advance(secs(59));
+    let late = breaker.acquire().expect("it has a second left");
+    clock.advance(just_under(secs(1)));
+    assert_eq!(breaker.acquire().expect_err("one at a time").reason(), RejectReason::ProbesBusy);
+    clock.advance(ms(1));
+    late.success();
+    assert_eq!(breaker.state(), State::Open, "its own report comes too late");
+    let reason = breaker.snapshot().reason.expect("it has changed");
+    assert_eq!(reason, TransitionReason::HalfOpenTooLong);
+    assert_eq!(
+        (reason.as_str(), reason.to_string().as_str()),
+        ("half_open_too_long", "half-open for too long without a verdict")
+    );
+
+    clock.advance(secs(30));
+    for _ in 0..2 {
+        succeed(&breaker, 1);
+        clock.advance(secs(20));
+    }
+    succeed(&breaker, 1);
+    assert_eq!(breaker.state(), State::Closed, "40 s are soon enough");
+}

@@ -177,7 +177,7 @@ fn mistakes_are_told_with_path_value_what_is_allowed_and_what_was_meant() {
         (
             "cooldown = 5",
             "`cooldown` is 5, allowed is a duration with its unit, such as \"30s\", \"5m\" or \"250ms\" or a table of `type`, \
-             `min`, `max`, `factor`, `jitter`, `healthy_after` and `duration`: the unit is missing (\"5s\"? \"5ms\"?)",
+             `min`, `max`, `factor`, `jitter`, `healthy_after`, `step` and `duration`: the unit is missing (\"5s\"? \"5ms\"?)",
         ),
         ("probes = { needed = 6, of = 5 }", "`probes.needed` is 6, allowed is 1 to 5 successes of 5"),
         ("probes = [3]", "`probes` is a list, allowed is a table of `needed`, `of`, `concurrent` and `deadline`"),

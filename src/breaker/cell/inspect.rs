@@ -55,16 +55,16 @@ impl BreakerCell {
         let holds = match machine.state() {
             State::Closed => false,
             State::Open => machine.state.history().open_until > now,
-            State::HalfOpen => machine.next_expiry().is_some_and(|at| at > now),
+            State::HalfOpen => machine.next_deadline().is_some_and(|at| at > now),
         };
         holds || machine.overridden().is_some()
     }
 
-    /// How long until the next place of a probe is free by its deadline.
+    /// How long until asking again is worth while for a call that found all probes on their way.
     pub(in crate::breaker) fn next_expiry(&self) -> Option<Duration> {
         let slot = lock(&self.slot);
         let body = slot.body.as_ref()?;
-        body.control.machine().next_expiry().map(|at| at.since(body.settings.clock.now()))
+        body.control.machine().next_expiry(&body.settings.rules).map(|at| at.since(body.settings.clock.now()))
     }
 
     pub(super) fn now(&self) -> Timestamp {

@@ -404,3 +404,34 @@ fn slow_probes_of_all_instances_meet_the_rule_together() {
     }
     assert!(shared.record.machine.history().slowness_counts);
 }
+
+/// An instance sees that it is too long although it has no lease, and says so once.
+#[test]
+fn a_half_open_period_that_lasts_too_long_ends_for_the_whole_fleet() {
+    let probes = Probes::consecutive(2).decide_within(ms(10_000));
+    let (mut one, mut other) = (Instance::probing(1, probes), Instance::probing(2, probes));
+    let mut shared = Shared::cooled_down(&mut one);
+    one.poll(&mut shared);
+    other.poll(&mut shared);
+    let began = shared.now;
+    shared.ask(&mut one, false).expect("a place");
+    one.apply(&shared.record, began);
+    other.apply(&shared.record, began);
+    assert!(one.call(Outcome::Success, began + ms(1_000)));
+    shared.commit(&mut one, &[]);
+    shared.now = began + ms(9_999);
+    other.poll(&mut shared);
+    assert!(!other.call(Outcome::Success, shared.now));
+    other.look(&mut shared);
+    assert_eq!(shared.record.state(), State::HalfOpen);
+    shared.now = began + ms(10_000);
+    for _ in 0..3 {
+        assert!(!other.call(Outcome::Success, shared.now));
+    }
+    assert!(other.look(&mut shared));
+    let reason = shared.record.machine.history().reason;
+    assert_eq!((shared.record.state(), reason), (State::Open, Some(TransitionReason::HalfOpenTooLong)));
+    assert!(!other.look(&mut shared), "once");
+    one.poll(&mut shared);
+    assert_eq!(one.replica.machine().state(), State::Open);
+}

@@ -135,6 +135,7 @@ fn reason() -> impl Strategy<Value = Option<TransitionReason>> {
             TransitionReason::ProbeExpired,
             TransitionReason::ProbesInconclusive,
             TransitionReason::ProbesGivenUp,
+            TransitionReason::HalfOpenTooLong,
             TransitionReason::Tripped,
             TransitionReason::Reset,
             TransitionReason::Overridden,

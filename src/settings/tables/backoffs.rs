@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::cooldowns::range;
-use crate::backoff::{Backoff, decorrelated, exponential, fixed};
+use crate::backoff::{Backoff, decorrelated, exponential, fixed, linear};
 use crate::settings::table::{ANY_LENGTH, Field, Kind, Need, Select, Table, Word};
 use crate::settings::value::{Fault, Fields, Value, Waits};
 
 const TIME: Kind = Kind::Span { min: Duration::ZERO, max: ANY_LENGTH };
-const GROWING: &[&str] = &["exponential", "decorrelated"];
+const GROWING: &[&str] = &["exponential", "linear", "decorrelated"];
 
 pub(in crate::settings) static BACKOFF: Table = Table {
     what: "a backoff",
@@ -18,6 +18,7 @@ pub(in crate::settings) static BACKOFF: Table = Table {
         variants: &[
             Word { name: "fixed", doc: "always the same; a duration in place of the table says so too" },
             Word { name: "exponential", doc: "longer before each attempt" },
+            Word { name: "linear", doc: "longer by a step before each attempt" },
             Word { name: "decorrelated", doc: "by chance, at most three times the one before" },
         ],
         default: Some("exponential"),
@@ -32,12 +33,19 @@ pub(in crate::settings) static BACKOFF: Table = Table {
             of: &["exponential"],
             need: Need::Default("2"),
         },
+        Field {
+            name: "step",
+            doc: "By how much each is longer than the one before.",
+            kind: TIME,
+            of: &["linear"],
+            need: Need::Required,
+        },
         Field { name: "delay", doc: "How long it is.", kind: TIME, of: &["fixed"], need: Need::Required },
         Field {
             name: "jitter",
             doc: "How much of it is left to chance: a word, or a share in both directions.",
             kind: Kind::Jitter,
-            of: &["exponential", "fixed"],
+            of: &["exponential", "linear", "fixed"],
             need: Need::Default("\"full\", for a fixed one \"none\""),
         },
     ]],
@@ -63,6 +71,10 @@ fn make(mut fields: Fields) -> Result<Value, Fault> {
             let curve = fixed(fields.take("delay").unwrap_or_default());
             Waits::Fixed(fields.take("jitter").map_or(curve, |jitter| curve.jitter(jitter)))
         }
+        Some("linear") => {
+            let curve = linear(range(&mut fields)?, fields.take("step").unwrap_or_default());
+            Waits::Linear(fields.take("jitter").map_or(curve, |jitter| curve.jitter(jitter)))
+        }
         Some("decorrelated") => Waits::Decorrelated(decorrelated(range(&mut fields)?)),
         _ => {
             let mut curve = exponential(range(&mut fields)?);
@@ -73,7 +85,7 @@ fn make(mut fields: Fields) -> Result<Value, Fault> {
         }
     };
     // Decorrelated waits do not begin at zero.
-    let names = [("backoff", "min"), ("factor", "factor"), ("backoff.jitter", "jitter")];
+    let names = [("backoff", "min"), ("factor", "factor"), ("backoff.jitter", "jitter"), ("backoff.step", "step")];
     waits.clone().boxed().check().map_err(|error| Fault::of_error(&error, &names))?;
     Ok(Value::Backoff(waits))
 }

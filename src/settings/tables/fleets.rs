@@ -72,14 +72,14 @@ const FLEET_FIELDS: &[Field] = &[
         name: "instance_id",
         doc: "By which name this instance votes.",
         kind: Kind::Text { max: 255 },
-        of: &[],
+        of: &["votes"],
         need: Need::Default("the pod's or host's name with a random number"),
     },
     Field {
         name: "flush_interval",
         doc: "How often successes are written for a detector without a shape.",
         kind: Kind::Span { min: Duration::from_millis(100), max: Duration::from_secs(60) },
-        of: &[],
+        of: &["pooled"],
         need: Need::Default("1s"),
     },
 ];

@@ -40,6 +40,13 @@ pub(in crate::settings) static PROBES: Table = Table {
             of: &[],
             need: Need::Default("30s"),
         },
+        Field {
+            name: "decide_within",
+            doc: "How long half-open may last before the circuit opens again.",
+            kind: Kind::Span { min: ABOVE_ZERO, max: ANY_LENGTH },
+            of: &[],
+            need: Need::Default("no limit"),
+        },
     ]],
     rules: &[],
     shorts: &[],
@@ -56,7 +63,15 @@ fn make(mut fields: Fields) -> Result<Value, Fault> {
     if let Some(deadline) = fields.take("deadline") {
         probes = probes.deadline(deadline);
     }
+    if let Some(time) = fields.take("decide_within") {
+        probes = probes.decide_within(time);
+    }
     let checked = CircuitBreakerConfig::template().probes(probes).build();
-    let names = [("probes", "needed"), ("probes.concurrent", "concurrent"), ("probes.deadline", "deadline")];
+    let names = [
+        ("probes", "needed"),
+        ("probes.concurrent", "concurrent"),
+        ("probes.deadline", "deadline"),
+        ("probes.decide_within", "decide_within"),
+    ];
     checked.map_err(|error| Fault::of_error(&error, &names)).map(|_| Value::Probes(probes))
 }
