@@ -37,7 +37,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    field: &'static str,
+    field: Cow<'static, str>,
     given: String,
     allowed: Cow<'static, str>,
 }
@@ -50,7 +50,7 @@ impl ConfigError {
     /// assert_eq!(error.to_string(), "`max_failures` is 0, allowed is at least 1");
     /// ```
     pub fn new(field: &'static str, given: &dyn fmt::Display, allowed: impl Into<Cow<'static, str>>) -> Self {
-        Self { field, given: given.to_string(), allowed: allowed.into() }
+        Self { field: field.into(), given: given.to_string(), allowed: allowed.into() }
     }
 
     /// The error of a breaker without a name.
@@ -58,10 +58,17 @@ impl ConfigError {
         Self::new("name", &"empty", "any text that is not empty")
     }
 
+    /// The same of what stands at a path in a file.
+    #[cfg(feature = "serde")]
+    pub(crate) fn within(mut self, path: &dyn fmt::Display) -> Self {
+        self.field = format!("{path}.{}", self.field).into();
+        self
+    }
+
     /// Returns the setting that was wrong.
     #[must_use]
     pub fn field(&self) -> &str {
-        self.field
+        &self.field
     }
 
     /// Returns the value that was given.

@@ -216,7 +216,7 @@ impl Registry {
         self
     }
 
-    /// Sets after how long without a call a breaker may be forgotten, in whole seconds. Default: 1 h. It is forgotten
+    /// Sets after how long without a call a breaker may be forgotten, in whole seconds (a part counts as one). Default: 1 h. It is forgotten
     /// only when another one needs its place.
     ///
     /// ```
@@ -471,7 +471,7 @@ impl Inner {
 
     fn sweep(&self, shard: &mut Shard, may_know_failures: bool, forgotten: &mut Vec<CircuitBreaker>) {
         let now = seconds();
-        let idle = Duration::from_nanos(self.idle.load(Ordering::Relaxed)).as_secs();
+        let idle = self.idle.load(Ordering::Relaxed).div_ceil(1_000_000_000);
         let before = shard.breakers.len();
         shard.breakers.retain(|_, breaker| {
             let unused = u64::from(breaker.cell().unused_for(now)) >= idle;

@@ -186,7 +186,11 @@ impl Probes {
             return Err(ConfigError::new("probes", &self.of, "1 to 65536 probes"));
         }
         if self.needed == 0 || self.needed > self.of {
-            return Err(ConfigError::new("probes", &self.needed, format!("1 to {} successes of {}", self.of, self.of)));
+            let allowed = match self.of {
+                1 => "1 success of 1".to_owned(),
+                of => format!("1 to {of} successes of {of}"),
+            };
+            return Err(ConfigError::new("probes", &self.needed, allowed));
         }
         if self.concurrent == 0 || self.concurrent > Self::MAX {
             return Err(ConfigError::new("probes.concurrent", &self.concurrent, "1 to 65536"));

@@ -15,6 +15,7 @@ use super::value::{Fields, Value};
 use crate::attempts::{Budget, RetryConfig, Timed};
 use crate::breaker::{CircuitBreakerConfig, CircuitBreakerConfigBuilder, Registry};
 use crate::error::ConfigError;
+use crate::explanation::Explanation;
 #[cfg(feature = "fleet")]
 use crate::fleet::Fleet;
 #[cfg(feature = "fleet")]
@@ -70,7 +71,9 @@ impl Settings {
     ///
     /// The file has none of that name; or it names a fleet, and there is no [`store`](Self::store).
     pub fn breaker(&self, name: &str) -> Result<CircuitBreakerConfig, ConfigError> {
-        self.config(find("breakers", &self.breakers, name)?, CircuitBreakerConfig::builder(name))
+        let fields = find("breakers", &self.breakers, name)?;
+        let at = Path::Root.key("breakers");
+        self.config(fields, CircuitBreakerConfig::builder(name)).map_err(|error| error.within(&at.key(name)))
     }
 
     /// Makes the registry of that name. Clone it: asked again, this makes another one, with breakers of its own.
@@ -95,14 +98,12 @@ impl Settings {
     /// The file has none of that name; or it names a fleet, and there is no [`store`](Self::store).
     pub fn registry(&self, name: &str) -> Result<Registry, ConfigError> {
         let Keyed { max, idle, template, keys } = find("registries", &self.registries, name)?;
-        let config = |fields| self.config(fields, CircuitBreakerConfig::template());
-        let template = config(template)?;
-        let keys: BTreeMap<_, _> =
-            keys.iter().map(|(key, fields)| Ok((key.clone(), config(fields)?))).collect::<Result<_, ConfigError>>()?;
+        let (template, keys) = self.templates(name, template, keys)?;
         let mut registry = Registry::new(move |key| match key {
             "" => Err(ConfigError::no_name()),
             _ => Ok(keys.get(key).unwrap_or(&template).clone().named(key)),
-        });
+        })
+        .named(name);
         if let Some(max) = max {
             registry = registry.max(*max);
         }
@@ -205,6 +206,65 @@ impl Settings {
         self.fleets.keys().map(String::as_str)
     }
 
+    /// What a registry makes breakers from: most of them, and those of some keys.
+    fn templates(
+        &self,
+        name: &str,
+        template: &Fields,
+        keys: &BTreeMap<String, Fields>,
+    ) -> Result<(CircuitBreakerConfig, BTreeMap<String, CircuitBreakerConfig>), ConfigError> {
+        let config = |fields| self.config(fields, CircuitBreakerConfig::template());
+        let registries = Path::Root.key("registries");
+        let at = registries.key(name);
+        let at_keys = at.key("keys");
+        let of_key = |(key, fields): (&String, _)| {
+            Ok((key.clone(), config(fields).map_err(|error| error.within(&at_keys.key(key)))?))
+        };
+        Ok((config(template).map_err(|error| error.within(&at))?, keys.iter().map(of_key).collect::<Result<_, _>>()?))
+    }
+
+    /// Says each rule of the file in plain words: of every breaker, registry and retry, under its path.
+    ///
+    /// # Errors
+    ///
+    /// A breaker names a fleet, and there is no [`store`](Self::store).
+    ///
+    /// ```
+    /// use fusebox::settings::Settings;
+    ///
+    /// let settings: Settings = toml::from_str("[registries.hosts]\ncooldown = '5s'\n[registries.hosts.keys.'slow.example']\ncooldown = '1m'")?;
+    /// let explained = settings.explain()?.to_string();
+    /// assert!(explained.starts_with("registries.hosts\n  opens when at least 5 calls within 60s failed\n  stays open for 5s"));
+    /// assert!(explained.contains("registries.hosts.keys.\"slow.example\"\n"));
+    /// # Ok::<(), fusebox::BoxError>(())
+    /// ```
+    pub fn explain(&self) -> Result<Explanation, ConfigError> {
+        let mut lines = Vec::new();
+        let mut add = |path: Path<'_>, explained: Explanation| {
+            lines.push(path.to_string());
+            lines.extend(explained.lines().map(|line| format!("  {line}")));
+        };
+        let at = Path::Root.key("breakers");
+        for name in self.breakers() {
+            add(at.key(name), self.breaker(name)?.explain());
+        }
+        let at = Path::Root.key("registries");
+        for (name, Keyed { template, keys, .. }) in &self.registries {
+            let (template, keys) = self.templates(name, template, keys)?;
+            let at = at.key(name);
+            add(at, template.explain());
+            let at = at.key("keys");
+            for (key, config) in &keys {
+                add(at.key(key), config.explain());
+            }
+        }
+        let at = Path::Root.key("retries");
+        for (name, retry) in &self.retries {
+            add(at.key(name), retry.explain());
+        }
+        Ok(Explanation::new(lines))
+    }
+
     fn config(&self, fields: &Fields, to: CircuitBreakerConfigBuilder) -> Result<CircuitBreakerConfig, ConfigError> {
         #[cfg(feature = "fleet")]
         let is_shared = fields.has("fleet");
@@ -222,10 +282,19 @@ impl Settings {
 
 fn find<'a, T>(section: &'static str, known: &'a BTreeMap<String, T>, name: &str) -> Result<&'a T, ConfigError> {
     known.get(name).ok_or_else(|| {
-        let names: Vec<_> = known.keys().map(|name| format!("\"{}\"", OneLine(name))).collect();
+        let names = or(&shown(known.keys().map(String::as_str)));
         let meant = meant(name, known.keys().map(String::as_str)).unwrap_or_default();
-        ConfigError::new(section, &format_args!("\"{name}\""), format!("{}{meant}", or(&names)))
+        ConfigError::new(section, &format_args!("\"{name}\""), format!("{names}{meant}"))
     })
+}
+
+/// The names that there are, or as many of them as a reader takes in.
+fn shown<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Vec<String> {
+    const MOST: usize = 10;
+    let more = names.len().saturating_sub(MOST);
+    let mut shown: Vec<_> = names.take(MOST).map(|name| format!("\"{}\"", OneLine(name))).collect();
+    shown.extend((more > 0).then(|| format!("one of {more} more")));
+    shown
 }
 
 impl fmt::Debug for Settings {
@@ -267,7 +336,7 @@ fn resolve(
         return Ok(());
     }
     let near = nearest(name, known.iter().copied()).map(|name| format!("; did you mean `{name}`?"));
-    let known: Vec<_> = known.iter().map(|name| format!("\"{}\"", OneLine(name))).collect();
+    let known = shown(known.iter().copied());
     let text = format!(
         "is \"{}\", allowed is the name of one of `{section}` ({}), or a table{}",
         OneLine(name),

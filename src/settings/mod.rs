@@ -47,7 +47,7 @@
 //!   Shares are numbers (`0.5`) or text (`"50%"`).
 //! - Numbers and booleans may be text, and a list of simple things one text with commas, because the environment has text only.
 //! - Nothing is ignored. Unknown fields, fields of another `type`, names that are given twice and values out of bounds are
-//!   refused, where they stand:
+//!   refused, where they stand (a `fleet` or `budget` whose name stands for nothing once the file is read has its path alone):
 //!
 //! ```
 //! use fusebox::settings::Settings;

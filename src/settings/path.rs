@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::text::OneLine;
 
+/// How long a name may be, as long as a registry keeps it.
+pub(super) const MAX_NAME: usize = 255;
+
 /// The way from our own type down to what is being read. The ends of it lie on the stack of the reader.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Path<'a> {
@@ -51,8 +54,12 @@ struct Key<'a>(&'a str);
 impl fmt::Display for Key<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        if !self.0.is_empty() && self.0.chars().all(is_bare) {
+        if (1..=MAX_NAME).contains(&self.0.len()) && self.0.chars().all(is_bare) {
             return f.write_str(self.0);
+        }
+        if self.0.len() > MAX_NAME {
+            // It is none of ours, and may be of any length.
+            return write!(f, "\"{}..\"", OneLine(&self.0[..self.0.floor_char_boundary(32)]));
         }
         let escaped = self.0.replace('\\', "\\\\").replace('"', "\\\"");
         write!(f, "\"{}\"", OneLine(&escaped))
@@ -75,6 +82,12 @@ mod tests {
         assert_eq!(second.key("rate").to_string(), r#"registries.hosts.keys."slow.example".detector.of[1].rate"#);
         assert_eq!(Path::Root.to_string(), "");
         assert_eq!(second.depth(), 7);
+    }
+
+    #[test]
+    fn a_key_from_outside_is_cut() {
+        let shown = Path::Root.key(&"x".repeat(10_000)).to_string();
+        assert_eq!(shown, format!("\"{}..\"", "x".repeat(32)));
     }
 
     #[test]

@@ -2,19 +2,20 @@
 //!
 //! A mistake is told while the format's own reader is still at that place, so that it adds the line.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Visitor};
 
 use super::given::Given;
-use super::path::Path;
+use super::path::{MAX_NAME, Path};
 use super::table::{Field, Kind, Need, Rule, Select, Table, and, meant, or};
 use super::value::{Fault, Fields, Value};
 
 /// Deeper than any configuration, and shallow enough for any stack.
 const MAX_DEPTH: usize = 64;
-/// How long a name may be, as long as a registry keeps it.
-const MAX_NAME: usize = 255;
+/// More than a file that is written by hand has: each breaker that begins with a list has one of its own.
+const MAX_ITEMS: usize = 256;
 /// As what TOML's own values, and JSON's numbers of any size, come in.
 const WRAPPERS: [&str; 2] = ["$__toml_private_datetime", "$serde_json::private::Number"];
 
@@ -143,7 +144,10 @@ impl<'de> Visitor<'de> for At<'_> {
             list.push(value);
         }
         let list = self.list(list)?;
-        from_short.map_or(Ok(list.clone()), |make| make(list)).map_err(|fault| self.refuse(fault))
+        match from_short {
+            Some(make) => make(list).map_err(|fault| self.refuse(fault)),
+            None => Ok(list),
+        }
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
@@ -153,7 +157,7 @@ impl<'de> Visitor<'de> for At<'_> {
             Kind::Named { item, .. } => self.named(item, entries),
             Kind::List(item) => self.numbered(item, None, entries),
             _ => match entries.next_key_seed(Wrapper)? {
-                Some(true) => entries.next_value_seed(self),
+                Some(true) => self.wrapped(entries),
                 _ => self.scalar(Given::Table),
             },
         }
@@ -170,7 +174,20 @@ impl At<'_> {
             let text = format!("is an empty list, allowed is {}, one at least", self.kind.allowed());
             return Err(self.refuse(Fault::of_table(text)));
         }
+        if items.len() > MAX_ITEMS {
+            let text = format!("is a list of {} items, allowed are {MAX_ITEMS}", items.len());
+            return Err(self.refuse(Fault::of_table(text)));
+        }
         Ok(Value::List(items))
+    }
+
+    /// What stands in a wrapper: one value, and nothing beside it.
+    fn wrapped<'de, A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let value = entries.next_value_seed(Wrapped(self))?;
+        match entries.next_key_seed(Wrapper)? {
+            None => Ok(value),
+            Some(_) => self.scalar(Given::Table),
+        }
     }
 
     /// A list whose items have their numbers as keys, as the environment gives one.
@@ -180,15 +197,14 @@ impl At<'_> {
         first: Option<String>,
         mut entries: A,
     ) -> Result<Value, A::Error> {
-        let mut items: Vec<(usize, Value)> = Vec::new();
+        let (mut items, mut taken) = (Vec::new(), HashSet::new());
         let key_seed = || KeyOf(&self, |_: &str| Ok(()));
         let mut next = match first {
             Some(key) => Some(key),
             None => entries.next_key_seed(key_seed())?,
         };
         while let Some(key) = next {
-            let taken = |n: &usize| items.iter().any(|(other, _)| other == n);
-            let Some(n) = key.parse::<usize>().ok().filter(|n| !taken(n)) else {
+            let Some(n) = key.parse::<usize>().ok().filter(|n| taken.insert(*n)) else {
                 return self.scalar(Given::Table);
             };
             items.push((n, entries.next_value_seed(At { kind: item, path: self.path.index(n) })?));
@@ -202,14 +218,12 @@ impl At<'_> {
     }
 
     fn named<'de, A: MapAccess<'de>>(self, item: &Kind, mut entries: A) -> Result<Value, A::Error> {
-        let mut named: Vec<(String, Value)> = Vec::new();
+        let (mut named, mut taken) = (Vec::new(), HashSet::new());
         loop {
             let check = |name: &str| match name.len() {
                 0 => Err(Fault::of_field(name, "is an empty name")),
-                1..=MAX_NAME if named.iter().any(|(given, _)| given == name) => {
-                    Err(Fault::of_field(name, "is given twice"))
-                }
-                1..=MAX_NAME => Ok(()),
+                1..=MAX_NAME if taken.insert(name.to_owned()) => Ok(()),
+                1..=MAX_NAME => Err(Fault::of_field(name, "is given twice")),
                 length => {
                     let short = &name[..name.floor_char_boundary(32)];
                     Err(Fault::of_field(short, format!("is a name of {length} bytes, allowed are {MAX_NAME}")))
@@ -231,7 +245,7 @@ impl At<'_> {
             let check = |name: &str| match table.select.as_ref().filter(|select| select.name == name) {
                 Some(_) if fields.variant.is_some() => Err(Fault::of_field(name, "is given twice")),
                 Some(_) => Ok(()),
-                None if fields.given.is_empty() && (WRAPPERS.contains(&name) || is_item(name)) => Ok(()),
+                None if fields.is_empty() && (WRAPPERS.contains(&name) || is_item(name)) => Ok(()),
                 None => check_field(table, &fields, name),
             };
             let Some(name) = entries.next_key_seed(KeyOf(&self, check))? else {
@@ -249,8 +263,8 @@ impl At<'_> {
                 let list = self.numbered(item, Some(name), entries)?;
                 return (table.from_short)(list).map_err(|fault| self.refuse(fault));
             } else {
-                // Wrapped, and so no table but one value.
-                return entries.next_value_seed(self);
+                // No table but one value.
+                return self.wrapped(entries);
             }
         }
         complete(table, fields).and_then(table.make).map_err(|fault| self.refuse(fault))
@@ -413,5 +427,28 @@ impl Visitor<'_> for Wrapper {
 
     fn visit_bool<E: Error>(self, _: bool) -> Result<bool, E> {
         Ok(false)
+    }
+}
+
+/// The value in a wrapper: always text.
+struct Wrapped<'a>(At<'a>);
+
+impl<'de> DeserializeSeed<'de> for Wrapped<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for Wrapped<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.expecting(f)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
+        self.0.visit_str(text)
     }
 }

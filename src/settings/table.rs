@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::given::Given;
 use super::near::nearest;
+use super::path::MAX_NAME;
 use super::span;
 use super::value::{Fault, Fields, Value};
 use crate::backoff::Jitter;
@@ -235,7 +236,9 @@ impl Kind {
                 (1..=*max).contains(&text.len()).then(|| Value::Text(text.to_owned()))
             }
             (Self::Word(words), Given::Text(text)) => word_of(words, text).map(Value::Word),
-            (Self::Name { .. }, Given::Text(text)) => (!text.is_empty()).then(|| Value::Name(text.to_owned())),
+            (Self::Name { .. }, Given::Text(text)) => {
+                (1..=MAX_NAME).contains(&text.len()).then(|| Value::Name(text.to_owned()))
+            }
             (Self::Jitter, given) => jitter_of(given).map(Value::Jitter),
             // The environment has text only.
             (Self::List(item), Given::Text(text)) if item.is_scalar() => {

@@ -101,6 +101,11 @@ impl Fields {
         Self::from_value(value).unwrap_or_default()
     }
 
+    /// Nothing has been read, nor what it is.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.given.is_empty() && self.variant.is_none()
+    }
+
     pub(super) fn has(&self, name: &str) -> bool {
         self.given.iter().any(|(given, _)| *given == name)
     }

@@ -198,11 +198,9 @@ fn fleets_have_names_and_take_a_store() {
     let settings: Settings = read(text);
     assert_eq!(settings.fleets().collect::<Vec<_>>(), ["ours"]);
     assert_eq!(settings.fleet("ours"), Ok(Fleet::pooled().when_down(WhenDown::Reject)));
-    for error in [settings.breaker("a").err(), settings.registry("r").err()] {
-        assert_eq!(
-            error.map(|error| error.to_string()).as_deref(),
-            Some("`fleet` is set, allowed is only together with `store`")
-        );
+    for (error, path) in [(settings.breaker("a").err(), "breakers.a"), (settings.registry("r").err(), "registries.r")] {
+        let expected = format!("`{path}.fleet` is set, allowed is only together with `store`");
+        assert_eq!(error.map(|error| error.to_string()), Some(expected));
     }
     let settings = settings.store(Arc::new(MemoryStore::new()));
     for (name, fleet) in [("a", Fleet::pooled()), ("b", Fleet::pooled().when_down(WhenDown::Reject))] {
@@ -210,6 +208,7 @@ fn fleets_have_names_and_take_a_store() {
         assert!(shown.contains(&format!("fleet: {fleet:?}")), "{shown}");
     }
     let registry = settings.registry("r").expect("it has a store");
+    assert_eq!(registry.name(), "r");
     let votes = |key: &str| registry.breaker(key).expect("it works").snapshot().fleet.expect("it is shared").votes;
     assert_eq!((votes("other"), votes("k")), (Some(0), None), "two votes, and pooled");
     let local = read::<Settings>("[breakers.a]").store(Arc::new(MemoryStore::new()));

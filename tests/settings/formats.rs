@@ -75,3 +75,32 @@ fn a_snapshot_is_readable_as_json() {
     let hold = serde_json::json!({ "kind": "disabled", "reason": "load test", "by": "ana", "expires_after": 1800.0 });
     assert_eq!(json["overridden"], hold, "by the names it was given");
 }
+
+/// As what TOML's dates come in: a key of that name hides nothing of a table.
+#[test]
+fn the_wrappers_of_formats_hide_nothing() {
+    for key in ["$__toml_private_datetime", "$serde_json::private::Number"] {
+        for inside in ["{}", "'x'", "{ a = 1 }"] {
+            for file in [
+                format!("'{key}' = {inside}\n[breakers.payments]\ncooldown = 'x'"),
+                format!("[breakers.payments]\n'{key}' = {inside}\ncooldown = '5s'"),
+                format!("[breakers.payments]\ncooldown = {{ '{key}' = {inside}, min = '5s', max = '1m' }}"),
+                format!("[breakers.payments]\nprobes = {{ needed = {{ '{key}' = {inside}, x = 1 }} }}"),
+            ] {
+                assert!(toml::from_str::<Settings>(&file).is_err(), "{file}");
+            }
+        }
+        let mut deep = String::from("1");
+        for _ in 0..100 {
+            deep = format!("{{ \"{key}\": {deep} }}");
+        }
+        assert!(serde_json::from_str::<Settings>(&format!("{{ \"breakers\": {deep} }}")).is_err());
+    }
+    assert!(
+        toml::from_str::<Settings>("[retries.a]\nbackoff = { type = 'fixed', 0 = '1s' }").is_err(),
+        "a list is no table"
+    );
+    let long = "x".repeat(100_000);
+    let error = toml::from_str::<Settings>(&format!("[breakers.payments]\n{long} = 1")).expect_err("unknown");
+    assert!(error.message().len() < 1_000, "{} bytes", error.message().len());
+}

@@ -65,7 +65,7 @@ const BUDGET_FIELDS: &[Field] = &[
     Field {
         name: "ratio",
         doc: "How many tokens a success gives back.",
-        kind: Kind::Number { min: 0.001, above: false, max: 1_000.0, percent: false },
+        kind: Kind::Number { min: 0.001, above: false, max: 1_000.0, percent: true },
         of: &["tokens"],
         need: Need::Required,
     },
