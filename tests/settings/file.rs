@@ -208,7 +208,7 @@ fn fleets_have_names_and_take_a_store() {
         assert!(shown.contains(&format!("fleet: {fleet:?}")), "{shown}");
     }
     let registry = settings.registry("r").expect("it has a store");
-    assert_eq!(registry.name(), "r");
+    assert_eq!(&*registry.name(), "r");
     let votes = |key: &str| registry.breaker(key).expect("it works").snapshot().fleet.expect("it is shared").votes;
     assert_eq!((votes("other"), votes("k")), (Some(0), None), "two votes, and pooled");
     let local = read::<Settings>("[breakers.a]").store(Arc::new(MemoryStore::new()));
