@@ -8,6 +8,7 @@ use super::events::{Event, EventListener, Listener, Subject};
 use super::handle::CircuitBreaker;
 use super::settings::Settings;
 use crate::circuit::{Cooldown, Detector, Override, Probes, Slowness, State, detector as detect};
+use crate::classify::Outcomes;
 use crate::clock::{Clock, ClockSource};
 use crate::error::ConfigError;
 #[cfg(feature = "fleet")]
@@ -350,7 +351,7 @@ impl CircuitBreakerConfigBuilder {
     ///
     /// It is as if [`set_override`](CircuitBreaker::set_override) had been called before the first call, and told as an event
     /// like that. It ends like any other: when it expires, counted from when the breaker was made, or by
-    /// [`resume`](CircuitBreaker::resume). A breaker with a [`store`](Self::store) neither tells nor heeds its fleet until then:
+    /// [`resume`](CircuitBreaker::resume). A breaker with a store neither tells nor heeds its fleet until then:
     /// what one instance is configured to do is no order to the others, and does not undo theirs.
     ///
     /// ```
@@ -363,6 +364,25 @@ impl CircuitBreakerConfigBuilder {
     /// ```
     pub fn initial_override(mut self, order: Override) -> Self {
         self.settings.initial_override = Some(order);
+        self
+    }
+
+    /// Counts statuses and errors otherwise than a classifier does by itself. Default: none.
+    ///
+    /// [`CircuitBreakerLayer::http`](crate::CircuitBreakerLayer), `::grpc` and `::reqwest` heed them. A layer with a classifier
+    /// of your own, and a breaker without a layer, do not: there give them to `classify::http().outcomes(..)`, or ask
+    /// [`CircuitBreakerConfig::outcomes`].
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreakerConfig, Outcome, classify::Outcomes};
+    ///
+    /// let outcomes = Outcomes::new().failures(["429"])?.ignored(["500"])?;
+    /// let config = CircuitBreakerConfig::builder("payments").outcomes(outcomes).build()?;
+    /// assert_eq!(config.outcomes().of_status(429), Some(Outcome::Failure));
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    pub const fn outcomes(mut self, outcomes: Outcomes) -> Self {
+        self.settings.outcomes = Some(outcomes);
         self
     }
 

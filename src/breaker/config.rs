@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::settings::Settings;
 use crate::circuit::Detector;
+use crate::classify::Outcomes;
 
 /// What a breaker is made from: its name, its detector and its rules, all checked.
 ///
@@ -52,6 +53,7 @@ use crate::circuit::Detector;
 /// | `execution_log` | what the detector's own window holds |
 /// | `call_events` | off |
 /// | `initial_override` | off |
+/// | `outcomes` | off |
 /// | `clock` | the system's |
 ///
 /// The default detector is meant for one process. Where a store shares the state of a fleet, it counts the failures of all
@@ -69,6 +71,13 @@ impl CircuitBreakerConfig {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// Returns what counts otherwise than a classifier says by itself; see
+    /// [`outcomes`](crate::CircuitBreakerConfigBuilder::outcomes).
+    #[must_use]
+    pub fn outcomes(&self) -> Outcomes {
+        self.settings.outcomes.unwrap_or_default()
+    }
 }
 
 impl fmt::Debug for CircuitBreakerConfig {
@@ -84,6 +93,7 @@ impl fmt::Debug for CircuitBreakerConfig {
             .field("execution_log", &rules.log)
             .field("call_events", &self.settings.every_call)
             .field("initial_override", &self.settings.initial_override)
+            .field("outcomes", &self.settings.outcomes)
             .field("clock", &self.settings.clock)
             .field("listeners", &self.settings.listeners);
         #[cfg(feature = "fleet")]

@@ -37,6 +37,16 @@ impl CircuitBreakerConfig {
         rules.cooldown.explain(rules.retry_after_cap, &mut lines);
         rules.probes.explain(&mut lines);
         lines.push(given_up(rules));
+        if let Some(outcomes) = &self.settings.outcomes {
+            lines.push(format!("behind a layer for HTTP or gRPC, {}", outcomes.explain()));
+        }
+        if let Some(order) = &self.settings.initial_override {
+            let until = match order.lasts() {
+                Some(period) => format!("for {period:?}"),
+                None => "until an operator resumes".to_owned(),
+            };
+            lines.push(format!("is held from the start, by this instance alone and {until}: {order}"));
+        }
         #[cfg(feature = "fleet")]
         if let Some(store) = &self.settings.store {
             let store = crate::guard::guarded(|| store.describe()).unwrap_or_default();

@@ -216,8 +216,9 @@ impl Registry {
         self
     }
 
-    /// Sets after how long without a call a breaker may be forgotten, in whole seconds (a part counts as one). Default: 1 h. It is forgotten
-    /// only when another one needs its place.
+    /// Sets after how long without a call a breaker may be forgotten, in whole seconds (a part counts as one).
+    ///
+    /// Default: 1 h. It is forgotten only when another one needs its place.
     ///
     /// ```
     /// use std::time::Duration;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::events::Listener;
 use crate::circuit::{Detector, Override, Rules};
+use crate::classify::Outcomes;
 use crate::clock::{COARSE_LAG, ClockSource};
 #[cfg(feature = "fleet")]
 use crate::fleet::Fleet;
@@ -20,6 +21,8 @@ pub(super) struct Settings {
     pub(super) every_call: bool,
     /// What a breaker is held in from the start.
     pub(super) initial_override: Option<Override>,
+    /// What a layer for HTTP or gRPC counts otherwise.
+    pub(super) outcomes: Option<Outcomes>,
     #[cfg(feature = "fleet")]
     pub(super) store: Option<Arc<dyn Store>>,
     #[cfg(feature = "fleet")]
@@ -73,6 +76,7 @@ impl Settings {
             && self.clock.is_same(&other.clock)
             && self.every_call == other.every_call
             && self.initial_override == other.initial_override
+            && self.outcomes == other.outcomes
             && self.listeners.len() == other.listeners.len()
             && self.listeners.iter().zip(&other.listeners).all(|(a, b)| a.is_same(b))
     }

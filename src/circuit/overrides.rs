@@ -291,12 +291,14 @@ impl Standing {
     }
 }
 
-#[cfg(feature = "fleet")]
 impl Override {
     pub(crate) const fn lasts(&self) -> Option<Duration> {
         self.expires_after
     }
+}
 
+#[cfg(feature = "fleet")]
+impl Override {
     /// The same order, given so long ago; `None` when it is over.
     pub(crate) fn after(&self, passed: Duration) -> Option<Self> {
         let left = match self.expires_after {

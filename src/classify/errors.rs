@@ -2,12 +2,16 @@
 
 use std::error::Error;
 
+#[cfg(feature = "http")]
+use super::Outcomes;
 use super::contract::answer_together;
 use super::excluded::{AllErrors, Except, ExceptSource, Excluded};
 use super::fault::{Fault, fault_in};
 use super::retry::Retry;
 use super::{AtHead, Classify};
 use crate::circuit::Outcome;
+#[cfg(feature = "http")]
+use crate::error_chain::as_error;
 
 /// Counts every `Err` as a failure: the default.
 ///
@@ -120,4 +124,12 @@ pub(super) const fn judge_fault(fault: Option<Fault>) -> (Outcome, Retry) {
         #[cfg(feature = "reqwest")]
         Some(Fault::Answered(_)) => (Outcome::Failure, Retry::IfIdempotent),
     }
+}
+
+/// The same, where a configuration says otherwise of some errors. What the caller has done wrong stays so.
+#[cfg(feature = "http")]
+pub(super) fn judge_error<E: 'static>(error: &E, fault: Option<Fault>, outcomes: &Outcomes) -> (Outcome, Retry) {
+    let (by_itself, retry) = judge_fault(fault);
+    let said = as_error(error).filter(|_| fault != Some(Fault::Caller)).and_then(|error| outcomes.of_error(error));
+    (said.unwrap_or(by_itself), retry)
 }

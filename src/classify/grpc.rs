@@ -10,13 +10,13 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::contract::answer_together;
-use super::errors::{fault_of, judge_fault};
+use super::errors::{fault_of, judge_error, judge_fault};
 use super::excluded::{AllErrors, Except, ExceptSource, Excluded};
 use super::fault::fault_of_status;
 use super::http::{Quota, judge_status, own_rejection};
 use super::retry::Retry;
 use super::retry_after;
-use super::{AtEnd, AtHead, Classify, ClassifyEnd};
+use super::{AtEnd, AtHead, Classify, ClassifyEnd, Outcomes};
 use crate::circuit::Outcome;
 use crate::clock::wall_clock;
 use crate::rejected::{PUSHBACK, Rejected, rejection_in};
@@ -62,6 +62,7 @@ pub const fn grpc() -> Grpc {
         failing: Codes::of(&[Code::Unknown, Code::DeadlineExceeded, Code::Internal, Code::Unavailable, Code::DataLoss]),
         retryable: Codes::of(&[Code::Unavailable]),
         mixed: false,
+        outcomes: Outcomes::new(),
         except: AllErrors,
     }
 }
@@ -83,6 +84,7 @@ pub struct Grpc<X = AllErrors> {
     retryable: Codes,
     /// The server answers plain HTTP, too.
     mixed: bool,
+    outcomes: Outcomes,
     except: X,
 }
 
@@ -146,7 +148,8 @@ impl Grpc {
     }
 
     const fn except<X>(self, except: X) -> Grpc<X> {
-        Grpc { failing: self.failing, retryable: self.retryable, mixed: self.mixed, except }
+        let Self { failing, retryable, mixed, outcomes, .. } = self;
+        Grpc { failing, retryable, mixed, outcomes, except }
     }
 }
 
@@ -216,10 +219,39 @@ impl<X> Grpc<X> {
         self
     }
 
+    /// Counts what a configuration says in its [`outcomes`](crate::CircuitBreakerConfigBuilder::outcomes) as it says.
+    ///
+    /// ```
+    /// use fusebox::classify::{self, ClassifyEnd, Outcomes};
+    /// use fusebox::Outcome;
+    ///
+    /// let rule = classify::grpc().outcomes(Outcomes::new().failures(["NOT_FOUND"])?.ignored(["UNKNOWN"])?);
+    /// let mut trailers = http::HeaderMap::new();
+    /// trailers.insert("grpc-status", http::HeaderValue::from_static("5"));
+    /// assert_eq!(rule.at_end(Some(&trailers)), Outcome::Failure);
+    /// assert_eq!(rule.at_end(None), Outcome::Ignored);
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub const fn outcomes(mut self, outcomes: Outcomes) -> Self {
+        self.outcomes = outcomes;
+        self
+    }
+
+    /// What the configuration says of a code.
+    fn said(&self, code: Code) -> Option<Outcome> {
+        self.outcomes.of_code(code as u32)
+    }
+
+    fn fails(&self, code: Code) -> bool {
+        self.said(code).map_or_else(|| self.failing.has(code), |said| said == Outcome::Failure)
+    }
+
     fn judge_code(&self, code: Code, hint: Option<Hint>) -> (Outcome, Retry) {
         let outcome = match (code, hint) {
-            (Code::Cancelled | Code::ResourceExhausted, _) if !self.failing.has(code) => Outcome::Ignored,
-            (code, _) if !self.failing.has(code) => Outcome::Success,
+            (code, _) if self.said(code) == Some(Outcome::Ignored) => Outcome::Ignored,
+            (Code::Cancelled | Code::ResourceExhausted, _) if !self.fails(code) => Outcome::Ignored,
+            (code, _) if !self.fails(code) => Outcome::Success,
             (_, Some(Hint::Pushback(wait) | Hint::After(wait))) => Outcome::FailureAfter(wait),
             (_, Some(Hint::Never) | None) => Outcome::Failure,
         };
@@ -246,11 +278,13 @@ impl<X> Grpc<X> {
             Protocol::Grpc if status.is_success() => None,
             Protocol::Unknown if status.is_success() && !self.mixed => None,
             Protocol::GrpcWeb if status.is_success() => Some((Outcome::Success, Retry::Never)),
-            Protocol::Other | Protocol::Unknown if self.mixed => Some(judge_status(status, headers, self.quota())),
+            Protocol::Other | Protocol::Unknown if self.mixed => {
+                Some(judge_status(status, headers, self.quota(), &self.outcomes))
+            }
             _ => {
                 let (outcome, retry) = self.judge_http(status, headers);
                 // A quota and a version are no other matter than over plain HTTP.
-                let (plain, _) = judge_status(status, headers, self.quota());
+                let (plain, _) = judge_status(status, headers, self.quota(), &self.outcomes);
                 Some((if plain == Outcome::Ignored { plain } else { outcome }, retry))
             }
         }
@@ -382,7 +416,7 @@ impl<B, E: 'static, X: Excluded<E>> Classify<Response<B>, E> for Grpc<X> {
         match result {
             // A response that goes on is no failure yet.
             Ok(response) => self.judge_head(response).unwrap_or((Outcome::Success, Retry::Never)),
-            Err(error) => judge_fault(fault_of(error, &self.except)),
+            Err(error) => judge_error(error, fault_of(error, &self.except), &self.outcomes),
         }
     }
 }

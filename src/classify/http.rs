@@ -5,13 +5,13 @@ use std::error::Error;
 use ::http::{Extensions, HeaderMap, Response, StatusCode};
 
 use super::contract::{Leftover, answer_together};
-use super::errors::{fault_of, judge_fault};
+use super::errors::{fault_of, judge_error};
 use super::excluded::{AllErrors, Except, ExceptSource, Excluded};
 #[cfg(feature = "reqwest")]
 use super::fault::Fault;
 use super::retry::Retry;
 use super::retry_after;
-use super::{AtHead, Classify};
+use super::{AtHead, Classify, Outcomes};
 use crate::circuit::Outcome;
 use crate::clock::wall_clock;
 use crate::rejected::{Rejected, rejection_in};
@@ -53,7 +53,7 @@ use crate::rejected::{Rejected, rejection_in};
 /// ```
 #[must_use]
 pub const fn http() -> Http {
-    Http { quota: Quota::OfOneCaller, except: AllErrors }
+    Http { quota: Quota::OfOneCaller, outcomes: Outcomes::new(), except: AllErrors }
 }
 
 /// The classifier of [`http()`].
@@ -75,6 +75,7 @@ pub const fn http() -> Http {
 #[derive(Clone, Copy, Debug)]
 pub struct Http<X = AllErrors> {
     quota: Quota,
+    outcomes: Outcomes,
     except: X,
 }
 
@@ -105,6 +106,23 @@ impl<X> Http<X> {
         self.quota = Quota::OurOwn;
         self
     }
+
+    /// Counts what a configuration says in its [`outcomes`](crate::CircuitBreakerConfigBuilder::outcomes) as it says.
+    ///
+    /// ```
+    /// use fusebox::classify::{self, Outcomes};
+    /// use fusebox::{Classify, Outcome};
+    ///
+    /// let rule = classify::http().outcomes(Outcomes::new().failures(["404"])?);
+    /// let answer = http::Response::builder().status(404).body(()).unwrap();
+    /// assert_eq!(rule.classify(&Ok::<_, ()>(answer)), Outcome::Failure);
+    /// # Ok::<(), fusebox::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub const fn outcomes(mut self, outcomes: Outcomes) -> Self {
+        self.outcomes = outcomes;
+        self
+    }
 }
 
 impl Http {
@@ -121,7 +139,7 @@ impl Http {
     /// assert_eq!(rule.classify(&Err::<http::Response<()>, _>(ClientError::Network)), Outcome::Failure);
     /// ```
     pub const fn exclude<E, F: Fn(&E) -> bool>(self, is_excluded: F) -> Http<Except<F>> {
-        Http { quota: self.quota, except: Except::new(is_excluded) }
+        Http { quota: self.quota, outcomes: self.outcomes, except: Except::new(is_excluded) }
     }
 
     /// The same for boxed errors: looks for a `T` anywhere in the chain of sources.
@@ -138,7 +156,7 @@ impl Http {
         T: Error + 'static,
         F: Fn(&T) -> bool,
     {
-        Http { quota: self.quota, except: ExceptSource::new(is_excluded) }
+        Http { quota: self.quota, outcomes: self.outcomes, except: ExceptSource::new(is_excluded) }
     }
 }
 
@@ -262,14 +280,14 @@ impl<T: StatusOf, E: 'static, X: Excluded<E>> Classify<T, E> for Http<X> {
         match result {
             Ok(response) if response.extensions().and_then(own_rejection).is_some() => (Outcome::Ignored, Retry::Never),
             Ok(response) => {
-                let (outcome, retry) = judge_status(response.status(), response.headers(), self.quota);
+                let (outcome, retry) = judge_status(response.status(), response.headers(), self.quota, &self.outcomes);
                 let is_vain = response.status() == StatusCode::MISDIRECTED_REQUEST && !response.can_reconnect();
                 (outcome, if is_vain { Retry::Never } else { retry })
             }
             Err(error) => match fault_of(error, &self.except) {
                 #[cfg(feature = "reqwest")]
-                Some(Fault::Answered(status)) => judge_status(status, &HeaderMap::new(), self.quota),
-                fault => judge_fault(fault),
+                Some(Fault::Answered(status)) => judge_status(status, &HeaderMap::new(), self.quota, &self.outcomes),
+                fault => judge_error(error, fault, &self.outcomes),
             },
         }
     }
@@ -283,12 +301,17 @@ impl<T: StatusOf, E: 'static, X: Excluded<E>> Classify<T, E> for Http<X> {
 const TOO_EARLY: u16 = 425;
 
 /// Judges a response by its status.
-pub(super) fn judge_status(status: StatusCode, headers: &HeaderMap, quota: Quota) -> (Outcome, Retry) {
+pub(super) fn judge_status(
+    status: StatusCode,
+    headers: &HeaderMap,
+    quota: Quota,
+    outcomes: &Outcomes,
+) -> (Outcome, Retry) {
     let failure = || {
         let outcome = retry_after::of(headers, wall_clock()).map_or(Outcome::Failure, Outcome::FailureAfter);
         (outcome, Retry::of(outcome))
     };
-    match status {
+    let (by_itself, retry) = match status {
         StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => (Outcome::Ignored, Retry::Never),
         StatusCode::TOO_MANY_REQUESTS if quota == Quota::OfOneCaller => (Outcome::Ignored, failure().1),
         StatusCode::TOO_MANY_REQUESTS => failure(),
@@ -297,5 +320,10 @@ pub(super) fn judge_status(status: StatusCode, headers: &HeaderMap, quota: Quota
         status if status.as_u16() == TOO_EARLY => (Outcome::Success, Retry::Once),
         status if status.is_server_error() => failure(),
         _ => (Outcome::Success, Retry::Never),
-    }
+    };
+    let outcome = match outcomes.of_status(status.as_u16()) {
+        Some(Outcome::Failure) => failure().0,
+        other => other.unwrap_or(by_itself),
+    };
+    (outcome, retry)
 }

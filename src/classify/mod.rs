@@ -26,6 +26,7 @@ mod grpc;
 mod http;
 #[cfg(all(feature = "http", any(feature = "hyper", feature = "axum")))]
 mod leftover;
+mod outcomes;
 mod rejections;
 mod retry;
 #[cfg(feature = "http")]
@@ -41,8 +42,11 @@ pub use excluded::{AllErrors, Except, ExceptSource, Excluded};
 pub use grpc::{Grpc, grpc};
 #[cfg(feature = "http")]
 pub use http::{Http, StatusOf, http};
+pub use outcomes::Outcomes;
 pub use rejections::Rejections;
 pub use retry::Retry;
 
 #[cfg(feature = "http")]
 pub(crate) use http::OwnRejection;
+#[cfg(feature = "serde")]
+pub(crate) use outcomes::{CLASSES, CODES, ERRORS};

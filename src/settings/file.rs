@@ -76,7 +76,9 @@ impl Settings {
         self.config(fields, CircuitBreakerConfig::builder(name)).map_err(|error| error.within(&at.key(name)))
     }
 
-    /// Makes the registry of that name. Clone it: asked again, this makes another one, with breakers of its own.
+    /// Makes the registry of that name, which is [named](Registry::named) so.
+    ///
+    /// Clone it: asked again, this makes another one, with breakers of its own.
     ///
     /// ```
     /// use fusebox::settings::Settings;

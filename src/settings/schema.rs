@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::json::Json;
 use super::span::UNITS;
-use super::table::{ANY_LENGTH, Field, JITTERS, Kind, Need, Rule, Table, Word};
+use super::table::{ANY_LENGTH, Field, JITTERS, Kind, Need, Rule, Table, Word, statuses};
 use super::tables::FILE;
 
 /// Returns the JSON schema (draft 2020-12) of a file of [`Settings`](super::Settings), as it is published in
@@ -140,6 +140,12 @@ impl Defs {
                 let number = Json::object([("type", Json::text("number"))].into_iter().chain(number));
                 let words = Json::object([("enum", Json::texts(JITTERS.iter().map(|word| word.name)))]);
                 any([words, number, share(false, 1.0)])
+            }
+            Kind::Status => {
+                let bounds = [("minimum", Json::Whole(400)), ("maximum", Json::Whole(599))];
+                let number = Json::object([("type", Json::text("integer"))].into_iter().chain(bounds));
+                let digits = [("type", Json::text("string")), ("pattern", Json::text("^[45][0-9][0-9]$"))];
+                any([number, Json::object(digits), Json::object([("enum", Json::texts(statuses()))])])
             }
             Kind::Name { section } => Json::object([
                 ("description", Json::text(format!("The name of one of `{section}`."))),

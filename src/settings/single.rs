@@ -6,12 +6,13 @@ use super::read::read;
 use super::table::Kind;
 #[cfg(feature = "fleet")]
 use super::tables::FLEET;
-use super::tables::{BACKOFF, BREAKER, BUDGET, COOLDOWN, DETECTOR, OVERRIDE, PROBES, RETRY, UNTIMED_RETRY};
+use super::tables::{BACKOFF, BREAKER, BUDGET, COOLDOWN, DETECTOR, OUTCOMES, OVERRIDE, PROBES, RETRY, UNTIMED_RETRY};
 use super::value::{Taken, Value, Waits};
 use crate::attempts::{Budget, RetryConfig, Timed, Untimed};
 use crate::backoff::Backoff;
 use crate::breaker::{CircuitBreakerConfig, CircuitBreakerConfigBuilder};
 use crate::circuit::{Cooldown, Detector, Override, Probes};
+use crate::classify::Outcomes;
 #[cfg(feature = "fleet")]
 use crate::fleet::Fleet;
 
@@ -145,6 +146,19 @@ impl<'de> Deserialize<'de> for Probes {
 impl<'de> Deserialize<'de> for Override {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         one(&Kind::Table(&OVERRIDE), from)
+    }
+}
+
+impl<'de> Deserialize<'de> for Outcomes {
+    /// ```
+    /// use fusebox::{Outcome, classify::Outcomes};
+    ///
+    /// let outcomes: Outcomes = toml::from_str("failures = ['5xx', 429]\nignored = [501, 'NOT_FOUND', 'connection_reset']")?;
+    /// assert_eq!(outcomes.of_status(501), Some(Outcome::Ignored));
+    /// # Ok::<(), toml::de::Error>(())
+    /// ```
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        one(&Kind::Table(&OUTCOMES), from)
     }
 }
 

@@ -8,6 +8,7 @@ use super::path::MAX_NAME;
 use super::span;
 use super::value::{Fault, Fields, Value};
 use crate::backoff::Jitter;
+use crate::classify::{CLASSES, CODES, ERRORS, Outcomes};
 
 /// One table of a configuration, as data. Reading, suggestions, the JSON schema and the documentation all come from it.
 #[derive(Debug)]
@@ -101,6 +102,8 @@ pub(super) enum Kind {
     Word(&'static [Word]),
     /// A word, or a share of the delay.
     Jitter,
+    /// A status of HTTP or gRPC, or what befalls a connection.
+    Status,
     /// The name of something in a section of the file.
     Name {
         section: &'static str,
@@ -196,6 +199,11 @@ impl Kind {
             Self::Text { max } => format!("text of 1 to {max} bytes"),
             Self::Word(words) => or(&quoted(words)),
             Self::Jitter => format!("{} or a number from 0 to 1", quoted(JITTERS).join(", ")),
+            Self::Status => {
+                "a status from 400 to 599, \"4xx\", \"5xx\", one of gRPC such as \"UNAVAILABLE\", or an error such as \
+                \"timeout\" or \"connection_reset\""
+                    .to_owned()
+            }
             Self::Name { section } => format!("the name of one of `{section}`"),
             Self::Table(table) => table.allowed(),
             Self::List(item) => match item {
@@ -239,6 +247,8 @@ impl Kind {
             (Self::Name { .. }, Given::Text(text)) => {
                 (1..=MAX_NAME).contains(&text.len()).then(|| Value::Name(text.to_owned()))
             }
+            (Self::Status, Given::Text(text)) => status_of(text.trim()),
+            (Self::Status, Given::Whole(number)) => status_of(&number.to_string()),
             (Self::Jitter, given) => jitter_of(given).map(Value::Jitter),
             // The environment has text only.
             (Self::List(item), Given::Text(text)) if item.is_scalar() => {
@@ -285,6 +295,7 @@ impl Kind {
             return if is_number && self.takes_span() { no_unit(&given.to_string()) } else { String::new() };
         };
         let words = match self {
+            Self::Status => return meant(text, statuses()).unwrap_or_default(),
             Self::Word(words) => words,
             Self::Jitter => JITTERS,
             _ if self.takes_span() && span::lacks_unit(text) => return no_unit(text.trim()),
@@ -361,6 +372,16 @@ fn number_of(given: Given<'_>, percent: bool) -> Option<f64> {
         _ => return None,
     };
     text.parse::<f64>().ok().filter(|number| number.is_finite()).map(|number| number / divisor)
+}
+
+/// A status, if it is one.
+fn status_of(word: &str) -> Option<Value> {
+    Outcomes::new().failures([word]).ok().map(|_| Value::Text(word.to_owned()))
+}
+
+/// Those that have names.
+pub(super) fn statuses() -> impl Iterator<Item = &'static str> {
+    CLASSES.into_iter().chain(CODES).chain(ERRORS)
 }
 
 fn word_of(words: &'static [Word], text: &str) -> Option<&'static str> {

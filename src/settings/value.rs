@@ -6,6 +6,7 @@ use crate::attempts::{Budget, RetryConfig, Timed, Untimed};
 use crate::backoff::{Backoff, Decorrelated, Exponential, Fixed, Jitter, Linear};
 use crate::breaker::CircuitBreakerConfigBuilder;
 use crate::circuit::{Cooldown, Detector, Override, Probes};
+use crate::classify::Outcomes;
 use crate::error::ConfigError;
 #[cfg(feature = "fleet")]
 use crate::fleet::Fleet;
@@ -34,6 +35,7 @@ pub(super) enum Value {
     Backoff(Waits),
     Budget(Budget),
     Override(Override),
+    Outcomes(Outcomes),
     #[cfg(feature = "fleet")]
     Fleet(Fleet),
     Breaker(Box<CircuitBreakerConfigBuilder>),
@@ -162,6 +164,7 @@ taken!(
     Backoff(Waits),
     Budget(Budget),
     Override(Override),
+    Outcomes(Outcomes),
     #[cfg(feature = "fleet")]
     Fleet(Fleet),
     Breaker(Box<CircuitBreakerConfigBuilder>),

@@ -116,7 +116,7 @@ fn mistakes_are_told_with_path_value_what_is_allowed_and_what_was_meant() {
         (
             "cooldwn = '30s'",
             "`cooldwn` is unknown; did you mean `cooldown`? a breaker has `name`, `detector`, `cooldown`, `probes`, \
-             `abandoned_after`, `retry_after_cap`, `execution_log`, `call_events`, `fleet`, `enabled` and `override`",
+             `abandoned_after`, `retry_after_cap`, `execution_log`, `call_events`, `outcomes`, `fleet`, `enabled` and `override`",
         ),
         (
             "abandoned_after = '30'",
@@ -236,7 +236,7 @@ fn single_types_stand_in_a_configuration_of_ones_own() {
         "cooldown = '5s'\nprobes = { needed = 2 }\ndetector = { type = 'consecutive_failures', count = 4 }
          breaker = { name = 'payments' }",
     );
-    assert_eq!(mine.cooldown, Cooldown::fixed(Duration::from_secs(5)));
+    assert_eq!(mine.cooldown, Cooldown::from(Duration::from_secs(5)));
     assert_eq!(mine.probes, Probes::consecutive(2));
     assert_eq!(mine.detector.rule(), "consecutive_failures(4)");
     assert_eq!(mine.breaker.name(), "payments");
@@ -258,16 +258,15 @@ fn a_fleet_takes_a_store() {
 
     use fusebox::{fleet::Fleet, store::MemoryStore};
 
-    let text = "name = 'payments'\nfleet = { mode = 'votes', votes = 3, when_down = 'reject', instance_id = 'a', flush_interval = '2s' }";
+    let text = "name = 'payments'\nfleet = { mode = 'votes', votes = 3, when_down = 'reject', instance_id = 'a' }";
     assert!(refused(text).starts_with("`fleet` is set, allowed is none here"), "{}", refused(text));
     assert!(read::<CircuitBreakerConfigBuilder>(text).build().is_err(), "with whom?");
     let builder: CircuitBreakerConfigBuilder = read(text);
     let config = builder.store(Arc::new(MemoryStore::new())).build().expect("it has a store");
-    let expected = Fleet::votes(3)
-        .when_down(fusebox::fleet::WhenDown::Reject)
-        .instance_id("a")
-        .flush_interval(Duration::from_secs(2));
+    let expected = Fleet::votes(3).when_down(fusebox::fleet::WhenDown::Reject).instance_id("a");
     assert!(format!("{config:?}").contains(&format!("fleet: {expected:?}")), "{config:?}");
+    let pooled: Fleet = read("flush_interval = '2s'");
+    assert_eq!(pooled, Fleet::pooled().flush_interval(Duration::from_secs(2)));
     assert_eq!(
         refused("fleet = 'ours'"),
         "`fleet` is \"ours\", allowed is a table: only a whole file has named fleets"

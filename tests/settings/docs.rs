@@ -60,6 +60,7 @@ fn reference() -> String {
         ("detector", "`detector`", &[]),
         ("cooldown", "`cooldown`: a duration, or a table", &[]),
         ("probes", "`probes`", &[]),
+        ("outcomes", "`outcomes`", &[]),
         ("override", "`override`", &["by", "expires_after", "reason"]),
         ("retry", "A retry", &[]),
         ("backoff", "`backoff`: a duration, a list of them, or a table", &[]),

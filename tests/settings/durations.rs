@@ -25,7 +25,7 @@ fn durations_are_read_as_people_publish_them() {
         ("0.25s", ms(250)),
     ] {
         let cooldown: Cooldown = serde_json::from_value(text.into()).expect(text);
-        assert_eq!(cooldown, Cooldown::fixed(span), "{text}");
+        assert_eq!(cooldown, Cooldown::from(span), "{text}");
     }
 }
 
@@ -37,7 +37,7 @@ fn a_clock_form_needs_no_quotes_in_toml() {
         cooldown: Cooldown,
     }
     let mine: Mine = toml::from_str("cooldown = 00:01:30").expect("a local time");
-    assert_eq!(mine.cooldown, Cooldown::fixed(Duration::from_secs(90)));
+    assert_eq!(mine.cooldown, Cooldown::from(Duration::from_secs(90)));
     let error = toml::from_str::<With>("cooldown = 1979-05-27").err().expect("a date is no duration").to_string();
     assert!(error.contains("is \"1979-05-27\", allowed is a duration"), "{error}");
 }

@@ -76,6 +76,7 @@ fn the_documented_file_is_read() {
     let payments = settings.breaker("payments").expect("it is there");
     assert_eq!(payments.name(), "payments");
     let hosts = settings.registry("hosts").expect("it is there");
+    assert_eq!(&*hosts.name(), "hosts");
     let slow = hosts.breaker("slow.example").expect("the template works");
     assert_eq!(slow.snapshot().detectors[0].rule, "slow_call_rate(0.8).slower_than(5s).within(60s).min_calls(5)");
     let other = hosts.breaker("other.example").expect("the template works");

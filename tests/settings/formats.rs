@@ -33,7 +33,7 @@ fn a_value_that_is_read_already_can_be_read_from() {
     assert_eq!(shown(&settings), shown(&other));
     assert_eq!(
         serde_json::from_value::<Cooldown>("1m".into()).expect("valid"),
-        Cooldown::fixed(std::time::Duration::from_secs(60))
+        Cooldown::from(std::time::Duration::from_secs(60))
     );
 }
 

@@ -10,6 +10,7 @@ mod durations;
 mod environment;
 mod file;
 mod formats;
+mod outcomes;
 mod overrides;
 mod published;
 mod retries;

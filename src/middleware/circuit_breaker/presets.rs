@@ -38,7 +38,8 @@ impl CircuitBreakerLayer<Http, Boxed, One, ReleasesReadiness> {
     /// ```
     #[must_use]
     pub fn http(config: CircuitBreakerConfig) -> Self {
-        CircuitBreakerLayer::new(config).classify(classify::http()).releases_readiness()
+        let classifier = classify::http().outcomes(config.outcomes());
+        CircuitBreakerLayer::new(config).classify(classifier).releases_readiness()
     }
 
     /// Makes a breaker and its layer for a [`reqwest::Client`]: judges by [`classify::http`](crate::classify::http), as
@@ -92,6 +93,7 @@ impl CircuitBreakerLayer<Grpc, Boxed, One, ReleasesReadiness> {
     /// ```
     #[must_use]
     pub fn grpc(config: CircuitBreakerConfig) -> Self {
-        CircuitBreakerLayer::new(config).classify(classify::grpc()).releases_readiness()
+        let classifier = classify::grpc().outcomes(config.outcomes());
+        CircuitBreakerLayer::new(config).classify(classifier).releases_readiness()
     }
 }

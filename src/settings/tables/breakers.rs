@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::cooldowns::COOLDOWN;
 use super::detectors::DETECTOR;
 use super::fleets::FLEET_KIND;
+use super::outcomes::OUTCOMES;
 use super::overrides::OVERRIDE;
 use super::probes::PROBES;
 use crate::breaker::{CircuitBreakerConfig, CircuitBreakerConfigBuilder};
@@ -103,6 +104,13 @@ const SETTINGS: &[Field] = &[
         need: Need::Default("false"),
     },
     Field {
+        name: "outcomes",
+        doc: "What counts as a failure and what is ignored, where a layer for HTTP or gRPC would say otherwise.",
+        kind: Kind::Table(&OUTCOMES),
+        of: &[],
+        need: Need::Optional,
+    },
+    Field {
         name: "fleet",
         doc: "How the fleet shares it: a table, or the name of one. It takes a store, which the program gives.",
         kind: FLEET_KIND,
@@ -172,6 +180,9 @@ pub(in crate::settings) fn apply(mut fields: Fields, to: CircuitBreakerConfigBui
     }
     if let Some(on) = fields.take("call_events") {
         builder = builder.call_events(on);
+    }
+    if let Some(outcomes) = fields.take("outcomes") {
+        builder = builder.outcomes(outcomes);
     }
     #[cfg(feature = "fleet")]
     if let Some(fleet) = fields.take("fleet") {

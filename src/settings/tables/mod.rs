@@ -7,6 +7,7 @@ mod cooldowns;
 mod detectors;
 mod file;
 mod fleets;
+mod outcomes;
 mod overrides;
 mod probes;
 mod retries;
@@ -19,6 +20,7 @@ pub(super) use detectors::DETECTOR;
 pub(super) use file::FILE;
 #[cfg(feature = "fleet")]
 pub(super) use fleets::FLEET;
+pub(super) use outcomes::OUTCOMES;
 pub(super) use overrides::OVERRIDE;
 pub(super) use probes::PROBES;
 pub(super) use retries::{RETRY, UNTIMED_RETRY, retry};

@@ -1,0 +1,161 @@
+//! What counts as a failure and what is ignored, by a file.
+
+use fusebox::classify::Outcomes;
+use fusebox::{CircuitBreakerConfig, Outcome};
+
+use super::{read, refusal};
+
+#[test]
+fn a_status_named_by_itself_beats_those_named_together() {
+    let outcomes: Outcomes = read("failures = ['5xx', 404]\nignored = [503, '4xx', 'UNAVAILABLE']");
+    for (status, outcome) in [
+        (399, None),
+        (400, Some(Outcome::Ignored)),
+        (404, Some(Outcome::Failure)),
+        (499, Some(Outcome::Ignored)),
+        (500, Some(Outcome::Failure)),
+        (503, Some(Outcome::Ignored)),
+        (599, Some(Outcome::Failure)),
+        (600, None),
+        (u16::MAX, None),
+    ] {
+        assert_eq!(outcomes.of_status(status), outcome, "{status}");
+    }
+    assert_eq!((outcomes.of_code(14), outcomes.of_code(13)), (Some(Outcome::Ignored), None));
+    assert_eq!((outcomes.of_code(31), outcomes.of_code(u32::MAX)), (None, None));
+    for (status, allowed) in [(400, true), (599, true), (399, false), (600, false)] {
+        assert_eq!(Outcomes::new().failures([status.to_string()]).is_ok(), allowed, "{status}");
+    }
+}
+
+#[test]
+fn every_code_of_grpc_has_its_name() {
+    #[cfg(feature = "grpc")]
+    for number in 0..17_i32 {
+        // tonic's own name of a code, in the letters that gRPC gives it.
+        let shown = format!("{:?}", tonic::Code::from_i32(number));
+        let name = shown.chars().enumerate().fold(String::new(), |name, (i, c)| {
+            if i > 0 && c.is_uppercase() { name + "_" + &c.to_string() } else { name + &c.to_uppercase().to_string() }
+        });
+        let outcomes = Outcomes::new().failures([&name]).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let failing: Vec<_> = (0..32).filter(|code| outcomes.of_code(*code).is_some()).collect();
+        assert_eq!(failing, [u32::try_from(number).expect("no sign")], "{name}");
+    }
+}
+
+#[test]
+fn what_is_no_status_is_refused_and_so_is_what_is_both() {
+    let of = |text: &str| refusal::<CircuitBreakerConfig>(text);
+    let allowed = "allowed is a status from 400 to 599, \"4xx\", \"5xx\", one of gRPC such as \"UNAVAILABLE\", or an error such as \
+        \"timeout\" or \"connection_reset\"";
+    for (text, message) in [
+        ("outcomes.failures = [200]", format!("`outcomes.failures[0]` is 200, {allowed}")),
+        (
+            "outcomes.failures = [503, '6xx']",
+            format!("`outcomes.failures[1]` is \"6xx\", {allowed}; did you mean `4xx`?"),
+        ),
+        (
+            "outcomes.ignored = ['UNAVAILABEL']",
+            format!("`outcomes.ignored[0]` is \"UNAVAILABEL\", {allowed}; did you mean `UNAVAILABLE`?"),
+        ),
+        (
+            "outcomes = { failures = [503], ignored = ['503'] }",
+            "`outcomes.ignored` has \"503\", which `failures` has as well, allowed is one of both".to_owned(),
+        ),
+    ] {
+        assert_eq!(of(text), message, "{text}");
+    }
+    assert_eq!(
+        Outcomes::new().ignored(["timeout"]).expect("it is one").failures(["timeout"]).expect_err("both").field(),
+        "outcomes.failures"
+    );
+}
+
+#[test]
+fn a_configuration_explains_what_it_was_given() {
+    let config: CircuitBreakerConfig = read(
+        "outcomes = { failures = ['timeout', 429, '5xx'], ignored = ['NOT_FOUND'] }
+         override = { kind = 'dry_run', reason = 'new limits', expires_after = '1m' }",
+    );
+    let told = config.explain().to_string();
+    for line in [
+        "\nbehind a layer for HTTP or gRPC, counts 5xx, 429, timeout as failures, NOT_FOUND neither way",
+        "\nis held from the start, by this instance alone and for 60s: dry run: new limits",
+    ] {
+        assert!(told.contains(line), "{told}");
+    }
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn the_layer_for_http_heeds_them() {
+    use std::io::{Error, ErrorKind};
+
+    use fusebox::{BoxError, CircuitBreakerLayer};
+    use futures::FutureExt;
+    use http::{Request, Response};
+    use tower::{Layer, ServiceExt, service_fn};
+
+    /// Whether one such answer opens a circuit.
+    fn opens(outcomes: &str, answer: impl Fn() -> Result<u16, ErrorKind> + Clone + Send + Sync + 'static) -> bool {
+        let text = format!("detector = {{ type = 'consecutive_failures', count = 1 }}\n{outcomes}");
+        let layer = CircuitBreakerLayer::http(read(&text));
+        let service = layer.layer(service_fn(move |_: Request<()>| {
+            let answer = answer().map_err(|kind| BoxError::from(Error::other(Error::from(kind))));
+            std::future::ready(answer.map(|status| Response::builder().status(status).body(()).expect("a response")))
+        }));
+        drop(service.oneshot(Request::new(())).now_or_never().expect("at once"));
+        layer.breaker().is_open()
+    }
+    let said = "outcomes = { failures = ['5xx', 404], ignored = [500, 'connection_reset'] }";
+    for (answer, before, after) in [
+        (Ok(404), false, true),
+        (Ok(500), true, false),
+        (Ok(501), false, true),
+        (Ok(503), true, true),
+        (Ok(400), false, false),
+        (Err(ErrorKind::ConnectionReset), true, false),
+        (Err(ErrorKind::ConnectionRefused), true, true),
+    ] {
+        assert_eq!((opens("", move || answer), opens(said, move || answer)), (before, after), "{answer:?}");
+    }
+}
+
+/// Under the names of the file a failure still says when to come back.
+#[cfg(feature = "http")]
+#[test]
+fn a_failure_by_configuration_keeps_its_retry_after() {
+    use fusebox::{Classify, classify};
+
+    let outcomes: Outcomes = read("failures = [404]");
+    let answer = http::Response::builder().status(404).header("retry-after", "60").body(()).expect("a response");
+    let outcome = classify::http().outcomes(outcomes).classify(&Ok::<_, ()>(answer));
+    assert_eq!(outcome, Outcome::FailureAfter(std::time::Duration::from_secs(60)));
+}
+
+#[cfg(feature = "grpc")]
+#[test]
+fn the_layer_for_grpc_heeds_them() {
+    use fusebox::{BoxError, CircuitBreakerLayer};
+    use futures::FutureExt;
+    use http::{Request, Response};
+    use http_body_util::Empty;
+    use tower::{Layer, ServiceExt, service_fn};
+
+    let opens = |outcomes: &str, code: &'static str| {
+        let text = format!("detector = {{ type = 'consecutive_failures', count = 1 }}\n{outcomes}");
+        let layer = CircuitBreakerLayer::grpc(read(&text));
+        let service = layer.layer(service_fn(move |_: Request<()>| {
+            let response = Response::builder().header("grpc-status", code).header("content-type", "application/grpc");
+            std::future::ready(Ok::<_, BoxError>(response.body(Empty::<bytes::Bytes>::new()).expect("a response")))
+        }));
+        drop(service.oneshot(Request::new(())).now_or_never().expect("at once"));
+        layer.breaker().is_open()
+    };
+    let said = "outcomes = { failures = ['NOT_FOUND', 'CANCELLED'], ignored = ['UNAVAILABLE'] }";
+    for (code, before, after) in
+        [("5", false, true), ("1", false, true), ("14", true, false), ("13", true, true), ("0", false, false)]
+    {
+        assert_eq!((opens("", code), opens(said, code)), (before, after), "{code}");
+    }
+}
