@@ -1,15 +1,13 @@
 //! The gateway itself: what there is to copy.
 
-use std::error::Error;
-
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing::get};
 use fusebox::circuit_breaker::{Boxed, CircuitBreakerService, One, ReleasesReadiness};
 use fusebox::classify::{self, Grpc};
-use fusebox::retry::{ReplayGrpc, RetryService, Timed, TimedOut};
+use fusebox::retry::{ReplayGrpc, RetryService, Timed};
 use fusebox::settings::Settings;
-use fusebox::{BoxError, CircuitBreaker, CircuitBreakerLayer, Registry, RetryLayer, key, rejection, web};
+use fusebox::{BoxError, CircuitBreaker, CircuitBreakerLayer, Registry, RetryLayer, key, web};
 use http::StatusCode;
 use tonic::transport::Channel;
 use tower::util::BoxCloneSyncService;
@@ -90,16 +88,6 @@ impl From<BoxError> for Failure {
 impl IntoResponse for Failure {
     /// 503 and when to come back, where a circuit is open; 504 where time ran out; else 502.
     fn into_response(self) -> Response {
-        if let Some(rejected) = rejection(&*self.0) {
-            return web::unavailable(rejected);
-        }
-        let mut link: Option<&(dyn Error + 'static)> = Some(&*self.0);
-        while let Some(error) = link {
-            if error.is::<TimedOut>() {
-                return StatusCode::GATEWAY_TIMEOUT.into_response();
-            }
-            link = error.source();
-        }
-        StatusCode::BAD_GATEWAY.into_response()
+        web::response_of(&*self.0).unwrap_or_else(|| StatusCode::BAD_GATEWAY.into_response())
     }
 }

@@ -35,7 +35,11 @@ const WITHOUT_REVIEWS: &str = "107 cents, 70 left, no reviews today";
 async fn main() -> Result<(), BoxError> {
     let (prices, stock, reviews) = (Upstream::new("prices"), Upstream::new("stock"), Upstream::new("reviews"));
     let channel = Endpoint::new(format!("http://{}", prices.serve_grpc()?))?.connect_lazy();
+    // What would go on by itself is the layers' to decide: retries and redirects. A body has time of its own.
     let client = reqwest::Client::builder()
+        .retry(reqwest::retry::never())
+        .redirect(reqwest::redirect::Policy::none())
+        .read_timeout(Duration::from_millis(300))
         .resolve("stock.internal", stock.serve_http(|sku| format!("{} left", 10 * sku)).await?)
         .resolve("reviews.internal", reviews.serve_http(|sku| format!("{} stars", 1 + sku % 5)).await?)
         .build()?;

@@ -30,7 +30,7 @@ fn of_sqlx(error: &SqlxError) -> Option<Fault> {
         | SqlxError::ColumnNotFound(_)
         | SqlxError::ColumnDecode { .. }
         | SqlxError::Decode(_) => Some(Fault::Refused),
-        // Nothing was asked. (A pool is closed by whoever owns it.)
+        // Nothing was asked. (A pool is closed by its owner.)
         SqlxError::Configuration(_)
         | SqlxError::InvalidArgument(_)
         | SqlxError::Encode(_)
