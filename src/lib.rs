@@ -40,6 +40,7 @@
 //! | a breaker for each host, route, tenant | [`CircuitBreakerLayer::keyed`], [`key`], [`Registry`] |
 //! | no Tower: futures, closures, synchronous code | [`CircuitBreaker`] |
 //! | to see what it does | [`Snapshot`], [`Event`], [`CircuitBreaker::events`], [`circuit_breaker`] for what is in them |
+//! | to read in words what a configuration does | [`CircuitBreakerConfig::explain`], [`RetryConfig::explain`] |
 //! | to take it in hand | [`CircuitBreaker::trip`], [`CircuitBreaker::reset`], [`Override`] |
 //! | time under control in tests | [`ManualClock`], or the feature `testing` for paused Tokio time |
 //!

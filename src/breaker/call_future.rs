@@ -56,14 +56,11 @@ pin_project! {
 
 pin_project! {
     #[project = CallStateProj]
-    #[project_replace = CallStateOwned]
     enum CallState<F, Fut> {
-        // The breaker has not been asked.
-        Idle { f: F },
+        // The breaker has not been asked; without the function, the call is over.
+        Idle { f: Option<F> },
         // The call is on its way. The future is dropped before the permit: it may be a part of the call.
         Running { #[pin] inner: Fut, permit: Option<Permit> },
-        // It is over.
-        Over,
     }
 }
 
@@ -130,7 +127,7 @@ impl<F, A> fmt::Debug for Apply<'_, F, A> {
 impl<'a, F, Fut, C> CallFuture<'a, F, Fut, C> {
     #[inline]
     pub(super) const fn new(breaker: &'a CircuitBreaker, classify: &'a C, f: F) -> Self {
-        Self { breaker, classify, state: CallState::Idle { f } }
+        Self { breaker, classify, state: CallState::Idle { f: Some(f) } }
     }
 }
 
@@ -145,9 +142,10 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        if matches!(this.state.as_mut().project(), CallStateProj::Idle { .. })
-            && let CallStateOwned::Idle { f } = this.state.as_mut().project_replace(CallState::Over)
-        {
+        if let CallStateProj::Idle { f } = this.state.as_mut().project() {
+            let Some(f) = f.take() else {
+                return Poll::Pending;
+            };
             let permit = match this.breaker.acquire() {
                 Ok(permit) => permit,
                 Err(rejected) => return Poll::Ready(Err(CallError::Rejected(rejected))),
@@ -161,7 +159,7 @@ where
         };
         let (permit, result) = ready!(poll_guarded(inner, permit, cx));
         // What the call holds is free before its end is told.
-        this.state.set(CallState::Over);
+        this.state.set(CallState::Idle { f: None });
         Poll::Ready(finish(*this.classify, permit, result).map_err(CallError::Inner))
     }
 }
