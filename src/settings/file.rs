@@ -14,6 +14,7 @@ use super::tables::{FILE, apply, retry};
 use super::value::{Fields, Value};
 use crate::attempts::{Budget, RetryConfig, Timed};
 use crate::breaker::{CircuitBreakerConfig, CircuitBreakerConfigBuilder, Registry};
+use crate::classify::Outcomes;
 use crate::error::ConfigError;
 use crate::explanation::Explanation;
 #[cfg(feature = "fleet")]
@@ -113,6 +114,27 @@ impl Settings {
             registry = registry.idle(*idle);
         }
         Ok(registry)
+    }
+
+    /// Returns the `outcomes` of the registry of that name: one layer judges the calls of all keys, so they are its classifier's.
+    ///
+    /// ```
+    /// use fusebox::settings::Settings;
+    /// use fusebox::{CircuitBreakerLayer, classify, key};
+    ///
+    /// let settings: Settings = toml::from_str("[registries.hosts]\noutcomes.failures = [404]")?;
+    /// let classifier = classify::http().outcomes(settings.outcomes("hosts")?);
+    /// let layer = CircuitBreakerLayer::keyed_by(settings.registry("hosts")?, key::authority()).classify(classifier);
+    /// # let _ = layer;
+    /// # Ok::<(), fusebox::BoxError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The file has no registry of that name.
+    pub fn outcomes(&self, registry: &str) -> Result<Outcomes, ConfigError> {
+        let mut template = find("registries", &self.registries, registry)?.template.clone();
+        Ok(template.take("outcomes").unwrap_or_default())
     }
 
     /// Returns the configuration of the retry of that name. Retries that name one budget share it.

@@ -116,7 +116,7 @@ fn mistakes_are_told_with_path_value_what_is_allowed_and_what_was_meant() {
         (
             "cooldwn = '30s'",
             "`cooldwn` is unknown; did you mean `cooldown`? a breaker has `name`, `detector`, `cooldown`, `probes`, \
-             `abandoned_after`, `retry_after_cap`, `execution_log`, `call_events`, `outcomes`, `fleet`, `enabled` and `override`",
+             `abandoned_after`, `retry_after_cap`, `execution_log`, `call_events`, `fleet`, `enabled`, `override` and `outcomes`",
         ),
         (
             "abandoned_after = '30'",
@@ -180,7 +180,10 @@ fn mistakes_are_told_with_path_value_what_is_allowed_and_what_was_meant() {
              `min`, `max`, `factor`, `jitter`, `healthy_after`, `step` and `duration`: the unit is missing (\"5s\"? \"5ms\"?)",
         ),
         ("probes = { needed = 6, of = 5 }", "`probes.needed` is 6, allowed is 1 to 5 successes of 5"),
-        ("probes = [3]", "`probes` is a list, allowed is a table of `needed`, `of`, `concurrent` and `deadline`"),
+        (
+            "probes = [3]",
+            "`probes` is a list, allowed is a table of `needed`, `of`, `concurrent`, `deadline` and `decide_within`",
+        ),
         ("call_events = 'yes'", "`call_events` is \"yes\", allowed is true or false"),
         ("execution_log = -1", "`execution_log` is -1, allowed is a whole number from 0 to 1048576"),
         ("execution_log = 1.5", "`execution_log` is 1.5, allowed is a whole number from 0 to 1048576"),

@@ -72,6 +72,20 @@ fn what_is_no_status_is_refused_and_so_is_what_is_both() {
 }
 
 #[test]
+fn a_registry_s_are_for_the_one_layer_of_all_keys() {
+    use fusebox::settings::Settings;
+
+    let settings: Settings =
+        read("[defaults]\noutcomes.ignored = [500]\n[registries.a]\noutcomes.failures = [404]\n[registries.b]");
+    let [a, b] = ["a", "b"].map(|name| settings.outcomes(name).expect("it is there"));
+    assert_eq!((a.of_status(404), a.of_status(500)), (Some(Outcome::Failure), None), "a table wins whole");
+    assert_eq!((b.of_status(404), b.of_status(500)), (None, Some(Outcome::Ignored)));
+    assert!(settings.outcomes("c").is_err());
+    let of_key = refusal::<Settings>("[registries.a.keys.k]\noutcomes.failures = [404]");
+    assert!(of_key.starts_with("`registries.a.keys.k.outcomes` is unknown"), "{of_key}");
+}
+
+#[test]
 fn a_configuration_explains_what_it_was_given() {
     let config: CircuitBreakerConfig = read(
         "outcomes = { failures = ['timeout', 429, '5xx'], ignored = ['NOT_FOUND'] }

@@ -76,7 +76,7 @@ fn every_setter_has_a_field_and_every_field_is_a_setter() {
     let budget = setters(include_str!("../../src/attempts/budget.rs"), "Budget");
     compare(&schema, "budget", &budget, &["clock"], &["type", "ratio", "max_tokens"]);
     let cooldown = setters(include_str!("../../src/circuit/cooldown.rs"), "Cooldown");
-    compare(&schema, "cooldown", &cooldown, &[], &["type", "min", "max", "duration"]);
+    compare(&schema, "cooldown", &cooldown, &[], &["type", "min", "max", "step", "duration"]);
     let probes = setters(include_str!("../../src/circuit/probes.rs"), "Probes");
     compare(&schema, "probes", &probes, &[], &["needed", "of"]);
     let hold = setters(include_str!("../../src/circuit/overrides.rs"), "Override");
@@ -85,11 +85,12 @@ fn every_setter_has_a_field_and_every_field_is_a_setter() {
     compare(&schema, "fleet", &fleet, &[], &["mode", "votes"]);
     let curves = [
         (include_str!("../../src/backoff/exponential.rs"), "Exponential"),
+        (include_str!("../../src/backoff/linear.rs"), "Linear"),
         (include_str!("../../src/backoff/decorrelated.rs"), "Decorrelated"),
         (include_str!("../../src/backoff/fixed.rs"), "Fixed"),
     ];
     let backoff = curves.iter().flat_map(|(source, of)| setters(source, of)).collect();
-    compare(&schema, "backoff", &backoff, &[], &["type", "min", "max", "delay"]);
+    compare(&schema, "backoff", &backoff, &[], &["type", "min", "max", "step", "delay"]);
     let detectors = [
         (include_str!("../../src/circuit/detector/rates.rs"), "Failures"),
         (include_str!("../../src/circuit/detector/rates.rs"), "FailureRate"),

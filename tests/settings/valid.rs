@@ -18,7 +18,7 @@ pub(super) fn files() -> Vec<Value> {
             "payments": {
                 "detector": nested,
                 "cooldown": { "type": "exponential", "min": "5s", "max": "5m", "factor": 3, "jitter": 0.2, "healthy_after": "10m" },
-                "probes": { "needed": 3, "of": 5, "concurrent": 2, "deadline": "45s" },
+                "probes": { "needed": 3, "of": 5, "concurrent": 2, "deadline": "45s", "decide_within": "10m" },
                 "abandoned_after": "10s",
                 "retry_after_cap": "0s",
                 "execution_log": 50,
@@ -27,6 +27,7 @@ pub(super) fn files() -> Vec<Value> {
                 "outcomes": { "failures": ["5xx", 429, "UNAVAILABLE", "timeout"], "ignored": [501, "503", "NOT_FOUND", "connection_reset"] },
                 "fleet": "ours",
             },
+            "stepwise": { "cooldown": { "type": "linear", "min": "30s", "step": "30s", "max": "5m", "jitter": "5%", "healthy_after": "1h" } },
             "search": { "override": { "kind": "forced_open", "reason": "migration", "by": "ana", "expires_after": "1h" } },
             "empty": {},
         },
@@ -56,6 +57,7 @@ pub(super) fn files() -> Vec<Value> {
             "short": { "backoff": "1s" },
             "listed": { "backoff": ["10ms", "1s"], "when_rejected": "return" },
             "plain": { "backoff": { "min": "1s", "max": "10s", "jitter": 0.5 } },
+            "linear": { "backoff": { "type": "linear", "min": "1s", "max": "10s", "step": "2s", "jitter": "none" } },
         },
         "budgets": { "shared": { "type": "tokens", "max_tokens": 10, "ratio": 0.1 } },
         "fleets": {

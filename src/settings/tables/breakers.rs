@@ -15,7 +15,8 @@ use crate::settings::value::{Fault, Fields, Value};
 use crate::text::OneLine;
 
 /// By itself, with its name.
-pub(in crate::settings) static BREAKER: Table = Table { fields: &[NAME, SETTINGS], make: make_single, ..table() };
+pub(in crate::settings) static BREAKER: Table =
+    Table { fields: &[NAME, SETTINGS, OF_LAYER], make: make_single, ..table() };
 
 /// In a file, where its name stands in front and the rest may stand elsewhere.
 pub(super) static NAMED_BREAKER: Table = table();
@@ -24,16 +25,19 @@ pub(super) static NAMED_BREAKER: Table = table();
 pub(super) static REGISTRY: Table = Table {
     what: "a registry",
     doc: "Breakers by key: the fields of their template, and of the registry itself.",
-    fields: &[SETTINGS, OF_REGISTRY],
+    fields: &[SETTINGS, OF_LAYER, OF_REGISTRY],
     ..table()
 };
+
+/// For one key of a registry.
+static KEYED_BREAKER: Table = Table { what: "a key", fields: &[SETTINGS], ..table() };
 
 const fn table() -> Table {
     Table {
         what: "a breaker",
         doc: "What a breaker is made from.",
         select: None,
-        fields: &[SETTINGS],
+        fields: &[SETTINGS, OF_LAYER],
         rules: &[Rule::NotBoth {
             of: &[],
             fields: ["enabled", "override"],
@@ -104,13 +108,6 @@ const SETTINGS: &[Field] = &[
         need: Need::Default("false"),
     },
     Field {
-        name: "outcomes",
-        doc: "What counts as a failure and what is ignored, where a layer for HTTP or gRPC would say otherwise.",
-        kind: Kind::Table(&OUTCOMES),
-        of: &[],
-        need: Need::Optional,
-    },
-    Field {
         name: "fleet",
         doc: "How the fleet shares it: a table, or the name of one. It takes a store, which the program gives.",
         kind: FLEET_KIND,
@@ -133,6 +130,15 @@ const SETTINGS: &[Field] = &[
     },
 ];
 
+/// What the layer around it heeds, which is one for all keys.
+const OF_LAYER: &[Field] = &[Field {
+    name: "outcomes",
+    doc: "What counts as a failure and what is ignored, where a layer for HTTP or gRPC would say otherwise.",
+    kind: Kind::Table(&OUTCOMES),
+    of: &[],
+    need: Need::Optional,
+}];
+
 const OF_REGISTRY: &[Field] = &[
     Field {
         name: "max",
@@ -151,7 +157,7 @@ const OF_REGISTRY: &[Field] = &[
     Field {
         name: "keys",
         doc: "What is otherwise for the breakers of single keys.",
-        kind: Kind::Named { what: "breakers", item: &Kind::Table(&NAMED_BREAKER) },
+        kind: Kind::Named { what: "breakers", item: &Kind::Table(&KEYED_BREAKER) },
         of: &[],
         need: Need::Optional,
     },
