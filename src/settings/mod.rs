@@ -60,7 +60,7 @@
 //!   |
 //! 2 | cooldown = { min = "5s", max = "5m", jiter = 0.1 }
 //!   |                                      ^^^^^
-//! `registries.hosts.keys."slow.example".cooldown.jiter` is unknown; did you mean `jitter`? a cooldown has `type`, `min`, `max`, `factor`, `jitter`, `healthy_after` and `duration`
+//! `registries.hosts.keys."slow.example".cooldown.jiter` is unknown; did you mean `jitter`? a cooldown has `type`, `min`, `max`, `factor`, `jitter`, `healthy_after`, `step` and `duration`
 //! "#,
 //! );
 //! ```

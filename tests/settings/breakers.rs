@@ -168,6 +168,14 @@ fn mistakes_are_told_with_path_value_what_is_allowed_and_what_was_meant() {
             "detector = { type = 'time_based', time_window_seconds = -1.0 }",
             "`detector.time_window_seconds` is -1.0, allowed is a number above 0 and at most 1000000000",
         ),
+    ] {
+        assert_eq!(refused(text), message, "{text}");
+    }
+}
+
+#[test]
+fn mistakes_in_tables_and_values_are_told_alike() {
+    for (text, message) in [
         ("name = ''", "`name` is \"\", allowed is text of 1 to 65536 bytes"),
         (
             "cooldown = { min = '5s' }",
