@@ -70,7 +70,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// The file has none of that name; or it names a fleet, and there is no [`store`](Self::store).
+    /// The file has none of that name; or it names a fleet, and there is no `store`.
     pub fn breaker(&self, name: &str) -> Result<CircuitBreakerConfig, ConfigError> {
         let fields = find("breakers", &self.breakers, name)?;
         let at = Path::Root.key("breakers");
@@ -98,7 +98,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// The file has none of that name; or it names a fleet, and there is no [`store`](Self::store).
+    /// The file has none of that name; or it names a fleet, and there is no `store`.
     pub fn registry(&self, name: &str) -> Result<Registry, ConfigError> {
         let Keyed { max, idle, template, keys } = find("registries", &self.registries, name)?;
         let (template, keys) = self.templates(name, template, keys)?;
@@ -251,7 +251,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// A breaker names a fleet, and there is no [`store`](Self::store).
+    /// A breaker names a fleet, and there is no `store`.
     ///
     /// ```
     /// use fusebox::settings::Settings;
