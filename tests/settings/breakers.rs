@@ -78,7 +78,10 @@ fn the_type_may_stand_behind_the_other_fields() {
     let budget = |text: &str| read::<Budget>(text).to_string();
     assert_eq!(budget("ratio = 0.1\nmax_tokens = 10\ntype = 'tokens'"), "budget 10 tokens, 0.1 per success");
     let late = refusal::<Budget>("ratio = 0\nmax_tokens = 10\ntype = 'tokens'");
-    assert_eq!(late, "`ratio` is 0, allowed is a number of at least 0.001 and at most 1000");
+    assert_eq!(
+        late,
+        "`ratio` is 0, allowed is a number of at least 0.001 and at most 1000, or a share such as \"50%\""
+    );
     let late = refused("[detector]\nrate = 0.5\ncount = 3\ntype = 'failures'\nof_last = 5");
     assert!(late.starts_with("`detector.rate` is for `type` = \"failure_rate\" or \"slow_call_rate\""), "{late}");
 }
