@@ -79,6 +79,7 @@ impl Replica {
         self.take_evidence(record, turn);
         if !self.state.is_pooled() && !held_a_state && !self.state.fleet_holds_a_state() {
             // The fleet is closed, as it was: each voter goes by its own calls.
+            self.share_growth(&local, begins, turn);
             return;
         }
         let diverged = self.state.known.diverged;
@@ -212,11 +213,30 @@ impl Replica {
         }
     }
 
-    /// The machine is in the record's generation already: only what happened in it is taken over.
-    fn keep_up(&mut self, local: &Record) {
+    /// A voter goes by its own calls, but cooldowns that grow are the fleet's: one that joins or has missed an opening may be
+    /// the only one with calls that show that it is over. What it knows by itself is never less for that.
+    fn share_growth(&mut self, local: &Record, begins: bool, turn: &Turn<'_>) {
+        let own = &self.machine.state;
+        if own.state != State::Closed || own.standing().is_some() {
+            return;
+        }
+        if begins && local.machine.history().openings > self.machine.openings() {
+            self.take_growth(local.machine.history(), turn);
+        } else if !self.state.known.diverged {
+            self.forget_fleets_growth(local);
+        }
+    }
+
+    /// The fleet has seen the recovery.
+    fn forget_fleets_growth(&mut self, local: &Record) {
         if local.state() == State::Closed && local.machine.history().openings == 0 && self.machine.openings() > 0 {
             self.machine.forget_growth();
         }
+    }
+
+    /// The machine is in the record's generation already: only what happened in it is taken over.
+    fn keep_up(&mut self, local: &Record) {
+        self.forget_fleets_growth(local);
         if let (State::HalfOpen, Some(round)) = (local.state(), &local.machine.history().round) {
             let own = self.machine.state.history_mut();
             own.slowness_counts = local.machine.history().slowness_counts;
