@@ -11,9 +11,30 @@ use crate::error::ConfigError;
 #[cfg(feature = "fleet")]
 use crate::fleet::Fleet;
 
-/// What has been read at one place.
-#[derive(Clone)]
-pub(super) enum Value {
+macro_rules! values {
+    (
+        $($(#[$about:meta])* $variant:ident($type:ty),)*;
+        $($(#[$also_about:meta])* $also:ident($also_type:ty),)*
+    ) => {
+        /// What has been read at one place.
+        #[derive(Clone)]
+        pub(super) enum Value {
+            $($(#[$about])* $variant($type),)*
+            $($(#[$also_about])* $also($also_type),)*
+        }
+
+        $(
+            $(#[$about])*
+            impl Taken for $type {
+                fn from_value(value: Value) -> Option<Self> {
+                    if let Value::$variant(value) = value { Some(value) } else { None }
+                }
+            }
+        )*
+    };
+}
+
+values! {
     Bool(bool),
     Whole(u64),
     Number(f64),
@@ -21,11 +42,9 @@ pub(super) enum Value {
     Text(String),
     /// One of the words that are allowed.
     Word(&'static str),
-    /// The name of something that stands elsewhere in the file.
-    Name(String),
-    List(Vec<Self>),
+    List(Vec<Value>),
     /// Things by name, in the order of the file.
-    Named(Vec<(String, Self)>),
+    Named(Vec<(String, Value)>),
     /// A table that others build on: its fields as they are.
     Fields(Fields),
     Detector(Box<dyn Detector>),
@@ -41,6 +60,9 @@ pub(super) enum Value {
     Breaker(Box<CircuitBreakerConfigBuilder>),
     Retry(RetryConfig<Timed>),
     UntimedRetry(RetryConfig<Untimed>),
+    ;
+    /// The name of something that stands elsewhere in the file.
+    Name(String),
 }
 
 /// The waits between attempts.
@@ -135,42 +157,6 @@ impl Fields {
 pub(super) trait Taken: Sized {
     fn from_value(value: Value) -> Option<Self>;
 }
-
-macro_rules! taken {
-    ($($(#[$when:meta])? $variant:ident($type:ty)),* $(,)?) => {$(
-        $(#[$when])?
-        impl Taken for $type {
-            fn from_value(value: Value) -> Option<Self> {
-                if let Value::$variant(value) = value { Some(value) } else { None }
-            }
-        }
-    )*};
-}
-
-taken!(
-    Bool(bool),
-    Whole(u64),
-    Number(f64),
-    Span(Duration),
-    Text(String),
-    Word(&'static str),
-    List(Vec<Value>),
-    Named(Vec<(String, Value)>),
-    Fields(Fields),
-    Detector(Box<dyn Detector>),
-    Cooldown(Cooldown),
-    Probes(Probes),
-    Jitter(Jitter),
-    Backoff(Waits),
-    Budget(Budget),
-    Override(Override),
-    Outcomes(Outcomes),
-    #[cfg(feature = "fleet")]
-    Fleet(Fleet),
-    Breaker(Box<CircuitBreakerConfigBuilder>),
-    Retry(RetryConfig<Timed>),
-    UntimedRetry(RetryConfig<Untimed>),
-);
 
 /// The tables bound what fits.
 impl Taken for u32 {
