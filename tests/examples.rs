@@ -138,7 +138,7 @@ examples! {
             "The breakers' state is in a store in memory",
             "x 200  107 cents, 70 left, 3 stars",
             "reviews.internal: closed -> open",
-            "20 x 200  107 cents, 70 left, no reviews today",
+            "12 x 200  107 cents, 70 left, no reviews today",
             "stock.internal: closed -> open",
             "x 503  retry-after: ",
             "x 504",
