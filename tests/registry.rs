@@ -7,7 +7,9 @@ use std::sync::{Arc, Barrier, OnceLock};
 use std::thread;
 
 use fusebox::{
-    CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, ConfigError, ManualClock, Registry, State, detect,
+    CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, ConfigError, ManualClock, Registry, State,
+    clock::Timestamp,
+    detect::{self, Call, Detector},
     rejection,
 };
 use futures::FutureExt;
@@ -49,6 +51,18 @@ fn a_configuration_is_a_template() {
     assert_eq!(registry.breaker("").expect_err("no name").field(), "name");
     assert!(call(&registry, "c", true).is_ok());
     assert_eq!(names(&registry), ["a", "b", "c"]);
+}
+
+#[test]
+fn what_the_detector_of_a_template_has_seen_no_breaker_knows() {
+    let mut used = detect::consecutive_failures(2);
+    used.record(&Call::failure(Timestamp::ZERO));
+    let template = CircuitBreakerConfig::builder("of no account").detector(used).build().expect("it works");
+    let breaker = Registry::of(template).breaker("a").expect("it works");
+    fail(&breaker, 1);
+    assert_eq!(breaker.state(), State::Closed);
+    fail(&breaker, 1);
+    assert_eq!(breaker.state(), State::Open);
 }
 
 #[test]

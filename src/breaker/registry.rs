@@ -19,6 +19,7 @@ use super::settings::Settings;
 use super::unguarded::Unguarded;
 use crate::clock::system_coarse;
 use crate::error::ConfigError;
+use crate::guard::guarded;
 use crate::key::is_unmatched;
 use crate::sync::unpoisoned;
 use crate::text::OneLine;
@@ -151,7 +152,9 @@ impl Registry {
     /// # Ok::<(), fusebox::ConfigError>(())
     /// ```
     #[must_use]
-    pub fn of(template: CircuitBreakerConfig) -> Self {
+    pub fn of(mut template: CircuitBreakerConfig) -> Self {
+        // A detector is a user's code.
+        guarded(|| template.detector.reset());
         Self::new(move |name| match name {
             "" => Err(ConfigError::no_name()),
             _ => Ok(template.clone().named(name)),
@@ -276,7 +279,7 @@ impl Registry {
         shard.breakers.insert(name, breaker.clone());
         drop(shard);
         self.inner.len.fetch_add(1, Ordering::Relaxed);
-        self.inner.readers.hear_of(breaker);
+        self.inner.hear_of(breaker);
         Ok(())
     }
 
@@ -408,12 +411,7 @@ impl Inner {
     /// Makes a breaker; `is_fallback`: requests share it that have no key of their own.
     pub(super) fn make(&self, name: &str, is_fallback: bool) -> Result<CircuitBreaker, ConfigError> {
         // The template is a user's code: it runs outside the lock.
-        #[cfg_attr(not(feature = "fleet"), expect(unused_mut, reason = "only a fleet has something to say of it"))]
-        let mut config = (self.template)(name)?;
-        #[cfg(feature = "fleet")]
-        if config.settings.has_default_rule && self.advised.swap(true, Ordering::Relaxed) {
-            Arc::make_mut(&mut config.settings).has_default_rule = false;
-        }
+        let config = (self.template)(name)?;
         let mut forgotten = Vec::new();
         let mut shard = write(self.shard(name));
         if let Some(breaker) = shard.breakers.get(name) {
@@ -428,12 +426,10 @@ impl Inner {
                 .map_or_else(|| (self.template)(&overflow_name(at)).map(CircuitBreaker::new), Ok);
         }
         let (name, is_held): (Arc<str>, _) = (Arc::from(name), config.settings.initial_override.is_some());
-        let breaker = CircuitBreaker::with_settings(name.clone(), config.detector, self.shared(config.settings));
-        breaker.cell().touch(seconds());
-        self.readers.hear_of(&breaker);
+        let breaker = self.build(name.clone(), config);
         shard.breakers.insert(name, breaker.clone());
         drop(shard);
-        self.readers.hear_of(&breaker);
+        self.hear_of(&breaker);
         // Dropped outside the lock: what a breaker holds may be a user's.
         drop(forgotten);
         if is_held {
@@ -443,6 +439,35 @@ impl Inner {
             breaker.cell().tell(EventKind::FallbackKeyUsed);
         }
         Ok(breaker)
+    }
+
+    /// A breaker that has won its place. Readers hear of it, and later, outside every lock, what happened when it was made.
+    fn build(&self, name: Arc<str>, config: CircuitBreakerConfig) -> CircuitBreaker {
+        #[cfg_attr(not(feature = "fleet"), expect(unused_mut, reason = "only a fleet has something to say of it"))]
+        let CircuitBreakerConfig { detector, mut settings, .. } = config;
+        #[cfg(feature = "fleet")]
+        if settings.has_default_rule && self.advised.swap(true, Ordering::Relaxed) {
+            Arc::make_mut(&mut settings).has_default_rule = false;
+        }
+        let breaker = CircuitBreaker::with_settings(name, detector, self.shared(settings));
+        breaker.cell().touch(seconds());
+        self.readers.hear_of(&breaker);
+        breaker
+    }
+
+    /// A breaker can be found. A stream may have begun before; and another thread may have removed the breaker since.
+    fn hear_of(&self, breaker: &CircuitBreaker) {
+        self.readers.hear_of(breaker);
+        if !self.holds(breaker) {
+            self.readers.leave(breaker);
+        }
+    }
+
+    /// Tells whether a breaker is the registry's.
+    pub(super) fn holds(&self, breaker: &CircuitBreaker) -> bool {
+        let (name, is_it) = (breaker.name(), |other: &CircuitBreaker| std::ptr::eq(other.cell(), breaker.cell()));
+        read(self.shard(&name)).breakers.get(&name).is_some_and(is_it)
+            || self.overflow.iter().filter_map(OnceLock::get).flatten().any(is_it)
     }
 
     /// Counts one more breaker, if there may be one more.
@@ -494,13 +519,22 @@ impl Inner {
 
     pub(super) fn overflow(&self, name: &str) -> Option<CircuitBreaker> {
         let (at, place) = self.overflow_of(name);
+        if let Some(breaker) = place.get() {
+            return breaker.clone();
+        }
+        // The template and listeners are a user's code, which may ask for the same place: they run while it is free.
+        let (name, config) = (overflow_name(at), (self.template)(&overflow_name(at)).ok());
+        let is_held = config.as_ref().is_some_and(|config| config.settings.initial_override.is_some());
         let mut is_new = false;
         let breaker = place.get_or_init(|| {
             is_new = true;
-            (self.template)(&overflow_name(at)).ok().map(CircuitBreaker::new).inspect(|new| self.readers.hear_of(new))
+            config.map(|config| self.build(name.into(), config))
         });
         if let Some(breaker) = breaker.as_ref().filter(|_| is_new) {
-            self.readers.hear_of(breaker);
+            self.hear_of(breaker);
+            if is_held {
+                breaker.cell().tell_of_start();
+            }
         }
         breaker.clone()
     }
@@ -597,7 +631,26 @@ impl Error for NameTaken {}
 
 #[cfg(test)]
 mod tests {
+    use futures::{FutureExt, StreamExt};
+
     use super::*;
+
+    /// The thread that makes a breaker has it heard once more when it can be found; by then another one may have removed it.
+    #[test]
+    fn a_breaker_that_is_removed_while_it_is_made_is_heard_no_more() {
+        let registry = Registry::new(|name| CircuitBreakerConfig::builder(name).build());
+        let mut events = registry.events();
+        let breaker = registry.breaker("a").expect("a template that works");
+        assert!(registry.remove("a").is_some());
+        registry.inner.hear_of(&breaker);
+        let other = registry.breaker("a").expect("a template that works");
+        registry.inner.hear_of(&breaker);
+        for breaker in [&breaker, &other] {
+            breaker.trip().expect("no override stands");
+        }
+        let mut read = || events.next().now_or_never().flatten();
+        assert!(read().is_some() && read().is_none(), "of the new one");
+    }
 
     /// By the test vectors of RFC 9923.
     #[test]

@@ -24,7 +24,7 @@ impl Registry {
     /// let mut events = registry.events();
     /// registry.breaker("tenant-7")?.trip()?;
     /// registry.breaker("tenant-8")?.trip()?; // made after the stream
-    /// let told: Vec<_> = block_on(events.by_ref().take(2).map(|event| event.breaker().to_owned()).collect());
+    /// let told: Vec<_> = block_on(events.by_ref().take(2).map(|event| event.name().to_owned()).collect());
     /// assert_eq!(told, ["tenant-7", "tenant-8"]);
     /// assert_eq!(events.dropped(), 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -48,7 +48,13 @@ impl Source for Breakers {
         if let Some(registry) = self.registry() {
             // First of all: breakers that are made from now on look here.
             registry.inner.readers.add(channel);
-            registry.iter().for_each(|breaker| breaker.cell().subscribe(channel));
+            for breaker in registry.iter() {
+                breaker.cell().subscribe(channel);
+                // Another thread may have removed it since.
+                if !registry.inner.holds(&breaker) {
+                    breaker.cell().unsubscribe(channel);
+                }
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The events of a registry, as one stream.
 
 use std::future::ready;
+use std::sync::OnceLock;
 
 use fusebox::{BoxError, CircuitBreakerLayer, Registry};
 use tower::{Layer, ServiceExt};
@@ -92,6 +93,39 @@ fn one_that_is_removed_or_forgotten_is_heard_no_more() {
     trip(&registry, "newcomer");
     assert!(registry.get("forgotten").is_none());
     assert_eq!(lines(&mut events), ["newcomer: closed -> open (tripped by command)"]);
+}
+
+#[test]
+fn a_breaker_that_is_held_from_the_start_is_told_of() {
+    for max in [1, 0] {
+        let order = Override::force_open("migration");
+        let registry =
+            Registry::new(move |name| CircuitBreakerConfig::builder(name).initial_override(order.clone()).build());
+        let registry = registry.max(max);
+        let mut events = registry.events();
+        let breaker = registry.breaker("a").expect("a template that works");
+        let expected = [format!("{}: closed -> open (overridden by an operator)", breaker.name())];
+        assert_eq!(lines(&mut events), expected, "{max}");
+        breaker.resume();
+        assert_eq!(lines(&mut events).len(), 1, "and then it is like any other");
+    }
+}
+
+/// Its listener, too, may ask for what has the same overflow breaker.
+#[test]
+fn a_held_overflow_breaker_is_told_of_outside_every_lock() {
+    let place: Arc<OnceLock<Registry>> = Arc::default();
+    let registry = {
+        let place = place.clone();
+        Registry::new(move |name| {
+            let place = place.clone();
+            let order = Override::disable("load test");
+            let config = CircuitBreakerConfig::builder(name).initial_override(order);
+            config.on_event(move |_| drop(place.get().map(|registry| registry.breaker("a")))).build()
+        })
+    };
+    let registry = place.get_or_init(|| registry.max(0)).clone();
+    no_deadlock(move || assert!(registry.breaker("a").is_ok()));
 }
 
 #[test]

@@ -231,15 +231,20 @@ async fn a_fleet_without_a_detector_is_advised_once() {
         assert_eq!(count(&events), expected);
     }
 
-    let (bed, events) = (Bed::new(), Record::default());
-    let (store, list): (Arc<dyn Store>, Record<Event>) = (Arc::new(Wire::over(&bed.store)), events.clone());
-    let registry = Registry::new(move |name| {
-        let list = list.clone();
-        CircuitBreakerConfig::builder(name).store(store.clone()).on_event(move |event| list.add(event.clone())).build()
-    });
-    for name in ["a", "b", "c"] {
-        fail(&registry.breaker(name).expect("works"), 1);
-        registry.flush().await;
+    // Beyond `max` are overflow breakers.
+    for max in [3, 1, 0] {
+        let (bed, events) = (Bed::new(), Record::default());
+        let (store, list): (Arc<dyn Store>, Record<Event>) = (Arc::new(Wire::over(&bed.store)), events.clone());
+        let registry = Registry::new(move |name| {
+            let (list, config) = (list.clone(), CircuitBreakerConfig::builder(name));
+            config.store(store.clone()).on_event(move |event| list.add(event.clone())).build()
+        });
+        let registry = registry.max(max);
+        let breakers = ["a", "b", "c"].map(|name| registry.breaker(name).expect("works"));
+        for breaker in &breakers {
+            fail(breaker, 1);
+            registry.flush().await;
+        }
+        assert_eq!(count(&events), 1, "{max}");
     }
-    assert_eq!(count(&events), 1);
 }

@@ -141,7 +141,9 @@ impl BreakerCell {
             machine.step(&settings.rules, Input::Override(order), StepContext { now, seed: seed() }, &mut facts);
         }
         let control = take_control(&settings, &name, machine, self, first_generation);
-        let notifier = settings.has_listeners().then(|| Notifier::new(settings.clone()));
+        // What has happened already waits for readers, too: they come before it is told.
+        let has_news = settings.has_listeners() || !facts.is_empty();
+        let notifier = has_news.then(|| Notifier::new(settings.clone()));
         let audience = notifier.map(|notifier| Box::new(Audience { notifier: Some(notifier), ..Audience::default() }));
         slot.name = name;
         slot.first_generation = first_generation;
@@ -150,9 +152,12 @@ impl BreakerCell {
         body.note(&facts, now);
     }
 
-    /// Tells listeners what happened when the breaker was made. Not at once, as a registry makes it under its lock.
+    /// Tells listeners and readers what happened when the breaker was made. Not at once, as a registry makes it under its lock.
     pub(in crate::breaker) fn tell_of_start(&'static self) {
         self.visit(|_| ());
+        if let Some(body) = &mut lock(&self.slot).body {
+            body.drop_idle_notifier();
+        }
     }
 
     /// Ends the breaker; permits that are still on their way find a foreign generation.
@@ -335,22 +340,11 @@ impl BreakerCell {
     /// From now on they do not. Where they are heard by no one else, the breaker is as light as before.
     pub(in crate::breaker) fn unsubscribe(&self, channel: &Arc<Channel>) {
         let mut slot = lock(&self.slot);
-        let Some(Body { audience, settings, .. }) = &mut slot.body else {
-            return;
-        };
-        let Some(all) = audience else {
-            return;
-        };
-        if let Some(notifier) = &all.notifier {
-            notifier.unsubscribe(channel);
-            // A reader that is about to subscribe has taken a share of it under this lock.
-            let is_idle = Arc::strong_count(notifier) == 1 && notifier.is_unread() && !settings.has_listeners();
-            if is_idle {
-                all.notifier = None;
+        if let Some(body) = &mut slot.body {
+            if let Some(notifier) = body.notifier() {
+                notifier.unsubscribe(channel);
             }
-        }
-        if all.is_empty() {
-            *audience = None;
+            body.drop_idle_notifier();
         }
     }
 
@@ -395,6 +389,20 @@ impl Body {
         if let Some(notifier) = self.notifier().filter(|_| !facts.is_empty()) {
             let generation = self.control.machine().generation();
             notifier.push_facts(facts, generation, now, |what| self.control.complete(what));
+        }
+    }
+
+    /// Forgets what tells of the breaker, if it has nothing to tell and no one to tell it to.
+    fn drop_idle_notifier(&mut self) {
+        let Some(all) = &mut self.audience else {
+            return;
+        };
+        // A reader that is about to subscribe has taken a share of it under the breaker's lock.
+        all.notifier.take_if(|notifier| {
+            Arc::strong_count(notifier) == 1 && notifier.is_unread() && !self.settings.has_listeners()
+        });
+        if all.is_empty() {
+            self.audience = None;
         }
     }
 
