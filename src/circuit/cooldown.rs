@@ -176,6 +176,9 @@ impl Cooldown {
 
     /// Asks a function each time the circuit opens.
     ///
+    /// How often the circuit has reopened is forgotten once it stayed closed, with calls that succeed, for as long as the last
+    /// cooldown, and for 1 s at least (see [`healthy_after`](Self::healthy_after)).
+    ///
     /// It runs under the breaker's lock, so it should compute and return. If it panics, the circuit opens for 30 s.
     #[must_use]
     pub fn with(f: impl Fn(&CooldownContext) -> Duration + Send + Sync + 'static) -> Self {
@@ -252,7 +255,7 @@ impl Cooldown {
     }
 
     /// Sets how long the circuit must stay closed, with calls that succeed, before its growth is forgotten. Default: as long as
-    /// the last cooldown. Zero: it is forgotten as soon as the circuit closes. A fixed cooldown does not grow, and with this it
+    /// the last cooldown, of a function's ([`with`](Self::with)) at least 1 s. Zero: it is forgotten as soon as the circuit closes. A fixed cooldown does not grow, and with this it
     /// is refused when the breaker is built.
     ///
     /// The time from the closing to the newest success counts. Where successes are further apart than a sixteenth of the
@@ -296,8 +299,16 @@ impl Cooldown {
     /// How long the circuit must have been healthy before the growth that led to its last cooldown is forgotten; `None`: at once.
     pub(super) fn recovers_after(&self, history: &History) -> Option<Duration> {
         let grows = !matches!(self.curve, Curve::Fixed(_)) && history.openings > 0;
-        let period = self.healthy_after.unwrap_or(history.cooldown);
+        let period = self.healthy_after.unwrap_or_else(|| history.cooldown.max(self.least_healthy_time()));
         (grows && !period.is_zero()).then_some(period)
+    }
+
+    /// Unless a period is set, it is no shorter than this. A function may say zero, and would never see a reopening.
+    const fn least_healthy_time(&self) -> Duration {
+        match &self.curve {
+            Curve::With(_) => Duration::from_secs(1),
+            Curve::Fixed(_) | Curve::Exponential(_) | Curve::Linear(_) => Duration::ZERO,
+        }
     }
 
     /// How exactly times of successes must be known, where it matters for how long the circuit is healthy.
@@ -306,9 +317,11 @@ impl Cooldown {
             Curve::Fixed(_) => return None,
             Curve::Exponential(delays) => delays.min(),
             Curve::Linear(delays) => delays.min(),
-            Curve::With(_) => Duration::ZERO,
+            Curve::With(_) => self.least_healthy_time(),
         };
-        Some(resolution(self.healthy_after.unwrap_or(shortest)))
+        let period = self.healthy_after.unwrap_or(shortest);
+        // What is forgotten at once depends on no success.
+        (!period.is_zero()).then(|| resolution(period))
     }
 
     pub(super) fn time_tolerance(&self) -> Duration {
@@ -343,7 +356,11 @@ impl Cooldown {
     /// A cooldown less the part that chance takes.
     fn shortened(&self, cooldown: Duration, draw: f64) -> Duration {
         match self.jitter {
-            Some(fraction) if fraction > 0.0 => cooldown.mul_f64((1.0 - fraction * draw).max(0.0)),
+            Some(fraction) if fraction > 0.0 => {
+                let less = cooldown.as_secs_f64() * (1.0 - fraction * draw).max(0.0);
+                // The longest one is a little longer as a floating-point number.
+                Duration::try_from_secs_f64(less).unwrap_or(cooldown)
+            }
             _ => cooldown,
         }
     }

@@ -30,6 +30,40 @@ fn a_retry_after_lengthens_the_cooldown_up_to_the_cap() {
 }
 
 #[test]
+fn the_longest_cooldown_may_have_jitter() {
+    let cooldowns = [
+        Cooldown::fixed(Duration::MAX).jitter(1e-17),
+        Cooldown::fixed(Duration::MAX).jitter(0.1),
+        Cooldown::with(|_| Duration::MAX).jitter(1e-17),
+        Cooldown::with(|_| Duration::MAX).jitter(0.1),
+    ];
+    for cooldown in cooldowns {
+        let (breaker, clock) = breaker(|b| b.cooldown(cooldown));
+        breaker.trip().expect("no override stands");
+        clock.advance(secs(86_400 * 365 * 100));
+        assert!(breaker.acquire().is_err(), "a cooldown of centuries");
+    }
+}
+
+/// Else it would never grow: a cooldown of nothing is over, and forgotten, as soon as the circuit closes.
+#[test]
+fn a_function_that_begins_with_nothing_grows() {
+    for (healthy_after, expected) in [(None, [0, 5, 10]), (Some(Duration::ZERO), [0, 0, 0])] {
+        let (breaker, clock) = breaker(|b| {
+            let cooldown = Cooldown::with(|ctx| secs(5) * ctx.reopenings());
+            b.cooldown(if let Some(period) = healthy_after { cooldown.healthy_after(period) } else { cooldown })
+        });
+        for cooldown in expected {
+            breaker.trip().expect("no override stands");
+            assert_eq!(breaker.retry_after().unwrap_or_default(), secs(cooldown));
+            clock.advance(secs(cooldown));
+            succeed(&breaker, 1);
+            assert_eq!(breaker.state(), State::Closed);
+        }
+    }
+}
+
+#[test]
 fn only_the_failure_that_opens_the_circuit_may_lengthen_its_cooldown() {
     let (breaker, _clock) = tripping_at(2);
     report(&breaker, 1, Outcome::FailureAfter(secs(120)));
