@@ -66,7 +66,8 @@ impl Slowness {
             Shape::Opaque => false,
             Shape::Threshold(threshold) => {
                 let is_shorter = |limit: &&Duration| Some(**limit) < threshold.slower_than;
-                let nth = self.limits.iter().take_while(is_shorter).count();
+                // A limit beyond the most is not among them.
+                let nth = self.limits.iter().take_while(is_shorter).count().min(self.limits.len().saturating_sub(1));
                 let slow = seen.slow.get(nth).copied().unwrap_or(0);
                 let bad = if threshold.slower_than.is_some() { slow } else { seen.failed };
                 threshold.holds(bad.into(), seen.calls.into())
@@ -115,6 +116,18 @@ mod tests {
         #[cfg(feature = "fleet")]
         assert_eq!([0, 1, 2, 9].map(|passed| slowness.took(passed)), [None, Some(S), Some(3 * S), Some(3 * S)]);
         assert_eq!(Slowness::of(&consecutive_failures(3)), Slowness::default());
+    }
+
+    /// Those beyond the most are told apart no more, and count as of the longest that is.
+    #[test]
+    fn a_rule_with_more_limits_than_are_told_apart_is_met_by_all_of_them() {
+        let part = |n: u32| slow_call_rate(0.5).slower_than(S * n).of_last(10);
+        let slowness = Slowness::of(&(3..=20).fold(part(1).and(part(2)), |rule, n| rule.and(part(n))));
+        let passed = usize::from(slowness.passed(Some(30 * S)));
+        assert_eq!(passed, MAX_LIMITS);
+        let met = |slow: &[u32]| slowness.is_met_by(ProbesSeen { calls: 10, failed: 0, slow });
+        assert!(met(&vec![10; passed]));
+        assert!(!met(&[10; MAX_LIMITS - 1]));
     }
 
     #[test]
