@@ -9,8 +9,8 @@
 use std::time::Duration;
 
 use fusebox::{
-    Budget, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, Cooldown, Jitter, ManualClock, Probes,
-    RetryConfig, RetryConfigBuilder, State, backoff,
+    Budget, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, Cooldown, Jitter, ManualClock, Override,
+    Probes, RetryConfig, RetryConfigBuilder, State, backoff,
     clock::Timestamp,
     detect::{self, Call, Combined, Detector, LoadError, Tally},
     retry::WhenRejected,
@@ -44,7 +44,8 @@ opens when at least 5 calls within 60s failed
 stays open for 30s, or for as long as a `Retry-After` of the dependency says, if that is longer, up to 300s
 then sends one probe, which decides: a success closes it, a failure opens it again
   a probe has 30s to answer, later is a failure
-counts a call that is given up neither way, however long it ran: one that hangs opens nothing";
+counts a call that is given up neither way, however long it ran: one that hangs opens nothing
+  three probes in a row that are given up without an answer open it again";
     assert_eq!(CircuitBreakerConfig::new("payments").explain().to_string(), expected);
     let expected = "\
 makes up to 3 retries after the first attempt
@@ -208,7 +209,24 @@ fn a_longest_half_open_period() {
 fn calls_that_are_given_up() {
     let lines = breaker_lines(|b| b.abandoned_after(secs(10)));
     let expected = "counts a call that is given up after 10s or later as a failure, one given up sooner neither way";
-    assert_eq!(lines.last().unwrap(), expected);
+    let end = [expected, "  three probes in a row that are given up without an answer open it again"];
+    assert_eq!(lines[lines.len() - 2..], end);
+    let lines = breaker_lines(|b| b);
+    let expected = "counts a call that is given up neither way, however long it ran: one that hangs opens nothing";
+    assert_eq!(lines[lines.len() - 2..], [expected, end[1]]);
+}
+
+#[test]
+fn a_breaker_that_is_held_from_the_start() {
+    let first = |order| breaker_lines(|b| b.initial_override(order))[0].clone();
+    let for_60_s = Override::force_open("migration\nof data").by("ana").expires_after(secs(60));
+    let cases = [
+        (for_60_s, "for 60s: forced open: migration\\nof data (by ana)"),
+        (Override::disable("load test"), "until an operator resumes: disabled: load test"),
+    ];
+    for (order, expected) in cases {
+        assert_eq!(first(order), format!("is held from the start, by this instance alone and {expected}"));
+    }
 }
 
 #[cfg(feature = "fleet")]
@@ -275,6 +293,17 @@ fn the_rest_of_a_retry() {
     assert_eq!(
         retry_lines(|b| b.max_retries(0)),
         ["makes no retries", "has no deadline: nothing limits the time of a call"]
+    );
+    let limited = |retries| {
+        let config = RetryConfig::builder().max_retries(retries).attempt_timeout(secs(2)).build().unwrap();
+        config.explain().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        limited(0)[1..],
+        ["gives each attempt 2s", "has no deadline: a call takes no longer than its attempts and waits together"]
+    );
+    assert!(
+        limited(3).contains(&"has no deadline: a call takes no longer than its attempts and waits together".to_owned())
     );
     assert_eq!(retry_lines(|b| b.max_retries(1))[0], "makes 1 retry after the first attempt");
     assert_eq!(

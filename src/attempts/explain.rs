@@ -61,6 +61,9 @@ fn times(limits: Timed) -> Vec<String> {
     lines.extend(limits.attempt.map(|limit| format!("gives each attempt {limit:?}")));
     lines.push(match limits.deadline {
         Some(limit) => format!("gives all attempts and waits {limit:?} together"),
+        None if limits.attempt.is_some() => {
+            "has no deadline: a call takes no longer than its attempts and waits together".to_owned()
+        }
         None => "has no deadline: nothing limits the time of a call".to_owned(),
     });
     lines

@@ -143,7 +143,6 @@ impl Control {
         }
     }
 
-    /// What a fleet shares, if there is one.
     /// Joins the fleet, if it was only held back from that by an override, and none stands any more.
     #[cfg(feature = "fleet")]
     pub(super) fn end_hold(&mut self, settings: &Settings) {
@@ -157,6 +156,7 @@ impl Control {
         }
     }
 
+    /// What a fleet shares, if there is one.
     #[cfg(feature = "fleet")]
     pub(super) fn shared(&self) -> Option<&Shared> {
         if let Self::Shared(shared) = self { Some(shared) } else { None }

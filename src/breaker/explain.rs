@@ -1,7 +1,7 @@
 //! A breaker's configuration in plain words.
 
 use super::config::CircuitBreakerConfig;
-use crate::circuit::{Rules, detector as detect};
+use crate::circuit::{Override, Rules, detector as detect};
 use crate::explanation::Explanation;
 
 impl CircuitBreakerConfig {
@@ -26,26 +26,22 @@ impl CircuitBreakerConfig {
     /// stays open for 30s, or for as long as a `Retry-After` of the dependency says, if that is longer, up to 300s
     /// then sends 2 probes, one at a time: 2 successes close it, any failure opens it again
     ///   a probe has 30s to answer, later is a failure
-    /// counts a call that is given up after 10s or later as a failure, one given up sooner neither way");
+    /// counts a call that is given up after 10s or later as a failure, one given up sooner neither way
+    ///   three probes in a row that are given up without an answer open it again");
     /// # Ok::<(), fusebox::ConfigError>(())
     /// ```
     #[must_use]
     pub fn explain(&self) -> Explanation {
         let mut lines = Vec::new();
         let rules = &self.settings.rules;
+        lines.extend(self.settings.initial_override.as_ref().map(held));
         detect::explain(&*self.detector, &mut lines);
         rules.cooldown.explain(rules.retry_after_cap, &mut lines);
         rules.probes.explain(&mut lines);
         lines.push(given_up(rules));
+        lines.push("  three probes in a row that are given up without an answer open it again".to_owned());
         if let Some(outcomes) = &self.settings.outcomes {
             lines.push(format!("behind a layer for HTTP or gRPC, {}", outcomes.explain()));
-        }
-        if let Some(order) = &self.settings.initial_override {
-            let until = match order.lasts() {
-                Some(period) => format!("for {period:?}"),
-                None => "until an operator resumes".to_owned(),
-            };
-            lines.push(format!("is held from the start, by this instance alone and {until}: {order}"));
         }
         #[cfg(feature = "fleet")]
         if let Some(store) = &self.settings.store {
@@ -61,6 +57,12 @@ impl CircuitBreakerConfig {
         }
         Explanation::new(lines)
     }
+}
+
+/// How a breaker is held from the start, and until when.
+fn held(order: &Override) -> String {
+    let until = order.lasts().map_or_else(|| "until an operator resumes".to_owned(), |lasts| format!("for {lasts:?}"));
+    format!("is held from the start, by this instance alone and {until}: {order}")
 }
 
 fn given_up(rules: &Rules) -> String {

@@ -292,6 +292,7 @@ impl Standing {
 }
 
 impl Override {
+    /// After how long it ends by itself; `None`: not at all.
     pub(crate) const fn lasts(&self) -> Option<Duration> {
         self.expires_after
     }
