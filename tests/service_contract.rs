@@ -283,6 +283,8 @@ fn a_probe_that_is_dropped_at_any_await_point_gives_its_slot_back() {
             drop(call);
             let probes = breaker.snapshot().probes.expect("half-open");
             assert_eq!((probes.in_flight, probes.failed), (0, 0), "{name} after {polls} polls");
+            // Three in a row would be a dependency that hangs.
+            breaker.acquire().expect("its place is free").report(Outcome::Ignored);
         }
     }
     let (_, call) = every_way(&breaker).remove(0);

@@ -31,8 +31,8 @@ struct Past {
     history: History,
     /// The execution log, where one is kept apart from the detector's window. It is one machine's own, and no record has it.
     log: Option<CountWindow>,
-    /// What is seen of a recovery that is not over. As the log, it is one machine's own.
-    recovery: Option<Recovery>,
+    /// What is seen of a recovery that is not over: only where cooldowns grow. As the log, it is one machine's own.
+    recovery: Option<Box<Recovery>>,
 }
 
 /// What the transitions so far have left.
@@ -105,18 +105,26 @@ impl MachineState {
 
     /// The circuit will have recovered when it has been closed and healthy for so long; `None`: it makes no difference.
     pub(super) fn recovers_after(&mut self, period: Option<Duration>) {
-        if period.is_some() || self.past.is_some() {
-            self.made_past().recovery = period.map(Recovery::new);
+        let Some(period) = period else {
+            if let Some(recovery) = self.recovery_mut() {
+                recovery.end();
+            }
+            return;
+        };
+        // Its memory is kept from one opening to the next.
+        match &mut self.made_past().recovery {
+            Some(recovery) => **recovery = Recovery::new(period),
+            none => *none = Some(Box::new(Recovery::new(period))),
         }
     }
 
     /// What is seen of a recovery, while there is one.
     pub(super) fn recovery(&self) -> Option<&Recovery> {
-        self.past.as_ref()?.recovery.as_ref()
+        self.past.as_ref()?.recovery.as_deref().filter(|recovery| recovery.goes_on())
     }
 
     pub(super) fn recovery_mut(&mut self) -> Option<&mut Recovery> {
-        self.past.as_mut()?.recovery.as_mut()
+        self.past.as_mut()?.recovery.as_deref_mut().filter(|recovery| recovery.goes_on())
     }
 
     fn made_past(&mut self) -> &mut Past {

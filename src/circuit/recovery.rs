@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 /// works. Until that is long enough, the cooldowns to come are longer ones.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Recovery {
-    /// How long it has to be healthy.
+    /// How long it has to be healthy; zero once it is over.
     period: Duration,
     healthy_for: Duration,
     /// The newest success, or the closing.
@@ -31,6 +31,15 @@ pub(super) const fn resolution(period: Duration) -> Duration {
 impl Recovery {
     pub(super) const fn new(period: Duration) -> Self {
         Self { period, healthy_for: Duration::ZERO, newest: Timestamp::ZERO }
+    }
+
+    /// It is over.
+    pub(super) const fn end(&mut self) {
+        self.period = Duration::ZERO;
+    }
+
+    pub(super) const fn goes_on(&self) -> bool {
+        !self.period.is_zero()
     }
 
     /// The circuit closes.

@@ -183,7 +183,7 @@ mod postgres {
         assert!(matches!(refused, Error::Io(_)), "{refused:?}");
         is_judged("nothing listens", refused, TROUBLE.0, TROUBLE.1);
 
-        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(Duration::from_millis(50));
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(Duration::from_secs(5));
         let pool = pool.connect_with(database.options()).await.expect("connects");
         let _held = pool.acquire().await.expect("the one");
         let timed_out = pool.acquire().await.expect_err("it is held");
