@@ -22,7 +22,7 @@ pub(super) struct ProbesSeen<'a> {
     pub(super) slow: &'a [u32],
 }
 
-/// Limits that calls are told apart by; whoever has more in one rule learns of the longer ones as of this one.
+/// Limits that calls are told apart by; a rule with more of them takes the longer ones for this one.
 const MAX_LIMITS: usize = 15;
 
 impl Slowness {

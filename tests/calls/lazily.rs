@@ -48,7 +48,7 @@ fn ways(breaker: &CircuitBreaker, f: Made) -> Vec<(&'static str, Pin<Box<dyn Fut
 #[test]
 fn nothing_happens_before_the_future_is_polled() {
     let (breaker, _) = touchy();
-    for (way, future) in ways(&breaker, || panic!("nobody has asked")) {
+    for (way, future) in ways(&breaker, || panic!("the future has not been polled")) {
         drop(future);
         assert_eq!(breaker.state(), State::Closed, "{way}");
     }
