@@ -33,13 +33,12 @@ impl Settings {
         }
     }
 
-    /// How exactly successes must be known: as a detector needs it, and a cooldown that grows, and exactly enough to be merged
-    /// with those of others.
+    /// How exactly the end of each success must be known: as a detector needs it, and exactly enough to be merged with those of
+    /// others.
     pub(super) fn time_resolution(&self, detector: &dyn Detector) -> Option<Duration> {
         let is_pooled = self.store.is_some() && self.fleet.clone().unwrap_or_default().is_pooled();
         let merged = is_pooled.then(|| crate::replica::time_resolution(detector)).flatten();
-        let of_cooldown = self.rules.cooldown.time_resolution();
-        detector.time_resolution().into_iter().chain(of_cooldown).chain(merged).min()
+        detector.time_resolution().into_iter().chain(merged).min()
     }
 }
 

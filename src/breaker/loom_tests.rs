@@ -8,7 +8,7 @@ use loom::thread;
 
 use super::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder};
 use crate::clock::ManualClock;
-use crate::{Permit, Probes, State, detect};
+use crate::{Cooldown, Permit, Probes, State, detect};
 
 fn model(f: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
@@ -112,6 +112,59 @@ fn loom_successes_of_an_earlier_tick_stay_in_it() {
         assert_eq!(window(&breaker), (3, 1));
         clock.advance(Duration::from_secs(8));
         assert_eq!(window(&breaker), (2, 1), "the first success is out, the later ones are in");
+    });
+}
+
+/// Trips the breaker; the probe that closes it again, after no time, begins a recovery that is to be seen.
+fn begins_to_recover(breaker: &CircuitBreaker) {
+    breaker.trip().expect("no override");
+    breaker.acquire().expect("the cooldown is over").success();
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+/// A breaker that has to be healthy for 16 s, and its clock.
+fn recovering_in_16_s() -> (CircuitBreaker, ManualClock) {
+    let clock = ManualClock::new();
+    let cooldown = Cooldown::with(|_| Duration::ZERO).healthy_after(Duration::from_secs(16));
+    let config = CircuitBreakerConfig::builder("loom").clock(clock.clone()).cooldown(cooldown);
+    (CircuitBreaker::new(config.detector(detect::failures(9).of_last(99)).build().expect("valid")), clock)
+}
+
+#[test]
+fn loom_successes_count_once_when_a_recovery_begins_or_ends_between_them() {
+    model(|| {
+        let (breaker, clock) = recovering_in_16_s();
+        begins_to_recover(&breaker);
+        for _ in 0..15 {
+            clock.advance(Duration::from_secs(1));
+            permit(&breaker).success();
+        }
+        clock.advance(Duration::from_secs(1));
+        let (a, b) = (permit(&breaker), permit(&breaker));
+        let success = thread::spawn(move || a.success());
+        let failure = thread::spawn(move || b.failure());
+        permit(&breaker).success();
+        success.join().expect("no panic");
+        failure.join().expect("no panic");
+        assert_eq!(window(&breaker), (18, 1));
+        clock.advance(Duration::from_secs(1));
+        permit(&breaker).success();
+        assert_eq!(window(&breaker), (19, 1));
+        breaker.trip().expect("no override");
+        assert_eq!(breaker.snapshot().openings, 1, "the recovery is over");
+    });
+}
+
+#[test]
+fn loom_a_success_of_before_a_recovery_is_no_part_of_it() {
+    model(|| {
+        let (breaker, _clock) = recovering_in_16_s();
+        let stale = permit(&breaker);
+        let late = thread::spawn(move || stale.success());
+        begins_to_recover(&breaker);
+        permit(&breaker).success();
+        late.join().expect("no panic");
+        assert_eq!(window(&breaker), (1, 0), "the fresh one is, the stale one is not");
     });
 }
 

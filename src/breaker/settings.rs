@@ -33,11 +33,11 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// How exactly successes must be known: as a detector needs it, and a cooldown that grows.
+    /// How exactly the end of each success must be known.
     #[cfg(not(feature = "fleet"))]
+    #[expect(clippy::unused_self, reason = "a fleet asks for more")]
     pub(super) fn time_resolution(&self, detector: &dyn Detector) -> Option<std::time::Duration> {
-        let of_cooldown = self.rules.cooldown.time_resolution();
-        detector.time_resolution().into_iter().chain(of_cooldown).min()
+        detector.time_resolution()
     }
 
     pub(super) fn has_listeners(&self) -> bool {

@@ -254,9 +254,11 @@ impl Cooldown {
         self
     }
 
-    /// Sets how long the circuit must stay closed, with calls that succeed, before its growth is forgotten. Default: as long as
-    /// the last cooldown, of a function's ([`with`](Self::with)) at least 1 s. Zero: it is forgotten as soon as the circuit closes. A fixed cooldown does not grow, and with this it
-    /// is refused when the breaker is built.
+    /// Sets how long the circuit must stay healthy before its growth is forgotten.
+    ///
+    /// Default: as long as the last cooldown, and at least 1 s where that may be zero (a range that begins with zero, or a
+    /// function's: [`with`](Self::with)). Zero: it is forgotten as soon as the circuit closes. A fixed cooldown does not grow,
+    /// and with this it is refused when the breaker is built. Healthy is a circuit that is closed, with calls that succeed.
     ///
     /// The time from the closing to the newest success counts. Where successes are further apart than a sixteenth of the
     /// period, a sixteenth counts for each, so a dependency that is rarely called takes sixteen successes, and a silent period
@@ -303,23 +305,27 @@ impl Cooldown {
         (grows && !period.is_zero()).then_some(period)
     }
 
-    /// Unless a period is set, it is no shorter than this. A function may say zero, and would never see a reopening.
-    const fn least_healthy_time(&self) -> Duration {
-        match &self.curve {
-            Curve::With(_) => Duration::from_secs(1),
-            Curve::Fixed(_) | Curve::Exponential(_) | Curve::Linear(_) => Duration::ZERO,
-        }
+    /// Unless a period is set, it is no shorter than this. What begins with zero would be forgotten before it grows.
+    fn least_healthy_time(&self) -> Duration {
+        let begins_with_zero = match &self.curve {
+            Curve::Fixed(_) => false,
+            Curve::Exponential(delays) => delays.min().is_zero(),
+            Curve::Linear(delays) => delays.min().is_zero(),
+            // Perhaps.
+            Curve::With(_) => true,
+        };
+        if begins_with_zero { Duration::from_secs(1) } else { Duration::ZERO }
     }
 
-    /// How exactly times of successes must be known, where it matters for how long the circuit is healthy.
+    /// How exactly times of successes must be known while it matters for how long the circuit is healthy.
     pub(crate) fn time_resolution(&self) -> Option<Duration> {
         let shortest = match &self.curve {
             Curve::Fixed(_) => return None,
             Curve::Exponential(delays) => delays.min(),
             Curve::Linear(delays) => delays.min(),
-            Curve::With(_) => self.least_healthy_time(),
+            Curve::With(_) => Duration::ZERO,
         };
-        let period = self.healthy_after.unwrap_or(shortest);
+        let period = self.healthy_after.unwrap_or_else(|| shortest.max(self.least_healthy_time()));
         // What is forgotten at once depends on no success.
         (!period.is_zero()).then(|| resolution(period))
     }

@@ -38,6 +38,8 @@ pub(crate) struct View {
     pub(crate) admission: Admission,
     /// One more success would change nothing.
     pub(crate) clean: bool,
+    /// Successes are to show that the dependency is healthy for long enough.
+    pub(crate) recovers: bool,
 }
 
 impl View {
@@ -70,9 +72,10 @@ impl Machine {
         };
         let absorbs = || guarded(|| self.detector.absorbs_success()).unwrap_or(false);
         // What a success shows of a recovery, a success changes.
-        let changes_nothing = self.state.log().is_none() && self.state.recovery().is_none();
+        let recovers = self.state.recovery().is_some();
+        let changes_nothing = self.state.log().is_none() && !recovers;
         let clean = self.state.state == State::Closed && changes_nothing && absorbs();
-        View { generation: self.state.generation, admission, clean }
+        View { generation: self.state.generation, admission, clean, recovers }
     }
 
     pub(crate) const fn state(&self) -> State {

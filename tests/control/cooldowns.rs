@@ -47,10 +47,13 @@ fn the_longest_cooldown_may_have_jitter() {
 
 /// Else it would never grow: a cooldown of nothing is over, and forgotten, as soon as the circuit closes.
 #[test]
-fn a_function_that_begins_with_nothing_grows() {
-    for (healthy_after, expected) in [(None, [0, 5, 10]), (Some(Duration::ZERO), [0, 0, 0])] {
+fn what_begins_with_nothing_grows() {
+    let function = Cooldown::with(|ctx| secs(5) * ctx.reopenings());
+    let line = Cooldown::linear(Duration::ZERO..=secs(60), secs(5)).jitter(0.0);
+    let cases = [function, line]
+        .map(|cooldown| [(cooldown.clone(), None, [0, 5, 10]), (cooldown, Some(Duration::ZERO), [0, 0, 0])]);
+    for (cooldown, healthy_after, expected) in cases.into_iter().flatten() {
         let (breaker, clock) = breaker(|b| {
-            let cooldown = Cooldown::with(|ctx| secs(5) * ctx.reopenings());
             b.cooldown(if let Some(period) = healthy_after { cooldown.healthy_after(period) } else { cooldown })
         });
         for cooldown in expected {

@@ -26,6 +26,7 @@ use tower::{Layer, ServiceExt, service_fn};
 mod support;
 
 mod asking;
+mod clock_reads;
 mod commands;
 mod cooldowns;
 mod detectors;

@@ -2,7 +2,7 @@
 
 use crate::circuit::{Admission, Generation, RefusedBy, RejectReason, View};
 
-/// `generation << 6 | flags`. A transition every nanosecond would use up the 58 bits in nine years.
+/// `generation << 7 | flags`. A transition every nanosecond would use up the 57 bits in four years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct AdmissionWord(pub(super) u64);
 
@@ -13,6 +13,8 @@ pub(super) struct CallNeeds {
     pub(super) timed: bool,
     /// Listeners hear of every call.
     pub(super) every_call: bool,
+    /// A detector, or a fleet, asks when successes end.
+    pub(super) dated: bool,
 }
 
 /// The bits of [`Admission`]; zero for `All`.
@@ -30,7 +32,9 @@ const AWAY: u64 = CLEAN;
 const MARK: u64 = 1 << 3;
 const TIMED: u64 = 1 << 4;
 const EVERY_CALL: u64 = 1 << 5;
-const FLAGS: u32 = 6;
+/// When a success ends makes a difference. Not together with `CLEAN`.
+const DATED: u64 = 1 << 6;
+const FLAGS: u32 = 7;
 
 impl AdmissionWord {
     #[inline]
@@ -45,12 +49,14 @@ impl AdmissionWord {
             Admission::Ask => ASK,
             Admission::Unjudged { recorded, .. } => UNJUDGED | flag(recorded, MARK),
         };
+        let dated = !view.clean && (needs.dated || view.recovers);
         Self(
             view.generation.get() << FLAGS
                 | admission
                 | flag(view.clean, CLEAN)
                 | flag(needs.timed, TIMED)
-                | flag(needs.every_call, EVERY_CALL),
+                | flag(needs.every_call, EVERY_CALL)
+                | flag(dated, DATED),
         )
     }
 
@@ -131,6 +137,12 @@ impl AdmissionWord {
     #[inline]
     pub(super) const fn is_timed(self) -> bool {
         self.0 & TIMED != 0
+    }
+
+    /// When a success ends makes a difference.
+    #[inline]
+    pub(super) const fn is_dated(self) -> bool {
+        self.0 & DATED != 0
     }
 
     #[inline]

@@ -125,13 +125,15 @@ impl BreakerCell {
         let Contents { name, detector, settings, take_control } = contents;
         let mut slot = lock(&self.slot);
         let first_generation = self.word().generation().next();
-        let tick_bits = settings.time_resolution(&*detector).map_or(0, |d| crate::time::nanos(d).max(2).ilog2());
+        let (of_calls, of_recovery) = (settings.time_resolution(&*detector), settings.rules.cooldown.time_resolution());
+        let ticks = of_calls.into_iter().chain(of_recovery).min().map_or(0, Info::ticks_of);
+        let dated = if of_calls.is_some() { Info::ALWAYS_DATED } else { 0 };
         let clock = match settings.clock {
             ClockSource::System => 0,
             ClockSource::Coarse => Info::COARSE,
             ClockSource::Other(_) => Info::OWN_CLOCK,
         };
-        self.info.store(tick_bits | clock, Relaxed);
+        self.info.store(ticks | dated | clock, Relaxed);
         let slow_after = settings.rules.slowness.least().map_or(u64::MAX, crate::time::nanos);
         self.slow_after.store(slow_after, Relaxed);
         let now = settings.clock.now();
@@ -191,7 +193,11 @@ impl BreakerCell {
     /// Makes the machine's view the one that calls see.
     pub(super) fn publish(&self, body: &Body, now: Timestamp) {
         let view = body.control.view();
-        let needs = CallNeeds { timed: body.settings.rules.needs_duration(), every_call: body.settings.every_call };
+        let needs = CallNeeds {
+            timed: body.settings.rules.needs_duration(),
+            every_call: body.settings.every_call,
+            dated: self.info().has(Info::ALWAYS_DATED),
+        };
         let (word, before) = (AdmissionWord::new(view, needs), self.word());
         if word == before {
             return;

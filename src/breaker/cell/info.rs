@@ -1,18 +1,27 @@
 //! What is known of a breaker without its lock and apart from its state.
 
+use std::time::Duration;
+
 /// A breaker's clock, and when a registry last gave the breaker out.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Info(pub(super) u32);
 
 impl Info {
-    /// How many bits a tick leaves out of a timestamp; 0: ticks do not matter.
-    const TICK: u32 = 0x3f;
+    /// How many bits a tick leaves out of a timestamp; 0: ticks do not matter. A tick of 2 s is long enough.
+    const TICK: u32 = 0x1f;
+    /// When successes end always matters, not only for a recovery.
+    pub(super) const ALWAYS_DATED: u32 = 1 << 5;
     /// The coarse clock is exact enough.
     pub(super) const COARSE: u32 = 1 << 6;
     /// The breaker has a clock of its own, behind the lock.
     pub(super) const OWN_CLOCK: u32 = 1 << 7;
     /// Above that, the seconds of the last use: they come round after half a year.
     const USED: u32 = 8;
+
+    /// Ticks by which times are known so exactly.
+    pub(super) fn ticks_of(resolution: Duration) -> u32 {
+        crate::time::nanos(resolution).max(2).ilog2().min(Self::TICK)
+    }
 
     pub(super) const fn tick_bits(self) -> u32 {
         self.0 & Self::TICK

@@ -58,7 +58,7 @@ impl BreakerCell {
     #[inline(never)]
     pub(in crate::breaker) fn count_success(&self, generation: Generation, started: Timestamp) -> bool {
         let word = self.word();
-        if word.only_counts(generation) && self.info().tick_bits() == 0 {
+        if word.only_counts(generation) {
             return self.add_success(generation, 0);
         }
         if word.tells_every_call() {
@@ -78,7 +78,7 @@ impl BreakerCell {
                 now = Some(ended);
             }
         }
-        let ticks = self.info().tick_bits();
+        let ticks = if word.is_dated() { self.info().tick_bits() } else { 0 };
         let tick = if ticks == 0 { 0 } else { now.unwrap_or_else(|| self.coarse()).as_nanos() >> ticks };
         word.is_clean() || self.add_success(generation, tick)
     }
@@ -160,6 +160,10 @@ impl BreakerCell {
             self.successes.unblock();
             waited
         };
+        if !self.word().is_dated() {
+            body.control.record_successes(waited, now, now, facts);
+            return;
+        }
         // Where the clock has stepped back, the tick that they were counted in lies in a future that is gone.
         let counted_in = then.min(tick);
         let begin = Timestamp::from_nanos(counted_in << ticks);

@@ -1,0 +1,81 @@
+//! How often a breaker reads its clock: a call that needs no time costs none.
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use fusebox::Clock;
+
+use super::*;
+
+#[derive(Clone, Debug, Default)]
+struct CountingClock {
+    inner: ManualClock,
+    reads: Arc<AtomicUsize>,
+}
+
+impl Clock for CountingClock {
+    fn now(&self) -> Timestamp {
+        self.reads.fetch_add(1, SeqCst);
+        self.inner.now()
+    }
+}
+
+/// A breaker that counts each success, with that cooldown.
+struct Counted {
+    breaker: CircuitBreaker,
+    clock: CountingClock,
+}
+
+impl Counted {
+    fn with(cooldown: impl Into<Cooldown>) -> Self {
+        let clock = CountingClock::default();
+        let detector = detect::failures(3).of_last(100_000);
+        let breaker = CircuitBreaker::new(config(|b| b.detector(detector).cooldown(cooldown).clock(clock.clone())));
+        Self { breaker, clock }
+    }
+
+    /// How often the clock is read while so many calls succeed, in one moment.
+    fn reads_of(&self, calls: u32) -> usize {
+        let before = self.clock.reads.load(SeqCst);
+        succeed(&self.breaker, calls);
+        self.clock.reads.load(SeqCst) - before
+    }
+
+    fn opens_and_closes(&self) {
+        first_probe(&self.breaker, &self.clock.inner).success();
+        assert_eq!(self.breaker.state(), State::Closed);
+    }
+}
+
+/// The truth is a breaker whose cooldown is fixed: it asks for no time but when it hands a batch of successes to its detector.
+#[test]
+fn successes_read_the_clock_for_a_growing_cooldown_while_a_recovery_is_seen_and_no_longer() {
+    const CALLS: u32 = 1_000;
+    let fixed = Counted::with(secs(5));
+    let healthy = fixed.reads_of(CALLS);
+    assert!(healthy < CALLS as usize / 10, "{healthy}");
+    let growing = [
+        Cooldown::exponential(secs(5)..=secs(60)).jitter(0.0),
+        Cooldown::exponential(secs(5)..=secs(60)).jitter(0.0).healthy_after(secs(1)),
+        Cooldown::linear(secs(5)..=secs(60), secs(5)).jitter(0.0),
+        Cooldown::linear(Duration::ZERO..=secs(60), secs(5)).jitter(0.0),
+        Cooldown::with(|ctx| secs(5) * (1 + ctx.reopenings())),
+    ];
+    for (case, cooldown) in growing.into_iter().enumerate() {
+        let growing = Counted::with(cooldown);
+        assert_eq!(growing.reads_of(CALLS), healthy, "{case}: it was never open");
+        growing.breaker.trip().expect("no override stands");
+        growing.clock.inner.advance(secs(5));
+        growing.breaker.acquire().expect("the cooldown is over").success();
+        assert!(growing.reads_of(CALLS) >= CALLS as usize, "{case}: the recovery is to be seen");
+        for _ in 0..16 {
+            growing.clock.inner.advance(secs(1));
+            growing.reads_of(1);
+        }
+        drop(growing.breaker.snapshot()); // takes in the last of them
+        assert_eq!(growing.reads_of(CALLS), healthy, "{case}: it has recovered");
+        growing.opens_and_closes();
+        assert_eq!(growing.breaker.snapshot().openings, 1, "{case}: and begins anew");
+    }
+    fixed.opens_and_closes();
+    assert_eq!(fixed.reads_of(CALLS), healthy);
+}
