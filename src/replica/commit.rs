@@ -239,7 +239,6 @@ impl Replica {
             commit.batch = Some((taken.id, taken.batch.save().into()));
             commit.may_queue = taken.may_queue;
         }
-        self.state.timers.look_at = None;
         self.state.in_flight.request = Some(Pending::Commit { merged: Box::new(merged), commands });
         self.state.in_flight.asked_at = turn.now;
         Request::Commit(Box::new(commit))

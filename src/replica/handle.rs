@@ -74,7 +74,18 @@ impl Replica {
             Err(error) => return self.failed(error, true, turn),
         };
         self.succeeded(turn);
-        self.state.known.trouble = None;
+        let is_written = match committed {
+            Committed::Applied { .. } | Committed::Combine(..) => {
+                self.state.timers.forget_look();
+                true
+            }
+            Committed::Conflict(stored)
+            | Committed::Duplicate(stored)
+            | Committed::Queued(stored)
+            | Committed::Fenced(stored) => stored.version > self.known_version(),
+        };
+        // Else nothing shows that the record can be written: a batch is queued beside it.
+        self.state.known.trouble.take_if(|(_, failing)| is_written || *failing == Failing::Loads);
         let now = turn.now;
         // A turn at combining takes a round into the record; the batch waits.
         let combining = self.state.in_flight.combining.take();
@@ -115,6 +126,7 @@ impl Replica {
                     }
                 }
                 self.learn_stored(stored, here, turn);
+                self.put_off_look(now);
                 let may_be_queued = self.state.outbox.batch.is_some() && conflicts <= 2;
                 if !may_be_queued && (!self.ends_own_suspicion(now) || conflicts > MAX_RACES) {
                     // Nothing but a compare-and-swap will do, and other instances want the same.
@@ -127,8 +139,7 @@ impl Replica {
                 self.state.in_flight.conflicts = 0;
                 self.took_something();
                 self.batch_accepted();
-                self.look_after_round(now);
-                self.state.timers.taken_in_by = Some(stored.now.timestamp() + ROUND_LEASE);
+                self.look_after_queued(now, stored.now.timestamp() + ROUND_LEASE);
                 self.learn_stored(stored, here, turn);
             }
             Committed::Combine(stored, round) => {
@@ -163,8 +174,33 @@ impl Replica {
     /// The store has a batch of this instance that no record is known to contain: once the round that is to take it in must
     /// be over, it may be this instance's turn.
     fn look_after_round(&mut self, now: Timestamp) {
-        self.state.timers.look_at = Some(now + ROUND_LEASE + self.state.jitter(POLL_INTERVAL));
-        self.state.timers.taken_in_by = None;
+        let look_at = self.after_round(now);
+        self.state.timers.forget_look();
+        self.state.timers.look_at = Some(look_at);
+    }
+
+    /// The same for a batch that a record contains that is written by then. One that is queued later does not put it off.
+    fn look_after_queued(&mut self, now: Timestamp, taken_in_by: Timestamp) {
+        let look_at = self.after_round(now);
+        let timers = &mut self.state.timers;
+        if timers.look_at.is_some() && timers.taken_in_by.is_some() {
+            timers.queued_later = Some((look_at, taken_in_by));
+        } else {
+            (timers.look_at, timers.taken_in_by) = (Some(look_at), Some(taken_in_by));
+        }
+    }
+
+    /// It was this instance's turn, and it could not be taken.
+    fn put_off_look(&mut self, now: Timestamp) {
+        if self.state.timers.look_at.is_some_and(|at| at <= now) {
+            let again = self.after_round(now);
+            let timers = &mut self.state.timers;
+            timers.look_at = timers.taken_in_by.map(|_| again);
+        }
+    }
+
+    fn after_round(&mut self, now: Timestamp) -> Timestamp {
+        now + ROUND_LEASE + self.state.jitter(POLL_INTERVAL)
     }
 
     fn batch_accepted(&mut self) {
@@ -214,7 +250,7 @@ impl Replica {
     /// The store tells of a change. What the notice says is not believed: who may send one need not be one of the fleet.
     fn changed(&mut self, version: Version, announcement: Announcement, turn: &Turn<'_>) {
         self.state.known.push.note_heard(version);
-        if version <= self.state.known.stored.as_ref().map_or(Version::NONE, |stored| stored.version) {
+        if version <= self.known_version() {
             return;
         }
         let rule_here = self.state.outbox.untold.rule;
@@ -286,6 +322,10 @@ impl Replica {
         self.protect_until(suspicion.due(), here);
     }
 
+    fn known_version(&self) -> Version {
+        self.state.known.stored.as_ref().map_or(Version::NONE, |stored| stored.version)
+    }
+
     fn succeeded(&mut self, turn: &mut Turn<'_>) {
         self.state.in_flight.failures = 0;
         if !self.state.is_reachable() && !self.state.known.is_stuck {
@@ -296,6 +336,8 @@ impl Replica {
     fn failed(&mut self, error: &StoreError, wrote: bool, turn: &mut Turn<'_>) {
         if self.state.in_flight.combining.take().is_some() {
             self.look_after_round(turn.now);
+        } else if wrote {
+            self.put_off_look(turn.now);
         }
         self.state.in_flight.failures = self.state.in_flight.failures.saturating_add(1);
         self.linger_longer();
@@ -444,10 +486,8 @@ impl Replica {
         };
         self.state.known.corrupt_since = None;
         self.state.known.blocked_until = None;
-        if self.state.timers.taken_in_by.is_some_and(|by| StoreTime(version.0).timestamp() >= by) {
-            // The instance that wrote this met an empty outbox, or goes on emptying it.
-            (self.state.timers.look_at, self.state.timers.taken_in_by) = (None, None);
-        }
+        // The instance that wrote this met an empty outbox, or goes on emptying it.
+        self.state.timers.end_look(StoreTime(version.0).timestamp());
         let before = self.state.known.stored.take();
         let rewrite_at = lost.then(|| {
             let known = before.and_then(|stored| stored.rewrite_at);

@@ -316,6 +316,8 @@ pub(super) struct Timers {
     pub(super) look_at: Option<Timestamp>,
     /// A record that was written at this time of the store's clock, or later, has what this instance queued.
     pub(super) taken_in_by: Option<Timestamp>,
+    /// The same two times of the newest batch, where others were queued after the one that they are of.
+    pub(super) queued_later: Option<(Timestamp, Timestamp)>,
     /// Nothing is asked before.
     pub(super) not_before: Timestamp,
     /// Since when something urgent waits.
@@ -328,6 +330,21 @@ pub(super) struct Timers {
     pub(super) wake: Option<Wake>,
     /// The loudest wake-up that the engine has not answered with a look yet.
     pub(super) woken: Option<Wake>,
+}
+
+impl Timers {
+    /// Nothing is left that a round is to take in.
+    pub(super) const fn forget_look(&mut self) {
+        (self.look_at, self.taken_in_by, self.queued_later) = (None, None, None);
+    }
+
+    /// A record has what was queued for it by the time of the store's clock at which it was written.
+    pub(super) fn end_look(&mut self, written: Timestamp) {
+        if self.taken_in_by.is_some_and(|by| written >= by) {
+            let later = self.queued_later.take().filter(|(_, by)| written < *by);
+            (self.look_at, self.taken_in_by) = later.unzip();
+        }
+    }
 }
 
 /// How urgently the engine is woken.

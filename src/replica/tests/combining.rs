@@ -82,6 +82,10 @@ impl Talk {
         self.answer(Ok(&Committed::Combine(stored, round)))
     }
 
+    fn trouble(&self) -> Option<Arc<str>> {
+        self.one.replica.status(self.now).trouble
+    }
+
     /// What another instance has left: one failure.
     fn left(&self) -> Bytes {
         self.one.batch(&self.record, &[failed(self.now)]).into()
@@ -194,6 +198,69 @@ fn a_batch_whose_round_was_lost_is_looked_after() {
         talk.applied(&round);
         assert_eq!(talk.record.failures(), 1);
     }
+}
+
+/// The record is locked, say: what comes is queued beside it, and no round can take it in.
+#[test]
+fn a_batch_that_is_queued_puts_off_no_look_after_an_earlier_one() {
+    let mut talk = Talk::over(Instance::new(1, patient()), Shared::at(at(10)));
+    let (begin, mut looks) = (talk.now, 0);
+    while talk.now.since(begin) < ms(10_000) {
+        talk.one.call(Outcome::Failure, talk.now);
+        for _ in 0..6 {
+            talk.now = talk.now + ms(50);
+            match talk.ask() {
+                Some(Request::Commit(commit)) if commit.batch.is_some() => {
+                    let stored = talk.stored();
+                    talk.answer(Ok(&Committed::Queued(stored)));
+                }
+                Some(Request::Commit(_)) => {
+                    looks += 1;
+                    talk.answer(Err(&StoreError::busy("the record is locked")));
+                }
+                Some(Request::Load) => {
+                    let (stored, now) = (talk.stored(), talk.now);
+                    talk.one.turn(now, |replica, turn| replica.handle(Response::Loaded(Ok(&stored)), now, turn));
+                }
+                None => {}
+            }
+            assert_eq!(talk.trouble().is_some(), looks > 0, "what is queued beside it does not show that it is over");
+        }
+    }
+    // One each 0.5 to 1.5 s.
+    assert!((6..=20).contains(&looks), "{looks}");
+    talk.now = talk.now + ROUND_LEASE + POLL_INTERVAL;
+    let look = talk.commit();
+    talk.applied(&look);
+    assert_eq!((talk.trouble(), talk.one.replica.state.timers.look_at), (None, None));
+}
+
+/// A record that is written later than a round lasts has what was queued before, and not what was queued since.
+#[test]
+fn what_was_queued_since_is_looked_after_when_a_record_has_what_was_queued_before() {
+    let mut talk = Talk::over(Instance::new(1, patient()), Shared::at(at(10)));
+    let queue = |talk: &mut Talk| {
+        talk.one.call(Outcome::Failure, talk.now);
+        assert!(talk.commit().batch.is_some());
+        let stored = talk.stored();
+        talk.answer(Ok(&Committed::Queued(stored)));
+        talk.now
+    };
+    let first = queue(&mut talk);
+    talk.now = talk.now + ms(300);
+    let second = queue(&mut talk);
+    let hears = |talk: &mut Talk, written: Timestamp| {
+        talk.version = Version(StoreTime::from(written).0);
+        let (stored, now) = (talk.stored(), talk.now);
+        talk.one.turn(now, |replica, turn| replica.handle(Response::Loaded(Ok(&stored)), now, turn));
+        let timers = &talk.one.replica.state.timers;
+        (timers.look_at, timers.taken_in_by)
+    };
+    let (look_at, by) = hears(&mut talk, first);
+    assert!(look_at.is_some() && by == Some(first + ROUND_LEASE), "written before");
+    let (look_at, by) = hears(&mut talk, first + ROUND_LEASE);
+    assert!(look_at.is_some_and(|at| at >= second + ROUND_LEASE) && by == Some(second + ROUND_LEASE));
+    assert_eq!(hears(&mut talk, second + ROUND_LEASE), (None, None));
 }
 
 /// Where others write as often, a second try costs as much as the first.
