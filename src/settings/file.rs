@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, Error};
 
-use super::near::nearest;
+use super::names::{check, shown};
 use super::path::Path;
 use super::read::read;
 use super::table::{Kind, meant, or};
@@ -21,7 +21,6 @@ use crate::explanation::Explanation;
 use crate::fleet::Fleet;
 #[cfg(feature = "fleet")]
 use crate::store::Store;
-use crate::text::OneLine;
 
 /// One whole file of named templates: breakers, registries, retries, and the budgets and fleets that they share.
 ///
@@ -312,15 +311,6 @@ fn find<'a, T>(section: &'static str, known: &'a BTreeMap<String, T>, name: &str
     })
 }
 
-/// The names that there are, or as many of them as a reader takes in.
-fn shown<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Vec<String> {
-    const MOST: usize = 10;
-    let more = names.len().saturating_sub(MOST);
-    let mut shown: Vec<_> = names.take(MOST).map(|name| format!("\"{}\"", OneLine(name))).collect();
-    shown.extend((more > 0).then(|| format!("one of {more} more")));
-    shown
-}
-
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = f.debug_struct("Settings");
@@ -341,13 +331,13 @@ struct Missing {
 }
 
 /// Puts in the place of a name what it stands for.
-fn resolve(
+fn resolve<'a>(
     fields: &mut Fields,
     field: &str,
     section: &str,
     path: &Path<'_>,
     find: impl Fn(&str) -> Option<Value>,
-    known: &[&str],
+    known: impl ExactSizeIterator<Item = &'a str>,
 ) -> Result<(), Missing> {
     let Some((_, value)) = fields.given.iter_mut().find(|(name, _)| *name == field) else {
         return Ok(());
@@ -355,19 +345,11 @@ fn resolve(
     let Value::Name(name) = value else {
         return Ok(());
     };
+    check(section, name, known).map_err(|text| Missing { path: path.key(field).to_string(), text })?;
     if let Some(found) = find(name) {
         *value = found;
-        return Ok(());
     }
-    let near = nearest(name, known.iter().copied()).map(|name| format!("; did you mean `{name}`?"));
-    let known = shown(known.iter().copied());
-    let text = format!(
-        "is \"{}\", allowed is the name of one of `{section}` ({}), or a table{}",
-        OneLine(name),
-        or(&known),
-        near.unwrap_or_default(),
-    );
-    Err(Missing { path: path.key(field).to_string(), text })
+    Ok(())
 }
 
 impl<'de> Deserialize<'de> for Settings {
@@ -391,9 +373,7 @@ impl Settings {
                     // It needs no section to be had as it is.
                     None => (name == "pooled").then(|| Value::Fleet(Fleet::pooled())),
                 };
-                let mut known: Vec<_> = fleets.keys().map(String::as_str).collect();
-                known.extend((!fleets.contains_key("pooled")).then_some("pooled"));
-                resolve(fields, "fleet", "fleets", path, found, &known)?;
+                resolve(fields, "fleet", "fleets", path, found, fleets.keys().map(String::as_str))?;
             }
             #[cfg(not(feature = "fleet"))]
             let _ = (fields, path);
@@ -439,11 +419,10 @@ fn retries(
     budgets: &BTreeMap<String, Budget>,
 ) -> Result<BTreeMap<String, RetryConfig<Timed>>, Missing> {
     let (mut retries, at) = (BTreeMap::new(), Path::Root.key("retries"));
-    let known: Vec<_> = budgets.keys().map(String::as_str).collect();
     for (name, mut fields) in named::<Fields>(file, "retries") {
         let path = at.key(&name);
         let found = |name: &str| budgets.get(name).cloned().map(Value::Budget);
-        resolve(&mut fields, "budget", "budgets", &path, found, &known)?;
+        resolve(&mut fields, "budget", "budgets", &path, found, budgets.keys().map(String::as_str))?;
         let wrong = |error: ConfigError| Missing { path: path.to_string(), text: format!("cannot be built: {error}") };
         let config = retry(fields).map_err(wrong)?;
         retries.insert(name, config);

@@ -47,7 +47,9 @@
 //!   Shares are numbers (`0.5`) or text (`"50%"`).
 //! - Numbers and booleans may be text, and a list of simple things one text with commas, because the environment has text only.
 //! - Nothing is ignored. Unknown fields, fields of another `type`, names that are given twice and values out of bounds are
-//!   refused, where they stand (a `fleet` or `budget` whose name stands for nothing once the file is read has its path alone):
+//!   refused, where they stand. A `fleet` or `budget` whose name stands for nothing is refused where it is named, or at the end of
+//!   the section that ought to have it, if that is read later (a reader does not go back); where there is no such section, by
+//!   its path once the whole file is read:
 //!
 //! ```
 //! use fusebox::settings::Settings;
@@ -75,6 +77,7 @@
 mod file;
 mod given;
 mod json;
+mod names;
 mod near;
 mod path;
 mod read;

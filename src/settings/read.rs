@@ -8,6 +8,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Visitor};
 
 use super::given::Given;
+use super::names::Names;
 use super::path::{MAX_NAME, Path};
 use super::table::{Field, Kind, Need, Rule, Select, Table, and, meant, or};
 use super::value::{Fault, Fields, Value};
@@ -25,7 +26,7 @@ const WRAPPERS: [&str; 2] = ["$__toml_private_datetime", "$serde_json::private::
 ///
 /// The first mistake, with its path.
 pub(super) fn read<'de, D: Deserializer<'de>>(kind: &Kind, from: D) -> Result<Value, D::Error> {
-    At { kind, path: Path::Root }.deserialize(from)
+    At { kind, path: Path::Root, names: &Names::default() }.deserialize(from)
 }
 
 /// A kind of thing is to be read at a place.
@@ -33,9 +34,15 @@ pub(super) fn read<'de, D: Deserializer<'de>>(kind: &Kind, from: D) -> Result<Va
 struct At<'a> {
     kind: &'a Kind,
     path: Path<'a>,
+    names: &'a Names,
 }
 
-impl At<'_> {
+impl<'a> At<'a> {
+    /// A kind of thing further in.
+    const fn below(&self, kind: &'a Kind, path: Path<'a>) -> Self {
+        Self { kind, path, names: self.names }
+    }
+
     /// What is wrong here, as the format's own error.
     fn refuse<E: Error>(&self, fault: Fault) -> E {
         let Fault { field, text } = fault;
@@ -51,7 +58,12 @@ impl At<'_> {
     }
 
     fn scalar<E: Error>(self, given: Given<'_>) -> Result<Value, E> {
-        self.kind.scalar(given).map_err(|fault| self.refuse(fault))
+        let value = self.kind.scalar(given).map_err(|fault| self.refuse(fault))?;
+        if let (Value::Name(name), Some(section)) = (&value, self.kind.section()) {
+            let found = self.names.look_up(section, name, &self.path);
+            found.map_err(|text| self.refuse(Fault::of_table(text)))?;
+        }
+        Ok(value)
     }
 
     fn check_depth<E: Error>(&self) -> Result<(), E> {
@@ -140,7 +152,7 @@ impl<'de> Visitor<'de> for At<'_> {
             _ => return self.scalar(Given::List),
         };
         let mut list = Vec::new();
-        while let Some(value) = items.next_element_seed(At { kind: item, path: self.path.index(list.len()) })? {
+        while let Some(value) = items.next_element_seed(self.below(item, self.path.index(list.len())))? {
             list.push(value);
         }
         let list = self.list(list)?;
@@ -207,7 +219,7 @@ impl At<'_> {
             let Some(n) = key.parse::<usize>().ok().filter(|n| taken.insert(*n)) else {
                 return self.scalar(Given::Table);
             };
-            items.push((n, entries.next_value_seed(At { kind: item, path: self.path.index(n) })?));
+            items.push((n, entries.next_value_seed(self.below(item, self.path.index(n)))?));
             next = entries.next_key_seed(key_seed())?;
         }
         items.sort_by_key(|(n, _)| *n);
@@ -230,11 +242,21 @@ impl At<'_> {
                 }
             };
             let Some(name) = entries.next_key_seed(KeyOf(&self, check))? else {
+                self.section_is_read(&named)?;
                 return Ok(Value::Named(named));
             };
-            let value = entries.next_value_seed(At { kind: item, path: self.path.key(&name) })?;
+            let value = entries.next_value_seed(self.below(item, self.path.key(&name)))?;
             named.push((name, value));
         }
+    }
+
+    /// Of a section of the file, others may have named what stands in it.
+    fn section_is_read<E: Error>(&self, named: &[(String, Value)]) -> Result<(), E> {
+        let Path::Key(Path::Root, section) = self.path else {
+            return Ok(());
+        };
+        let known = named.iter().map(|(name, _)| name.clone()).collect();
+        self.names.read(section, known).map_err(|(path, text)| E::custom(format_args!("`{path}` {text}")))
     }
 
     fn table<'de, A: MapAccess<'de>>(self, table: &Table, mut entries: A) -> Result<Value, A::Error> {
@@ -254,11 +276,11 @@ impl At<'_> {
             let path = self.path.key(&name);
             if let Some(select) = table.select.as_ref().filter(|select| select.name == name) {
                 let kind = Kind::Word(select.variants);
-                if let Value::Word(variant) = entries.next_value_seed(At { kind: &kind, path })? {
+                if let Value::Word(variant) = entries.next_value_seed(self.below(&kind, path))? {
                     fields.variant = Some(variant);
                 }
             } else if let Some(field) = table.field(&name, fields.variant) {
-                fields.given.push((field.name, entries.next_value_seed(At { kind: &field.kind, path })?));
+                fields.given.push((field.name, entries.next_value_seed(self.below(&field.kind, path))?));
             } else if let Some(item) = listed.filter(|_| is_item(&name)) {
                 let list = self.numbered(item, Some(name), entries)?;
                 return (table.from_short)(list).map_err(|fault| self.refuse(fault));

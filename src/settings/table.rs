@@ -266,6 +266,15 @@ impl Kind {
         Ok(value)
     }
 
+    /// Of what section a name may stand there.
+    pub(super) fn section(&self) -> Option<&'static str> {
+        match self {
+            Self::Name { section } => Some(section),
+            Self::Table(table) => table.shorts.iter().find_map(Self::section),
+            _ => None,
+        }
+    }
+
     fn is_scalar(&self) -> bool {
         !matches!(self, Self::Table(_) | Self::List(_) | Self::Named { .. })
     }

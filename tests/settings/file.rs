@@ -185,6 +185,48 @@ fn the_format_says_where_beside_the_path() {
     assert!(error.to_string().contains("`defaults.cooldown` is given twice"), "{error}");
 }
 
+/// The section may stand before the name or behind it: a reader is told the line of whichever is read last. Where there is none,
+/// only the end of the file shows that.
+#[test]
+fn a_name_that_stands_for_nothing_has_a_line() {
+    let before = "[budgets.shared]\ntype = 'ratio'\nratio = 1\n\n[retries.a]\nmax_retries = 2\nbudget = 'sharde'";
+    let told = toml::from_str::<Settings>(before).expect_err("a typo").to_string();
+    assert!(told.contains("line 7, column 10") && told.contains("did you mean `shared`?"), "{told}");
+
+    let budgets = "\"budgets\": {\n\"shared\": { \"type\": \"ratio\", \"ratio\": 1 }\n}";
+    let retries = "\"retries\": {\n\"a\": { \"budget\":\n\"sharde\" }\n}";
+    for (text, place) in [
+        (format!("{{\n{budgets},\n{retries}\n}}\n\n"), "at line 7 column 8"),
+        (format!("{{\n{retries},\n{budgets}\n}}\n\n"), "at line 8 column 1"),
+        (format!("{{\n{retries}\n}}\n\n"), "`budgets` (none), or a table"),
+    ] {
+        let told = serde_json::from_str::<Settings>(&text).expect_err("a typo").to_string();
+        assert!(told.starts_with("`retries.a.budget` is \"sharde\", allowed is the name of"), "{text}\n{told}");
+        assert!(told.ends_with(place), "{text}\n{told}");
+    }
+}
+
+#[cfg(feature = "fleet")]
+#[test]
+fn the_name_of_a_fleet_that_is_not_there_has_a_line() {
+    for (fields, path) in [
+        ("[registries.r]\nmax = 3\nfleet = 'our'", "registries.r.fleet"),
+        ("[registries.r.keys.k]\n\nfleet = 'our'", "registries.r.keys.k.fleet"),
+    ] {
+        let text = format!("[fleets.ours]\nvotes = 2\n{fields}");
+        let told = toml::from_str::<Settings>(&text).expect_err("a typo").to_string();
+        assert!(told.contains("line 5, column 9") && told.contains(&format!("`{path}` is \"our\"")), "{text}\n{told}");
+    }
+    for fields in ["[defaults]\nfleet = 'our'", "[breakers.a]\nfleet = 'our'"] {
+        let text = format!("{fields}\n\n[fleets]\nours = {{ votes = 2 }}");
+        let told = toml::from_str::<Settings>(&text).expect_err("a typo").to_string();
+        assert!(told.contains("line 4, column 1") && told.contains("did you mean `ours`?"), "{text}\n{told}");
+    }
+    let text = "{ \"fleets\": {},\n\"breakers\": { \"a\": { \"fleet\": \"our\" } } }";
+    let told = serde_json::from_str::<Settings>(text).expect_err("no such fleet").to_string();
+    assert!(told.contains("allowed is the name of one of `fleets` (\"pooled\")") && told.contains("line 2"), "{told}");
+}
+
 #[cfg(feature = "fleet")]
 #[test]
 fn fleets_have_names_and_take_a_store() {
