@@ -3,6 +3,7 @@
 
 use std::future::ready;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, OnceLock};
 use std::thread;
 
@@ -12,7 +13,7 @@ use fusebox::{
     detect::{self, Call, Detector},
     rejection,
 };
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt};
 use support::{Down, Record, fail, failures, no_deadlock, secs};
 use tower::{Layer, ServiceExt};
 
@@ -123,6 +124,25 @@ fn a_removed_breaker_goes_on_and_its_name_is_free() {
     assert_eq!(registry.len(), 0);
     assert!(!registry.breaker("a").expect("the template works").is_open());
     assert!(old.is_open(), "whoever holds it still has it");
+}
+
+#[test]
+fn a_registered_breaker_is_found_however_long_its_name_is() {
+    let long = "registered-".repeat(100);
+    let registry = Registry::global();
+    let mut events = registry.events();
+    let breaker = CircuitBreaker::new(template(&long).expect("the template works"));
+    breaker.register().expect("its name is free");
+    assert_eq!(breaker.register().expect_err("it is there already").name(), long);
+    breaker.trip().expect("no override stands");
+    let told = std::iter::from_fn(|| events.next().now_or_never().flatten());
+    assert_eq!(told.filter(|event| event.name() == long).count(), 1, "a stream of the registry's events tells of it");
+    assert!(registry.get(&long).expect("it is there").is_open());
+    assert!(registry.breaker(&long).expect("it is there").is_open(), "the same breaker");
+    assert!(registry.remove(&long).expect("it is there").is_open());
+    assert!(registry.get(&long).is_none());
+    breaker.register().expect("its name is free again");
+    assert!(registry.remove(&long).is_some());
 }
 
 // Bounds
@@ -400,6 +420,31 @@ fn no_name_fails_a_call() {
         let error = call(&registry, name, true).expect_err("open");
         assert!(rejection(&*error).is_some(), "{name:.20?} is guarded");
         assert!(!error.to_string().is_empty());
+    }
+}
+
+/// As a template does that asks for its settings elsewhere.
+#[test]
+fn an_overflow_breaker_that_the_template_refused_is_made_when_it_gives_one() {
+    for is_keyed in [false, true] {
+        let refuses = Arc::new(AtomicBool::new(true));
+        let of = refuses.clone();
+        let registry = Registry::new(move |name| match name.starts_with("(overflow ") && of.load(Ordering::SeqCst) {
+            true => Err(ConfigError::new("name", &name, "another one")),
+            false => template(name),
+        });
+        let registry = registry.max(0);
+        if is_keyed {
+            assert!(call(&registry, "a", false).expect_err("down").is::<Down>());
+        } else {
+            assert_eq!(registry.breaker("a").expect_err("refused").field(), "name");
+        }
+        assert_eq!(registry.iter().count(), 0);
+        refuses.store(false, Ordering::SeqCst);
+        fail(&registry.breaker("a").expect("an overflow breaker"), 2);
+        assert!(registry.breaker("a").expect("an overflow breaker").is_open(), "one and the same");
+        assert!(call(&registry, "a", true).is_err_and(|error| rejection(&*error).is_some()), "for layers, too");
+        assert_eq!(names(&registry).len(), 1, "it is the registry's");
     }
 }
 

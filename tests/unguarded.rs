@@ -123,6 +123,7 @@ fn a_fallback_key_guards_requests_without_a_key_by_one_breaker() {
     }
     assert!(ask(&layer, Some("good"), false).is_ok());
     assert_eq!((registry.len(), registry.unguarded(), registry.overflowed()), (2, 0, 0));
+    assert_eq!(registry.iter().count(), 2, "no overflow breaker is made in vain");
     assert_eq!(registry.get("others").map(|breaker| breaker.state()), Some(State::Open));
     let told: Vec<_> = told.take().into_iter().map(|(name, kind, _)| (name, kind)).collect();
     let expected = [("others", EventKind::FallbackKeyUsed), ("bad", EventKind::TemplateFailed)];

@@ -1,7 +1,6 @@
 //! Calls through a registry by key.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use super::events::{EventKind, Occurrence, tell_of_none};
 use super::permit::Permit;
@@ -47,9 +46,10 @@ impl Inner {
                 Ok(breaker) => breaker,
                 Err(error) => {
                     self.unguarded.refused.once(|| self.tell_of_none(name, EventKind::TemplateFailed, Some(error)));
-                    let overflow = self.overflow(name).filter(|_| may_overflow)?;
-                    self.overflowed.fetch_add(1, Relaxed);
-                    overflow
+                    if !may_overflow {
+                        return None;
+                    }
+                    self.overflow(name).ok()?
                 }
             },
         };

@@ -66,8 +66,8 @@ pub(super) struct Inner {
     max: AtomicUsize,
     /// Nanoseconds.
     idle: AtomicU64,
-    overflow: [OnceLock<Option<CircuitBreaker>>; OVERFLOW],
-    pub(super) overflowed: AtomicU64,
+    overflow: [OnceLock<CircuitBreaker>; OVERFLOW],
+    overflowed: AtomicU64,
     /// Breakers of one template mostly have equal settings; they share the last ones made.
     pub(super) settings: Mutex<Option<Arc<Settings>>>,
     pub(super) unguarded: Unguarded,
@@ -272,11 +272,16 @@ impl Registry {
 
     pub(super) fn insert(&self, breaker: &CircuitBreaker) -> Result<(), NameTaken> {
         let name = breaker.name();
-        let mut shard = write(self.inner.shard(&name));
-        if shard.breakers.contains_key(&name) {
+        // As it is looked for.
+        let key: Arc<str> = match bounded(&name) {
+            Cow::Borrowed(_) => name.clone(),
+            Cow::Owned(cut) => cut.into(),
+        };
+        let mut shard = write(self.inner.shard(&key));
+        if shard.breakers.contains_key(&key) {
             return Err(NameTaken { name });
         }
-        shard.breakers.insert(name, breaker.clone());
+        shard.breakers.insert(key, breaker.clone());
         drop(shard);
         self.inner.len.fetch_add(1, Ordering::Relaxed);
         self.inner.hear_of(breaker);
@@ -321,7 +326,7 @@ impl Registry {
         for shard in &self.inner.shards {
             all.extend(read(shard).breakers.values().cloned());
         }
-        all.extend(self.inner.overflow.iter().filter_map(|breaker| breaker.get().cloned().flatten()));
+        all.extend(self.inner.overflow.iter().filter_map(OnceLock::get).cloned());
         all.into_iter()
     }
 
@@ -419,11 +424,7 @@ impl Inner {
         }
         if !self.take_place() && !self.make_room(&mut shard, &mut forgotten) {
             drop(shard);
-            self.overflowed.fetch_add(1, Ordering::Relaxed);
-            let (at, _) = self.overflow_of(name);
-            return self
-                .overflow(name)
-                .map_or_else(|| (self.template)(&overflow_name(at)).map(CircuitBreaker::new), Ok);
+            return self.overflow(name);
         }
         let (name, is_held): (Arc<str>, _) = (Arc::from(name), config.settings.initial_override.is_some());
         let breaker = self.build(name.clone(), config);
@@ -466,8 +467,9 @@ impl Inner {
     /// Tells whether a breaker is the registry's.
     pub(super) fn holds(&self, breaker: &CircuitBreaker) -> bool {
         let (name, is_it) = (breaker.name(), |other: &CircuitBreaker| std::ptr::eq(other.cell(), breaker.cell()));
-        read(self.shard(&name)).breakers.get(&name).is_some_and(is_it)
-            || self.overflow.iter().filter_map(OnceLock::get).flatten().any(is_it)
+        let key = bounded(&name);
+        read(self.shard(&key)).breakers.get(&*key).is_some_and(is_it)
+            || self.overflow.iter().filter_map(OnceLock::get).any(is_it)
     }
 
     /// Counts one more breaker, if there may be one more.
@@ -512,31 +514,39 @@ impl Inner {
     }
 
     /// Which of the overflow breakers a name has.
-    fn overflow_of(&self, name: &str) -> (usize, &OnceLock<Option<CircuitBreaker>>) {
+    fn overflow_of(&self, name: &str) -> (usize, &OnceLock<CircuitBreaker>) {
         let at = usize::try_from(self.hasher.hash_one(name) % OVERFLOW as u64).unwrap_or(0);
         (at, &self.overflow[at])
     }
 
-    pub(super) fn overflow(&self, name: &str) -> Option<CircuitBreaker> {
+    /// The overflow breaker of a name, counted. Where the template refuses it, it is asked again for the next name.
+    pub(super) fn overflow(&self, name: &str) -> Result<CircuitBreaker, ConfigError> {
         let (at, place) = self.overflow_of(name);
-        if let Some(breaker) = place.get() {
-            return breaker.clone();
-        }
+        let breaker = match place.get() {
+            Some(breaker) => breaker.clone(),
+            None => self.make_overflow(at, place)?,
+        };
+        self.overflowed.fetch_add(1, Ordering::Relaxed);
+        Ok(breaker)
+    }
+
+    fn make_overflow(&self, at: usize, place: &OnceLock<CircuitBreaker>) -> Result<CircuitBreaker, ConfigError> {
         // The template and listeners are a user's code, which may ask for the same place: they run while it is free.
-        let (name, config) = (overflow_name(at), (self.template)(&overflow_name(at)).ok());
-        let is_held = config.as_ref().is_some_and(|config| config.settings.initial_override.is_some());
+        let name = format!("(overflow {at})");
+        let config = (self.template)(&name)?;
+        let is_held = config.settings.initial_override.is_some();
         let mut is_new = false;
         let breaker = place.get_or_init(|| {
             is_new = true;
-            config.map(|config| self.build(name.into(), config))
+            self.build(name.into(), config)
         });
-        if let Some(breaker) = breaker.as_ref().filter(|_| is_new) {
+        if is_new {
             self.hear_of(breaker);
             if is_held {
                 breaker.cell().tell_of_start();
             }
         }
-        breaker.clone()
+        Ok(breaker.clone())
     }
 
     fn shared(&self, settings: Arc<Settings>) -> Arc<Settings> {
@@ -546,11 +556,6 @@ impl Inner {
             _ => last.insert(settings).clone(),
         }
     }
-}
-
-/// The name of a breaker that names beyond `max` share.
-fn overflow_name(at: usize) -> String {
-    format!("(overflow {at})")
 }
 
 /// Seconds on the coarse clock.
