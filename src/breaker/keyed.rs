@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::events::{EventKind, Occurrence, tell_of_none};
 use super::permit::Permit;
-use super::registry::{Inner, Registry, bounded};
+use super::registry::Registry;
+use super::registry_inner::Inner;
+use super::registry_name::bounded;
 use super::settings::Settings;
 use super::unguarded::NAME;
 use crate::circuit::Generation;

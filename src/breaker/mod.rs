@@ -21,8 +21,11 @@ mod keyed;
 mod loom_tests;
 mod permit;
 mod readers;
+mod registration;
 mod registry;
 mod registry_events;
+mod registry_inner;
+mod registry_name;
 mod settings;
 #[cfg(feature = "fleet")]
 mod shared;
@@ -41,7 +44,8 @@ pub use events::{Event, EventKind, Events};
 pub use guarded_body::GuardedBody;
 pub use handle::{CircuitBreaker, Overridden};
 pub use permit::Permit;
-pub use registry::{NameTaken, Registry};
+pub use registration::NameTaken;
+pub use registry::Registry;
 pub use snapshot::{Recent, Snapshot};
 pub use watch::Watch;
 

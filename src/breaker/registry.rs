@@ -1,28 +1,16 @@
 //! Breakers by name.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-use std::error::Error;
-use std::fmt;
-use std::hash::{BuildHasher, RandomState};
-#[cfg(feature = "fleet")]
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::config::CircuitBreakerConfig;
-use super::events::EventKind;
 use super::handle::CircuitBreaker;
-use super::readers::Readers;
-use super::settings::Settings;
-use super::unguarded::Unguarded;
-use crate::clock::system_coarse;
+use super::registry_inner::Inner;
+use super::registry_name::bounded;
 use crate::error::ConfigError;
 use crate::guard::guarded;
-use crate::key::is_unmatched;
 use crate::sync::unpoisoned;
-use crate::text::OneLine;
 use crate::time::nanos;
 
 /// Breakers by name, made from a template when they are first asked for.
@@ -56,57 +44,6 @@ pub struct Registry {
     pub(super) inner: Arc<Inner>,
 }
 
-pub(super) type Template = dyn Fn(&str) -> Result<CircuitBreakerConfig, ConfigError> + Send + Sync;
-
-pub(super) struct Inner {
-    pub(super) template: Box<Template>,
-    shards: [RwLock<Shard>; SHARDS],
-    hasher: RandomState,
-    len: AtomicUsize,
-    max: AtomicUsize,
-    /// Nanoseconds.
-    idle: AtomicU64,
-    overflow: [OnceLock<CircuitBreaker>; OVERFLOW],
-    overflowed: AtomicU64,
-    /// Breakers of one template mostly have equal settings; they share the last ones made.
-    pub(super) settings: Mutex<Option<Arc<Settings>>>,
-    pub(super) unguarded: Unguarded,
-    pub(super) readers: Readers,
-    name: Mutex<Arc<str>>,
-    /// It was told that the template gives no detector.
-    #[cfg(feature = "fleet")]
-    advised: AtomicBool,
-}
-
-#[derive(Default)]
-struct Shard {
-    breakers: HashMap<Arc<str>, CircuitBreaker>,
-    /// The second of the last sweep.
-    swept: Option<u32>,
-}
-
-const SHARDS: usize = 16;
-/// Breakers that names beyond the most share, each those of one hash.
-const OVERFLOW: usize = 64;
-/// The longest name, in bytes, and how much of a longer one is kept.
-const LONGEST_NAME: usize = 255;
-const KEPT: usize = 200;
-
-/// A name that is no longer than it may be. The same in every process and release, so that a fleet meets under it.
-pub(super) fn bounded(name: &str) -> Cow<'_, str> {
-    if name.len() <= LONGEST_NAME {
-        return Cow::Borrowed(name);
-    }
-    Cow::Owned(format!("{}~{:032x}", &name[..name.floor_char_boundary(KEPT)], fnv(name.as_bytes())))
-}
-
-/// FNV-1a of 128 bits (Fowler, Noll, Vo; RFC 9923): small, and specified, as the standard library's hashes are not.
-fn fnv(bytes: &[u8]) -> u128 {
-    const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-    const PRIME: u128 = 0x0100_0000_0000_0000_0000_013b;
-    bytes.iter().fold(OFFSET, |hash, byte| (hash ^ u128::from(*byte)).wrapping_mul(PRIME))
-}
-
 impl Registry {
     /// Makes a registry whose breakers come from `template`, which gets the name.
     ///
@@ -116,23 +53,7 @@ impl Registry {
     where
         F: Fn(&str) -> Result<CircuitBreakerConfig, ConfigError> + Send + Sync + 'static,
     {
-        let inner = Inner {
-            template: Box::new(template),
-            shards: Default::default(),
-            hasher: RandomState::new(),
-            len: AtomicUsize::new(0),
-            max: AtomicUsize::new(10_000),
-            idle: AtomicU64::new(nanos(Duration::from_secs(3600))),
-            overflow: std::array::from_fn(|_| OnceLock::new()),
-            overflowed: AtomicU64::new(0),
-            settings: Mutex::default(),
-            unguarded: Unguarded::default(),
-            readers: Readers::default(),
-            name: Mutex::new(Arc::from("")),
-            #[cfg(feature = "fleet")]
-            advised: AtomicBool::new(false),
-        };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(Inner::new(Box::new(template))) }
     }
 
     /// Makes a registry whose breakers are all configured like `template`, each under its own name.
@@ -270,24 +191,6 @@ impl Registry {
         }
     }
 
-    pub(super) fn insert(&self, breaker: &CircuitBreaker) -> Result<(), NameTaken> {
-        let name = breaker.name();
-        // As it is looked for.
-        let key: Arc<str> = match bounded(&name) {
-            Cow::Borrowed(_) => name.clone(),
-            Cow::Owned(cut) => cut.into(),
-        };
-        let mut shard = write(self.inner.shard(&key));
-        if shard.breakers.contains_key(&key) {
-            return Err(NameTaken { name });
-        }
-        shard.breakers.insert(key, breaker.clone());
-        drop(shard);
-        self.inner.len.fetch_add(1, Ordering::Relaxed);
-        self.inner.hear_of(breaker);
-        Ok(())
-    }
-
     /// Forgets the breaker of that name and returns it. Handles to it go on working, and are no longer found here.
     ///
     /// ```
@@ -302,11 +205,7 @@ impl Registry {
     /// ```
     #[must_use = "a breaker without a handle is gone"]
     pub fn remove(&self, name: &str) -> Option<CircuitBreaker> {
-        let name = &*bounded(name);
-        let removed = write(self.inner.shard(name)).breakers.remove(name)?;
-        self.inner.len.fetch_sub(1, Ordering::Relaxed);
-        self.inner.readers.leave(&removed);
-        Some(removed)
+        self.inner.remove(&bounded(name))
     }
 
     /// Returns all breakers, in no order; overflow breakers, if there are any, come last.
@@ -322,12 +221,7 @@ impl Registry {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn iter(&self) -> impl Iterator<Item = CircuitBreaker> + use<> {
-        let mut all = Vec::with_capacity(self.len());
-        for shard in &self.inner.shards {
-            all.extend(read(shard).breakers.values().cloned());
-        }
-        all.extend(self.inner.overflow.iter().filter_map(OnceLock::get).cloned());
-        all.into_iter()
+        self.inner.all().into_iter()
     }
 
     /// [Flushes](CircuitBreaker::flush) all breakers that share their state, together: for shutdown. Returns as well where a
@@ -399,241 +293,6 @@ impl Registry {
     }
 }
 
-impl Inner {
-    fn shard(&self, name: &str) -> &RwLock<Shard> {
-        // The map inside a shard uses the hash's other bits.
-        let hash = self.hasher.hash_one(name);
-        &self.shards[usize::try_from(hash >> 60).unwrap_or(0)]
-    }
-
-    pub(super) fn find<R>(&self, name: &str, f: impl FnOnce(&CircuitBreaker) -> R) -> Option<R> {
-        let shard = read(self.shard(name));
-        let breaker = shard.breakers.get(name)?;
-        breaker.cell().touch(seconds());
-        Some(f(breaker))
-    }
-
-    /// Makes a breaker; `is_fallback`: requests share it that have no key of their own.
-    pub(super) fn make(&self, name: &str, is_fallback: bool) -> Result<CircuitBreaker, ConfigError> {
-        // The template is a user's code: it runs outside the lock.
-        let config = (self.template)(name)?;
-        let mut forgotten = Vec::new();
-        let mut shard = write(self.shard(name));
-        if let Some(breaker) = shard.breakers.get(name) {
-            return Ok(breaker.clone());
-        }
-        if !self.take_place() && !self.make_room(&mut shard, &mut forgotten) {
-            drop(shard);
-            return self.overflow(name);
-        }
-        let (name, is_held): (Arc<str>, _) = (Arc::from(name), config.settings.initial_override.is_some());
-        let breaker = self.build(name.clone(), config);
-        shard.breakers.insert(name, breaker.clone());
-        drop(shard);
-        self.hear_of(&breaker);
-        // Dropped outside the lock: what a breaker holds may be a user's.
-        drop(forgotten);
-        if is_held {
-            breaker.cell().tell_of_start();
-        }
-        if is_fallback || is_unmatched(breaker.name().as_ref()) {
-            breaker.cell().tell(EventKind::FallbackKeyUsed);
-        }
-        Ok(breaker)
-    }
-
-    /// A breaker that has won its place. Readers hear of it, and later, outside every lock, what happened when it was made.
-    fn build(&self, name: Arc<str>, config: CircuitBreakerConfig) -> CircuitBreaker {
-        #[cfg_attr(not(feature = "fleet"), expect(unused_mut, reason = "only a fleet has something to say of it"))]
-        let CircuitBreakerConfig { detector, mut settings, .. } = config;
-        #[cfg(feature = "fleet")]
-        if settings.has_default_rule && self.advised.swap(true, Ordering::Relaxed) {
-            Arc::make_mut(&mut settings).has_default_rule = false;
-        }
-        let breaker = CircuitBreaker::with_settings(name, detector, self.shared(settings));
-        breaker.cell().touch(seconds());
-        self.readers.hear_of(&breaker);
-        breaker
-    }
-
-    /// A breaker can be found. A stream may have begun before; and another thread may have removed the breaker since.
-    fn hear_of(&self, breaker: &CircuitBreaker) {
-        self.readers.hear_of(breaker);
-        if !self.holds(breaker) {
-            self.readers.leave(breaker);
-        }
-    }
-
-    /// Tells whether a breaker is the registry's.
-    pub(super) fn holds(&self, breaker: &CircuitBreaker) -> bool {
-        let (name, is_it) = (breaker.name(), |other: &CircuitBreaker| std::ptr::eq(other.cell(), breaker.cell()));
-        let key = bounded(&name);
-        read(self.shard(&key)).breakers.get(&*key).is_some_and(is_it)
-            || self.overflow.iter().filter_map(OnceLock::get).any(is_it)
-    }
-
-    /// Counts one more breaker, if there may be one more.
-    fn take_place(&self) -> bool {
-        let max = self.max.load(Ordering::Relaxed);
-        let more = |len: usize| (len < max).then(|| len + 1);
-        self.len.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
-    }
-
-    /// Takes out what has been idle for long enough, and a place if there is one then; looks at most once a second at each
-    /// shard, since it looks at every breaker.
-    fn make_room(&self, shard: &mut Shard, forgotten: &mut Vec<CircuitBreaker>) -> bool {
-        let now = seconds();
-        let mut others: Vec<_> = self.shards.iter().filter_map(|other| other.try_write().ok()).collect();
-        let mut shards: Vec<_> = others.iter_mut().map(|other| &mut **other).chain([shard]).collect();
-        shards.retain_mut(|shard| shard.swept.replace(now) != Some(now));
-        for may_know_failures in [false, true] {
-            for shard in &mut shards {
-                self.sweep(shard, may_know_failures, forgotten);
-            }
-            if self.take_place() {
-                return true;
-            }
-        }
-        false
-    }
-
-    fn sweep(&self, shard: &mut Shard, may_know_failures: bool, forgotten: &mut Vec<CircuitBreaker>) {
-        let now = seconds();
-        let idle = self.idle.load(Ordering::Relaxed).div_ceil(1_000_000_000);
-        let before = shard.breakers.len();
-        shard.breakers.retain(|_, breaker| {
-            let unused = u64::from(breaker.cell().unused_for(now)) >= idle;
-            let is_free = || if may_know_failures { !breaker.cell().protects() } else { breaker.cell().is_idle() };
-            let keep = !(unused && breaker.is_only_handle() && is_free());
-            if !keep {
-                forgotten.push(breaker.clone());
-            }
-            keep
-        });
-        self.len.fetch_sub(before - shard.breakers.len(), Ordering::Relaxed);
-    }
-
-    /// Which of the overflow breakers a name has.
-    fn overflow_of(&self, name: &str) -> (usize, &OnceLock<CircuitBreaker>) {
-        let at = usize::try_from(self.hasher.hash_one(name) % OVERFLOW as u64).unwrap_or(0);
-        (at, &self.overflow[at])
-    }
-
-    /// The overflow breaker of a name, counted. Where the template refuses it, it is asked again for the next name.
-    pub(super) fn overflow(&self, name: &str) -> Result<CircuitBreaker, ConfigError> {
-        let (at, place) = self.overflow_of(name);
-        let breaker = match place.get() {
-            Some(breaker) => breaker.clone(),
-            None => self.make_overflow(at, place)?,
-        };
-        self.overflowed.fetch_add(1, Ordering::Relaxed);
-        Ok(breaker)
-    }
-
-    fn make_overflow(&self, at: usize, place: &OnceLock<CircuitBreaker>) -> Result<CircuitBreaker, ConfigError> {
-        // The template and listeners are a user's code, which may ask for the same place: they run while it is free.
-        let name = format!("(overflow {at})");
-        let config = (self.template)(&name)?;
-        let is_held = config.settings.initial_override.is_some();
-        let mut is_new = false;
-        let breaker = place.get_or_init(|| {
-            is_new = true;
-            self.build(name.into(), config)
-        });
-        if is_new {
-            self.hear_of(breaker);
-            if is_held {
-                breaker.cell().tell_of_start();
-            }
-        }
-        Ok(breaker.clone())
-    }
-
-    fn shared(&self, settings: Arc<Settings>) -> Arc<Settings> {
-        let mut last = unpoisoned(self.settings.lock());
-        match &*last {
-            Some(last) if Arc::ptr_eq(last, &settings) || last.is_same(&settings) => last.clone(),
-            _ => last.insert(settings).clone(),
-        }
-    }
-}
-
-/// Seconds on the coarse clock.
-fn seconds() -> u32 {
-    u32::try_from((system_coarse().as_nanos() / 1_000_000_000) & u64::from(u32::MAX)).unwrap_or(0)
-}
-
-fn read(shard: &RwLock<Shard>) -> RwLockReadGuard<'_, Shard> {
-    unpoisoned(shard.read())
-}
-
-fn write(shard: &RwLock<Shard>) -> RwLockWriteGuard<'_, Shard> {
-    unpoisoned(shard.write())
-}
-
-impl fmt::Debug for Inner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry")
-            .field("name", &*unpoisoned(self.name.lock()))
-            .field("len", &self.len)
-            .field("max", &self.max)
-            .field("overflowed", &self.overflowed)
-            .finish_non_exhaustive()
-    }
-}
-
-impl CircuitBreaker {
-    /// Adds the breaker to [`Registry::global`].
-    ///
-    /// # Errors
-    ///
-    /// [`NameTaken`] when another breaker has that name there.
-    ///
-    /// ```
-    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Registry};
-    ///
-    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
-    /// breaker.register()?; // now an admin page can find it
-    /// assert_eq!(Registry::global().get("payments").unwrap().name(), breaker.name());
-    /// # Ok::<(), fusebox::circuit_breaker::NameTaken>(())
-    /// ```
-    pub fn register(&self) -> Result<(), NameTaken> {
-        Registry::global().insert(self)
-    }
-}
-
-/// A registry already holds a breaker of that name.
-///
-/// ```
-/// use fusebox::{CircuitBreaker, CircuitBreakerConfig};
-///
-/// let (one, other) = (CircuitBreakerConfig::new("mailer"), CircuitBreakerConfig::new("mailer"));
-/// CircuitBreaker::new(one).register()?;
-/// let taken = CircuitBreaker::new(other).register().unwrap_err();
-/// assert!(taken.to_string().contains("`mailer` is registered already"));
-/// # Ok::<(), fusebox::circuit_breaker::NameTaken>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NameTaken {
-    name: Arc<str>,
-}
-
-impl NameTaken {
-    /// Returns the name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-impl fmt::Display for NameTaken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a circuit breaker named `{}` is registered already: give this one another name", OneLine(&self.name))
-    }
-}
-
-impl Error for NameTaken {}
-
 #[cfg(test)]
 mod tests {
     use futures::{FutureExt, StreamExt};
@@ -655,13 +314,5 @@ mod tests {
         }
         let mut read = || events.next().now_or_never().flatten();
         assert!(read().is_some() && read().is_none(), "of the new one");
-    }
-
-    /// By the test vectors of RFC 9923.
-    #[test]
-    fn names_are_hashed_as_the_rfc_has_it() {
-        assert_eq!(fnv(b""), 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d);
-        assert_eq!(fnv(b"a"), 0xd228_cb69_6f1a_8caf_7891_2b70_4e4a_8964);
-        assert_eq!(fnv(b"foobar"), 0x343e_1662_793c_64bf_6f0d_3597_ba44_6f18);
     }
 }

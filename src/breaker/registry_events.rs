@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use super::events::{Channel, Events, Source};
-use super::registry::{Inner, Registry};
+use super::registry::Registry;
+use super::registry_inner::Inner;
 
 impl Registry {
     /// Returns the events of all its breakers from now on, as one stream: also of those that are made later, and of requests

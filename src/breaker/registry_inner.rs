@@ -1,0 +1,296 @@
+//! What a registry holds: finding, making and forgetting breakers.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+#[cfg(feature = "fleet")]
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use super::config::CircuitBreakerConfig;
+use super::events::EventKind;
+use super::handle::CircuitBreaker;
+use super::readers::Readers;
+use super::registry_name::bounded;
+use super::settings::Settings;
+use super::unguarded::Unguarded;
+use crate::clock::system_coarse;
+use crate::error::ConfigError;
+use crate::key::is_unmatched;
+use crate::sync::unpoisoned;
+use crate::time::nanos;
+
+pub(super) type Template = dyn Fn(&str) -> Result<CircuitBreakerConfig, ConfigError> + Send + Sync;
+
+/// What the clones of a registry share.
+pub(super) struct Inner {
+    pub(super) template: Box<Template>,
+    shards: [RwLock<Shard>; SHARDS],
+    hasher: RandomState,
+    pub(super) len: AtomicUsize,
+    pub(super) max: AtomicUsize,
+    /// Nanoseconds.
+    pub(super) idle: AtomicU64,
+    overflow: [OnceLock<CircuitBreaker>; OVERFLOW],
+    pub(super) overflowed: AtomicU64,
+    /// Breakers of one template mostly have equal settings; they share the last ones made.
+    pub(super) settings: Mutex<Option<Arc<Settings>>>,
+    pub(super) unguarded: Unguarded,
+    pub(super) readers: Readers,
+    pub(super) name: Mutex<Arc<str>>,
+    /// It was told that the template gives no detector.
+    #[cfg(feature = "fleet")]
+    advised: AtomicBool,
+}
+
+#[derive(Default)]
+struct Shard {
+    breakers: HashMap<Arc<str>, CircuitBreaker>,
+    /// The second of the last sweep.
+    swept: Option<u32>,
+}
+
+const SHARDS: usize = 16;
+/// Breakers that names beyond the most share, each those of one hash.
+const OVERFLOW: usize = 64;
+
+impl Inner {
+    pub(super) fn new(template: Box<Template>) -> Self {
+        Self {
+            template,
+            shards: Default::default(),
+            hasher: RandomState::new(),
+            len: AtomicUsize::new(0),
+            max: AtomicUsize::new(10_000),
+            idle: AtomicU64::new(nanos(Duration::from_secs(3600))),
+            overflow: std::array::from_fn(|_| OnceLock::new()),
+            overflowed: AtomicU64::new(0),
+            settings: Mutex::default(),
+            unguarded: Unguarded::default(),
+            readers: Readers::default(),
+            name: Mutex::new(Arc::from("")),
+            #[cfg(feature = "fleet")]
+            advised: AtomicBool::new(false),
+        }
+    }
+
+    fn shard(&self, name: &str) -> &RwLock<Shard> {
+        // The map inside a shard uses the hash's other bits.
+        let hash = self.hasher.hash_one(name);
+        &self.shards[usize::try_from(hash >> 60).unwrap_or(0)]
+    }
+
+    pub(super) fn find<R>(&self, name: &str, f: impl FnOnce(&CircuitBreaker) -> R) -> Option<R> {
+        let shard = read(self.shard(name));
+        let breaker = shard.breakers.get(name)?;
+        breaker.cell().touch(seconds());
+        Some(f(breaker))
+    }
+
+    /// All breakers, the overflow breakers last.
+    pub(super) fn all(&self) -> Vec<CircuitBreaker> {
+        let mut all = Vec::with_capacity(self.len.load(Ordering::Relaxed));
+        for shard in &self.shards {
+            all.extend(read(shard).breakers.values().cloned());
+        }
+        all.extend(self.overflow.iter().filter_map(OnceLock::get).cloned());
+        all
+    }
+
+    /// Adds a breaker that is there already; `false`: its name is taken.
+    pub(super) fn insert(&self, breaker: &CircuitBreaker) -> bool {
+        let name = breaker.name();
+        // As it is looked for.
+        let key: Arc<str> = match bounded(&name) {
+            Cow::Borrowed(_) => name.clone(),
+            Cow::Owned(cut) => cut.into(),
+        };
+        let mut shard = write(self.shard(&key));
+        if shard.breakers.contains_key(&key) {
+            return false;
+        }
+        shard.breakers.insert(key, breaker.clone());
+        drop(shard);
+        self.len.fetch_add(1, Ordering::Relaxed);
+        self.hear_of(breaker);
+        true
+    }
+
+    pub(super) fn remove(&self, name: &str) -> Option<CircuitBreaker> {
+        let removed = write(self.shard(name)).breakers.remove(name)?;
+        self.len.fetch_sub(1, Ordering::Relaxed);
+        self.readers.leave(&removed);
+        Some(removed)
+    }
+
+    /// Makes a breaker; `is_fallback`: requests share it that have no key of their own.
+    pub(super) fn make(&self, name: &str, is_fallback: bool) -> Result<CircuitBreaker, ConfigError> {
+        // The template is a user's code: it runs outside the lock.
+        let config = (self.template)(name)?;
+        let mut forgotten = Vec::new();
+        let mut shard = write(self.shard(name));
+        if let Some(breaker) = shard.breakers.get(name) {
+            return Ok(breaker.clone());
+        }
+        if !self.take_place() && !self.make_room(&mut shard, &mut forgotten) {
+            drop(shard);
+            return self.overflow(name);
+        }
+        let (name, is_held): (Arc<str>, _) = (Arc::from(name), config.settings.initial_override.is_some());
+        let breaker = self.build(name.clone(), config);
+        shard.breakers.insert(name, breaker.clone());
+        drop(shard);
+        self.hear_of(&breaker);
+        // Dropped outside the lock: what a breaker holds may be a user's.
+        drop(forgotten);
+        if is_held {
+            breaker.cell().tell_of_start();
+        }
+        if is_fallback || is_unmatched(breaker.name().as_ref()) {
+            breaker.cell().tell(EventKind::FallbackKeyUsed);
+        }
+        Ok(breaker)
+    }
+
+    /// A breaker that has won its place. Readers hear of it, and later, outside every lock, what happened when it was made.
+    fn build(&self, name: Arc<str>, config: CircuitBreakerConfig) -> CircuitBreaker {
+        #[cfg_attr(not(feature = "fleet"), expect(unused_mut, reason = "only a fleet has something to say of it"))]
+        let CircuitBreakerConfig { detector, mut settings, .. } = config;
+        #[cfg(feature = "fleet")]
+        if settings.has_default_rule && self.advised.swap(true, Ordering::Relaxed) {
+            Arc::make_mut(&mut settings).has_default_rule = false;
+        }
+        let breaker = CircuitBreaker::with_settings(name, detector, self.shared(settings));
+        breaker.cell().touch(seconds());
+        self.readers.hear_of(&breaker);
+        breaker
+    }
+
+    /// A breaker can be found. A stream may have begun before; and another thread may have removed the breaker since.
+    pub(super) fn hear_of(&self, breaker: &CircuitBreaker) {
+        self.readers.hear_of(breaker);
+        if !self.holds(breaker) {
+            self.readers.leave(breaker);
+        }
+    }
+
+    /// Tells whether a breaker is the registry's.
+    pub(super) fn holds(&self, breaker: &CircuitBreaker) -> bool {
+        let (name, is_it) = (breaker.name(), |other: &CircuitBreaker| std::ptr::eq(other.cell(), breaker.cell()));
+        let key = bounded(&name);
+        read(self.shard(&key)).breakers.get(&*key).is_some_and(is_it)
+            || self.overflow.iter().filter_map(OnceLock::get).any(is_it)
+    }
+
+    /// Counts one more breaker, if there may be one more.
+    fn take_place(&self) -> bool {
+        let max = self.max.load(Ordering::Relaxed);
+        let more = |len: usize| (len < max).then(|| len + 1);
+        self.len.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// Takes out what has been idle for long enough, and a place if there is one then; looks at most once a second at each
+    /// shard, since it looks at every breaker.
+    fn make_room(&self, shard: &mut Shard, forgotten: &mut Vec<CircuitBreaker>) -> bool {
+        let now = seconds();
+        let mut others: Vec<_> = self.shards.iter().filter_map(|other| other.try_write().ok()).collect();
+        let mut shards: Vec<_> = others.iter_mut().map(|other| &mut **other).chain([shard]).collect();
+        shards.retain_mut(|shard| shard.swept.replace(now) != Some(now));
+        for may_know_failures in [false, true] {
+            for shard in &mut shards {
+                self.sweep(shard, may_know_failures, forgotten);
+            }
+            if self.take_place() {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn sweep(&self, shard: &mut Shard, may_know_failures: bool, forgotten: &mut Vec<CircuitBreaker>) {
+        let now = seconds();
+        let idle = self.idle.load(Ordering::Relaxed).div_ceil(1_000_000_000);
+        let before = shard.breakers.len();
+        shard.breakers.retain(|_, breaker| {
+            let unused = u64::from(breaker.cell().unused_for(now)) >= idle;
+            let is_free = || if may_know_failures { !breaker.cell().protects() } else { breaker.cell().is_idle() };
+            let keep = !(unused && breaker.is_only_handle() && is_free());
+            if !keep {
+                forgotten.push(breaker.clone());
+            }
+            keep
+        });
+        self.len.fetch_sub(before - shard.breakers.len(), Ordering::Relaxed);
+    }
+
+    /// Which of the overflow breakers a name has.
+    fn overflow_of(&self, name: &str) -> (usize, &OnceLock<CircuitBreaker>) {
+        let at = usize::try_from(self.hasher.hash_one(name) % OVERFLOW as u64).unwrap_or(0);
+        (at, &self.overflow[at])
+    }
+
+    /// The overflow breaker of a name, counted. Where the template refuses it, it is asked again for the next name.
+    pub(super) fn overflow(&self, name: &str) -> Result<CircuitBreaker, ConfigError> {
+        let (at, place) = self.overflow_of(name);
+        let breaker = match place.get() {
+            Some(breaker) => breaker.clone(),
+            None => self.make_overflow(at, place)?,
+        };
+        self.overflowed.fetch_add(1, Ordering::Relaxed);
+        Ok(breaker)
+    }
+
+    fn make_overflow(&self, at: usize, place: &OnceLock<CircuitBreaker>) -> Result<CircuitBreaker, ConfigError> {
+        // The template and listeners are a user's code, which may ask for the same place: they run while it is free.
+        let name = format!("(overflow {at})");
+        let config = (self.template)(&name)?;
+        let is_held = config.settings.initial_override.is_some();
+        let mut is_new = false;
+        let breaker = place.get_or_init(|| {
+            is_new = true;
+            self.build(name.into(), config)
+        });
+        if is_new {
+            self.hear_of(breaker);
+            if is_held {
+                breaker.cell().tell_of_start();
+            }
+        }
+        Ok(breaker.clone())
+    }
+
+    fn shared(&self, settings: Arc<Settings>) -> Arc<Settings> {
+        let mut last = unpoisoned(self.settings.lock());
+        match &*last {
+            Some(last) if Arc::ptr_eq(last, &settings) || last.is_same(&settings) => last.clone(),
+            _ => last.insert(settings).clone(),
+        }
+    }
+}
+
+/// Seconds on the coarse clock.
+fn seconds() -> u32 {
+    u32::try_from((system_coarse().as_nanos() / 1_000_000_000) & u64::from(u32::MAX)).unwrap_or(0)
+}
+
+fn read(shard: &RwLock<Shard>) -> RwLockReadGuard<'_, Shard> {
+    unpoisoned(shard.read())
+}
+
+fn write(shard: &RwLock<Shard>) -> RwLockWriteGuard<'_, Shard> {
+    unpoisoned(shard.write())
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("name", &*unpoisoned(self.name.lock()))
+            .field("len", &self.len)
+            .field("max", &self.max)
+            .field("overflowed", &self.overflowed)
+            .finish_non_exhaustive()
+    }
+}
