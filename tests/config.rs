@@ -4,16 +4,19 @@
 use std::time::Duration;
 
 use fusebox::{
-    CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, ConfigError, Cooldown, ManualClock, Probes,
-    State,
+    CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, Cooldown, ManualClock, Probes, State,
     clock::Timestamp,
     detect::{self, Call, Combined, Detector, LoadError, Tally},
 };
+use mine::Mine;
 use support::{Record, fail, secs, succeed};
 
 #[expect(clippy::allow_attributes, reason = "what is unused differs from file to file")]
 #[allow(dead_code, reason = "not every file needs every helper")]
 mod support;
+
+#[path = "support/mine.rs"]
+mod mine;
 
 type Wrong = (&'static str, &'static str, &'static str, CircuitBreakerConfigBuilder);
 
@@ -151,38 +154,6 @@ fn the_slowness_that_was_refused_is_the_one_that_was_given() {
     let detector = detect::slow_call_rate(0.5).slower_than(Duration::from_nanos(1)).of_last(10);
     if let Err(error) = builder().detector(detector).build() {
         assert_eq!((error.field(), error.given()), ("slower_than", "1ns"));
-    }
-}
-
-/// A detector whose own setting is checked like any other.
-#[derive(Clone, Debug)]
-struct Mine {
-    most: u32,
-}
-
-impl Detector for Mine {
-    fn record(&mut self, _call: &Call) {}
-
-    fn verdict(&self, _now: Timestamp) -> bool {
-        false
-    }
-
-    fn reset(&mut self) {}
-
-    fn tally(&self, _now: Timestamp) -> Tally {
-        Tally::default()
-    }
-
-    fn save(&self) -> Vec<u8> {
-        Vec::new()
-    }
-
-    fn load(&mut self, _bytes: &[u8]) -> Result<(), LoadError> {
-        Ok(())
-    }
-
-    fn check(&self) -> Result<(), ConfigError> {
-        if self.most > 0 { Ok(()) } else { Err(ConfigError::new("most", &self.most, "at least 1")) }
     }
 }
 

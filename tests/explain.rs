@@ -11,11 +11,14 @@ use std::time::Duration;
 use fusebox::{
     Budget, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerConfigBuilder, Cooldown, Jitter, ManualClock, Override,
     Probes, RetryConfig, RetryConfigBuilder, State, backoff,
-    clock::Timestamp,
-    detect::{self, Call, Combined, Detector, LoadError, Tally},
+    detect::{self, Combined, Detector},
     retry::WhenRejected,
 };
+use mine::Mine;
 use proptest::prelude::*;
+
+#[path = "support/mine.rs"]
+mod mine;
 
 const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -100,33 +103,6 @@ opens when any of these holds:
     assert_eq!(text, expected);
     let one: Vec<Box<dyn Detector>> = vec![Box::new(detect::consecutive_failures(2))];
     assert_eq!(opens(Combined::all(one)), "opens when all of these hold:\n  - 2 calls in a row failed\n");
-}
-
-#[derive(Clone, Debug)]
-struct Mine {
-    most: u32,
-}
-
-impl Detector for Mine {
-    fn record(&mut self, _call: &Call) {}
-
-    fn verdict(&self, _now: Timestamp) -> bool {
-        false
-    }
-
-    fn reset(&mut self) {}
-
-    fn tally(&self, _now: Timestamp) -> Tally {
-        Tally::failures(self.most.into())
-    }
-
-    fn save(&self) -> Vec<u8> {
-        Vec::new()
-    }
-
-    fn load(&mut self, _bytes: &[u8]) -> Result<(), LoadError> {
-        Ok(())
-    }
 }
 
 #[test]

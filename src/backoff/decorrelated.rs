@@ -4,8 +4,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::ends::Ends;
 use crate::error::ConfigError;
-use crate::time::nanos;
 
 /// Each delay is a random one between the lower end and three times the delay before, or the upper end where that is less.
 ///
@@ -23,7 +23,7 @@ use crate::time::nanos;
 /// ```
 #[must_use]
 pub const fn decorrelated(range: RangeInclusive<Duration>) -> Decorrelated {
-    Decorrelated { min: nanos(*range.start()), max: nanos(*range.end()) }
+    Decorrelated { ends: Ends::of(&range) }
 }
 
 /// The curve of [`decorrelated`].
@@ -37,32 +37,19 @@ pub const fn decorrelated(range: RangeInclusive<Duration>) -> Decorrelated {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decorrelated {
-    /// In nanoseconds.
-    min: u64,
-    max: u64,
+    ends: Ends,
 }
 
 impl Decorrelated {
-    const fn min(&self) -> Duration {
-        Duration::from_nanos(self.min)
-    }
-
-    const fn max(&self) -> Duration {
-        Duration::from_nanos(self.max)
-    }
-
     /// Says how long a delay is.
     pub(super) fn explain(&self) -> String {
-        let (min, max) = (self.min(), self.max());
+        let (min, max) = (self.ends.min(), self.ends.max());
         format!("waits by chance between {min:?} and three times as long as before, at most {max:?}")
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        if self.min > self.max {
-            let given = format!("{:?}..={:?}", self.min(), self.max());
-            return Err(ConfigError::new("backoff", &given, "a range whose lower end is not above its upper end"));
-        }
-        if self.min == 0 {
+        self.ends.check("backoff")?;
+        if self.ends.min().is_zero() {
             return Err(ConfigError::new("backoff", &"0ns", "a lower end above zero: nothing grows from zero"));
         }
         Ok(())
@@ -70,7 +57,7 @@ impl Decorrelated {
 
     /// The delay after one of `previous`, which is zero for the first.
     pub(super) fn delay(&self, previous: Duration, draw: f64) -> Duration {
-        let (min, max) = (self.min(), self.max());
+        let (min, max) = (self.ends.min(), self.ends.max());
         // Cut before it is drawn, not after: two of three delays would be the upper end.
         let most = previous.max(min).saturating_mul(3).min(max);
         let range = most.saturating_sub(min).as_secs_f64();
@@ -81,7 +68,7 @@ impl Decorrelated {
 
 impl fmt::Display for Decorrelated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "decorrelated {:?}..={:?}", self.min(), self.max())
+        write!(f, "decorrelated {:?}..={:?}", self.ends.min(), self.ends.max())
     }
 }
 

@@ -4,9 +4,9 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::ends::Ends;
 use super::jitter::Jitter;
 use crate::error::ConfigError;
-use crate::time::nanos;
 
 /// Starts at the lower end and grows by a factor with each attempt, up to the upper end. Factor 2 and full jitter unless
 /// you say otherwise.
@@ -22,7 +22,7 @@ use crate::time::nanos;
 /// ```
 #[must_use]
 pub const fn exponential(range: RangeInclusive<Duration>) -> Exponential {
-    Exponential { min: nanos(*range.start()), max: nanos(*range.end()), factor: 2.0, jitter: Jitter::Full }
+    Exponential { ends: Ends::of(&range), factor: 2.0, jitter: Jitter::Full }
 }
 
 /// The curve of [`exponential`].
@@ -36,9 +36,7 @@ pub const fn exponential(range: RangeInclusive<Duration>) -> Exponential {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Exponential {
-    /// In nanoseconds: every call of a retry carries its curve, and half the size is a nanosecond less.
-    min: u64,
-    max: u64,
+    ends: Ends,
     factor: f64,
     jitter: Jitter,
 }
@@ -59,19 +57,12 @@ impl Exponential {
     }
 
     pub(crate) const fn min(&self) -> Duration {
-        Duration::from_nanos(self.min)
-    }
-
-    const fn max(&self) -> Duration {
-        Duration::from_nanos(self.max)
+        self.ends.min()
     }
 
     /// `field` is what the user calls the curve.
     pub(crate) fn check(&self, field: &'static str, jitter: &'static str) -> Result<(), ConfigError> {
-        if self.min > self.max {
-            let given = format!("{:?}..={:?}", self.min(), self.max());
-            return Err(ConfigError::new(field, &given, "a range whose lower end is not above its upper end"));
-        }
+        self.ends.check(field)?;
         if !(self.factor.is_finite() && self.factor >= 1.0) {
             return Err(ConfigError::new("factor", &self.factor, "a number of at least 1"));
         }
@@ -80,7 +71,7 @@ impl Exponential {
 
     /// Says how long a delay is: `each` follows where all are the same, and `next` says when there is another one.
     pub(crate) fn explain(&self, each: &str, next: &str) -> String {
-        let (min, max) = (self.min(), self.max());
+        let (min, max) = (self.ends.min(), self.ends.max());
         let chance = self.jitter.explain_within((min, max));
         if min == max || self.factor <= 1.0 {
             return format!("{min:?}{each}{chance}");
@@ -91,19 +82,19 @@ impl Exponential {
     /// The delay after `n` earlier ones, without jitter. Finite for every `n`: past the range of `f64` it is the cap.
     fn base(&self, n: u32) -> Duration {
         let n = i32::try_from(n).unwrap_or(i32::MAX);
-        let grown = self.min().as_secs_f64() * self.factor.powi(n);
-        Duration::try_from_secs_f64(grown).map_or(self.max(), |d| d.min(self.max()))
+        let grown = self.ends.min().as_secs_f64() * self.factor.powi(n);
+        Duration::try_from_secs_f64(grown).map_or(self.ends.max(), |d| d.min(self.ends.max()))
     }
 
     /// The delay after `n` earlier ones.
     pub(crate) fn delay(&self, n: u32, draw: f64) -> Duration {
-        self.jitter.spread_between(self.base(n), (self.min(), self.max()), draw)
+        self.jitter.spread_between(self.base(n), (self.ends.min(), self.ends.max()), draw)
     }
 }
 
 impl fmt::Display for Exponential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "exponential {:?}..={:?}", self.min(), self.max())?;
+        write!(f, "exponential {:?}", self.ends)?;
         if self.factor.to_bits() != 2.0_f64.to_bits() {
             write!(f, " x{}", self.factor)?;
         }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::ends::Ends;
 use super::jitter::Jitter;
 use crate::error::ConfigError;
 use crate::time::nanos;
@@ -21,7 +22,7 @@ use crate::time::nanos;
 /// ```
 #[must_use]
 pub const fn linear(range: RangeInclusive<Duration>, step: Duration) -> Linear {
-    Linear { min: nanos(*range.start()), max: nanos(*range.end()), step: nanos(step), jitter: Jitter::Full }
+    Linear { ends: Ends::of(&range), step: nanos(step), jitter: Jitter::Full }
 }
 
 /// The curve of [`linear`].
@@ -37,9 +38,8 @@ pub const fn linear(range: RangeInclusive<Duration>, step: Duration) -> Linear {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Linear {
+    ends: Ends,
     /// In nanoseconds.
-    min: u64,
-    max: u64,
     step: u64,
     jitter: Jitter,
 }
@@ -53,11 +53,7 @@ impl Linear {
     }
 
     pub(crate) const fn min(&self) -> Duration {
-        Duration::from_nanos(self.min)
-    }
-
-    const fn max(&self) -> Duration {
-        Duration::from_nanos(self.max)
+        self.ends.min()
     }
 
     const fn step(&self) -> Duration {
@@ -71,10 +67,7 @@ impl Linear {
         step: &'static str,
         jitter: &'static str,
     ) -> Result<(), ConfigError> {
-        if self.min > self.max {
-            let given = format!("{:?}..={:?}", self.min(), self.max());
-            return Err(ConfigError::new(field, &given, "a range whose lower end is not above its upper end"));
-        }
+        self.ends.check(field)?;
         if self.step == 0 {
             return Err(ConfigError::new(step, &"0s", "more than zero: without a step nothing grows"));
         }
@@ -83,7 +76,7 @@ impl Linear {
 
     /// Says how long a delay is: `each` follows where all are the same, and `next` says when there is another one.
     pub(crate) fn explain(&self, each: &str, next: &str) -> String {
-        let (min, max) = (self.min(), self.max());
+        let (min, max) = (self.ends.min(), self.ends.max());
         let chance = self.jitter.explain_within((min, max));
         if min == max {
             return format!("{min:?}{each}{chance}");
@@ -93,14 +86,14 @@ impl Linear {
 
     /// The delay after `n` earlier ones.
     pub(crate) fn delay(&self, n: u32, draw: f64) -> Duration {
-        let base = self.step().saturating_mul(n).saturating_add(self.min()).min(self.max());
-        self.jitter.spread_between(base, (self.min(), self.max()), draw)
+        let base = self.step().saturating_mul(n).saturating_add(self.ends.min()).min(self.ends.max());
+        self.jitter.spread_between(base, (self.ends.min(), self.ends.max()), draw)
     }
 }
 
 impl fmt::Display for Linear {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "linear {:?}..={:?} +{:?}", self.min(), self.max(), self.step())?;
+        write!(f, "linear {:?} +{:?}", self.ends, self.step())?;
         self.jitter.describe(f)
     }
 }

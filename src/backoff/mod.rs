@@ -19,6 +19,7 @@
 mod contract;
 mod decorrelated;
 mod delays;
+mod ends;
 mod exponential;
 mod fixed;
 mod jitter;

@@ -41,6 +41,14 @@ fn cooldown(breaker: &CircuitBreaker, clock: &ManualClock) -> Duration {
     cooldown
 }
 
+/// The circuit is open, and opens again at each probe, for so many seconds each time.
+fn stays_open_for(breaker: &CircuitBreaker, clock: &ManualClock, seconds: impl IntoIterator<Item = u64>) {
+    for seconds in seconds {
+        assert_eq!(cooldown(breaker, clock), s(seconds));
+        probes(breaker).into_iter().for_each(Permit::failure);
+    }
+}
+
 fn probes(breaker: &CircuitBreaker) -> Vec<Permit> {
     std::iter::from_fn(|| breaker.acquire().ok()).collect()
 }
@@ -166,16 +174,11 @@ fn envoy_ejects_a_host_after_five_failures_in_a_row_and_longer_each_time() {
     assert_eq!(ill.state(), State::Closed, "never five in a row");
     fail(&ill, 1);
     assert_eq!((ill.state(), well.state()), (State::Open, State::Closed), "of one host only");
-    for ejections in 1..=12 {
-        assert_eq!(cooldown(&ill, &clock), s(30 * ejections).min(s(300)), "the base, times the ejections");
-        probes(&ill).into_iter().for_each(Permit::failure);
-    }
+    // The base, times the ejections.
+    stays_open_for(&ill, &clock, (1..=12).map(|ejections| (30 * ejections).min(300)));
     let httpbin = host(&settings.registry("httpbin").expect("it is in the file"), "10.0.0.1");
     fail(&httpbin, 1);
-    for seconds in [180, 300, 300] {
-        assert_eq!(cooldown(&httpbin, &clock), s(seconds));
-        probes(&httpbin).into_iter().for_each(Permit::failure);
-    }
+    stays_open_for(&httpbin, &clock, [180, 300, 300]);
 }
 
 #[test]
@@ -226,8 +229,5 @@ fn semian_opens_after_three_errors_in_ten_seconds_and_closes_after_two_successes
     assert_eq!(shard.state(), State::Closed);
     let growing = breaker(&settings, "growing");
     fail(&growing, 3);
-    for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
-        assert_eq!(cooldown(&growing, &clock), s(expected));
-        probes(&growing).into_iter().for_each(Permit::failure);
-    }
+    stays_open_for(&growing, &clock, [1, 2, 4, 8, 16, 32, 60, 60]);
 }

@@ -1,13 +1,10 @@
 //! The waits between attempts.
 
-use std::time::Duration;
-
-use super::cooldowns::range;
+use super::growth::{self, TIME};
 use crate::backoff::{Backoff, decorrelated, exponential, fixed, linear};
-use crate::settings::table::{ANY_LENGTH, Field, Kind, Need, Select, Table, Word};
+use crate::settings::table::{Field, Kind, Need, Select, Table, Word};
 use crate::settings::value::{Fault, Fields, Value, Waits};
 
-const TIME: Kind = Kind::Span { min: Duration::ZERO, max: ANY_LENGTH };
 const GROWING: &[&str] = &["exponential", "linear", "decorrelated"];
 
 pub(in crate::settings) static BACKOFF: Table = Table {
@@ -24,22 +21,10 @@ pub(in crate::settings) static BACKOFF: Table = Table {
         default: Some("exponential"),
     }),
     fields: &[&[
-        Field { name: "min", doc: "The first wait.", kind: TIME, of: GROWING, need: Need::Required },
-        Field { name: "max", doc: "The longest.", kind: TIME, of: GROWING, need: Need::Required },
-        Field {
-            name: "factor",
-            doc: "By how much each is longer than the one before.",
-            kind: Kind::Number { min: 1.0, above: false, max: f64::MAX, percent: false },
-            of: &["exponential"],
-            need: Need::Default("2"),
-        },
-        Field {
-            name: "step",
-            doc: "By how much each is longer than the one before.",
-            kind: TIME,
-            of: &["linear"],
-            need: Need::Required,
-        },
+        growth::min("The first wait.", GROWING),
+        growth::max(GROWING),
+        growth::FACTOR,
+        growth::STEP,
         Field { name: "delay", doc: "How long it is.", kind: TIME, of: &["fixed"], need: Need::Required },
         Field {
             name: "jitter",
@@ -72,12 +57,12 @@ fn make(mut fields: Fields) -> Result<Value, Fault> {
             Waits::Fixed(fields.take("jitter").map_or(curve, |jitter| curve.jitter(jitter)))
         }
         Some("linear") => {
-            let curve = linear(range(&mut fields)?, fields.take("step").unwrap_or_default());
+            let curve = linear(growth::range(&mut fields)?, fields.take("step").unwrap_or_default());
             Waits::Linear(fields.take("jitter").map_or(curve, |jitter| curve.jitter(jitter)))
         }
-        Some("decorrelated") => Waits::Decorrelated(decorrelated(range(&mut fields)?)),
+        Some("decorrelated") => Waits::Decorrelated(decorrelated(growth::range(&mut fields)?)),
         _ => {
-            let mut curve = exponential(range(&mut fields)?);
+            let mut curve = exponential(growth::range(&mut fields)?);
             if let Some(factor) = fields.take("factor") {
                 curve = curve.factor(factor);
             }

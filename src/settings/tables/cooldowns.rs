@@ -1,13 +1,10 @@
 //! How long a circuit stays open.
 
-use std::time::Duration;
-
+use super::growth::{self, TIME};
 use crate::breaker::CircuitBreakerConfig;
 use crate::circuit::Cooldown;
-use crate::settings::table::{ANY_LENGTH, Field, Kind, Need, Select, Table, Word};
+use crate::settings::table::{Field, Kind, Need, Select, Table, Word};
 use crate::settings::value::{Fault, Fields, Value};
-
-const TIME: Kind = Kind::Span { min: Duration::ZERO, max: ANY_LENGTH };
 
 const GROWING: &[&str] = &["exponential", "linear"];
 
@@ -24,15 +21,9 @@ pub(in crate::settings) static COOLDOWN: Table = Table {
         default: Some("exponential"),
     }),
     fields: &[&[
-        Field { name: "min", doc: "The first cooldown.", kind: TIME, of: GROWING, need: Need::Required },
-        Field { name: "max", doc: "The longest.", kind: TIME, of: GROWING, need: Need::Required },
-        Field {
-            name: "factor",
-            doc: "By how much each is longer than the one before.",
-            kind: Kind::Number { min: 1.0, above: false, max: f64::MAX, percent: false },
-            of: &["exponential"],
-            need: Need::Default("2"),
-        },
+        growth::min("The first cooldown.", GROWING),
+        growth::max(GROWING),
+        growth::FACTOR,
         Field {
             name: "jitter",
             doc: "The share of it that is left to chance.",
@@ -47,13 +38,7 @@ pub(in crate::settings) static COOLDOWN: Table = Table {
             of: GROWING,
             need: Need::Default("as long as the last cooldown"),
         },
-        Field {
-            name: "step",
-            doc: "By how much each is longer than the one before.",
-            kind: TIME,
-            of: &["linear"],
-            need: Need::Required,
-        },
+        growth::STEP,
         Field { name: "duration", doc: "How long it is.", kind: TIME, of: &["fixed"], need: Need::Required },
     ]],
     rules: &[],
@@ -73,7 +58,7 @@ fn make(mut fields: Fields) -> Result<Value, Fault> {
     if fields.variant == Some("fixed") {
         return Ok(Value::Cooldown(Cooldown::fixed(fields.take("duration").unwrap_or_default())));
     }
-    let range = range(&mut fields)?;
+    let range = growth::range(&mut fields)?;
     let mut cooldown = match fields.variant {
         Some("linear") => Cooldown::linear(range, fields.take("step").unwrap_or_default()),
         _ => Cooldown::exponential(range),
@@ -90,13 +75,4 @@ fn make(mut fields: Fields) -> Result<Value, Fault> {
     let checked = CircuitBreakerConfig::template().cooldown(cooldown.clone()).build();
     let names = [("factor", "factor"), ("cooldown.jitter", "jitter"), ("cooldown.step", "step")];
     checked.map_err(|error| Fault::of_error(&error, &names)).map(|_| Value::Cooldown(cooldown))
-}
-
-/// From `min` to `max`.
-pub(super) fn range(fields: &mut Fields) -> Result<std::ops::RangeInclusive<Duration>, Fault> {
-    let (min, max) = (fields.take("min").unwrap_or_default(), fields.take("max").unwrap_or_default());
-    if min > max {
-        return Err(Fault::of_field("min", format!("is {min:?}, allowed is at most `max`, which is {max:?}")));
-    }
-    Ok(min..=max)
 }

@@ -7,6 +7,7 @@ mod cooldowns;
 mod detectors;
 mod file;
 mod fleets;
+mod growth;
 mod outcomes;
 mod overrides;
 mod probes;
