@@ -10,13 +10,11 @@ use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, Seq
 use super::given::Given;
 use super::names::Names;
 use super::path::{MAX_NAME, Path};
-use super::table::{Field, Kind, Need, Rule, Select, Table, and, meant, or};
+use super::table::{Field, Kind, Need, Rule, Select, Table, and, check_count, meant, or};
 use super::value::{Fault, Fields, Value};
 
 /// Deeper than any configuration, and shallow enough for any stack.
 const MAX_DEPTH: usize = 64;
-/// More than a file that is written by hand has: each breaker that begins with a list has one of its own.
-const MAX_ITEMS: usize = 256;
 /// As what TOML's own values, and JSON's numbers of any size, come in.
 const WRAPPERS: [&str; 2] = ["$__toml_private_datetime", "$serde_json::private::Number"];
 
@@ -186,10 +184,7 @@ impl At<'_> {
             let text = format!("is an empty list, allowed is {}, one at least", self.kind.allowed());
             return Err(self.refuse(Fault::of_table(text)));
         }
-        if items.len() > MAX_ITEMS {
-            let text = format!("is a list of {} items, allowed are {MAX_ITEMS}", items.len());
-            return Err(self.refuse(Fault::of_table(text)));
-        }
+        check_count(items.len()).map_err(|fault| self.refuse(fault))?;
         Ok(Value::List(items))
     }
 

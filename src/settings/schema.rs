@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::json::Json;
+use super::path::MAX_NAME;
 use super::span::UNITS;
-use super::table::{ANY_LENGTH, Field, JITTERS, Kind, Need, Rule, Table, Word, statuses};
+use super::table::{ANY_LENGTH, Field, JITTERS, Kind, MAX_ITEMS, Need, Rule, Table, Word, statuses};
 use super::tables::FILE;
 
 /// Returns the JSON schema (draft 2020-12) of a file of [`Settings`](super::Settings), as it is published in
@@ -127,12 +128,7 @@ impl Defs {
             }
             Kind::Span { min, max } => span(*min, *max),
             Kind::Text { max } => {
-                let max = u64::try_from(*max).unwrap_or(u64::MAX);
-                Json::object([
-                    ("type", Json::text("string")),
-                    ("minLength", Json::Whole(1)),
-                    ("maxLength", Json::Whole(max)),
-                ])
+                Json::object([("type", Json::text("string"))].into_iter().chain(up_to(*max, LENGTHS)))
             }
             Kind::Word(words) => Json::object([("enum", Json::texts(words.iter().map(|word| word.name)))]),
             Kind::Jitter => {
@@ -147,27 +143,25 @@ impl Defs {
                 let digits = [("type", Json::text("string")), ("pattern", Json::text("^[45][0-9][0-9]$"))];
                 any([number, Json::object(digits), Json::object([("enum", Json::texts(statuses()))])])
             }
-            Kind::Name { section } => Json::object([
-                ("description", Json::text(format!("The name of one of `{section}`."))),
-                ("type", Json::text("string")),
-                ("minLength", Json::Whole(1)),
-            ]),
+            Kind::Name { section } => {
+                let doc = Json::text(format!("The name of one of `{section}`."));
+                let members = [("description", doc), ("type", Json::text("string"))];
+                Json::object(members.into_iter().chain(up_to(MAX_NAME, LENGTHS)))
+            }
             Kind::Table(table) => {
                 let shorts: Vec<_> = table.shorts.iter().map(|short| self.kind(short)).collect();
                 let reference = self.reference(table);
                 if shorts.is_empty() { reference } else { any(shorts.into_iter().chain([reference])) }
             }
             Kind::List(item) => {
-                Json::object([("type", Json::text("array")), ("items", self.kind(item)), ("minItems", Json::Whole(1))])
+                let members = [("type", Json::text("array")), ("items", self.kind(item))];
+                Json::object(members.into_iter().chain(up_to(MAX_ITEMS, ITEMS)))
             }
-            Kind::Named { item, .. } => {
-                let names = [("minLength", Json::Whole(1)), ("maxLength", Json::Whole(255))];
-                Json::object([
-                    ("type", Json::text("object")),
-                    ("propertyNames", Json::object(names)),
-                    ("additionalProperties", self.kind(item)),
-                ])
-            }
+            Kind::Named { item, .. } => Json::object([
+                ("type", Json::text("object")),
+                ("propertyNames", Json::object(up_to(MAX_NAME, LENGTHS))),
+                ("additionalProperties", self.kind(item)),
+            ]),
             Kind::Off { .. } => Json::Bool(false),
         }
     }
@@ -175,6 +169,15 @@ impl Defs {
 
 fn typed(name: &str) -> Json {
     Json::object([("type", Json::text(name))])
+}
+
+const LENGTHS: [&str; 2] = ["minLength", "maxLength"];
+const ITEMS: [&str; 2] = ["minItems", "maxItems"];
+
+/// From one to so many, by the words that the schema has for these bounds.
+fn up_to(max: usize, words: [&'static str; 2]) -> [(&'static str, Json); 2] {
+    let [least, most] = words;
+    [(least, Json::Whole(1)), (most, Json::Whole(u64::try_from(max).unwrap_or(u64::MAX)))]
 }
 
 fn any(schemas: impl IntoIterator<Item = Json>) -> Json {

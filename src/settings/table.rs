@@ -123,6 +123,9 @@ pub(super) enum Kind {
     },
 }
 
+/// How many items a list may have: more than one in a file that is written by hand, and each breaker that begins with a list has
+/// one of its own.
+pub(super) const MAX_ITEMS: usize = 256;
 pub(super) const ANY_LENGTH: Duration = Duration::MAX;
 /// The least that is not nothing.
 pub(super) const ABOVE_ZERO: Duration = Duration::from_nanos(1);
@@ -252,6 +255,7 @@ impl Kind {
             (Self::Jitter, given) => jitter_of(given).map(Value::Jitter),
             // The environment has text only.
             (Self::List(item), Given::Text(text)) if item.is_scalar() => {
+                check_count(text.split(',').count())?;
                 let items = text.split(',').map(|part| item.scalar(Given::Text(part.trim())));
                 return items.collect::<Result<Vec<_>, _>>().map(|items| Some(Value::List(items)));
             }
@@ -320,6 +324,14 @@ impl Kind {
             _ => false,
         }
     }
+}
+
+/// Whether a list is not too long.
+pub(super) fn check_count(items: usize) -> Result<(), Fault> {
+    if items > MAX_ITEMS {
+        return Err(Fault::of_table(format!("is a list of {items} items, allowed are {MAX_ITEMS}")));
+    }
+    Ok(())
 }
 
 fn no_unit(number: &str) -> String {

@@ -83,3 +83,39 @@ fn what_the_schema_can_know_is_wrong_by_it() {
         assert!(serde_json::from_str::<Settings>(&text).is_err(), "the reader takes {wrong}");
     }
 }
+
+/// What the schema says of lengths is what is read: from one on to the most, and not one more.
+#[test]
+fn lists_and_names_are_as_long_by_the_schema_as_they_are_read() {
+    let validate = validator();
+    let waits = |count: usize| json!({ "retries": { "a": { "backoff": vec!["1s"; count] } } });
+    let failures = |count: usize| json!({ "breakers": { "a": { "outcomes": { "failures": vec![503; count] } } } });
+    let any = |count: usize| {
+        let detector = json!({ "type": "consecutive_failures", "count": 3 });
+        json!({ "breakers": { "a": { "detector": { "any": vec![detector; count] } } } })
+    };
+    let named = |length: usize| json!({ "breakers": { "x".repeat(length): {} } });
+    let budget = |length: usize| {
+        let (name, budget) = ("x".repeat(length), json!({ "type": "ratio", "ratio": 1 }));
+        json!({ "budgets": { name.as_str(): budget }, "retries": { "a": { "budget": name } } })
+    };
+    let kinds: [(&dyn Fn(usize) -> Value, usize); 5] =
+        [(&waits, 256), (&failures, 256), (&any, 256), (&named, 255), (&budget, 255)];
+    for (file, most) in kinds {
+        for (length, is_right) in [(0, false), (1, true), (most, true), (most + 1, false)] {
+            let file = file(length);
+            let shown = file.to_string();
+            assert_eq!(validate(&file).is_ok(), is_right, "the schema, {length}: {shown}");
+            let read = serde_json::from_str::<Settings>(&shown).map_err(|error| error.to_string());
+            assert_eq!(read.as_ref().is_ok_and(|settings| settings.explain().is_ok()), is_right, "{length}: {read:?}");
+        }
+    }
+    // In the environment a list is one text.
+    for (count, is_right) in [(256, true), (257, false)] {
+        let text = format!("[breakers.a]\noutcomes.failures = '{}'", vec!["503"; count].join(","));
+        assert_eq!(toml::from_str::<Settings>(&text).is_ok(), is_right, "{count}");
+    }
+    // A name alone says which budget, so that only the schema of a name can know.
+    let long = json!({ "retries": { "a": { "budget": "x".repeat(256) } } });
+    assert!(validate(&long).is_err());
+}
