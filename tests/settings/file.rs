@@ -1,9 +1,14 @@
 //! One whole file of named templates.
 
+use std::future::{Ready, ready};
+use std::io;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use fusebox::circuit_breaker::OverrideKind;
 use fusebox::settings::Settings;
-use fusebox::{CircuitBreaker, ManualClock, State};
+use fusebox::{CircuitBreaker, CircuitBreakerLayer, ManualClock, Registry, State};
+use tower::{Layer, Service, ServiceExt};
 
 use super::{read, refusal};
 
@@ -82,6 +87,119 @@ fn the_documented_file_is_read() {
     let other = hosts.breaker("other.example").expect("the template works");
     assert_eq!(other.snapshot().detectors[0].rule, "failures(5).within(60s)");
     assert_eq!(hosts.breaker("").expect_err("no name").field(), "name");
+}
+
+/// A registry as a service has it: what all breakers begin with, the template of its hosts, and hosts that need otherwise.
+const HOSTS: &str = r#"
+[defaults]
+cooldown = "30s"
+probes = { needed = 2, concurrent = 2 }
+
+[registries.hosts]
+max = 5
+detector = { type = "failure_rate", rate = "50%", of_last = 10, min_calls = 4 }
+
+[registries.hosts.keys."slow.example"]          # opens sooner, and longer each time
+detector = { type = "consecutive_failures", count = 2 }
+cooldown = { min = "1m", max = "4m", jitter = 0 }
+probes = { needed = 1 }
+
+[registries.hosts.keys."legacy.example"]        # lets every call through
+enabled = false
+
+[registries.hosts.keys."moving.example"]        # open while it moves
+override = { kind = "forced_open", reason = "it moves", expires_after = "10m" }
+"#;
+
+/// Answers where the request says so.
+#[derive(Clone)]
+struct Host;
+
+impl Service<(&'static str, bool)> for Host {
+    type Response = ();
+    type Error = io::Error;
+    type Future = Ready<io::Result<()>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, (_, answers): (&'static str, bool)) -> Self::Future {
+        ready(if answers { Ok(()) } else { Err(io::ErrorKind::ConnectionReset.into()) })
+    }
+}
+
+/// What calls of hosts come to, behind the layer that a service would have.
+async fn calls(hosts: &Registry, name: &'static str, answers: &[bool]) -> String {
+    let client =
+        CircuitBreakerLayer::keyed(hosts.clone(), |request: &(&'static str, bool)| Some(request.0)).layer(Host);
+    let mut seen = String::new();
+    for answer in answers {
+        seen.push(match client.clone().oneshot((name, *answer)).await {
+            Ok(()) => 'S',
+            Err(error) if error.is::<io::Error>() => 'F',
+            Err(_) => 'R',
+        });
+    }
+    seen
+}
+
+#[tokio::test]
+async fn c69_breakers_of_a_registry_behave_as_the_templates_in_a_file_say() {
+    let path = std::env::temp_dir().join(format!("fusebox-hosts-{}.toml", std::process::id()));
+    std::fs::write(&path, HOSTS).expect("written");
+    let text = std::fs::read_to_string(&path).expect("read");
+    std::fs::remove_file(&path).expect("removed");
+    let (clock, s) = (ManualClock::new(), Duration::from_secs);
+    let of = clock.clone();
+    let hosts = read::<Settings>(&text).each(move |breaker| breaker.clock(of.clone())).registry("hosts");
+    let hosts = hosts.expect("it is in the file");
+    let breaker = |name: &str| hosts.breaker(name).expect("the template works");
+
+    // The template: half of at least four calls, each host for itself.
+    assert_eq!(calls(&hosts, "a.example", &[true, false, false, true]).await, "SFFS", "the good one opens nothing");
+    assert_eq!(calls(&hosts, "a.example", &[false, true]).await, "FR", "three of five");
+    assert_eq!(calls(&hosts, "b.example", &[false, false, false, true]).await, "FFFS", "three calls are too few");
+    assert_eq!((breaker("a.example").state(), breaker("b.example").state()), (State::Open, State::Closed));
+    // The defaults: 30 s, and two probes at once that must both succeed.
+    clock.advance(s(30) - Duration::from_nanos(1));
+    assert_eq!(calls(&hosts, "a.example", &[true]).await, "R");
+    clock.advance(Duration::from_nanos(1));
+    let probes: Vec<_> = std::iter::from_fn(|| breaker("a.example").acquire().ok()).collect();
+    assert_eq!(probes.len(), 2);
+    for probe in probes {
+        assert_eq!(breaker("a.example").state(), State::HalfOpen);
+        probe.success();
+    }
+    assert_eq!(breaker("a.example").state(), State::Closed);
+
+    // One host otherwise: two in a row, one probe, a minute, then two.
+    assert_eq!(calls(&hosts, "slow.example", &[false, true, false, false, true]).await, "FSFFR");
+    for minutes in [1, 2, 4, 4] {
+        assert_eq!(breaker("slow.example").retry_after(), Some(s(60 * minutes)));
+        clock.advance(s(60 * minutes));
+        let probes: Vec<_> = std::iter::from_fn(|| breaker("slow.example").acquire().ok()).collect();
+        assert_eq!(probes.len(), 1, "not those of the defaults");
+        probes.into_iter().for_each(|probe| probe.failure());
+    }
+
+    // Held by the file: one lets all through, one none until that is over.
+    assert_eq!(calls(&hosts, "legacy.example", &[false; 20]).await, "F".repeat(20));
+    assert_eq!(calls(&hosts, "moving.example", &[true]).await, "R");
+    let held = |name: &str| breaker(name).snapshot().overridden.map(|standing| standing.kind());
+    assert_eq!(held("legacy.example"), Some(OverrideKind::Disabled));
+    assert_eq!(held("moving.example"), Some(OverrideKind::ForcedOpen));
+    clock.advance(s(600));
+    assert_eq!(calls(&hosts, "moving.example", &[true, false, false, false, true]).await, "SFFFR", "the template's");
+    assert_eq!(held("a.example"), None);
+
+    // Each has the name of its key, and there are no more than the file allows.
+    let mut names: Vec<_> = hosts.iter().map(|breaker| breaker.name().to_string()).collect();
+    names.sort();
+    assert_eq!(names, ["a.example", "b.example", "legacy.example", "moving.example", "slow.example"]);
+    assert_eq!((&*hosts.name(), hosts.overflowed()), ("hosts", 0));
+    assert_eq!(calls(&hosts, "c.example", &[true]).await, "S");
+    assert_eq!((hosts.len(), hosts.overflowed()), (5, 1));
 }
 
 #[test]
