@@ -71,8 +71,8 @@ pub(crate) fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Ite
     })
 }
 
-/// What an error has inside. For most it is their source; some hide it, or skip one; and what broke the body of an own request
-/// is another story, of where the body came from.
+/// What an error has inside. For most it is their source; some hide it, or skip one; and what broke the body of an own
+/// request is another story, of where the body came from.
 fn inside<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     if let Some(error) = error.downcast_ref::<io::Error>() {
         // Its `source()` is the source of what it holds.

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-/// What a configuration does, in plain words, a rule in each line; made by
+/// What a configuration does, in plain words, a rule in each line.
 /// [`CircuitBreakerConfig::explain`](crate::CircuitBreakerConfig::explain) and
-/// [`RetryConfig::explain`](crate::RetryConfig::explain).
+/// [`RetryConfig::explain`](crate::RetryConfig::explain) make it.
 ///
 /// It is for people: for the log of a service that starts, for a review of a file. Its words may change with any release.
 ///

@@ -1,12 +1,12 @@
-//! How it works: states, generations, probes, calls that never end, retries that do, and what stands around them.
+//! How it works. States, generations, probes, calls that never end, retries that do, and what stands around them.
 //!
 //! Which of it to take, and every trap on the way, is told in `docs/choosing.md` of the repository.
 //!
 //! # Three states
 //!
-//! **Closed**: every call goes through, and how it ends is shown to the [`Detector`](crate::detect::Detector). **Open**: every call
-//! is rejected at once, with the time left until it is worth another try. **Half-open**: a few calls go through to find out
-//! whether the dependency is back.
+//! **Closed**: every call goes through, and how it ends is shown to the [`Detector`](crate::detect::Detector).
+//! **Open**: every call is rejected at once, with the time left until it is worth another try. **Half-open**: a few
+//! calls go through to find out whether the dependency is back.
 //!
 //! ```
 //! use std::time::Duration;
@@ -45,8 +45,9 @@
 //! circuit opened, cooled down, and is half-open. If that success counted, it would close the circuit although no probe
 //! has shown anything; and a late *failure* would reopen a circuit that has just recovered. Most breakers get this wrong.
 //!
-//! Here every transition begins a new [`Generation`](crate::circuit_breaker::Generation), and each [`Permit`](crate::Permit) remembers the
-//! one that admitted it. An outcome of another generation is history: it decides nothing.
+//! Here every transition begins a new [`Generation`](crate::circuit_breaker::Generation), and each
+//! [`Permit`](crate::Permit) remembers the one that admitted it. An outcome of another generation is history: it
+//! decides nothing.
 //!
 //! ```
 //! # use fusebox::{CircuitBreaker, CircuitBreakerConfig, State};
@@ -113,9 +114,10 @@
 //!
 //! ## A call that nothing ends
 //!
-//! A breaker has no timer of its own. A call that hangs, and for which there is no timeout anywhere, is neither over nor given
-//! up: the breaker never hears of it, the circuit stays closed, and each further call joins those that hang. So give each
-//! dependency a limit of time. A timeout *inside* the breaker is an error like any other, and needs no `abandoned_after`:
+//! A breaker has no timer of its own. A call that hangs, and for which there is no timeout anywhere, is neither over
+//! nor given up: the breaker never hears of it, the circuit stays closed, and each further call joins those that hang.
+//! So give each dependency a limit of time. A timeout *inside* the breaker is an error like any other, and needs no
+//! `abandoned_after`:
 //!
 //! ```
 //! use std::time::Duration;
@@ -218,10 +220,10 @@
 //! # Ok::<(), fusebox::ConfigError>(())
 //! ```
 //!
-//! A wait that the dependency asks for is a least one (`Retry-After`): the backoff counts where it is longer, and chance adds up
-//! to a tenth. gRPC's pushback is taken as it is, up to [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap). All
-//! other waits are moved by chance, differently for every request, so that callers who failed together do not come back
-//! together.
+//! A wait that the dependency asks for is a least one (`Retry-After`): the backoff counts where it is longer, and
+//! chance adds up to a tenth. gRPC's pushback is taken as it is, up to
+//! [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap). All other waits are moved by chance, differently
+//! for every request, so that callers who failed together do not come back together.
 //!
 //! Where retries are nested (a retry in a library, another in the service, a third in its caller), attempts multiply. Retry
 //! in one place, next to the dependency, and let the others pass errors on.

@@ -13,7 +13,7 @@ use crate::error_chain::{as_error, sources};
 use crate::text::{OneLine, Soon};
 use crate::time::Timestamp;
 
-/// A call was rejected by an open (or half-open) breaker: which one, why, and when to come back.
+/// A call was rejected by an open (or half-open) breaker. It tells which one, why, and when to come back.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,8 +32,9 @@ use crate::time::Timestamp;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Over HTTP it is 503 with `Retry-After`: `web::unavailable`, and axum's `IntoResponse`. Over gRPC it is UNAVAILABLE with pushback:
-/// `grpc::unavailable`, and `From` for `tonic::Status`. `web::response_of` and `grpc::status_of` find it in any error first.
+/// Over HTTP it is 503 with `Retry-After`: `web::unavailable`, and axum's `IntoResponse`. Over gRPC it is UNAVAILABLE
+/// with pushback: `grpc::unavailable`, and `From` for `tonic::Status`. `web::response_of` and `grpc::status_of` find it
+/// in any error first.
 #[derive(Clone)]
 pub struct Rejected {
     breaker: &'static dyn Rejecter,
@@ -47,8 +48,8 @@ pub struct Rejected {
     status: OnceLock<Arc<tonic::Status>>,
 }
 
-/// What a rejection asks of its breaker when it is read. A breaker may be gone by then, and its place another's: what it tells
-/// is of the generation that rejected.
+/// What a rejection asks of its breaker when it is read. A breaker may be gone by then, and its place another's: what
+/// it tells is of the generation that rejected.
 pub(crate) trait Rejecter: Sync {
     /// The name, if the breaker of that generation still is here or was the last one here.
     fn name_at(&self, generation: Generation) -> Option<Arc<str>>;
@@ -95,7 +96,7 @@ impl Rejected {
         })
     }
 
-    /// Returns the name of the breaker; `(dropped)` when that breaker has long been dropped and its place in memory is
+    /// Returns the name of the breaker. `(dropped)` when that breaker has long been dropped and its place in memory is
     /// another's.
     #[must_use]
     pub fn name(&self) -> Arc<str> {
@@ -118,9 +119,9 @@ impl Rejected {
         self.reason
     }
 
-    /// Returns how long from now it is worth another try: zero once that time has come, `None` when it is not known: of its
-    /// own probes a breaker does not know when they end, and an override without expiry depends on its operator. Where a
-    /// fleet decides which calls probe, and while a store is away, it is known.
+    /// Returns how long from now it is worth another try. Zero once that time has come, `None` when it is not known: of
+    /// its own probes a breaker does not know when they end, and an override without expiry depends on its operator.
+    /// Where a fleet decides which calls probe, and while a store is away, it is known.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         if self.until == u64::MAX {
@@ -169,7 +170,7 @@ impl fmt::Debug for Rejected {
 }
 
 impl Error for Rejected {
-    /// With the feature `grpc` a `tonic::Status`, so that a tonic client sees UNAVAILABLE; otherwise nothing.
+    /// Returns a `tonic::Status` with the feature `grpc`, otherwise nothing. By it a tonic client sees UNAVAILABLE.
     #[cfg(feature = "grpc")]
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(self.status())

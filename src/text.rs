@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Shows words from outside with all escaped that is not to be seen as it is: a name that was made from a request, or a server's
-/// words, must not begin a new line in an application's log, command a terminal, turn the rest of a line round, or look like
-/// another.
+/// Shows words from outside with all escaped that is not to be seen as it is: a name that was made from a request, or a
+/// server's words, must not begin a new line in an application's log, command a terminal, turn the rest of a line
+/// round, or look like another.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OneLine<'a>(pub(crate) &'a str);
 
@@ -20,7 +20,8 @@ impl fmt::Display for OneLine<'_> {
 fn is_seen(c: char) -> bool {
     match c {
         ' '..='~' => true,
-        // Letters and marks that Unicode counts as such, and that show nothing: a joiner, fillers, variations, an empty pattern.
+        // Letters and marks that Unicode counts as such, and that show nothing: a joiner, fillers, variations, an empty
+        // pattern.
         '\u{34f}'
         | '\u{115f}'
         | '\u{1160}'

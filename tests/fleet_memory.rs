@@ -1,5 +1,5 @@
-//! What a breaker that a fleet shares takes beyond one of its own, while nothing happens to it. In a file of its own: it reads
-//! what the whole process has in memory.
+//! What a breaker that a fleet shares takes beyond one of its own, while nothing happens to it. In a file of its own:
+//! it reads what the whole process has in memory.
 #![cfg(all(feature = "fleet", target_os = "linux"))]
 #![expect(
     clippy::expect_used,

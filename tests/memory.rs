@@ -1,6 +1,6 @@
-//! What breaker and retries allocate: nothing on the paths of healthy and of rejected calls, and nothing that stays. Scenario 22
-//! of the conformance list, and the part of 23 that is about cost. `allocation_counter` counts the allocations of the
-//! thread that measures, so that tests may run side by side.
+//! What breaker and retries allocate: nothing on the paths of healthy and of rejected calls, and nothing that stays.
+//! Scenario 22 of the conformance list, and the part of 23 that is about cost. `allocation_counter` counts the
+//! allocations of the thread that measures, so that tests may run side by side.
 #![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 use std::convert::Infallible;

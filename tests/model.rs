@@ -160,8 +160,8 @@ struct Model {
     until: u64,
     cooldown: u64,
     openings: u32,
-    /// While a cooldown that has grown is kept in mind, in nanoseconds: how long it is, for how much of that the circuit has been
-    /// seen to be healthy, and when last.
+    /// While a cooldown that has grown is kept in mind, in nanoseconds: how long it is, for how much of that the
+    /// circuit has been seen to be healthy, and when last.
     recovery: Option<(u64, u64, u64)>,
     /// (failed, slow) of each probe.
     results: Vec<(bool, bool)>,

@@ -8,12 +8,14 @@
 //! with the clock of the trace. Two things are the fleet's way here and not the seeds':
 //!
 //! - No call waits for the store, so before and after each event everybody sends and fetches what there is.
-//! - A call that finds the cooldown over, or a round under way, is a probe only with a lease of the fleet's in hand, which is
-//!   fetched in the background. Where such a call is rejected the lease is fetched, and the caller comes back once.
+//! - A call that finds the cooldown over, or a round under way, is a probe only with a lease of the fleet's in hand,
+//!   which is fetched in the background. Where such a call is rejected the lease is fetched, and the caller comes back
+//!   once.
 //!
 //! A single breaker's traces are replayed by one over a store as well, and match without exception.
 //!
-//! Beside the recorded traces, `data/shared_traces.jsonl` holds some of the same format that were made by hand from the rules.
+//! Beside the recorded traces, `data/shared_traces.jsonl` holds some of the same format that were made by hand from the
+//! rules.
 #![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test harness")]
 
 use std::fmt;

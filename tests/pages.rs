@@ -100,7 +100,8 @@ fn what_the_comparison_says_of_us_is_held_by_tests_that_exist() {
     assert_eq!(compared, held, "what is compared, and what is held by a test");
 }
 
-/// What the rows are about in which this crate is compared with others: tables whose head begins with an empty cell, then us.
+/// What the rows are about in which this crate is compared with others: tables whose head begins with an empty cell,
+/// then us.
 fn compared(text: &str) -> impl Iterator<Item = &str> {
     let tables = text.split("\n\n").filter(|part| part.starts_with("| | fusebox |"));
     tables

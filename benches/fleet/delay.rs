@@ -1,8 +1,8 @@
 //! A server that is farther away than it is: a proxy before it that passes everything on a while later.
 //!
-//! It is cheap, because two hundred instances go through it. Each piece is stamped when it comes, and passed on when its time
-//! has come; as all are delayed alike, that is the order in which they came, and one thread sees to it for all connections.
-//! A piece does not wait for the one before it, so throughput is that of the connection.
+//! It is cheap, because two hundred instances go through it. Each piece is stamped when it comes, and passed on when
+//! its time has come; as all are delayed alike, that is the order in which they came, and one thread sees to it for all
+//! connections. A piece does not wait for the one before it, so throughput is that of the connection.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -22,7 +22,8 @@ struct Piece {
     to: UnboundedSender<Bytes>,
 }
 
-/// Starts a proxy on that runtime before a server on that port, and returns the proxy's port. A round trip takes so much longer.
+/// Starts a proxy on that runtime before a server on that port, and returns the proxy's port. A round trip takes so
+/// much longer.
 pub(crate) fn before(runtime: &Runtime, server: u16, round_trip: Duration) -> u16 {
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
     let port = listener.local_addr().expect("an address").port();

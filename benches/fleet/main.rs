@@ -1,8 +1,9 @@
 //! What sharing a breaker costs, measured against what it may cost: `cargo bench --bench fleet --features redis,postgres`.
 //!
-//! It starts a redis-server and a PostgreSQL of its own. Counts are gates: one that is over its limit ends the program with a
-//! failure. Times are printed beside, because they are the machine's. With `-- falsehood`, `outage`, `background`, `recovery` or
-//! `storms` it runs fleets in virtual time instead, and with `-- soak 20` processes in trouble for twenty minutes.
+//! It starts a redis-server and a PostgreSQL of its own. Counts are gates: one that is over its limit ends the program
+//! with a failure. Times are printed beside, because they are the machine's. With `-- falsehood`, `outage`,
+//! `background`, `recovery` or `storms` it runs fleets in virtual time instead, and with `-- soak 20` processes in
+//! trouble for twenty minutes.
 #![expect(clippy::print_stdout, reason = "it reports")]
 #![expect(
     clippy::expect_used,

@@ -1,5 +1,5 @@
-//! What an idle breaker that a fleet shares has in memory, in a process of its own: what another measurement has left in this
-//! one would be used again first.
+//! What an idle breaker that a fleet shares has in memory, in a process of its own: what another measurement has left
+//! in this one would be used again first.
 
 use std::process::Command;
 use std::sync::Arc;

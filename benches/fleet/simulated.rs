@@ -1,4 +1,5 @@
-//! Whole runs of the simulation, whose short ones are tests: `cargo bench --bench fleet --features redis,postgres -- falsehood`.
+//! Whole runs of the simulation, whose short ones are tests:
+//! `cargo bench --bench fleet --features redis,postgres -- falsehood`.
 //!
 //! They see what is inside of the crate, so they are tests as well; this finds them and runs them optimized.
 

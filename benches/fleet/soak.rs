@@ -1,10 +1,10 @@
 //! Five processes that share breakers over two stores, while both stores, the processes and what they call are in trouble:
 //! `cargo bench --bench fleet --features redis,postgres -- soak 20`, for twenty minutes.
 //!
-//! In each phase faults come every few seconds, then they stop, and it is looked whether the processes are one again, whether
-//! each failure that was told is in the stores once, and what the processes hold of their machine. Faults of all phases but
-//! the last lose nothing that a store has answered, so what is counted must be exact; those of the last may (a failover to a
-//! replica that lags, a crash of PostgreSQL before evidence is written), so it must not be more.
+//! In each phase faults come every few seconds, then they stop, and it is looked whether the processes are one again,
+//! whether each failure that was told is in the stores once, and what the processes hold of their machine. Faults of
+//! all phases but the last lose nothing that a store has answered, so what is counted must be exact; those of the last
+//! may (a failover to a replica that lags, a crash of PostgreSQL before evidence is written), so it must not be more.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -23,10 +23,11 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Two Redis servers, of which one follows the other, and a Sentinel that says which is which. All ways lead through proxies.
+/// Two Redis servers, of which one follows the other, and a Sentinel that says which is which. All ways lead through
+/// proxies.
 ///
-/// Each write is in a file before it is answered, so a kill loses nothing; a failover that is planned waits until the replica
-/// has all.
+/// Each write is in a file before it is answered, so a kill loses nothing; a failover that is planned waits until the
+/// replica has all.
 pub(crate) struct RedisPair {
     runtime: Runtime,
     nodes: [Redis; 2],
@@ -186,8 +187,8 @@ impl RedisPair {
 
 /// A PostgreSQL behind a proxy.
 ///
-/// The store commits evidence without waiting for the log to be written, so a plain kill may lose that of the last moment. The
-/// kill that is to lose nothing lets no more commits in, has the log written, and comes then.
+/// The store commits evidence without waiting for the log to be written, so a plain kill may lose that of the last
+/// moment. The kill that is to lose nothing lets no more commits in, has the log written, and comes then.
 pub(crate) struct Postgres {
     runtime: Runtime,
     database: Database,

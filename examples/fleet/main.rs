@@ -1,9 +1,9 @@
 //! Several processes, one breaker: `cargo run --example fleet --features redis`.
 //!
 //! The program starts five instances of itself (`-- 8` for eight) that call one dependency through one breaker, whose state
-//! they share through Redis or Postgres: `FUSEBOX_STORE_URL=redis://..`, or `postgres://..` with `--features postgres`. Without
-//! one it starts a private redis-server, where that is installed. Then it lets the dependency fail, kills the instance that is
-//! the first to probe, lets the dependency recover, and prints how long everything took.
+//! they share through Redis or Postgres: `FUSEBOX_STORE_URL=redis://..`, or `postgres://..` with `--features postgres`.
+//! Without one it starts a private redis-server, where that is installed. Then it lets the dependency fail, kills the
+//! instance that is the first to probe, lets the dependency recover, and prints how long everything took.
 #![expect(clippy::print_stdout, reason = "an example talks to its reader")]
 #![expect(clippy::disallowed_methods, reason = "it measures time, and waits")]
 

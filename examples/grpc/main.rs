@@ -111,9 +111,9 @@ fn show(call: &str, result: Result<Response<String>, Status>) {
     }
 }
 
-/// What a handler of an HTTP gateway answers before it looks at the status. A rejection of the client's breaker is within it, and
-/// an error type with `#[from] Status` would make a 502 of that, as of all that the server says. (A handler of a gRPC service
-/// returns the status as it is, or has one made of any other error by `grpc::status_of`.)
+/// What a handler of an HTTP gateway answers before it looks at the status. A rejection of the client's breaker is
+/// within it, and an error type with `#[from] Status` would make a 502 of that, as of all that the server says. (A
+/// handler of a gRPC service returns the status as it is, or has one made of any other error by `grpc::status_of`.)
 fn answer_over_http(status: &Status) -> Option<http::Response<String>> {
     web::response_of(status)
 }

@@ -16,8 +16,8 @@ use crate::time::nanos;
 ///
 /// Two kinds:
 ///
-/// - [`ratio`](Self::ratio): over the last ten seconds, counted by tenths of them, there are at most `ratio` retries for each
-///   request, and a reserve.
+/// - [`ratio`](Self::ratio): over the last ten seconds, counted by tenths of them, there are at most `ratio` retries
+///   for each request, and a reserve.
 /// - [`tokens`](Self::tokens): gRPC's retry throttling, which stops retries while more attempts fail than a share of the
 ///   successes makes up for.
 ///
@@ -57,8 +57,8 @@ enum Kind {
 }
 
 impl Budget {
-    /// At most `ratio` retries for each request, over the last ten seconds: 0.2 is one retry for five requests. From 0 to
-    /// 1,000.
+    /// Allows at most `ratio` retries for each request, over the last ten seconds. 0.2 is one retry for five requests.
+    /// From 0 to 1,000.
     ///
     /// A client with little traffic has little to spend; see [`reserve_per_second`](Self::reserve_per_second).
     #[must_use]
@@ -83,8 +83,8 @@ impl Budget {
         self.with("budget.reserve_per_second", |settings| settings.reserve = retries)
     }
 
-    /// Sets how long a request earns. Default: 10 s. At least 1 s. Only for [`ratio`](Self::ratio): with tokens it is refused
-    /// when the retry is built.
+    /// Sets how long a request earns. Default: 10 s. At least 1 s. Only for [`ratio`](Self::ratio): with tokens it is
+    /// refused when the retry is built.
     ///
     /// ```
     /// use std::time::Duration;
@@ -101,8 +101,8 @@ impl Budget {
         self.with("budget.window", |settings| settings.window = window)
     }
 
-    /// Sets the source of time. Default: the system's. Only for [`ratio`](Self::ratio): tokens know no time, and with them it is
-    /// refused when the retry is built.
+    /// Sets the source of time. Default: the system's. Only for [`ratio`](Self::ratio): tokens know no time, and with
+    /// them it is refused when the retry is built.
     ///
     /// ```
     /// use std::time::Duration;
@@ -135,9 +135,9 @@ impl Budget {
         }
     }
 
-    /// Retry throttling as in gRPC (proposal A6): begins with `max_tokens`; a failed attempt takes one, a success gives
-    /// `ratio` back, and there are no retries unless more than half are left. `max_tokens` from 1 to 1,000; `ratio` above 0,
-    /// exact to three decimals.
+    /// Throttles retries as gRPC does (proposal A6), by tokens. It begins with `max_tokens`; a failed attempt takes
+    /// one, a success gives `ratio` back, and there are no retries unless more than half are left. `max_tokens` from 1
+    /// to 1,000; `ratio` above 0, exact to three decimals.
     ///
     /// ```
     /// use fusebox::Budget;
@@ -179,7 +179,8 @@ impl Budget {
         }
     }
 
-    /// An attempt failed in a way that a retry might mend, whether or not there will be one.
+    /// Notes that an attempt failed in a way that a retry might mend. Whether there will be a retry makes no
+    /// difference.
     pub fn failure(&self) {
         if let Kind::Tokens(tokens) = &self.kind {
             tokens.failure();

@@ -45,7 +45,8 @@ impl RetryConfig {
 }
 
 impl<T> RetryConfig<T> {
-    /// Goes on building, for example to add listeners to a configuration that came from a file. A budget stays the same one.
+    /// Goes on building from this configuration. For example to add listeners to one that came from a file. A budget
+    /// stays the same one.
     ///
     /// ```
     /// use fusebox::{RetryConfig, RetryLayer, retry::RetryStats};
@@ -244,13 +245,13 @@ impl<T> RetryConfigBuilder<T> {
 
     /// Sets the longest wait that the dependency may ask for. Default: 5 min.
     ///
-    /// A longer `Retry-After` ends the retries ([`StopReason::RetryAfter`](crate::retry::StopReason::RetryAfter)): the dependency is
-    /// never asked sooner than it said. A longer `grpc-retry-pushback-ms` is cut. A circuit breaker that stays open for longer is
-    /// not waited for (see [`WhenRejected::Wait`]).
+    /// A longer `Retry-After` ends the retries ([`StopReason::RetryAfter`](crate::retry::StopReason::RetryAfter)): the
+    /// dependency is never asked sooner than it said. A longer `grpc-retry-pushback-ms` is cut. A circuit breaker that
+    /// stays open for longer is not waited for (see [`WhenRejected::Wait`]).
     ///
-    /// The caller waits for that long, too: set a [`deadline`](Self::deadline), and a wait that would outlast it ends the call
-    /// at once instead. The wait is that of the backoff where that one is longer, and up to a tenth of the asked time more, so
-    /// that callers who were told the same do not come back together.
+    /// The caller waits for that long, too: set a [`deadline`](Self::deadline), and a wait that would outlast it ends
+    /// the call at once instead. The wait is that of the backoff where that one is longer, and up to a tenth of the
+    /// asked time more, so that callers who were told the same do not come back together.
     ///
     /// ```
     /// use std::time::Duration;
@@ -274,8 +275,8 @@ impl<T> RetryConfigBuilder<T> {
     /// Sets what to do when a circuit breaker further in rejects an attempt. Default: [`WhenRejected::Return`].
     ///
     /// A rejection is recognised where the error is a [`Rejected`](crate::Rejected), or a box with one in its chain of
-    /// sources (with the features `grpc` and `reqwest`, also within a `tonic::Status` or a `reqwest::Error`), and in the answers
-    /// of `web::unavailable` and `grpc::unavailable`. For errors of any other type see
+    /// sources (with the features `grpc` and `reqwest`, also within a `tonic::Status` or a `reqwest::Error`), and in
+    /// the answers of `web::unavailable` and `grpc::unavailable`. For errors of any other type see
     /// [`RetryLayer::rejections`](crate::RetryLayer::rejections).
     ///
     /// ```

@@ -63,10 +63,10 @@ pub enum RetryEventKind {
         /// Why there is no further attempt.
         reason: StopReason,
     },
-    /// An advice: the calls of this configuration have been retried a hundred times, and nothing limits that, neither a
-    /// [`budget`](crate::RetryConfigBuilder::budget) for all of them together nor a
-    /// [`deadline`](crate::RetryConfigBuilder::deadline) for each. A dependency that fails gets as many times the load as there
-    /// are attempts. Told once for each configuration.
+    /// An advice: a hundred retries, and nothing that limits them. The configuration has neither a
+    /// [`budget`](crate::RetryConfigBuilder::budget) for all calls together nor a
+    /// [`deadline`](crate::RetryConfigBuilder::deadline) for each. A dependency that fails gets as many times the load
+    /// as there are attempts. Told once for each configuration.
     Unlimited,
 }
 
@@ -104,7 +104,7 @@ pub enum StopReason {
     Budget,
     /// The failure is not of a kind that another attempt could mend.
     NotRetryable,
-    /// The request cannot be sent again: it is not idempotent, cannot be cloned, or its body was too long to keep.
+    /// The request cannot be sent again. It is not idempotent, cannot be cloned, or its body was too long to keep.
     NotReplayable,
     /// The dependency asked for a wait beyond [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap).
     RetryAfter,

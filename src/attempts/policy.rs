@@ -27,14 +27,14 @@ use crate::guard::guarded;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WhenRejected {
-    /// Return the rejection at once: the breaker knows that another attempt would not help. The default.
+    /// Returns the rejection at once. The breaker knows that another attempt would not help. The default.
     #[default]
     Return,
-    /// Wait until the breaker says it is worth another try, where the deadline and
-    /// [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap) allow that; as long as the backoff says where it is
-    /// not known.
+    /// Waits until the breaker says it is worth another try. It does so where the deadline and
+    /// [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap) allow that, and waits as long as the backoff
+    /// says where it is not known.
     Wait,
-    /// Treat it like any other failure.
+    /// Treats it like any other failure.
     Retry,
 }
 

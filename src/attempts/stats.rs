@@ -52,8 +52,8 @@ struct Counters {
 pub struct RetryCounts {
     /// Calls that came in.
     pub calls: u64,
-    /// Attempts that have ended. Neither those on their way are among them, nor those that the caller gave up, nor those that a
-    /// circuit breaker rejected.
+    /// Attempts that have ended. Neither those on their way are among them, nor those that the caller gave up, nor
+    /// those that a circuit breaker rejected.
     pub attempts: u64,
     /// Attempts that a circuit breaker rejected: the dependency was not asked.
     pub rejected_attempts: u64,

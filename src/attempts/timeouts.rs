@@ -100,7 +100,8 @@ impl fmt::Display for TimedOut {
 }
 
 impl Error for TimedOut {
-    /// With the feature `grpc` a `tonic::Status`, so that a tonic client sees DEADLINE_EXCEEDED; otherwise nothing.
+    /// Returns a `tonic::Status` with the feature `grpc`, otherwise nothing. By it a tonic client sees
+    /// DEADLINE_EXCEEDED.
     #[cfg(feature = "grpc")]
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         use std::sync::LazyLock;
@@ -173,8 +174,8 @@ pub struct Timed {
     pub(super) attempt: Option<Duration>,
 }
 
-/// With limits of time, and a function that makes an error of the inner service's type from [`TimedOut`]. Made by
-/// [`map_timeout`](crate::retry::RetryLayer::map_timeout).
+/// Limits of time, and a function that makes an error of [`TimedOut`]. The error is of the inner service's type. Made
+/// by [`map_timeout`](crate::retry::RetryLayer::map_timeout).
 #[derive(Clone, Copy)]
 pub struct MapTimeout<F> {
     timed: Timed,

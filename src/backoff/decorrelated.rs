@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::ends::Ends;
 use crate::error::ConfigError;
 
-/// Each delay is a random one between the lower end and three times the delay before, or the upper end where that is less.
+/// Draws each delay at random, by the one before. It is between the lower end and three times the delay before, or the
+/// upper end where that is less.
 ///
 /// It spreads callers as widely as full jitter does, and never comes back sooner than the lower end (Brooker: Exponential
 /// Backoff And Jitter, AWS Architecture Blog, 2015).

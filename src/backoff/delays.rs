@@ -64,8 +64,8 @@ impl fmt::Display for Curve {
     }
 }
 
-/// The delays of one request, one after another: what a [`Backoff`](super::Backoff) makes from a seed. Without end, unless
-/// they come from an iterator that ends.
+/// The delays of one request, one after another. A [`Backoff`](super::Backoff) makes them from a seed. Without end,
+/// unless they come from an iterator that ends.
 ///
 /// ```
 /// use std::time::Duration;

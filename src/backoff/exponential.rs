@@ -8,8 +8,8 @@ use super::ends::Ends;
 use super::jitter::Jitter;
 use crate::error::ConfigError;
 
-/// Starts at the lower end and grows by a factor with each attempt, up to the upper end. Factor 2 and full jitter unless
-/// you say otherwise.
+/// Starts at the lower end and grows by a factor with each attempt. It grows no further than the upper end. Factor 2
+/// and full jitter unless you say otherwise.
 ///
 /// ```
 /// use std::time::Duration;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::ConfigError;
 use crate::explanation::percent;
 
-/// How far chance moves a delay, so that callers which failed together do not come back together.
+/// How far chance moves a delay. Callers that failed together do not come back together.
 ///
 /// | jitter | a delay `d` becomes a random one of |
 /// |---|---|
@@ -107,8 +107,8 @@ impl Jitter {
         Duration::try_from_secs_f64(delay.as_secs_f64() * scale).unwrap_or(delay)
     }
 
-    /// The same of a delay along a curve between two ends. What lies beyond an end is not cut to it, which would put half of the
-    /// delays into one moment: the rest is spread wider.
+    /// The same of a delay along a curve between two ends. What lies beyond an end is not cut to it, which would put
+    /// half of the delays into one moment: the rest is spread wider.
     pub(super) fn spread_between(self, delay: Duration, (min, max): (Duration, Duration), draw: f64) -> Duration {
         let Self::Proportional(_) = self else {
             // These never lengthen a delay, and are meant to go below the lower end.

@@ -9,7 +9,8 @@ use super::jitter::Jitter;
 use crate::error::ConfigError;
 use crate::time::nanos;
 
-/// Starts at the lower end and grows by `step` with each attempt, up to the upper end. Full jitter unless you say otherwise.
+/// Starts at the lower end and grows by `step` with each attempt. It grows no further than the upper end. Full jitter
+/// unless you say otherwise.
 ///
 /// ```
 /// use std::time::Duration;

@@ -1,4 +1,5 @@
-//! How long to wait before the next attempt: delay curves, and jitter so that callers do not come back all at once.
+//! How long to wait before the next attempt. There are delay curves, and jitter so that callers do not come back all at
+//! once.
 //!
 //! A curve is plain arithmetic: it knows no clock, and its chance comes from a seed. Anything that can be iterated over
 //! more than once will do as well, and ends the retries where it ends.

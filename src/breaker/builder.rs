@@ -80,8 +80,8 @@ impl CircuitBreakerConfig {
         self
     }
 
-    /// Starts a configuration that breakers of other names are made from, by [`named`](Self::named) or by a
-    /// [registry](crate::Registry::of). Its own name is `unnamed`.
+    /// Starts a configuration that breakers of other names are made from. They are made by [`named`](Self::named) or by
+    /// a [registry](crate::Registry::of). Its own name is `unnamed`.
     pub fn template() -> CircuitBreakerConfigBuilder {
         CircuitBreakerConfigBuilder::new(UNNAMED.to_owned())
     }
@@ -92,7 +92,7 @@ impl CircuitBreakerConfig {
         CircuitBreakerConfigBuilder::new(name.into())
     }
 
-    /// Goes on building, for example to add listeners to a configuration that came from a file.
+    /// Goes on building from this configuration. For example to add listeners to one that came from a file.
     ///
     /// ```
     /// use fusebox::CircuitBreakerConfig;
@@ -127,7 +127,7 @@ impl CircuitBreakerConfigBuilder {
         (Box::new(detect::failures(5).within(Duration::from_secs(60))), settings)
     }
 
-    /// Sets what decides a trip: see [`detect`](crate::detect), or a [`Detector`] of your own, boxed or not.
+    /// Sets what decides a trip. See [`detect`](crate::detect), or give a [`Detector`] of your own, boxed or not.
     ///
     /// ```
     /// use fusebox::{detect, CircuitBreaker, CircuitBreakerConfig, State};
@@ -148,7 +148,7 @@ impl CircuitBreakerConfigBuilder {
         self
     }
 
-    /// Sets how long the circuit stays open: a [`Duration`] (zero is legal) or a [`Cooldown`] that grows.
+    /// Sets how long the circuit stays open. A [`Duration`] (zero is legal) or a [`Cooldown`] that grows.
     ///
     /// ```
     /// use std::time::Duration;
@@ -186,19 +186,21 @@ impl CircuitBreakerConfigBuilder {
         self
     }
 
-    /// Counts a call that is given up (its future or permit dropped) after at least this long as a failure.
+    /// Counts a call that is given up after at least this long as a failure. Given up is a call whose future or permit
+    /// is dropped.
     ///
     /// A dependency that hangs never answers; what ends the call is a timeout further out, and all the breaker sees is
     /// that the call was dropped. Without this setting a drop is evidence of nothing (but for three probes in a row), and a
-    /// hung dependency behind an outer timeout would never trip. Set it a little below that timeout. Drops sooner than that still count neither
-    /// way: they are users who closed the tab.
+    /// hung dependency behind an outer timeout would never trip. Set it a little below that timeout. Drops sooner than
+    /// that still count neither way: they are users who closed the tab.
     ///
-    /// **It needs a timeout.** A breaker has no timer of its own: a call that hangs and that nothing ends is never seen, with this
-    /// setting or without, as it is neither over nor given up. Every dependency that can hang needs a limit of time on one side
-    /// of the breaker:
+    /// **It needs a timeout.** A breaker has no timer of its own: a call that hangs and that nothing ends is never
+    /// seen, with this setting or without, as it is neither over nor given up. Every dependency that can hang needs a
+    /// limit of time on one side of the breaker:
     ///
-    /// - outside, with this setting: [`RetryConfigBuilder::attempt_timeout`](crate::RetryConfigBuilder::attempt_timeout), Tower's
-    ///   `Timeout`, a server's own limit for its requests;
+    /// - outside, with this setting:
+    ///   [`RetryConfigBuilder::attempt_timeout`](crate::RetryConfigBuilder::attempt_timeout), Tower's `Timeout`, a
+    ///   server's own limit for its requests;
     /// - inside, without it, because there the timeout is an error like any other: Tower's `Timeout` below the breaker,
     ///   `reqwest::ClientBuilder::timeout`, tonic's `Endpoint::timeout`, PostgreSQL's `statement_timeout`;
     /// - by [`SafetyNet`](crate::SafetyNet)'s presets, which have both numbers.
@@ -210,7 +212,8 @@ impl CircuitBreakerConfigBuilder {
     ///
     /// # let client = tower::service_fn(|_: u32| async { Ok::<_, fusebox::BoxError>(()) });
     /// let retry = RetryConfig::builder().attempt_timeout(Duration::from_secs(2)).build()?; // drops a call that hangs ..
-    /// let config = CircuitBreakerConfig::builder("search").abandoned_after(Duration::from_millis(1_900)).build()?; // .. a failure
+    /// let limit = Duration::from_millis(1_900);
+    /// let config = CircuitBreakerConfig::builder("search").abandoned_after(limit).build()?; // .. a failure
     /// let service = ServiceBuilder::new()
     ///     .layer(RetryLayer::new(retry))
     ///     .layer(CircuitBreakerLayer::new(config))
@@ -244,7 +247,8 @@ impl CircuitBreakerConfigBuilder {
         self
     }
 
-    /// Sets the longest time that a `Retry-After` of the dependency may keep the circuit open. Zero: it is not asked.
+    /// Sets how long a `Retry-After` may keep the circuit open at most. It is the dependency's word on when to come
+    /// back. Zero: it is not asked.
     ///
     /// ```
     /// use std::time::Duration;
@@ -265,8 +269,9 @@ impl CircuitBreakerConfigBuilder {
         self
     }
 
-    /// Keeps the last `calls` outcomes for [`Snapshot::recent`](crate::Snapshot::recent), over all states and
-    /// whatever the detector; at most 1,048,576. It then has to see every success, so healthy calls are no longer free.
+    /// Keeps the last `calls` outcomes for [`Snapshot::recent`](crate::Snapshot::recent). They are kept over all states
+    /// and whatever the detector; at most 1,048,576. It then has to see every success, so healthy calls are no longer
+    /// free.
     ///
     /// ```
     /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Outcome};
@@ -283,7 +288,7 @@ impl CircuitBreakerConfigBuilder {
         self
     }
 
-    /// Calls `f` with the breaker, the old and the new state whenever the state changed.
+    /// Calls `f` with the breaker, the old and the new state at each change.
     ///
     /// Listeners run in order, after the change, outside every lock, on the thread that brought the change about; they
     /// may call the breaker, and a panic in one stops neither the breaker nor the other listeners.
@@ -328,8 +333,8 @@ impl CircuitBreakerConfigBuilder {
         self
     }
 
-    /// Makes events of every success, ignored and cancelled call and every rejection as well. Costs a lock and an event
-    /// per call.
+    /// Makes events of every call. Those are successes, ignored and cancelled calls and rejections as well. Costs a
+    /// lock and an event per call.
     ///
     /// ```
     /// use futures::{StreamExt, executor::block_on};
@@ -349,16 +354,17 @@ impl CircuitBreakerConfigBuilder {
 
     /// Holds each breaker in a state from the start, by this instance alone. Default: none.
     ///
-    /// It is as if [`set_override`](CircuitBreaker::set_override) had been called before the first call, and told as an event
-    /// like that. It ends like any other: when it expires, counted from when the breaker was made, or by
-    /// [`resume`](CircuitBreaker::resume). A breaker with a store neither tells nor heeds its fleet until then:
-    /// what one instance is configured to do is no order to the others, and does not undo theirs.
+    /// It is as if [`set_override`](CircuitBreaker::set_override) had been called before the first call, and told as an
+    /// event like that. It ends like any other: when it expires, counted from when the breaker was made, or by
+    /// [`resume`](CircuitBreaker::resume). A breaker with a store neither tells nor heeds its fleet until then: what
+    /// one instance is configured to do is no order to the others, and does not undo theirs.
     ///
     /// ```
     /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Override};
     ///
     /// let trial = Override::dry_run("new limits");
-    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::builder("payments").initial_override(trial.clone()).build()?);
+    /// let config = CircuitBreakerConfig::builder("payments").initial_override(trial.clone()).build()?;
+    /// let breaker = CircuitBreaker::new(config);
     /// assert!(breaker.snapshot().overridden.is_some_and(|standing| standing == trial));
     /// # Ok::<(), fusebox::ConfigError>(())
     /// ```
@@ -369,9 +375,9 @@ impl CircuitBreakerConfigBuilder {
 
     /// Counts statuses and errors otherwise than a classifier does by itself. Default: none.
     ///
-    /// [`CircuitBreakerLayer::http`](crate::CircuitBreakerLayer), `::grpc` and `::reqwest` heed them. A layer with a classifier
-    /// of your own, and a breaker without a layer, do not: there give them to `classify::http().outcomes(..)`, or ask
-    /// [`CircuitBreakerConfig::outcomes`].
+    /// [`CircuitBreakerLayer::http`](crate::CircuitBreakerLayer), `::grpc` and `::reqwest` heed them. A layer with a
+    /// classifier of your own, and a breaker without a layer, do not: there give them to
+    /// `classify::http().outcomes(..)`, or ask [`CircuitBreakerConfig::outcomes`].
     ///
     /// ```
     /// use fusebox::{CircuitBreakerConfig, Outcome, classify::Outcomes};
@@ -404,13 +410,13 @@ impl CircuitBreakerConfigBuilder {
         self
     }
 
-    /// Shares the breaker's state, through this store, with every breaker of the same name over the same store: in this
-    /// process, and in every other one. Default: with none. See [`fleet`](crate::fleet) for what that means, and
+    /// Shares the breaker's state through this store. Every breaker of the same name over the same store has it: in
+    /// this process, and in every other one. Default: with none. See [`fleet`](crate::fleet) for what that means, and
     /// [`fleet(..)`](Self::fleet) for how.
     ///
-    /// Give it a [`detector`](Self::detector) too. The default, `failures(5).within(60 s)`, is meant for one process: over a store
-    /// it counts the failures of all instances, and 5 of 50,000 calls, 0.01 %, open the circuit for all. For a fleet take a rate
-    /// with a least number of calls, as here. Where none is given, an
+    /// Give it a [`detector`](Self::detector) too. The default, `failures(5).within(60 s)`, is meant for one process:
+    /// over a store it counts the failures of all instances, and 5 of 50,000 calls, 0.01 %, open the circuit for all.
+    /// For a fleet take a rate with a least number of calls, as here. Where none is given, an
     /// [`Advice`](crate::fleet::Advice::DefaultRule) says so, once.
     ///
     /// ```

@@ -89,7 +89,7 @@ impl CircuitBreaker {
         self.classify(errors()).call_blocking(f)
     }
 
-    /// Decides with `classifier` what counts as a failure, for the calls made through what it returns.
+    /// Decides with `classifier` what counts as a failure. It does so for the calls made through what it returns.
     ///
     /// ```
     /// use fusebox::{classify, CircuitBreaker, CircuitBreakerConfig};
@@ -104,7 +104,7 @@ impl CircuitBreaker {
         Classified::new(self.clone(), classifier)
     }
 
-    /// Wraps a function, asynchronous or not, so that every call of it goes through the breaker.
+    /// Wraps a function so that every call of it goes through the breaker. The function may be asynchronous or not.
     ///
     /// ```
     /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, State};

@@ -79,8 +79,8 @@ impl<E: fmt::Display> fmt::Display for CallError<E> {
 }
 
 impl<E: Error + 'static> Error for CallError<E> {
-    /// A rejection is its own source, so that [`rejection`](crate::rejection) finds it; an inner error stands aside for
-    /// its sources.
+    /// Returns a rejection as its own source, so that [`rejection`](crate::rejection) finds it. An inner error stands
+    /// aside for its sources.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Rejected(rejected) => Some(rejected),

@@ -20,7 +20,7 @@ use crate::classify::Errors;
 use crate::rejected::Rejected;
 
 pin_project! {
-    /// A call through a circuit breaker, which is asked when the future is polled first.
+    /// A call through a circuit breaker. The breaker is asked when the future is polled first.
     ///
     /// Made by [`CircuitBreaker::call`], by [`Classified::call`](super::Classified::call) and, with [`Apply`], by
     /// [`Wrapped::call`](super::Wrapped::call). It is `Send` where the function, its future and the classifier are. Polled

@@ -26,7 +26,8 @@ use crate::classify::Outcomes;
 /// [`Registry::of`](crate::Registry::of).
 ///
 /// With the feature `serde` it comes from any format and, by crates such as `config` or `figment`, from the environment: by
-/// itself, or from one whole file of [`settings`](settings/index.html). Durations carry their unit and unknown fields are refused:
+/// itself, or from one whole file of [`settings`](settings/index.html). Durations carry their unit and unknown fields
+/// are refused:
 ///
 /// ```toml
 /// name = "payments"

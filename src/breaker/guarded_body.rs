@@ -15,8 +15,8 @@ use crate::circuit::Outcome;
 use crate::classify::{AtEnd, ClassifyEnd};
 
 pin_project! {
-    /// The body of a guarded response: it carries the call's permit and reports the outcome when it ends. Dropped before
-    /// that, the call was given up, which counts neither way unless it had run for
+    /// The body of a guarded response. It carries the call's permit and reports the outcome when it ends. Dropped
+    /// before that, the call was given up, which counts neither way unless it had run for
     /// [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after).
     ///
     /// ```
@@ -95,8 +95,8 @@ where
 }
 
 /// Reports a failure when code of others panics: the code that catches the panic may keep the body, and with it the
-/// permit, for as long as it likes. Not one with that of `guarded`: made generic, that one is no longer taken into its caller, and a
-/// healthy call costs a fifth more.
+/// permit, for as long as it likes. Not one with that of `guarded`: made generic, that one is no longer taken into its
+/// caller, and a healthy call costs a fifth more.
 struct OnPanic<'a, C>(&'a mut Option<(Permit, C)>);
 
 impl<C> Drop for OnPanic<'_, C> {

@@ -111,9 +111,9 @@ impl CircuitBreaker {
     /// Tells whether a call would be admitted now. No place is taken and nothing is counted.
     ///
     /// It is exact for a call that is made before anything else happens; another caller may be faster. The best way to find
-    /// out is to make the call. Like any [look](Self::snapshot), it notices what time has ended: an override, or a probe that
-    /// outlived its deadline. Where a fleet gives out the places of probes and this instance has none, it asks for one, as a
-    /// rejected call does.
+    /// out is to make the call. Like any [look](Self::snapshot), it notices what time has ended: an override, or a
+    /// probe that outlived its deadline. Where a fleet gives out the places of probes and this instance has none, it
+    /// asks for one, as a rejected call does.
     ///
     /// ```
     /// use std::time::Duration;
@@ -199,7 +199,7 @@ impl CircuitBreaker {
         self.command(Input::Trip)
     }
 
-    /// Closes the circuit and forgets every outcome so far, also when it is closed already.
+    /// Closes the circuit and forgets every outcome so far. It does so also when it is closed already.
     ///
     /// # Errors
     ///
@@ -246,7 +246,7 @@ impl CircuitBreaker {
         self.cell().step(Input::Override(&order));
     }
 
-    /// Ends the override, if one stands; the circuit is then closed with an empty window.
+    /// Ends the override, if one stands. The circuit is then closed with an empty window.
     pub fn resume(&self) {
         self.cell().step(Input::Resume);
     }
@@ -269,8 +269,8 @@ impl CircuitBreaker {
         Events::new(self.cell().notifier(), Channel::of_one())
     }
 
-    /// Sends what the store of a shared breaker does not know yet, and fetches what it knows: call it before a process ends,
-    /// and in tests. Returns as well when the store is away. Without a store there is nothing to do.
+    /// Sends what the store does not know yet, and fetches what it knows. It is for shared breakers: call it before a
+    /// process ends, and in tests. Returns as well when the store is away. Without a store there is nothing to do.
     ///
     /// A lease for a probe that no call has used goes back; one that a call asked for within the last second is fetched.
     ///
@@ -294,8 +294,8 @@ impl CircuitBreaker {
         }
     }
 
-    /// Returns how long until the circuit, if open, lets a probe through, or until a forced-open one ends by itself;
-    /// `None` while it is not open, or where an operator must end it.
+    /// Returns how long until an open circuit lets a probe through. For one that is forced open it is the time until
+    /// that ends by itself; `None` while the circuit is not open, or where an operator must end it.
     ///
     /// ```
     /// use std::time::Duration;
@@ -327,8 +327,7 @@ impl fmt::Debug for CircuitBreaker {
     }
 }
 
-/// A command was refused because an operator's override stands; end it with
-/// [`resume`](CircuitBreaker::resume) first.
+/// A command was refused because an operator's override stands. End it with [`resume`](CircuitBreaker::resume) first.
 ///
 /// ```
 /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Override};

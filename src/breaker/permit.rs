@@ -123,8 +123,8 @@ impl Permit {
         self.generation
     }
 
-    /// Tells whether the call may still be made: the breaker is in the generation that admitted it, and the place of a probe is
-    /// held.
+    /// Tells whether the call may still be made: the breaker is in the generation that admitted it, and the place of a
+    /// probe is held.
     pub(crate) fn is_held(&self) -> bool {
         self.cell.generation() == self.generation && (!self.is_probe() || self.cell.holds(self.id()))
     }

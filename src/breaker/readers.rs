@@ -23,8 +23,8 @@ impl Readers {
         unpoisoned(self.0.lock()).iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// A breaker is the registry's. Before it can be found, so that no event is missed, and once more when it can be: a stream
-    /// may have begun meanwhile.
+    /// A breaker is the registry's. Before it can be found, so that no event is missed, and once more when it can be: a
+    /// stream may have begun meanwhile.
     pub(super) fn hear_of(&self, breaker: &CircuitBreaker) {
         self.all().iter().for_each(|channel| breaker.cell().subscribe(channel));
     }

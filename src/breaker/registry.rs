@@ -16,11 +16,12 @@ use crate::time::nanos;
 /// Breakers by name, made from a template when they are first asked for.
 ///
 /// It is bounded: beyond [`max`](Self::max) it forgets breakers that were not used for [`idle`](Self::idle): first those of
-/// which nothing is known, then those with failures in their window or a circuit whose cooldown is over. One that protects is
-/// never forgotten (open, half-open with a probe on its way, overridden, or with a handle elsewhere). Where nothing can
-/// be forgotten, further names share 64 overflow breakers, `(overflow 0)` to `(overflow 63)`: each name always has the same,
-/// so that names made from requests can neither fill the memory, nor fail a call, nor shut out more than a few others. A name
-/// of more than 255 bytes is cut, and a hash of it stands at its end. Clones are the same registry.
+/// which nothing is known, then those with failures in their window or a circuit whose cooldown is over. One that
+/// protects is never forgotten (open, half-open with a probe on its way, overridden, or with a handle elsewhere). Where
+/// nothing can be forgotten, further names share 64 overflow breakers, `(overflow 0)` to `(overflow 63)`: each name
+/// always has the same, so that names made from requests can neither fill the memory, nor fail a call, nor shut out
+/// more than a few others. A name of more than 255 bytes is cut, and a hash of it stands at its end. Clones are the
+/// same registry.
 ///
 /// ```
 /// use std::time::Duration;
@@ -56,7 +57,7 @@ impl Registry {
         Self { inner: Arc::new(Inner::new(Box::new(template))) }
     }
 
-    /// Makes a registry whose breakers are all configured like `template`, each under its own name.
+    /// Makes a registry whose breakers are configured like `template`. Each has its own name.
     ///
     /// What the template has seen, or a detector that it was given, none of them knows. An empty name is refused.
     ///
@@ -100,8 +101,8 @@ impl Registry {
         GLOBAL.get_or_init(|| Self::new(|name| Ok(CircuitBreakerConfig::new(name))).max(usize::MAX).idle(Duration::MAX))
     }
 
-    /// Names the registry, for labels of metrics and logs: breakers of several registries may have the same name. Default: an
-    /// empty name.
+    /// Names the registry, for labels of metrics and logs. Breakers of several registries may have the same name.
+    /// Default: an empty name.
     ///
     /// ```
     /// use fusebox::{CircuitBreakerConfig, Registry};
@@ -140,7 +141,7 @@ impl Registry {
         self
     }
 
-    /// Sets after how long without a call a breaker may be forgotten, in whole seconds (a part counts as one).
+    /// Sets after how long without a call a breaker may be forgotten. In whole seconds (a part counts as one).
     ///
     /// Default: 1 h. It is forgotten only when another one needs its place.
     ///
@@ -167,7 +168,7 @@ impl Registry {
         self.inner.find(&bounded(name), CircuitBreaker::clone)
     }
 
-    /// Returns the breaker of that name, and makes it if there is none; beyond `max`, the overflow breaker.
+    /// Returns the breaker of that name, and makes it if there is none. Beyond `max` it is the overflow breaker.
     ///
     /// # Errors
     ///
@@ -208,7 +209,7 @@ impl Registry {
         self.inner.remove(&bounded(name))
     }
 
-    /// Returns all breakers, in no order; overflow breakers, if there are any, come last.
+    /// Returns all breakers, in no order. Overflow breakers, if there are any, come last.
     ///
     /// ```
     /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, Registry};
@@ -216,7 +217,8 @@ impl Registry {
     /// let registry = Registry::new(|name| CircuitBreakerConfig::builder(name).build());
     /// registry.breaker("tenant-7")?;
     /// registry.breaker("tenant-8")?.trip()?;
-    /// let open: Vec<_> = registry.iter().filter(CircuitBreaker::is_open).map(|breaker| breaker.name().to_string()).collect();
+    /// let open = registry.iter().filter(CircuitBreaker::is_open).map(|breaker| breaker.name().to_string());
+    /// let open: Vec<_> = open.collect();
     /// assert_eq!(open, ["tenant-8"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -263,15 +265,15 @@ impl Registry {
         self.len() == 0
     }
 
-    /// Returns how often a name got an overflow breaker. Not zero: raise `max`, or key by something with fewer values; or the
-    /// template refuses names, of which the event [`TemplateFailed`](crate::EventKind::TemplateFailed) tells.
+    /// Returns how often a name got an overflow breaker. Not zero: raise `max`, or key by something with fewer values;
+    /// or the template refuses names, of which the event [`TemplateFailed`](crate::EventKind::TemplateFailed) tells.
     #[must_use]
     pub fn overflowed(&self) -> u64 {
         self.inner.overflowed.load(Ordering::Relaxed)
     }
 
-    /// Returns how many requests of keyed layers were not guarded: they had no key, or the template refused their name and
-    /// even the overflow breaker. Not zero: see the events [`Unguarded`](crate::EventKind::Unguarded) and
+    /// Returns how many requests of keyed layers were not guarded. They had no key, or the template refused their name
+    /// and even the overflow breaker. Not zero: see the events [`Unguarded`](crate::EventKind::Unguarded) and
     /// [`TemplateFailed`](crate::EventKind::TemplateFailed), told once to the listeners that the template gives.
     ///
     /// ```

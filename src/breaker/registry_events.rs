@@ -8,13 +8,13 @@ use super::registry::Registry;
 use super::registry_inner::Inner;
 
 impl Registry {
-    /// Returns the events of all its breakers from now on, as one stream: also of those that are made later, and of requests
-    /// for which there is no breaker. What happens to one breaker comes in order.
+    /// Returns the events of all its breakers from now on, as one stream. It has also those of breakers that are made
+    /// later, and of requests for which there is no breaker. What happens to one breaker comes in order.
     ///
     /// It holds the newest 8,192 events, however many breakers there are; what a slow reader loses is told by
     /// [`Events::dropped`], and changes of state are lost last. Of a store that is away it tells once. A breaker that is
-    /// [removed](Self::remove) or forgotten is no longer in it. While there is such a stream, each breaker takes some 300 bytes
-    /// more, and its failed calls are told; without, it costs nothing.
+    /// [removed](Self::remove) or forgotten is no longer in it. While there is such a stream, each breaker takes some
+    /// 300 bytes more, and its failed calls are told; without, it costs nothing.
     ///
     /// ```
     /// use futures::{StreamExt, executor::block_on};

@@ -45,8 +45,8 @@ impl Shared {
         StepContext { now, seed: fresh_seed() }
     }
 
-    /// Looks whether the engine runs. Where it does not, this instance goes on by itself; where it does again, in a process that
-    /// was forked from another, it joins anew, under another number.
+    /// Looks whether the engine runs. Where it does not, this instance goes on by itself; where it does again, in a
+    /// process that was forked from another, it joins anew, under another number.
     #[inline]
     pub(super) fn watch_engine(&mut self, at: StepContext, rules: &Rules, facts: &mut Facts) {
         match self.engine.look(self.epoch) {
@@ -104,8 +104,8 @@ impl Member for DroppedMember {
 
 impl Drop for DroppedMember {
     fn drop(&mut self) {
-        // With it go a detector, listeners and a clock, on the engine's thread. One at a time: a second panic while the first
-        // unwinds would abort the process.
+        // With it go a detector, listeners and a clock, on the engine's thread. One at a time: a second panic while the
+        // first unwinds would abort the process.
         let (replica, settings) = (unpoisoned(self.replica.lock()).take(), std::mem::take(&mut self.settings));
         guarded(|| drop(replica));
         guarded(|| drop(settings));

@@ -68,7 +68,8 @@ pub struct Snapshot {
     pub in_state_for: Duration,
     /// Why it came into this state; `None` when it never changed.
     pub reason: Option<TransitionReason>,
-    /// How long until an open circuit lets a probe through, or a forced-open one ends by itself.
+    /// How long until an open circuit lets a probe through. For one that is forced open it is the time until that ends
+    /// by itself.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::time::seconds::of_option"))]
     pub retry_after: Option<Duration>,
     /// The counts of the detector, or of each part of a combined one.
@@ -81,7 +82,7 @@ pub struct Snapshot {
     pub openings: u32,
     /// The override that stands, if one does.
     pub overridden: Option<StandingOverride>,
-    /// How this instance stands with its fleet; `None` where the breaker shares its state with no other.
+    /// How this instance stands with its fleet. `None` where the breaker shares its state with no other.
     #[cfg(feature = "fleet")]
     pub fleet: Option<FleetStatus>,
 }

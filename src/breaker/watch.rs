@@ -4,7 +4,8 @@ use super::permit::Permit;
 use crate::circuit::Outcome;
 use crate::classify::{AtHead, Classify, Scope};
 
-/// A classifier together with what it takes to report its verdict: every [`Classify`] whose scope fits the response.
+/// A classifier together with what it takes to report its verdict. Every [`Classify`] has it whose scope fits the
+/// response.
 ///
 /// It is a bound for code that makes guarded services or calls. With [`AtHead`], the response is what the inner service
 /// returned; with `AtEnd` it is an HTTP response whose body carries the permit.

@@ -33,15 +33,17 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum Advice {
     /// More than 300 instances put their calls together. Each question is answered by all of them, so the breaker's
-    /// operations grow with their number; [`Fleet::votes`](crate::fleet::Fleet::votes) costs nothing until an instance trips.
+    /// operations grow with their number; [`Fleet::votes`](crate::fleet::Fleet::votes) costs nothing until an instance
+    /// trips.
     #[non_exhaustive]
     ManyInstances {
         /// How many have told of their calls within a minute.
         instances: u32,
     },
-    /// The rule looks at so few of the newest calls that the fleet has them in less than twice the time within which the
-    /// order of calls of several instances is not known: which calls are the newest is not known either. The rule is met one
-    /// failure later than by a breaker that sees all calls, and it is met by chance more often than one over a time.
+    /// The rule looks at so few of the newest calls that their order is not known. The fleet has them in less than
+    /// twice the time within which the order of calls of several instances is not known: which calls are the newest is
+    /// not known either. The rule is met one failure later than by a breaker that sees all calls, and it is met by
+    /// chance more often than one over a time.
     #[non_exhaustive]
     ShortWindow {
         /// How many calls it looks at.
@@ -49,17 +51,18 @@ pub enum Advice {
         /// In what time the fleet has as many.
         span: Duration,
     },
-    /// The rule looks at more than 10,000 of the newest calls: of the older ones it is kept how many there were, and what
-    /// comes late for them is forgotten.
+    /// The rule looks at more than 10,000 of the newest calls. Of the older ones it is kept how many there were, and
+    /// what comes late for them is forgotten.
     #[non_exhaustive]
     LongWindow {
         /// How many calls it looks at.
         calls: u64,
     },
-    /// No detector was given. The default, 5 failures within 60 s, is meant for one process: here it counts the failures of all
-    /// instances, and of 50,000 calls 5 failures are 0.01 %. Give a rate with a least number of calls, such as
-    /// [`failure_rate(0.5).within(60 s).min_calls(20)`](crate::detect::failure_rate); or let each instance judge its own calls,
-    /// by [`Fleet::votes`](crate::fleet::Fleet::votes). Told by the first breaker of a registry, and by each that is in none.
+    /// No detector was given. The default, 5 failures within 60 s, is meant for one process: here it counts the
+    /// failures of all instances, and of 50,000 calls 5 failures are 0.01 %. Give a rate with a least number of calls,
+    /// such as [`failure_rate(0.5).within(60 s).min_calls(20)`](crate::detect::failure_rate); or let each instance
+    /// judge its own calls, by [`Fleet::votes`](crate::fleet::Fleet::votes). Told by the first breaker of a registry,
+    /// and by each that is in none.
     DefaultRule,
 }
 

@@ -16,8 +16,9 @@ use crate::guard::guarded;
 ///
 /// A plain [`Duration`] is always the same cooldown; zero is legal and means that the very next call is a probe. Where a
 /// fleet shares the breaker, up to ten percent of it are taken off by chance, so that the breakers of one fleet that have
-/// opened together do not all probe together; [`Cooldown::fixed`] is exact there, too. (All instances have a breaker's cooldown
-/// end in the same moment. Its probes are no crowd: the fleet gives out as many places as there are for one breaker.)
+/// opened together do not all probe together; [`Cooldown::fixed`] is exact there, too. (All instances have a breaker's
+/// cooldown end in the same moment. Its probes are no crowd: the fleet gives out as many places as there are for one
+/// breaker.)
 ///
 /// What depends on chance differs from breaker to breaker, also within one process and one moment.
 ///
@@ -79,13 +80,14 @@ pub struct CooldownContext {
 }
 
 impl CooldownContext {
-    /// Returns how many times the circuit has opened since it was last healthy, not counting this time.
+    /// Returns how many times the circuit has opened since it was last healthy. This time does not count.
     #[must_use]
     pub const fn reopenings(&self) -> u32 {
         self.reopenings
     }
 
-    /// Returns when the dependency asked to be called again, if the failure that opened the circuit said so.
+    /// Returns when the dependency asked to be called again. `None` where the failure that opened the circuit did not
+    /// say so.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
@@ -118,11 +120,11 @@ impl Cooldown {
         Self { curve, jitter: None, healthy_after: None, misplaced_factor: None }
     }
 
-    /// Starts at the lower end, doubles with each reopening up to the upper end, with 10 % jitter.
+    /// Starts at the lower end and doubles with each reopening. It grows up to the upper end, with 10 % jitter.
     ///
-    /// The growth is forgotten once the circuit stayed closed, with calls that succeed, for as long as the last cooldown (see
-    /// [`healthy_after`](Self::healthy_after)), not at the first close: a dependency that flaps keeps its longer cooldowns, and
-    /// one that is not called does too.
+    /// The growth is forgotten once the circuit stayed closed, with calls that succeed, for as long as the last
+    /// cooldown (see [`healthy_after`](Self::healthy_after)), not at the first close: a dependency that flaps keeps its
+    /// longer cooldowns, and one that is not called does too.
     ///
     /// ```
     /// use std::time::Duration;
@@ -147,7 +149,7 @@ impl Cooldown {
         Self::of(Curve::Exponential(exponential(range).jitter(Jitter::Proportional(USUAL_JITTER))))
     }
 
-    /// Starts at the lower end, grows by `step` with each reopening up to the upper end, with 10 % jitter.
+    /// Starts at the lower end and grows by `step` with each reopening. It grows up to the upper end, with 10 % jitter.
     ///
     /// When the growth is forgotten [`healthy_after`](Self::healthy_after) says.
     ///
@@ -176,8 +178,8 @@ impl Cooldown {
 
     /// Asks a function each time the circuit opens.
     ///
-    /// How often the circuit has reopened is forgotten once it stayed closed, with calls that succeed, for as long as the last
-    /// cooldown, and for 1 s at least (see [`healthy_after`](Self::healthy_after)).
+    /// How often the circuit has reopened is forgotten once it stayed closed, with calls that succeed, for as long as
+    /// the last cooldown, and for 1 s at least (see [`healthy_after`](Self::healthy_after)).
     ///
     /// It runs under the breaker's lock, so it should compute and return. If it panics, the circuit opens for 30 s.
     #[must_use]
@@ -185,8 +187,8 @@ impl Cooldown {
         Self::of(Curve::With(Arc::new(f)))
     }
 
-    /// Sets the factor from one cooldown to the next. Default: 2. Only for [`exponential`](Self::exponential); elsewhere it is
-    /// refused when the breaker is built.
+    /// Sets the factor from one cooldown to the next. Default: 2. Only for [`exponential`](Self::exponential);
+    /// elsewhere it is refused when the breaker is built.
     ///
     /// ```
     /// use std::time::Duration;
@@ -212,9 +214,9 @@ impl Cooldown {
         self
     }
 
-    /// Sets how far chance moves a cooldown, as a fraction of it: up to so much is taken off a fixed one or a function's; one
-    /// that grows is moved either way, within its range. Default: 0.1 for one that grows and, in a fleet, for a plain
-    /// [`Duration`]; else none.
+    /// Sets how far chance moves a cooldown, as a fraction of it. Up to so much is taken off a fixed one or a
+    /// function's; one that grows is moved either way, within its range. Default: 0.1 for one that grows and, in a
+    /// fleet, for a plain [`Duration`]; else none.
     ///
     /// ```
     /// use std::time::Duration;
@@ -261,9 +263,9 @@ impl Cooldown {
     /// and with this it is refused when the breaker is built. Healthy is a circuit that is closed, with calls that succeed.
     ///
     /// The time from the closing to the newest success counts. Where successes are further apart than a sixteenth of the
-    /// period, a sixteenth counts for each, so a dependency that is rarely called takes sixteen successes, and a silent period
-    /// forgets nothing. In a fleet this is the time of the first instance that has seen so much by its own calls; it tells
-    /// the others.
+    /// period, a sixteenth counts for each, so a dependency that is rarely called takes sixteen successes, and a silent
+    /// period forgets nothing. In a fleet this is the time of the first instance that has seen so much by its own
+    /// calls; it tells the others.
     ///
     /// ```
     /// use std::time::Duration;
@@ -298,7 +300,8 @@ impl Cooldown {
         self
     }
 
-    /// How long the circuit must have been healthy before the growth that led to its last cooldown is forgotten; `None`: at once.
+    /// How long the circuit must have been healthy before the growth that led to its last cooldown is forgotten;
+    /// `None`: at once.
     pub(super) fn recovers_after(&self, history: &History) -> Option<Duration> {
         let grows = !matches!(self.curve, Curve::Fixed(_)) && history.openings > 0;
         let period = self.healthy_after.unwrap_or_else(|| history.cooldown.max(self.least_healthy_time()));

@@ -11,7 +11,7 @@ use super::mixing::Mixed;
 use super::run::Run;
 use crate::time::Timestamp;
 
-/// Outcomes with their times: what several observers of one dependency put together to judge it as one.
+/// Outcomes with their times. Several observers of one dependency put them together to judge it as one.
 ///
 /// It is a multiset ordered by time, so merging is commutative and associative: batches of any writers, in any order
 /// and any partition, give the same evidence and, replayed into a detector, the same verdict. What no detector looks at any
@@ -58,8 +58,8 @@ impl Evidence {
         other.runs().for_each(|run| self.add(run));
     }
 
-    /// Forgets what lies beyond the horizon at `now`. The calls of one moment stay or go together: which of them came last is
-    /// not known, and more of them may be on their way.
+    /// Forgets what lies beyond the horizon at `now`. The calls of one moment stay or go together: which of them came
+    /// last is not known, and more of them may be on their way.
     ///
     /// ```
     /// use fusebox::{clock::Timestamp, detect::{Call, Evidence, Horizon, Run}};
@@ -91,8 +91,8 @@ impl Evidence {
         oldest
     }
 
-    /// The runs it holds, by time, successes first. It is not the order of a [replay](Self::replay), which mixes the calls of
-    /// one moment.
+    /// The runs it holds, by time, successes first. It is not the order of a [replay](Self::replay), which mixes the
+    /// calls of one moment.
     pub fn runs(&self) -> impl Iterator<Item = Run> + '_ {
         self.runs.iter().map(Self::run)
     }
@@ -118,12 +118,12 @@ impl Evidence {
         Run { ended, failed, took, count }
     }
 
-    /// Resets the detector and shows it every call: oldest first, those of one moment evenly mixed.
+    /// Resets the detector and shows it every call. The oldest comes first, and those of one moment are evenly mixed.
     ///
-    /// Bytes may claim any number of calls, and a replay must not take long. So of the calls that failed or were slow no more
-    /// are shown than a detector can tell apart: 131,072, or as many as the window is long where that is more. They are
-    /// picked evenly from those that the detector looks at, and as large a part of the successes is shown: these in bulk,
-    /// and no more than 67 million.
+    /// Bytes may claim any number of calls, and a replay must not take long. So of the calls that failed or were slow
+    /// no more are shown than a detector can tell apart: 131,072, or as many as the window is long where that is more.
+    /// They are picked evenly from those that the detector looks at, and as large a part of the successes is shown:
+    /// these in bulk, and no more than 67 million.
     ///
     /// ```
     /// use fusebox::{clock::Timestamp, detect::{self, Call, Detector, Evidence, Run}};

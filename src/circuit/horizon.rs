@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How far back a detector looks: a call counts while it is among the newest [`calls`](Self::calls) or younger than
+/// How far back a detector looks. A call counts while it is among the newest [`calls`](Self::calls) or younger than
 /// [`age`](Self::age).
 ///
 /// ```

@@ -32,10 +32,10 @@ pub enum Outcome {
     Success,
     /// The dependency failed.
     Failure,
-    /// The dependency failed and said when to come back (`Retry-After`): a circuit that opens by this failure stays
+    /// The dependency failed and said when to come back (`Retry-After`). A circuit that opens by this failure stays
     /// open at least that long, up to a cap.
     FailureAfter(Duration),
-    /// The call says nothing about the health of the dependency, for example a client's own mistake.
+    /// The call says nothing about the health of the dependency. For example a client's own mistake.
     Ignored,
     /// The call was given up before it ended. Counts as a failure once it had run for
     /// [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after).
@@ -43,8 +43,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Returns `success`, `failure`, `ignored` or `cancelled`, as a metrics label. `FailureAfter` is a `failure` like any other:
-    /// a counter takes the two together.
+    /// Returns `success`, `failure`, `ignored` or `cancelled`, as a metrics label. `FailureAfter` is a `failure` like
+    /// any other: a counter takes the two together.
     ///
     /// ```
     /// use std::time::Duration;
@@ -121,7 +121,7 @@ impl Call {
         self.failed
     }
 
-    /// Returns how long the call took; `None` when no detector asked for it or the call was not slow for any of them.
+    /// Returns how long the call took. `None` when no detector asked for it or the call was not slow for any of them.
     #[must_use]
     pub const fn duration(&self) -> Option<Duration> {
         self.duration

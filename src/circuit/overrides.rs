@@ -9,7 +9,7 @@ use super::codec::{LoadError, Reader, Writer};
 use crate::text::OneLine;
 use crate::time::Timestamp;
 
-/// An operator's hold on a breaker: it beats every detector and every command until it ends.
+/// An operator's hold on a breaker. It beats every detector and every command until it ends.
 ///
 /// It ends by [`resume`](crate::CircuitBreaker::resume), or by itself after [`expires_after`](Self::expires_after) (seen at
 /// the next call or look), and the breaker is then closed with an empty window. [`Snapshot`](crate::Snapshot) shows the one
@@ -57,7 +57,7 @@ pub enum OverrideKind {
     ForcedOpen,
     /// Every call goes through and nothing is recorded.
     Disabled,
-    /// Every call goes through and is recorded; a trip is reported as "would have opened" and does not happen.
+    /// Every call goes through and is recorded. A trip is reported as "would have opened" and does not happen.
     DryRun,
 }
 
@@ -117,7 +117,7 @@ impl Override {
         Self::new(OverrideKind::Disabled, reason.as_ref())
     }
 
-    /// Lets every call through, judges them all, and only reports when it would have opened.
+    /// Lets every call through and judges them all. It only reports when it would have opened.
     ///
     /// ```
     /// use futures::{StreamExt, executor::block_on};
@@ -241,8 +241,8 @@ impl StandingOverride {
         self.order.by.as_deref()
     }
 
-    /// Returns after how long it ends by itself, counted from when it was set (in an instance that heard of it from its fleet:
-    /// from then); `None`: not at all.
+    /// Returns after how long it ends by itself. Counted from when it was set (in an instance that heard of it from its
+    /// fleet: from then); `None`: not at all.
     #[must_use]
     pub const fn expires_after(&self) -> Option<Duration> {
         self.order.expires_after

@@ -81,8 +81,8 @@ const RESPONSE_TIME: Duration = Duration::from_millis(500);
 /// So many probes in a row that were given up show a dependency that hangs: one or two may be callers who went away.
 const MOST_GIVEN_UP: u32 = 3;
 
-/// A place that is reserved for a call to come is kept for so long from others that only wait for one. A caller that means to
-/// make its call does so at once; one that is slower asks anew.
+/// A place that is reserved for a call to come is kept for so long from others that only wait for one. A caller that
+/// means to make its call does so at once; one that is slower asks anew.
 const RESERVATION_TIME: Duration = Duration::from_millis(100);
 
 /// Until when a place is held that is given out now.

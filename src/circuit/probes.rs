@@ -75,7 +75,8 @@ impl Probes {
         Self { needed: k, of: n, concurrent: 1, deadline: Duration::from_secs(30), decide_within: None }
     }
 
-    /// Sets how many probes may be on their way at once. Default: 1. A fleet has at most 1,024 on their way, whatever is set.
+    /// Sets how many probes may be on their way at once. Default: 1. A fleet has at most 1,024 on their way, whatever
+    /// is set.
     #[must_use]
     pub const fn concurrent(mut self, c: u32) -> Self {
         self.concurrent = c;
@@ -139,13 +140,13 @@ impl Probes {
         }
     }
 
-    /// Sets within what time the probes must have decided: a half-open period that lasts longer reopens the circuit
-    /// ([`HalfOpenTooLong`](crate::circuit_breaker::TransitionReason::HalfOpenTooLong)), whatever its probes have shown.
-    /// Default: none; each probe has its [`deadline`](Self::deadline), and half-open ends without this as well.
+    /// Sets within what time the probes must have decided. A half-open period that lasts longer reopens the circuit
+    /// ([`HalfOpenTooLong`](crate::circuit_breaker::TransitionReason::HalfOpenTooLong)), whatever its probes have
+    /// shown. Default: none; each probe has its [`deadline`](Self::deadline), and half-open ends without this as well.
     ///
-    /// Set it above the time in which as many calls come as are needed: where calls are rarer, the circuit does not close. As with
-    /// deadlines, the next call that asks sees that it is over, and a probe that ends after it is too late. In a fleet the time
-    /// counts by the store's clock from the moment in which the first place was given out.
+    /// Set it above the time in which as many calls come as are needed: where calls are rarer, the circuit does not
+    /// close. As with deadlines, the next call that asks sees that it is over, and a probe that ends after it is too
+    /// late. In a fleet the time counts by the store's clock from the moment in which the first place was given out.
     ///
     /// ```
     /// use std::time::Duration;

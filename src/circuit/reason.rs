@@ -70,13 +70,13 @@ pub enum TransitionReason {
     CooldownOver,
     /// Enough probes succeeded.
     ProbesSucceeded,
-    /// Too many probes failed, or were slow where slow probes count against the dependency: see
-    /// [`slow_call_rate`](crate::detect::slow_call_rate).
+    /// Too many probes failed, or were slow where that counts. See [`slow_call_rate`](crate::detect::slow_call_rate)
+    /// for where slow probes count against the dependency.
     ProbeFailed,
     /// A probe did not end before its deadline.
     ProbeExpired,
-    /// Probes went out for ten cooldowns (at least a minute, and twice a probe's deadline) and none was evidence of
-    /// anything.
+    /// Probes went out for ten cooldowns, and none was evidence of anything. That time is at least a minute, and
+    /// twice a probe's deadline.
     ///
     /// ```
     /// use std::time::Duration;
@@ -93,7 +93,7 @@ pub enum TransitionReason {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ProbesInconclusive,
-    /// Three probes in a row were given up before the dependency had answered: it hangs.
+    /// Three probes in a row were given up before the dependency had answered. It hangs.
     ///
     /// A single one says nothing, as it may be a caller who went away. What
     /// [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after) makes a failure is one, and not among these.
@@ -112,8 +112,8 @@ pub enum TransitionReason {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ProbesGivenUp,
-    /// The probes had not decided within the time that they have
-    /// ([`Probes::decide_within`](crate::Probes::decide_within)).
+    /// The probes had not decided within the time that they have. See
+    /// [`Probes::decide_within`](crate::Probes::decide_within).
     ///
     /// ```
     /// use fusebox::circuit_breaker::TransitionReason;
@@ -143,7 +143,7 @@ pub enum TransitionReason {
 }
 
 impl TransitionReason {
-    /// Returns the reason in snake case, as a metrics label: the counts of `Detected` and `Voted` are no part of it.
+    /// Returns the reason in snake case, as a metrics label. The counts of `Detected` and `Voted` are no part of it.
     ///
     /// ```
     /// use fusebox::circuit_breaker::TransitionReason;
@@ -281,7 +281,7 @@ pub enum RejectReason {
     ProbesBusy,
     /// An operator forced the circuit open.
     ForcedOpen,
-    /// The circuit was open when the service said it was ready to answer, and had recovered by the time of the call;
+    /// The circuit was open when the service said it was ready to answer. It had recovered by the time of the call, and
     /// the inner service had not been asked whether it is ready. The next call goes through.
     ///
     /// ```
@@ -302,11 +302,11 @@ pub enum RejectReason {
     NotReady,
     /// The store that the fleet shares is away, and the user wants no call then.
     StoreDown,
-    /// The circuit is closed, but the calls of this instance alone meet the rule: it waits for the fleet's verdict, which
-    /// takes some 200 ms where the store pushes notices (some 450 ms where no other instance is known), and up to 1.5 s where
-    /// it is polled.
+    /// The circuit is closed, but the calls of this instance alone meet the rule. It waits for the fleet's verdict,
+    /// which takes some 200 ms where the store pushes notices (some 450 ms where no other instance is known), and up to
+    /// 1.5 s where it is polled.
     AwaitingVerdict,
-    /// The fleet's cooldown is over, and this instance has no lease for a probe yet; it asks for one.
+    /// The fleet's cooldown is over, and this instance has no lease for a probe. It asks for one.
     AwaitingLease,
 }
 

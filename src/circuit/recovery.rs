@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// What a machine has seen of a recovery: how long its circuit has been closed, as far as calls have shown that the dependency
-/// works. Until that is long enough, the cooldowns to come are longer ones.
+/// What a machine has seen of a recovery: how long its circuit has been closed, as far as calls have shown that the
+/// dependency works. Until that is long enough, the cooldowns to come are longer ones.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Recovery {
     /// How long it has to be healthy; zero once it is over.

@@ -55,8 +55,8 @@ impl Slowness {
         self.limits.iter().take(passed.into()).next_back().copied()
     }
 
-    /// Tells whether the probes of a round, taken for calls of the closed state, meet the rule by their slowness. How long ago
-    /// they were does not matter: there may be minutes between probes.
+    /// Tells whether the probes of a round, taken for calls of the closed state, meet the rule by their slowness. How
+    /// long ago they were does not matter: there may be minutes between probes.
     pub(super) fn is_met_by(&self, seen: ProbesSeen<'_>) -> bool {
         self.rule.as_ref().is_some_and(|rule| self.holds(rule, seen))
     }
@@ -86,7 +86,8 @@ fn collect_limits(shape: &Shape, limits: &mut Vec<Duration>) {
     }
 }
 
-/// What of a rule slow calls can meet. What failures meet by themselves is left out: how many probes may fail, `Probes` says.
+/// What of a rule slow calls can meet. What failures meet by themselves is left out: how many probes may fail, `Probes`
+/// says.
 fn of_slow_calls(shape: &Shape) -> Option<Shape> {
     match shape {
         Shape::Opaque => None,

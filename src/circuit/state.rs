@@ -188,8 +188,8 @@ impl Generation {
         Self(self.0.wrapping_add(1))
     }
 
-    /// Tells whether it comes after another one. The numbers of a fleet go round in a circle, so that no number in a record is
-    /// the last.
+    /// Tells whether it comes after another one. The numbers of a fleet go round in a circle, so that no number in a
+    /// record is the last.
     #[cfg(feature = "fleet")]
     pub(crate) const fn is_after(self, other: Self) -> bool {
         let ahead = self.0.wrapping_sub(other.0);

@@ -36,7 +36,7 @@ pub struct Verdict {
     pub tally: Tally,
     /// How many instances had told of all their calls.
     pub heard: u32,
-    /// How many instances that are known to have calls had not, although they were asked.
+    /// How many instances had not told, although they were asked. They are known to have calls.
     pub silent: u32,
     /// How long ago the calls ended up to which all are known.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::time::seconds::of"))]

@@ -8,18 +8,18 @@ use super::retry::Retry;
 use crate::circuit::Outcome;
 use crate::rejected::{Rejected, rejection_in};
 
-/// The rest of a result that goes to no caller, while it is read; then what it came over can be used again. Its caller bounds it
-/// in time.
+/// The rest of a result that goes to no caller, while it is read; then what it came over can be used again. Its caller
+/// bounds it in time.
 pub(crate) type Leftover = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Says what a result tells about the health of the dependency, and whether another attempt could mend it.
+/// Says what a result tells about the health of the dependency. It also says whether another attempt could mend it.
 ///
 /// The two are apart: a circuit breaker asks for the [`Outcome`], a retry for [`Retry`] as well. 429 Too Many Requests is no
-/// sign that the dependency fails, and still worth another attempt; an untrusted certificate is a failure, and no attempt mends
-/// it.
+/// sign that the dependency fails, and still worth another attempt; an untrusted certificate is a failure, and no
+/// attempt mends it.
 ///
-/// Any `Fn(&Result<T, E>) -> Outcome` is a classifier; [`errors`](super::errors) is the default one. A classifier runs outside
-/// every lock; each question is asked at most once for each attempt. Where it is a closure, give the types:
+/// Any `Fn(&Result<T, E>) -> Outcome` is a classifier; [`errors`](super::errors) is the default one. A classifier runs
+/// outside every lock; each question is asked at most once for each attempt. Where it is a closure, give the types:
 /// `|r: &Result<Response, Error>| ..`.
 ///
 /// ```
@@ -52,8 +52,8 @@ pub trait Classify<T, E> {
     /// Returns the outcome.
     fn classify(&self, result: &Result<T, E>) -> Outcome;
 
-    /// Tells whether another attempt could mend the result. Asked by retries. Default: what follows from the outcome, that is
-    /// failures are worth another attempt ([`Retry::of`]).
+    /// Tells whether another attempt could mend the result. Asked by retries. Default: what follows from the outcome,
+    /// that is failures are worth another attempt ([`Retry::of`]).
     ///
     /// ```
     /// use fusebox::{Classify, Outcome, RetryConfig, RetryLayer, classify::{AtHead, Retry}};
@@ -88,11 +88,11 @@ pub trait Classify<T, E> {
         Retry::of(self.classify(result))
     }
 
-    /// Finds the rejection by a circuit breaker further in: then the dependency was not asked, so the result counts neither
-    /// way, is not retried (see [`WhenRejected`](crate::retry::WhenRejected)), and is no attempt.
+    /// Finds the rejection by a circuit breaker further in. Then the dependency was not asked, so the result counts
+    /// neither way, is not retried (see [`WhenRejected`](crate::retry::WhenRejected)), and is no attempt.
     ///
-    /// Default: a [`Rejected`], or a box with one in its chain of sources (with the features `grpc` and `reqwest`, also within a
-    /// `tonic::Status` or a `reqwest::Error`). For errors of any other type see
+    /// Default: a [`Rejected`], or a box with one in its chain of sources (with the features `grpc` and `reqwest`, also
+    /// within a `tonic::Status` or a `reqwest::Error`). For errors of any other type see
     /// [`RetryLayer::rejections`](crate::RetryLayer::rejections) and
     /// [`CircuitBreakerLayer::rejections`](crate::CircuitBreakerLayer::rejections).
     fn rejection<'a>(&self, result: &'a Result<T, E>) -> Option<&'a Rejected>
@@ -139,7 +139,7 @@ pub trait Classify<T, E> {
 /// ```
 pub trait Scope: sealed::Sealed {}
 
-/// The outcome is known with the result itself; nothing that follows (a body, trailers) changes it.
+/// The outcome is known with the result itself. Nothing that follows (a body, trailers) changes it.
 ///
 /// ```
 /// use fusebox::{Classify, Outcome, classify::{self, AtHead}};
@@ -160,8 +160,8 @@ pub struct AtHead;
 
 impl Scope for AtHead {}
 
-/// The outcome is known when the body of an HTTP response has ended, by its trailers: for gRPC. A circuit breaker's permit
-/// stays with the body until then.
+/// The outcome is known when the body of an HTTP response has ended. Its trailers tell it: for gRPC. A circuit
+/// breaker's permit stays with the body until then.
 ///
 /// ```
 /// use fusebox::{Classify, classify::{self, AtEnd}};

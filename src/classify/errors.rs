@@ -16,9 +16,10 @@ use crate::error_chain::as_error;
 /// Counts every `Err` as a failure: the default.
 ///
 /// With the features `hyper`, `reqwest`, `grpc` and `tower`, errors of these crates that are the caller's own mistake (a URL
-/// that no client takes, a request body that breaks, own load shedding) are ignored. With the features `postgres` and `redis`,
-/// what a database says of a query (a constraint, a syntax error, a row that is not there) is its answer, and so a success of
-/// sqlx and of redis-rs; a transaction that lost to another one is ignored, and tried again. `docs/outcomes.md` has the tables.
+/// that no client takes, a request body that breaks, own load shedding) are ignored. With the features `postgres` and
+/// `redis`, what a database says of a query (a constraint, a syntax error, a row that is not there) is its answer, and
+/// so a success of sqlx and of redis-rs; a transaction that lost to another one is ignored, and tried again.
+/// `docs/outcomes.md` has the tables.
 ///
 /// ```
 /// use fusebox::{classify, Classify, Outcome};

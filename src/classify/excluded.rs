@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use crate::error::BoxError;
 use crate::error_chain::sources;
 
-/// Which errors a classifier leaves out: [`AllErrors`] (none), [`Except`] or [`ExceptSource`]. Sealed.
+/// Which errors a classifier leaves out. [`AllErrors`] (none), [`Except`] or [`ExceptSource`] say so. Sealed.
 ///
 /// It is a bound for code that works with every classifier of this crate:
 ///

@@ -21,8 +21,8 @@ use crate::circuit::Outcome;
 use crate::clock::wall_clock;
 use crate::rejected::{PUSHBACK, Rejected, rejection_in};
 
-/// Judges gRPC calls by their status, wherever it is: in the headers, in the trailers at the end of the response, or in a
-/// [`tonic::Status`]; and errors by whose fault they are.
+/// Judges gRPC calls by their status, and errors by whose fault they are. The status may be in the headers, in the
+/// trailers at the end of the response, or in a [`tonic::Status`].
 ///
 /// | result | outcome | retried |
 /// |---|---|---|
@@ -37,12 +37,12 @@ use crate::rejected::{PUSHBACK, Rejected, rejection_in};
 /// | any other error of the transport | failure | yes |
 ///
 /// A response that ends without a status is UNKNOWN. One that is not even gRPC, by its `content-type`, is judged by its HTTP
-/// status as gRPC's clients do: 200 is UNKNOWN, a failure. On a server that also answers plain HTTP say [`mixed`](Grpc::mixed).
-/// gRPC-Web has its status in the body: a response with a good head counts as a success.
+/// status as gRPC's clients do: 200 is UNKNOWN, a failure. On a server that also answers plain HTTP say
+/// [`mixed`](Grpc::mixed). gRPC-Web has its status in the body: a response with a good head counts as a success.
 ///
-/// `grpc-retry-pushback-ms` is the wait before a retry, and a negative or malformed one means: no retries. `RetryInfo` in the
-/// details of the status is heeded as `Retry-After` is for HTTP: no retry comes earlier. Either may lengthen the cooldown of a
-/// circuit that the failure opens.
+/// `grpc-retry-pushback-ms` is the wait before a retry, and a negative or malformed one means: no retries. `RetryInfo`
+/// in the details of the status is heeded as `Retry-After` is for HTTP: no retry comes earlier. Either may lengthen the
+/// cooldown of a circuit that the failure opens.
 ///
 /// A breaker that uses it holds the call's permit until the response has ended. A response that is dropped before that has
 /// been given up: see [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after).
@@ -114,8 +114,8 @@ impl Codes {
 const STATUS: &str = "grpc-status";
 
 impl Grpc {
-    /// Makes errors for which `is_excluded` holds [`Ignored`](Outcome::Ignored): they count neither way and are not retried.
-    /// Around a generated client the error is a [`tonic::Status`], around a `Channel` one of the transport.
+    /// Makes errors for which `is_excluded` holds [`Ignored`](Outcome::Ignored). They count neither way and are not
+    /// retried. Around a generated client the error is a [`tonic::Status`], around a `Channel` one of the transport.
     ///
     /// ```
     /// use fusebox::{Classify, Outcome, classify};
@@ -154,8 +154,9 @@ impl Grpc {
 }
 
 impl<X> Grpc<X> {
-    /// Counts RESOURCE_EXHAUSTED as a failure: for a client that is the only user of its quota, so that the circuit opens while
-    /// the quota is spent. Default: ignored, because on a server one greedy caller must not shut out the others.
+    /// Counts RESOURCE_EXHAUSTED as a failure. It is for a client that is the only user of its quota, so that the
+    /// circuit opens while the quota is spent. Default: ignored, because on a server one greedy caller must not shut
+    /// out the others.
     ///
     /// ```
     /// use fusebox::{Classify, Outcome, classify};
@@ -170,8 +171,9 @@ impl<X> Grpc<X> {
         self
     }
 
-    /// Judges responses that are not gRPC by their HTTP status, as [`http`](super::http()) does: for the layer of a server that
-    /// answers both. Default: a client's view, to which such a response is a failure unless its status says otherwise.
+    /// Judges responses that are not gRPC by their HTTP status. It does so as [`http`](super::http()) does: for the
+    /// layer of a server that answers both. Default: a client's view, to which such a response is a failure unless its
+    /// status says otherwise.
     ///
     /// ```
     /// use fusebox::{Classify, Outcome, classify};

@@ -32,12 +32,12 @@ use crate::rejected::{Rejected, rejection_in};
 /// | an error: the caller's own mistake, such as a bad URL or a request body that breaks | ignored | no |
 /// | any other error | failure | yes |
 ///
-/// Whose fault an error is, is known for the clients of the features `hyper` and `reqwest`, and for Tower's own errors with the
-/// feature `tower`; `docs/outcomes.md` has the table. "Yes" is for requests that may be sent twice:
+/// Whose fault an error is, is known for the clients of the features `hyper` and `reqwest`, and for Tower's own errors
+/// with the feature `tower`; `docs/outcomes.md` has the table. "Yes" is for requests that may be sent twice:
 /// [`RetryLayer::http`](crate::RetryLayer::http) says which.
 ///
-/// A `Retry-After` header, as seconds or as a date by the response's own `Date`, may lengthen the cooldown of a circuit that the
-/// failure opens, and no retry comes earlier.
+/// A `Retry-After` header, as seconds or as a date by the response's own `Date`, may lengthen the cooldown of a circuit
+/// that the failure opens, and no retry comes earlier.
 ///
 /// The outcome is known with the head: a body that breaks off later changes it no more.
 ///
@@ -89,8 +89,9 @@ pub(super) enum Quota {
 }
 
 impl<X> Http<X> {
-    /// Counts 429 Too Many Requests as a failure: for a client that is the only user of its quota, so that the circuit opens
-    /// while the quota is spent. Default: ignored, because on a server one greedy caller must not shut out the others.
+    /// Counts 429 Too Many Requests as a failure. It is for a client that is the only user of its quota, so that the
+    /// circuit opens while the quota is spent. Default: ignored, because on a server one greedy caller must not shut
+    /// out the others.
     ///
     /// ```
     /// use std::time::Duration;
@@ -126,7 +127,8 @@ impl<X> Http<X> {
 }
 
 impl Http {
-    /// Makes errors for which `is_excluded` holds [`Ignored`](Outcome::Ignored): they count neither way and are not retried.
+    /// Makes errors for which `is_excluded` holds [`Ignored`](Outcome::Ignored). They count neither way and are not
+    /// retried.
     ///
     /// ```
     /// use fusebox::{classify, Classify, Outcome};
@@ -192,7 +194,7 @@ pub trait StatusOf {
     /// Returns the headers.
     fn headers(&self) -> &HeaderMap;
 
-    /// Returns the extensions, if there are any: they tell a breaker's own answer from one of the dependency.
+    /// Returns the extensions, if there are any. They tell a breaker's own answer from one of the dependency.
     fn extensions(&self) -> Option<&Extensions> {
         None
     }

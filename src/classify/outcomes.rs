@@ -8,8 +8,8 @@ use crate::circuit::Outcome;
 use crate::error::ConfigError;
 use crate::error_chain::sources;
 
-/// What counts as a failure and what is ignored, beside what a classifier says by itself: statuses of HTTP and gRPC, and what
-/// befalls a connection, in words that a file can give.
+/// What counts as a failure and what is ignored, in words that a file can give. It is beside what a classifier says by
+/// itself: statuses of HTTP and gRPC, and what befalls a connection.
 ///
 /// | word | what |
 /// |---|---|

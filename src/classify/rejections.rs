@@ -8,11 +8,12 @@ use super::ClassifyEnd;
 use super::contract::ask_the_inner;
 use crate::rejected::Rejected;
 
-/// Judges as another classifier does, and recognises a breaker's rejection within an error of one's own.
+/// Judges as another classifier does, and recognises a breaker's rejection. It recognises it within an error of one's
+/// own.
 ///
 /// Made by [`RetryLayer::rejections`](crate::RetryLayer::rejections) and
-/// [`CircuitBreakerLayer::rejections`](crate::CircuitBreakerLayer::rejections). A function pointer gives it a type that can be
-/// written down:
+/// [`CircuitBreakerLayer::rejections`](crate::CircuitBreakerLayer::rejections). A function pointer gives it a type that
+/// can be written down:
 ///
 /// ```
 /// use fusebox::classify::{Errors, Rejections};

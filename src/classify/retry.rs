@@ -18,24 +18,25 @@ use crate::circuit::Outcome;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Retry {
-    /// There is no further attempt: the result is good, or no attempt would make it better.
+    /// There is no further attempt. The result is good, or no attempt would make it better.
     Never,
-    /// Another attempt may help, where the request may be sent twice: it may have been processed.
+    /// Another attempt may help, where the request may be sent twice. It may have been processed.
     IfIdempotent,
-    /// As [`IfIdempotent`](Self::IfIdempotent), but not before that time: the dependency said so (`Retry-After`). The wait is
-    /// that time or the one of the backoff, whichever is longer, and up to a tenth of that time more, so that callers who were
-    /// told the same do not come back together. A time beyond
+    /// As [`IfIdempotent`](Self::IfIdempotent), but not before that time. The dependency said so (`Retry-After`). The
+    /// wait is that time or the one of the backoff, whichever is longer, and up to a tenth of that time more, so that
+    /// callers who were told the same do not come back together. A time beyond
     /// [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap) ends the retries.
     After(Duration),
-    /// As [`IfIdempotent`](Self::IfIdempotent), after exactly that time, cut at
-    /// [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap); the backoff begins anew after it. That is what gRPC's
-    /// servers mean by `grpc-retry-pushback-ms`.
+    /// As [`IfIdempotent`](Self::IfIdempotent), after exactly that time. It is cut at
+    /// [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap); the backoff begins anew after it. That is what
+    /// gRPC's servers mean by `grpc-retry-pushback-ms`.
     Pushback(Duration),
-    /// The dependency certainly did not process the request: it may be sent again, idempotent or not. The first time in a call
-    /// that is at once and costs no budget; it is one of `max_retries`.
+    /// The dependency certainly did not process the request. It may be sent again, idempotent or not. The first time in
+    /// a call that is at once and costs no budget; it is one of `max_retries`.
     Unprocessed,
-    /// One more attempt at once, idempotent or not, and over another connection where the client can: the dependency did not
-    /// process the request as it came (421 Misdirected Request, 425 Too Early). The same answer again is final.
+    /// One more attempt at once, idempotent or not. It goes over another connection where the client can: the
+    /// dependency did not process the request as it came (421 Misdirected Request, 425 Too Early). The same answer
+    /// again is final.
     Once,
 }
 
@@ -53,7 +54,7 @@ impl Retry {
         }
     }
 
-    /// Returns what follows from an outcome alone: a failure is worth another attempt, after the time that it names.
+    /// Returns what follows from an outcome alone. A failure is worth another attempt, after the time that it names.
     #[inline]
     #[must_use]
     pub const fn of(outcome: Outcome) -> Self {

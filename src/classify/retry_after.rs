@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 use http::header::{DATE, HeaderName, RETRY_AFTER};
 
-/// The wait that a response asks for. A date is read by the response's own `Date`, where it has one: the clocks of server and
-/// client need not agree. Of several the longest counts, so that the dependency is never asked sooner than it said.
+/// The wait that a response asks for. A date is read by the response's own `Date`, where it has one: the clocks of
+/// server and client need not agree. Of several the longest counts, so that the dependency is never asked sooner than
+/// it said.
 pub(crate) fn of(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let texts = |name: HeaderName| headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     let wait = texts(RETRY_AFTER).map(|text| {

@@ -67,7 +67,8 @@ impl EnvStore {
         self.source
     }
 
-    /// Returns why the store was of no use at the start, if so: it did not answer, or refused. It may since have come back.
+    /// Returns why the store was of no use at the start, if so. It did not answer, or refused. It may since have come
+    /// back.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), fusebox::env::EnvError> {

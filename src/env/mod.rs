@@ -1,4 +1,4 @@
-//! The store that the environment names, so that one program runs alone on a desk and as a fleet in production.
+//! The store that the environment names. With it one program runs alone on a desk and as a fleet in production.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), fusebox::env::EnvError> {
@@ -22,9 +22,9 @@
 //! | the same with `?sslmode=verify-full&sslrootcert=/path/to/ca.pem` | the same over TLS | `postgres-tls` |
 //! | `memory:` | this process's memory, on purpose | |
 //!
-//! Characters that mean something in a URL are percent-encoded in its parts, in passwords above all: `%40` for `@`, `%2F` for
-//! `/`, `%3F` for `?`, `%23` for `#`, `%25` for `%`. A URL with an `@` behind its host is refused: a password in front of it
-//! was not encoded, and a piece of it would be taken for a database, and shown as one.
+//! Characters that mean something in a URL are percent-encoded in its parts, in passwords above all: `%40` for `@`,
+//! `%2F` for `/`, `%3F` for `?`, `%23` for `#`, `%25` for `%`. A URL with an `@` behind its host is refused: a password
+//! in front of it was not encoded, and a piece of it would be taken for a database, and shown as one.
 //!
 //! The others are those of the older library for Python, whose table the store also takes over (feature `postgres`):
 //!
@@ -64,8 +64,8 @@
 //!
 //! # Secrets
 //!
-//! No text of this module, be it [`Display`](std::fmt::Display), [`Debug`] or an error's source, holds a password, or a value
-//! in which there may be one.
+//! No text of this module, be it [`Display`](std::fmt::Display), [`Debug`] or an error's source, holds a password, or a
+//! value in which there may be one.
 
 mod dotenv;
 mod env_store;

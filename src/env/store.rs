@@ -21,7 +21,7 @@ use crate::store::MemoryStore;
 #[cfg(feature = "postgres")]
 use crate::store::{PostgresStore, PostgresStoreBuilder};
 
-/// Asks the environment for the store that it names: see [the module](super) for the variables.
+/// Asks the environment for the store that it names. See [the module](super) for the variables.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -58,7 +58,8 @@ pub struct StoreFromEnv {
 }
 
 impl StoreFromEnv {
-    /// Reads the file `.env` too, of the current folder or the nearest one above that has one; there need not be any.
+    /// Reads the file `.env` too. It is that of the current folder or the nearest one above that has one; there need
+    /// not be any.
     ///
     /// What the real environment has goes first, also where it is empty. The environment itself stays as it is.
     ///
@@ -72,7 +73,8 @@ impl StoreFromEnv {
         self
     }
 
-    /// Makes it an error when no variable is set, and when the store does not answer or refuses.
+    /// Makes it an error when no variable is set, or the store is of no use. It is of none when it does not answer or
+    /// refuses.
     ///
     /// Memory is still to be had, for those who ask for it: `FUSEBOX_STORE_URL=memory:`.
     ///
@@ -90,8 +92,8 @@ impl StoreFromEnv {
         self
     }
 
-    /// Keeps the breakers apart from those of other namespaces in that store; goes before `FUSEBOX_STORE_NAMESPACE`. By default
-    /// what the variable says, else the store's own default. A store in memory has no use for it.
+    /// Keeps the breakers apart from those of other namespaces in that store. It goes before `FUSEBOX_STORE_NAMESPACE`.
+    /// By default what the variable says, else the store's own default. A store in memory has no use for it.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), fusebox::env::EnvError> {
@@ -121,8 +123,9 @@ impl StoreFromEnv {
         self
     }
 
-    /// Returns what builds the store in PostgreSQL that the environment names, for what else a builder can do. Nothing is
-    /// connected. Where no variable names a store, it has no address yet, unless one is [`required`](Self::required).
+    /// Returns what builds the store in PostgreSQL that the environment names. It is for what else a builder can do.
+    /// Nothing is connected. Where no variable names a store, it has no address yet, unless one is
+    /// [`required`](Self::required).
     ///
     /// # Errors
     ///

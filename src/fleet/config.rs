@@ -16,8 +16,8 @@ use crate::text::OneLine;
 /// | one bad instance of many | counts like any other | protects itself, the others go on |
 /// | written while all is well | nothing, by any built-in detector | nothing |
 ///
-/// A detector of your own that has no [`shape`](crate::detect::Detector::shape) sees all calls of all instances: that costs at most one
-/// write each [`flush_interval`](Self::flush_interval) for each instance and breaker with traffic.
+/// A detector of your own that has no [`shape`](crate::detect::Detector::shape) sees all calls of all instances: that
+/// costs at most one write each [`flush_interval`](Self::flush_interval) for each instance and breaker with traffic.
 ///
 /// All instances should have the same configuration. While a deploy rolls, each rule is judged over what its own instances
 /// have seen, and a verdict by either counts.
@@ -103,20 +103,21 @@ impl Fleet {
         self
     }
 
-    /// Sets by which name this instance votes; pooled breakers of the same `Fleet` have no votes. Default: the pod's name
-    /// (`POD_NAME`), or else the host's, with a random number that the operating system draws for each start of a process and each store in it, also after a fork: no two instances
-    /// are one voice, whatever their containers are called. Set it to a name that stays, such as that of the pod, where processes
-    /// restart in place: an instance that crashes over and over is then one voice, not many.
+    /// Sets by which name this instance votes. Pooled breakers of the same `Fleet` have no votes. Default: the pod's
+    /// name (`POD_NAME`), or else the host's, with a random number that the operating system draws for each start of a
+    /// process and each store in it, also after a fork: no two instances are one voice, whatever their containers are
+    /// called. Set it to a name that stays, such as that of the pod, where processes restart in place: an instance that
+    /// crashes over and over is then one voice, not many.
     #[must_use]
     pub fn instance_id(mut self, id: impl AsRef<str>) -> Self {
         self.instance_id = Some(id.as_ref().into());
         self
     }
 
-    /// Sets how often outcomes that are no failures are written for a detector without a [`shape`](crate::detect::Detector::shape):
-    /// 100 ms to 1 min. Default: 1 s. For built-in detectors they are not written while all is well, so it changes nothing.
-    /// Failures are written within 100 to 200 ms (up to 5 s where the store is busy), and at once when they would open the
-    /// circuit.
+    /// Sets how often outcomes that are no failures are written. It is for a detector without a
+    /// [`shape`](crate::detect::Detector::shape): 100 ms to 1 min. Default: 1 s. For built-in detectors they are not
+    /// written while all is well, so it changes nothing. Failures are written within 100 to 200 ms (up to 5 s where the
+    /// store is busy), and at once when they would open the circuit.
     #[must_use]
     pub const fn flush_interval(mut self, interval: Duration) -> Self {
         self.flush_interval = interval;

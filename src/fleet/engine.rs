@@ -248,8 +248,9 @@ impl Ward for Engine {
     }
 }
 
-/// Returns when all breakers of this process that share their state over that store have sent what they have to tell and know
-/// the newest, when the store is found to be away, or when no thread could be had to talk to it: for shutdown.
+/// Returns when all breakers over that store have told what they have to tell. Those are the breakers of this process
+/// that share their state over it, and they know the newest then. It also returns when the store is found to be away,
+/// or when no thread could be had to talk to it: for shutdown.
 ///
 /// # Cancel safety
 ///
@@ -322,8 +323,8 @@ impl Start {
         let inside = runtime.enter();
         let name = guarded(|| store.describe()).unwrap_or_else(|| "a store".to_owned());
         let mut scheduler = Scheduler::new(name.into(), fresh_seed(), system_now());
-        // Within the runtime, where stores begin to listen. A store is a user's code: without its notices, polls find what has
-        // changed.
+        // Within the runtime, where stores begin to listen. A store is a user's code: without its notices, polls find
+        // what has changed.
         let notices = guarded(|| {
             let notices = store.watch();
             (notices.size_hint().1 == Some(0), notices)

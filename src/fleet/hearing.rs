@@ -1,5 +1,5 @@
-//! Whether notices come at all. A commit with a notice is heard by all watchers, the writer too: an instance whose own do not
-//! come back is deaf, whatever it was told when it began to listen.
+//! Whether notices come at all. A commit with a notice is heard by all watchers, the writer too: an instance whose own
+//! do not come back is deaf, whatever it was told when it began to listen.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ pub(super) const DEAF: &str = "notices of this instance's own commits do not com
     to a second later. Where a pooler or a proxy stands before the server, let notices past it: `listen_url` of PostgresStore \
     names the server itself; what stands before Redis must pass SUBSCRIBE on to the server that takes the writes";
 
-/// A notice that did not come for so many rounds does not come. A listener needs less to find out that its connection is lost,
-/// and to make another.
+/// A notice that did not come for so many rounds does not come. A listener needs less to find out that its connection
+/// is lost, and to make another.
 const OVERDUE: u64 = 20;
 /// So many rounds in a row must have had notices that did not come, or that came again.
 const IN_A_ROW: u32 = 3;
@@ -25,8 +25,8 @@ const MOST_EARLY: usize = 64;
 
 /// What has become of this instance's own notices.
 ///
-/// Times are counted in rounds: polls between which the store has answered something. Neither a process that stands still nor a
-/// store that says nothing makes a notice late.
+/// Times are counted in rounds: polls between which the store has answered something. Neither a process that stands
+/// still nor a store that says nothing makes a notice late.
 #[derive(Debug, Default)]
 pub(super) struct Hearing {
     round: u64,

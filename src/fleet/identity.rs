@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// A number that no other process has drawn, nor this one before: from the operating system each time, so that neither a fork
-/// nor a restored snapshot hands out one twice.
+/// A number that no other process has drawn, nor this one before: from the operating system each time, so that neither
+/// a fork nor a restored snapshot hands out one twice.
 pub(crate) fn random() -> u64 {
     // A system without randomness is none that this runs on; the seed of this process is the next best.
     getrandom::u64().unwrap_or_else(|_| crate::clock::fresh_seed())
 }
 
-/// The name of an instance where the user has given none: readable, and as unique as its number. The pod, the host, or what the
-/// system calls the machine is in front: containers that are all the first process of a host of the same name differ by the
-/// number.
+/// The name of an instance where the user has given none: readable, and as unique as its number. The pod, the host, or
+/// what the system calls the machine is in front: containers that are all the first process of a host of the same name
+/// differ by the number.
 pub(super) fn name(number: u64) -> Arc<str> {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let host = set("POD_NAME").or_else(|| set("HOSTNAME"));
@@ -39,8 +39,8 @@ impl Jumps {
         Self { seen: (now, wall) }
     }
 
-    /// Tells whether the wall clock ran ahead since the last look. One that was merely set looks the same: a number more does no
-    /// harm.
+    /// Tells whether the wall clock ran ahead since the last look. One that was merely set looks the same: a number
+    /// more does no harm.
     pub(super) fn notice(&mut self, now: Timestamp, wall: Timestamp) -> bool {
         let (here, by_wall) = (now.since(self.seen.0), wall.since(self.seen.1));
         self.seen = (now, wall);

@@ -5,8 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 
 use super::member::MemberId;
 
-/// Members by the hashes of their keys: a member knows its key, which need not be kept twice. Hashes are by chance, so that no
-/// names can be chosen that all have one.
+/// Members by the hashes of their keys: a member knows its key, which need not be kept twice. Hashes are by chance, so
+/// that no names can be chosen that all have one.
 #[derive(Debug, Default)]
 pub(super) struct Keys<S = RandomState> {
     hashes: S,

@@ -33,15 +33,15 @@
 //! # Commands
 //!
 //! [`trip`](crate::CircuitBreaker::trip), [`reset`](crate::CircuitBreaker::reset) and
-//! [overrides](crate::CircuitBreaker::set_override) take effect here at once, and in the whole fleet as soon as the store has
-//! them; the instance that gave one tells of both. Given while the store is away, an override reaches the fleet when the store
-//! is back, with what is left of its time; to trip and to reset are void after a minute.
+//! [overrides](crate::CircuitBreaker::set_override) take effect here at once, and in the whole fleet as soon as the
+//! store has them; the instance that gave one tells of both. Given while the store is away, an override reaches the
+//! fleet when the store is back, with what is left of its time; to trip and to reset are void after a minute.
 //!
 //! # What no call ever does
 //!
 //! No call waits for the store, not even a probe. Calls look at this instance's view of the fleet; an engine on a thread of
-//! its own, one for each store, tells the others what this instance has seen and learns what they decided. Where the store is
-//! slow, down, wiped or wrong, calls go on: see [`WhenDown`].
+//! its own, one for each store, tells the others what this instance has seen and learns what they decided. Where the
+//! store is slow, down, wiped or wrong, calls go on: see [`WhenDown`].
 
 mod config;
 mod engine;

@@ -186,7 +186,8 @@ impl Polls {
         self.reread(members, MAX_KEYS_IN_POLL)
     }
 
-    /// Notices were missed. Returns whether all replicas are to load: where the store tells what changed, it is asked at once.
+    /// Notices were missed. Returns whether all replicas are to load: where the store tells what changed, it is asked
+    /// at once.
     pub(super) fn catch_up(&mut self, now: Timestamp) -> bool {
         // The next poll does it: a notice that no store can read costs no more than that, however many there are.
         let is_due = self.at_once(now, |polls| polls.has_lagged = true);

@@ -67,8 +67,8 @@ impl Pulse {
         })
     }
 
-    /// Tells whether a thread may be started: there is none in this process, and the last try was not a moment ago, or each call
-    /// would start one that fails.
+    /// Tells whether a thread may be started: there is none in this process, and the last try was not a moment ago, or
+    /// each call would start one that fails.
     pub(super) fn may_begin(&self) -> bool {
         self.may_begin_at(real_millis())
     }

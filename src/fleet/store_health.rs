@@ -9,8 +9,8 @@ use crate::time::Timestamp;
 
 /// Whether the store is there, and when to look whether it is.
 ///
-/// One operation that fails says nothing of the store: what it was about may be the matter. So the keys of others are asked for
-/// in a *ping*, and only where nothing gets through for any of them is the store away.
+/// One operation that fails says nothing of the store: what it was about may be the matter. So the keys of others are
+/// asked for in a *ping*, and only where nothing gets through for any of them is the store away.
 #[derive(Debug)]
 pub(super) struct StoreHealth {
     /// Which store, in its own words.

@@ -1,5 +1,5 @@
-//! The thread that looks after engines: it starts those that could not be started or have ended, and lets nothing wait for one
-//! that does not run.
+//! The thread that looks after engines: it starts those that could not be started or have ended, and lets nothing wait
+//! for one that does not run.
 
 use std::sync::{Mutex, Weak};
 use std::time::Duration;

@@ -1,9 +1,10 @@
 //! gRPC: answers to rejected calls.
 //!
-//! [`unavailable`] is the answer of a layer, on clients and servers; [`status_of`] that of a handler whose own call was rejected.
+//! [`unavailable`] is the answer of a layer, on clients and servers; [`status_of`] that of a handler whose own call was
+//! rejected.
 //!
-//! Classification is in [`classify::grpc`](crate::classify::grpc), retries are in [`RetryLayer::grpc`](crate::RetryLayer::grpc), keys in
-//! [`key::grpc_method`](crate::key::grpc_method).
+//! Classification is in [`classify::grpc`](crate::classify::grpc), retries are in
+//! [`RetryLayer::grpc`](crate::RetryLayer::grpc), keys in [`key::grpc_method`](crate::key::grpc_method).
 //!
 //! ```
 //! use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, RetryConfig, RetryLayer};

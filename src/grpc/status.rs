@@ -10,11 +10,12 @@ use crate::breaker::CallError;
 use crate::error_chain::sources;
 use crate::rejected::{Rejected, rejection};
 
-/// Makes a status of an error that a breaker or a retry of this crate made: for handlers that call others.
+/// Makes a status of an error that a breaker or a retry of this crate made. It is for handlers that call others.
 ///
-/// A [`Rejected`] anywhere among the error's sources is UNAVAILABLE, with `grpc-retry-pushback-ms` where it is known when to come
-/// back; a [`TimedOut`] is DEADLINE_EXCEEDED. `None`: it is neither, and so something that the dependency said, or that went wrong
-/// on the way to it. The error is a source of the status, so that [`rejection`] finds it there.
+/// A [`Rejected`] anywhere among the error's sources is UNAVAILABLE, with `grpc-retry-pushback-ms` where it is known
+/// when to come back; a [`TimedOut`] is DEADLINE_EXCEEDED. `None`: it is neither, and so something that the dependency
+/// said, or that went wrong on the way to it. The error is a source of the status, so that [`rejection`] finds it
+/// there.
 ///
 /// A handler that has the [`Rejected`] itself, a [`CallError`] or a [`TimedOut`] writes `?`, or `Status::from(..)`.
 ///
@@ -65,7 +66,8 @@ impl From<TimedOut> for Status {
     }
 }
 
-/// UNAVAILABLE for a call that was rejected, else what its own error becomes: for `breaker.call(..).await?` in a handler.
+/// UNAVAILABLE for a call that was rejected, else what its own error becomes. It is for `breaker.call(..).await?` in a
+/// handler.
 impl<E: Into<Self>> From<CallError<E>> for Status {
     fn from(error: CallError<E>) -> Self {
         match error {

@@ -5,8 +5,8 @@ use http::Response;
 use crate::classify::OwnRejection;
 use crate::rejected::Rejected;
 
-/// Answers in the status UNAVAILABLE, with `grpc-retry-pushback-ms` where it is known when to come back: ready for
-/// [`respond_with`](crate::CircuitBreakerLayer::respond_with), on servers and clients.
+/// Answers in the status UNAVAILABLE, with pushback where that is known. `grpc-retry-pushback-ms` says when to come
+/// back; the function is ready for [`respond_with`](crate::CircuitBreakerLayer::respond_with), on servers and clients.
 ///
 /// ```
 /// use fusebox::{CircuitBreaker, CircuitBreakerConfig, ManualClock};

@@ -2,11 +2,11 @@
 
 use http::Request;
 
-/// The route that axum matched, such as `/users/{id}`: one breaker per route, however many users. For layers of an axum
-/// `Router`.
+/// Finds the route that axum matched, such as `/users/{id}`. It makes one breaker per route, however many users. For
+/// layers of an axum `Router`.
 ///
-/// Axum matches no route for a `nest_service` and for a `fallback`: their requests share one breaker, named [`UNMATCHED`], of
-/// which the event [`FallbackKeyUsed`](crate::EventKind::FallbackKeyUsed) tells when it comes to be.
+/// Axum matches no route for a `nest_service` and for a `fallback`: their requests share one breaker, named
+/// [`UNMATCHED`], of which the event [`FallbackKeyUsed`](crate::EventKind::FallbackKeyUsed) tells when it comes to be.
 /// [`matched_path_or`] names it otherwise. A layer put in by `route_layer` leaves fallbacks out.
 ///
 /// ```
@@ -55,7 +55,7 @@ pub fn matched_path_or<B>(name: &'static str) -> impl Fn(&Request<B>) -> Option<
     }
 }
 
-/// The name of the breaker of requests for which axum has matched no route: `(unmatched)`.
+/// The breaker's name where axum has matched no route: `(unmatched)`.
 ///
 /// ```
 /// assert_eq!(fusebox::key::UNMATCHED, "(unmatched)");

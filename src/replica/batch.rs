@@ -49,7 +49,8 @@ pub(super) enum ProbeNews {
 }
 
 impl ProbeNews {
-    /// What there is to tell of a lease that is given back with an outcome, where that shows whether the dependency has failed.
+    /// What there is to tell of a lease that is given back with an outcome, where that shows whether the dependency has
+    /// failed.
     pub(super) const fn of(lease: &Lease, outcome: Outcome, failed: Option<bool>) -> Self {
         match (failed, lease.held, outcome) {
             (Some(true), ..) => Self::Failed,

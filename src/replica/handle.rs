@@ -143,8 +143,8 @@ impl Replica {
                 self.learn_stored(stored, here, turn);
             }
             Committed::Combine(stored, round) => {
-                // Of a commit without a round the store took nothing but its batch: commands wait until the turn is over, leases
-                // were not granted. One with a round was written.
+                // Of a commit without a round the store took nothing but its batch: commands wait until the turn is
+                // over, leases were not granted. One with a round was written.
                 self.took_something();
                 if has_batch {
                     self.batch_accepted();
@@ -291,8 +291,8 @@ impl Replica {
         self.state.known.push.asked = Some(Asked { number, cut, answer_at: answer_at.max(earliest) });
     }
 
-    /// A suspicion has come to nothing, a notice says. An instance that only stands in for the one that ends it leaves it the
-    /// time that a poll takes, once; one that waits for the verdict sees whether that is so.
+    /// A suspicion has come to nothing, a notice says. An instance that only stands in for the one that ends it leaves
+    /// it the time that a poll takes, once; one that waits for the verdict sees whether that is so.
     fn hear_of_end(&mut self, version: Version, number: u64, turn: &Turn<'_>) {
         if let Some(census) = self.state.known.census.as_mut().filter(|census| census.suspicion.number <= number) {
             census.wait_for_poll(turn.now + POLL_INTERVAL * 3 / 2);
@@ -432,8 +432,8 @@ impl Replica {
 
     /// Takes in what the store had when it was `here` on this instance's clock.
     fn learn_stored(&mut self, stored: &Stored, here: Timestamp, turn: &mut Turn<'_>) {
-        // A record that is known is not read anew: what was cut when it was first seen stays cut. It is cut again, though: the
-        // clock may have been set back since.
+        // A record that is known is not read anew: what was cut when it was first seen stays cut. It is cut again,
+        // though: the clock may have been set back since.
         let known = self.state.known.stored.as_ref();
         let known = known.filter(|known| known.version == stored.version && known.rewrite_at.is_none());
         let mut record = match known {

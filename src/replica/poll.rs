@@ -193,7 +193,8 @@ impl Replica {
         let is_held = self.machine.overridden().is_some();
         let is_there = self.state.timers.departing.is_none();
         let is_due = self.state.own.has_calls && self.state.asks_fleet() && !is_held && is_there;
-        // Beside a probe that is on its way, places are left to the others, unless there is none, or a call has found no lease.
+        // Beside a probe that is on its way, places are left to the others, unless there is none, or a call has found
+        // no lease.
         let demand = &self.state.outbox.demand;
         let may_have_more = demand.has_room && (demand.rejected > 0 || !self.knows_others());
         let has_none = self.leases_in_hand() == 0 && (!self.probes() || may_have_more);
@@ -401,7 +402,8 @@ impl Replica {
         let open_until = self.machine.state.history().open_until;
         let waits_for_end = self.machine.state() == State::Open && self.state.own.has_calls && open_until > here;
         let lease_at = waits_for_end.then(|| later(open_until)).filter(|_| self.state.asks_fleet());
-        // A probe that outlives its deadline has failed, and its place is free. In a round of one's own, the next call sees it.
+        // A probe that outlives its deadline has failed, and its place is free. In a round of one's own, the next call
+        // sees it.
         let round = self.round().filter(|_| self.state.asks_fleet());
         let expires_at = round.and_then(ProbeRound::next_deadline).map(later);
         let push = &self.state.known.push;

@@ -60,8 +60,8 @@ impl Replica {
         self.leases_in_hand() > 0 && self.has_sure_leases(now)
     }
 
-    /// Tells whether no lease in hand can have been handed over: the store was heard of a moment ago, and none has waited for
-    /// it long.
+    /// Tells whether no lease in hand can have been handed over: the store was heard of a moment ago, and none has
+    /// waited for it long.
     fn has_sure_leases(&self, now: Timestamp) -> bool {
         let has_heard = self.state.own.heard.is_some_and(|heard| now.since(heard.here) < LEASE_IS_SURE_FOR);
         let store = self.state.store_at(now);
@@ -135,8 +135,8 @@ impl Replica {
         self.state.wake(Wake::Now);
     }
 
-    /// Drops leases whose deadline has come. The record knows of the deadline of a probe; of a place that was reserved, and not
-    /// used in time, the fleet is told that it is free.
+    /// Drops leases whose deadline has come. The record knows of the deadline of a probe; of a place that was reserved,
+    /// and not used in time, the fleet is told that it is free.
     pub(super) fn expire_leases(&mut self, now: Timestamp) {
         let idle = self.round().map_or_else(Vec::new, |round| round.idle(now));
         self.machine.expire_leases(now);
@@ -155,7 +155,8 @@ impl Replica {
         f(self.round_mut()?, lease)
     }
 
-    /// Ends a round that cannot succeed. Where the fleet decides, its record knows of the same deadlines, and only leases go.
+    /// Ends a round that cannot succeed. Where the fleet decides, its record knows of the same deadlines, and only
+    /// leases go.
     pub(super) fn end_hopeless_round(&mut self, rules: &Rules, at: StepContext, facts: &mut Facts) {
         if self.state.asks_fleet() {
             self.expire_leases(at.now);

@@ -16,8 +16,8 @@ const PROTECTION_TIME: Duration = Duration::from_millis(1_500);
 const CALM: Duration = Duration::from_secs(3);
 
 impl Replica {
-    /// The calls of this instance alone meet the rule: until the fleet has a verdict it goes on for a moment, so that there is
-    /// evidence, and then rejects calls by itself.
+    /// The calls of this instance alone meet the rule: until the fleet has a verdict it goes on for a moment, so that
+    /// there is evidence, and then rejects calls by itself.
     pub(super) fn protect(&mut self, now: Timestamp) {
         let known = &self.state.known;
         let due = known.census.as_ref().map(|census| census.suspicion.due());

@@ -10,8 +10,8 @@ use crate::time::Timestamp;
 /// clock.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Push {
-    /// The versions of records with a notice of this instance's of which it has not heard, the oldest first, and when it wrote
-    /// them.
+    /// The versions of records with a notice of this instance's of which it has not heard, the oldest first, and when
+    /// it wrote them.
     sent: VecDeque<(Version, Timestamp)>,
     /// What the newest notices were about: one may come before the answer to the commit that caused it.
     heard: VecDeque<Version>,

@@ -19,8 +19,8 @@ const LEASE_IS_KEPT_FOR: Duration = Duration::from_millis(500);
 
 impl Replica {
     /// Compares what the store has, if anything, with the last record that this instance followed. Returns the record that
-    /// counts, and whether the store has lost it and must be given it again. `legacy_open_until`: where there is no record, a
-    /// row of an older library may say that the circuit is open.
+    /// counts, and whether the store has lost it and must be given it again. `legacy_open_until`: where there is no
+    /// record, a row of an older library may say that the circuit is open.
     pub(super) fn reconcile(
         &self,
         stored: Result<Option<Record>, Unreadable>,
@@ -213,8 +213,8 @@ impl Replica {
         }
     }
 
-    /// A voter goes by its own calls, but cooldowns that grow are the fleet's: one that joins or has missed an opening may be
-    /// the only one with calls that show that it is over. What it knows by itself is never less for that.
+    /// A voter goes by its own calls, but cooldowns that grow are the fleet's: one that joins or has missed an opening
+    /// may be the only one with calls that show that it is over. What it knows by itself is never less for that.
     fn share_growth(&mut self, local: &Record, begins: bool, turn: &Turn<'_>) {
         let own = &self.machine.state;
         if own.state != State::Closed || own.standing().is_some() {

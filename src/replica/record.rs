@@ -232,8 +232,8 @@ impl Record {
         }
     }
 
-    /// A store's clock that has stepped back leaves times that are further ahead than anything can be: each is cut to what it
-    /// can be at most. `deadline` is that of probes.
+    /// A store's clock that has stepped back leaves times that are further ahead than anything can be: each is cut to
+    /// what it can be at most. `deadline` is that of probes.
     pub(super) fn cut_to(&mut self, now: Timestamp, deadline: Duration) {
         let latest = now + CLOCK_TOLERANCE;
         self.machine.since = self.machine.since.min(latest);
@@ -282,8 +282,8 @@ impl Record {
         self.votes.iter().filter(move |vote| vote.until > now && vote.until > vote.cast)
     }
 
-    /// The same record by another clock, where `here` is what `there` is on this one; without evidence, which is judged by the
-    /// store's.
+    /// The same record by another clock, where `here` is what `there` is on this one; without evidence, which is judged
+    /// by the store's.
     pub(crate) fn by_clock(&self, here: Timestamp, there: Timestamp) -> Self {
         let f = |at| translate(at, here, there);
         let mut local = Self { votes: self.votes.clone(), wants: self.wants.clone(), ..self.headline() };

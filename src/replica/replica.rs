@@ -134,8 +134,8 @@ impl Replica {
         View { admission, clean: false, ..view }
     }
 
-    /// What the parts of the detector count. It has seen the calls of this instance; what others have told is counted as well,
-    /// where any instance can.
+    /// What the parts of the detector count. It has seen the calls of this instance; what others have told is counted
+    /// as well, where any instance can.
     pub(crate) fn tallies(&self, now: Timestamp) -> Vec<PartTally> {
         let mut parts = self.machine.tallies(now);
         let is_alone = !self.state.is_pooled() || !self.state.is_reachable() || self.state.known.diverged;
@@ -448,7 +448,8 @@ impl Replica {
         }
     }
 
-    /// Where the circuit has recovered by the calls of this instance, the fleet must hear of it: it has no calls that are well.
+    /// Where the circuit has recovered by the calls of this instance, the fleet must hear of it: it has no calls that
+    /// are well.
     fn tell_recovery(&mut self, openings_before: u32, now: Timestamp) {
         if openings_before == 0 || self.machine.openings() > 0 {
             return;

@@ -59,8 +59,8 @@ pub(super) struct Individual {
     pub(super) stands_still: bool,
     /// How often the engine has looked; an older wake-up is void.
     pub(super) looks: u32,
-    /// Goes on with each random number. It must not begin at a number that depends on the writer's, or what writers draw would
-    /// depend on each other.
+    /// Goes on with each random number. It must not begin at a number that depends on the writer's, or what writers
+    /// draw would depend on each other.
     draws: u32,
 }
 
@@ -279,8 +279,8 @@ pub(super) struct Merged {
 }
 
 impl Merged {
-    /// Tells whether it must be written. A verdict of a dry run takes the evidence with it that led there, so that the record
-    /// may be what it was; but only a batch that was accepted counts, and only its writer tells of it.
+    /// Tells whether it must be written. A verdict of a dry run takes the evidence with it that led there, so that the
+    /// record may be what it was; but only a batch that was accepted counts, and only its writer tells of it.
     pub(super) const fn matters(&self) -> bool {
         self.changed || self.would_open.is_some()
     }

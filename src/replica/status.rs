@@ -62,13 +62,14 @@ impl WhenDown {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct FleetStatus {
-    /// The generation that the fleet is known to be in; `None` until the store has answered once.
+    /// The generation that the fleet is known to be in. `None` until the store has answered once.
     pub generation: Option<Generation>,
-    /// Why this instance is on its own: the store does not answer, or holds a record that this release cannot use.
+    /// Why this instance is on its own. The store does not answer, or holds a record that this release cannot use.
     pub away: Option<Arc<str>>,
-    /// What is wrong with this breaker's record alone, while the store answers for others: a lock, a right that is missing, a
-    /// server that only reads, a record that is not ours. This breaker tries again, ever more rarely; a write that succeeds ends
-    /// the trouble of writes, and a load that of loads. Where nothing is left to write, a load ends that of writes as well.
+    /// What is wrong with this breaker's record alone. The store answers for others meanwhile: a lock, a right that is
+    /// missing, a server that only reads, a record that is not ours. This breaker tries again, ever more rarely; a
+    /// write that succeeds ends the trouble of writes, and a load that of loads. Where nothing is left to write, a load
+    /// ends that of writes as well.
     pub trouble: Option<Arc<str>>,
     /// How long ago the store was last heard of.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::time::seconds::of_option"))]

@@ -22,9 +22,10 @@ use crate::fleet::Fleet;
 #[cfg(feature = "fleet")]
 use crate::store::Store;
 
-/// One whole file of named templates: breakers, registries, retries, and the budgets and fleets that they share.
+/// One whole file of named templates. It has breakers, registries, retries, and the budgets and fleets that they share.
 ///
-/// What it makes is made anew each time it is asked: keep a [`Registry`] and clone it. See the [module](super) for the format.
+/// What it makes is made anew each time it is asked: keep a [`Registry`] and clone it. See the [module](super) for the
+/// format.
 ///
 /// ```
 /// use fusebox::{CircuitBreaker, settings::Settings};
@@ -36,7 +37,10 @@ use crate::store::Store;
 ///     CircuitBreaker::new(settings.breaker(name)?).register()?;
 /// }
 /// let error = settings.breaker("paymnets").unwrap_err();
-/// assert_eq!(error.to_string(), "`breakers` is \"paymnets\", allowed is \"payments\" or \"search\"; did you mean `payments`?");
+/// assert_eq!(
+///     error.to_string(),
+///     "`breakers` is \"paymnets\", allowed is \"payments\" or \"search\"; did you mean `payments`?",
+/// );
 /// # Ok::<(), fusebox::BoxError>(())
 /// ```
 #[derive(Clone)]
@@ -115,7 +119,8 @@ impl Settings {
         Ok(registry)
     }
 
-    /// Returns the `outcomes` of the registry of that name: one layer judges the calls of all keys, so they are its classifier's.
+    /// Returns the `outcomes` of the registry of that name. One layer judges the calls of all keys, so they are its
+    /// classifier's.
     ///
     /// ```
     /// use fusebox::settings::Settings;
@@ -164,7 +169,7 @@ impl Settings {
         find("fleets", &self.fleets, name).cloned()
     }
 
-    /// Sets the store for all breakers that have a `fleet` in the file; the others stay by themselves.
+    /// Sets the store for all breakers that have a `fleet` in the file. The others stay by themselves.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -183,7 +188,8 @@ impl Settings {
         self
     }
 
-    /// Does the same to each breaker that is made from the file: for listeners, a clock, and whatever a file cannot say.
+    /// Does the same to each breaker that is made from the file. It is for listeners, a clock, and whatever a file
+    /// cannot say.
     ///
     /// ```
     /// use fusebox::{ManualClock, settings::Settings};
@@ -246,7 +252,8 @@ impl Settings {
         Ok((config(template).map_err(|error| error.within(&at))?, keys.iter().map(of_key).collect::<Result<_, _>>()?))
     }
 
-    /// Says each rule of the file in plain words: of every breaker, registry and retry, under its path.
+    /// Says each rule of the file in plain words. Those are the rules of every breaker, registry and retry, under its
+    /// path.
     ///
     /// # Errors
     ///
@@ -255,9 +262,12 @@ impl Settings {
     /// ```
     /// use fusebox::settings::Settings;
     ///
-    /// let settings: Settings = toml::from_str("[registries.hosts]\ncooldown = '5s'\n[registries.hosts.keys.'slow.example']\ncooldown = '1m'")?;
+    /// let settings: Settings = toml::from_str(
+    ///     "[registries.hosts]\ncooldown = '5s'\n[registries.hosts.keys.'slow.example']\ncooldown = '1m'",
+    /// )?;
     /// let explained = settings.explain()?.to_string();
-    /// assert!(explained.starts_with("registries.hosts\n  opens when at least 5 calls within 60s failed\n  stays open for 5s"));
+    /// let begin = "registries.hosts\n  opens when at least 5 calls within 60s failed\n  stays open for 5s";
+    /// assert!(explained.starts_with(begin));
     /// assert!(explained.contains("registries.hosts.keys.\"slow.example\"\n"));
     /// # Ok::<(), fusebox::BoxError>(())
     /// ```

@@ -42,10 +42,12 @@
 //!
 //! # What holds everywhere
 //!
-//! - A field given nearer wins whole: a key's over the registry's, and that over the one in `[defaults]`. Tables are not merged.
-//! - Durations carry their unit: `"30s"`, `"1h 30m"`, `"1.5s"`; ISO 8601 (`"PT10S"`) and clock form (`"00:00:30"`) are read as well.
-//!   Shares are numbers (`0.5`) or text (`"50%"`).
-//! - Numbers and booleans may be text, and a list of simple things one text with commas, because the environment has text only.
+//! - A field given nearer wins whole: a key's over the registry's, and that over the one in `[defaults]`. Tables are
+//!   not merged.
+//! - Durations carry their unit: `"30s"`, `"1h 30m"`, `"1.5s"`; ISO 8601 (`"PT10S"`) and clock form (`"00:00:30"`) are
+//!   read as well. Shares are numbers (`0.5`) or text (`"50%"`).
+//! - Numbers and booleans may be text, and a list of simple things one text with commas, because the environment has
+//!   text only.
 //! - Nothing is ignored. Unknown fields, fields of another `type`, names that are given twice and values out of bounds are
 //!   refused, where they stand. A `fleet` or `budget` whose name stands for nothing is refused where it is named, or at the end of
 //!   the section that ought to have it, if that is read later (a reader does not go back); where there is no such section, by
@@ -71,8 +73,8 @@
 //!
 //! [`CircuitBreakerConfig`](crate::CircuitBreakerConfig), its [builder](crate::CircuitBreakerConfigBuilder),
 //! [`RetryConfig`](crate::RetryConfig), [`Budget`](crate::Budget), [`Cooldown`](crate::Cooldown), [`Probes`](crate::Probes),
-//! [`Override`](crate::Override), `Fleet`, `Box<dyn Detector>` and `Box<dyn Backoff>` are read by themselves as well, as fields of
-//! a configuration of your own.
+//! [`Override`](crate::Override), `Fleet`, `Box<dyn Detector>` and `Box<dyn Backoff>` are read by themselves as well,
+//! as fields of a configuration of your own.
 
 mod file;
 mod given;

@@ -8,11 +8,11 @@ use super::span::UNITS;
 use super::table::{ANY_LENGTH, Field, JITTERS, Kind, MAX_ITEMS, Need, Rule, Table, Word, statuses};
 use super::tables::FILE;
 
-/// Returns the JSON schema (draft 2020-12) of a file of [`Settings`](super::Settings), as it is published in
+/// Returns the JSON schema (draft 2020-12) of a file of [`Settings`](super::Settings). It is published in
 /// `docs/settings.schema.json`: editors complete and check by it.
 ///
-/// It knows files, not environments: there numbers and booleans are text. What takes more than one field to tell, such as that
-/// `min` is not above `max`, only reading tells.
+/// It knows files, not environments: there numbers and booleans are text. What takes more than one field to tell, such
+/// as that `min` is not above `max`, only reading tells.
 ///
 /// ```
 /// let schema: serde_json::Value = serde_json::from_str(&fusebox::settings::schema())?;

@@ -91,7 +91,7 @@ impl<'de> Deserialize<'de> for RetryConfig<Timed> {
 }
 
 impl<'de> Deserialize<'de> for RetryConfig<Untimed> {
-    /// Reads every setting but listeners, stats and limits of time, which take a `RetryConfig<Timed>`.
+    /// Reads every setting but listeners, stats and limits of time. Those limits take a `RetryConfig<Timed>`.
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         one(&Kind::Table(&UNTIMED_RETRY), from)
     }
@@ -153,7 +153,8 @@ impl<'de> Deserialize<'de> for Outcomes {
     /// ```
     /// use fusebox::{Outcome, classify::Outcomes};
     ///
-    /// let outcomes: Outcomes = toml::from_str("failures = ['5xx', 429]\nignored = [501, 'NOT_FOUND', 'connection_reset']")?;
+    /// let text = "failures = ['5xx', 429]\nignored = [501, 'NOT_FOUND', 'connection_reset']";
+    /// let outcomes: Outcomes = toml::from_str(text)?;
     /// assert_eq!(outcomes.of_status(501), Some(Outcome::Ignored));
     /// # Ok::<(), toml::de::Error>(())
     /// ```

@@ -19,7 +19,8 @@ pub(super) const UNITS: [(&[&str], u64); 10] = [
 
 const SECOND: u64 = 1_000_000_000;
 
-/// Reads `30s`, `1h 30m`, `1.5s`, `10 seconds`; ISO 8601 (`PT10S`, `P1DT2H`); or clock form (`00:00:30`, `1.00:00:00` for a day).
+/// Reads `30s`, `1h 30m`, `1.5s`, `10 seconds`; ISO 8601 (`PT10S`, `P1DT2H`); or clock form (`00:00:30`, `1.00:00:00`
+/// for a day).
 pub(super) fn parse(text: &str) -> Option<Duration> {
     let text = text.trim();
     let nanos = match text.strip_prefix('P') {

@@ -11,7 +11,8 @@ use super::error::StoreError;
 use super::protocol::DEDUP_WINDOW;
 use crate::clock::wall_time;
 
-/// The least that a store must be able to do: DynamoDB, etcd, Consul, NATS KV, a table in any database, a file with a lock.
+/// The least that a store must be able to do. DynamoDB, etcd, Consul, NATS KV, a table in any database, a file with a
+/// lock can.
 ///
 /// Wrapped in [`CasStore`] it is a [`Store`]. It is good for some 50 instances that write the same key at the same time;
 /// beyond that a store that queues what loses the race is much cheaper.
@@ -47,11 +48,11 @@ use crate::clock::wall_time;
 /// # let _ = store;
 /// ```
 pub trait Cas: fmt::Debug + Send + Sync + 'static {
-    /// Returns the newest value and its revision, which is not zero; `None` when there is none.
+    /// Returns the newest value and its revision, which is not zero. `None` when there is none.
     fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Option<(u64, Bytes)>>;
 
-    /// Writes the value if the newest revision is still that one (zero: if there is none), to be kept for `ttl` at least.
-    /// Returns the new revision; `None` when the newest was another.
+    /// Writes the value if the newest revision is still that one. Zero means that there is none. The value is to be
+    /// kept for `ttl` at least. Returns the new revision; `None` when the newest was another.
     fn put<'a>(&'a self, key: &'a str, revision: u64, value: Bytes, ttl: Duration) -> StoreFuture<'a, Option<u64>>;
 
     /// Lists the keys that have a value, each once and in any order. By default it says [`StoreError::Refused`]: see

@@ -19,7 +19,7 @@ use crate::circuit::State;
 use crate::clock::fresh_seed;
 use crate::text::OneLine;
 
-/// Puts a store through its contract: some 20 checks under keys of their own, in a few seconds.
+/// Puts a store through its contract. Those are some 20 checks under keys of their own, in a few seconds.
 ///
 /// Needs a Tokio runtime with time enabled. Run it against a real server, and also against the store with its guards taken
 /// out one at a time (no dedup, no fence, versions that only count): a suite that cannot fail proves nothing.

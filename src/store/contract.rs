@@ -23,7 +23,8 @@ pub type Answers<'a> = Pin<Box<dyn Future<Output = Vec<Result<Stored, StoreError
 /// What [`Store::watch`] returns.
 pub type Notices = Pin<Box<dyn Stream<Item = Notice> + Send>>;
 
-/// Where the instances of a fleet keep what they share: one record for each breaker, which the store never looks into.
+/// Where the instances of a fleet keep what they share. It is one record for each breaker, which the store never looks
+/// into.
 ///
 /// A store of your own needs two methods, and most need not even those: where all you have is "put if the revision is still
 /// that", implement [`Cas`](super::Cas) and wrap it in [`CasStore`](super::CasStore). Then run
@@ -38,13 +39,15 @@ pub type Notices = Pin<Box<dyn Stream<Item = Notice> + Send>>;
 /// 4. Versions grow, also after a loss of data.
 /// 5. A round is in the hands of one writer at a time, and comes back when its lease runs out.
 /// 6. What waits is taken in before anything else is written. Where batches wait and no writer has a round, a commit
-///    without one is not written, whatever it expects: its batch, if it has one, is accepted and waits behind the others, and
-///    the answer is [`Combine`](Committed::Combine). So [`Applied`](Committed::Applied) for a commit without a round means
-///    that nothing waited at that moment, and `Combine` for one that nothing of it but its batch was taken.
+///    without one is not written, whatever it expects: its batch, if it has one, is accepted and waits behind the
+///    others, and the answer is [`Combine`](Committed::Combine). So [`Applied`](Committed::Applied) for a commit
+///    without a round means that nothing waited at that moment, and `Combine` for one that nothing of it but its batch
+///    was taken.
 /// 7. A round has the batches that wait, oldest first, those of one writer in the order in which they were accepted: all of
 ///    them, or as many as the store hands out at once, which are 1,000 in the stores of this crate.
 /// 8. A store bounds how many batches may wait (4,096 in those of this crate), and then answers
-///    [`Conflict`](Committed::Conflict). A writer that gets a round adds its own batch all the same: it is about to make room.
+///    [`Conflict`](Committed::Conflict). A writer that gets a round adds its own batch all the same: it is about to
+///    make room.
 /// 9. Where a store tells [what changed](Self::changes), every commit with a notice is among the changes that are read after
 ///    it, or the answer is [`Restart`](Changes::Restart).
 ///
@@ -72,8 +75,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Returns the newest record of each key, in order. A key without one has [`Version::NONE`] and an empty record.
     fn load<'a>(&'a self, keys: &'a [&'a str]) -> StoreFuture<'a, Vec<Stored>>;
 
-    /// The same, with an answer for each key: what is wrong with one is no reason to know nothing of the others. By default it
-    /// [loads](Self::load) all of them, and where that fails each by itself.
+    /// Does the same, with an answer for each key. What is wrong with one is no reason to know nothing of the others.
+    /// By default it [loads](Self::load) all of them, and where that fails each by itself.
     ///
     /// ```
     /// use fusebox::store::{MemoryStore, Store};
@@ -113,17 +116,17 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Writes a record. The only write there is.
     fn commit<'a>(&'a self, key: &'a str, commit: Commit) -> StoreFuture<'a, Committed>;
 
-    /// Tells of changes as they happen, ahead of the next poll: of each commit with a [notice](Commit::notice) to all watchers,
-    /// the writer's too. An instance whose own notices do not come back tells
-    /// [`StoreImpaired`](crate::EventKind::StoreImpaired). By default it never says anything, and no instance expects that: the
-    /// stream's `size_hint` says so, as that of a stream which is pending for ever does.
+    /// Tells of changes as they happen, ahead of the next poll. It tells of each commit with a [notice](Commit::notice)
+    /// to all watchers, the writer's too. An instance whose own notices do not come back tells
+    /// [`StoreImpaired`](crate::EventKind::StoreImpaired). By default it never says anything, and no instance expects
+    /// that: the stream's `size_hint` says so, as that of a stream which is pending for ever does.
     fn watch(&self) -> Notices {
         never_notices()
     }
 
-    /// Tells which records changed since it was last asked: those with a [notice](Commit::notice), and perhaps others. With it
-    /// an instance need not load all records that it uses to find those few. `since` is the cursor of the last answer. By
-    /// default a store cannot tell, and each record is loaded each second.
+    /// Tells which records changed since it was last asked. Those with a [notice](Commit::notice), and perhaps others.
+    /// With it an instance need not load all records that it uses to find those few. `since` is the cursor of the last
+    /// answer. By default a store cannot tell, and each record is loaded each second.
     ///
     /// ```
     /// use fusebox::store::{Changes, MemoryStore, Store};
@@ -140,9 +143,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         Box::pin(ready(Ok(Changes::Unsupported)))
     }
 
-    /// Returns by how much its answers may be off as to the time, however fast they come: zero where one clock tells it, which
-    /// is the default; more where each client, or each node, goes by its own. Calls of several instances that ended within
-    /// twice this, or within 34 ms, have no order.
+    /// Returns by how much its answers may be off as to the time. However fast they come, it is zero where one clock
+    /// tells it, which is the default; more where each client, or each node, goes by its own. Calls of several
+    /// instances that ended within twice this, or within 34 ms, have no order.
     ///
     /// ```
     /// use std::time::Duration;
@@ -167,8 +170,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         name.rsplit("::").next().unwrap_or(name).to_owned()
     }
 
-    /// Lists the keys that have a record, each once and in any order: for people who look after a fleet. It may be slow. By
-    /// default a store cannot, and says [`StoreError::Refused`].
+    /// Lists the keys that have a record, each once and in any order. It is for people who look after a fleet. It may
+    /// be slow. By default a store cannot, and says [`StoreError::Refused`].
     ///
     /// ```
     /// use std::time::Duration;
@@ -207,8 +210,8 @@ pub(crate) fn never_notices() -> Notices {
     Box::pin(Never)
 }
 
-/// The version of a record: microseconds of the store's clock at the write, or one more than the version before where that
-/// is more. Never used twice, also when data was lost.
+/// The version of a record. It is microseconds of the store's clock at the write, or one more than the version before
+/// where that is more. Never used twice, also when data was lost.
 ///
 /// ```
 /// use fusebox::store::{StoreTime, Version};
@@ -376,7 +379,7 @@ impl Summary {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Commit {
-    /// The version that the record was made from: written only if that is still the newest.
+    /// The version that the record was made from. It is written only if that is still the newest.
     pub expected: Version,
     /// The new record.
     pub record: Bytes,
@@ -384,14 +387,14 @@ pub struct Commit {
     pub summary: Summary,
     /// How long to keep the record when no write follows.
     pub ttl: Duration,
-    /// To be handed to every watcher in the same atomic step: where all are to hear at once of a transition, of a suspicion or
-    /// its end, or of a lease that is wanted. `None` for most commits.
+    /// What is handed to every watcher in the same atomic step. It is there where all are to hear at once of a
+    /// transition, of a suspicion or its end, or of a lease that is wanted. `None` for most commits.
     pub notice: Option<Bytes>,
     /// The batch that the record takes in: its number, and what it adds. Without one, the write is a plain
     /// compare-and-swap.
     pub batch: Option<(BatchId, Bytes)>,
-    /// Where the write loses, the store may keep the batch for the writer that combines. Where others wait already, it keeps
-    /// the batch in any case.
+    /// Whether the store may keep the batch where the write loses. It keeps it for the writer that combines. Where
+    /// others wait already, it keeps the batch in any case.
     pub may_queue: bool,
     /// The round of combining that the record takes in. With it the write does not wait for batches that are left: the
     /// answer is the next round, or [`Applied`](Committed::Applied) when none is left or it [ends](Self::release) the round.
@@ -418,7 +421,7 @@ impl Commit {
     }
 }
 
-/// Batches that lost the race for the record and wait to be taken in, in the hands of one writer.
+/// Batches that lost the race for the record and wait to be taken in. They are in the hands of one writer.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -523,11 +526,11 @@ pub enum Notice {
     },
     /// Something may have been missed: load whatever you use.
     Lagged,
-    /// The store works, and something beside does not, such as publishing: what happens is found later, by polls. To be said
-    /// once for each such trouble.
+    /// The store works, and something beside does not, such as publishing. What happens is found later, by polls. To be
+    /// said once for each such trouble.
     #[non_exhaustive]
     Impaired {
-        /// What is wrong, never with a secret, fit to be shown: control characters and what cannot be seen are escaped.
+        /// What is wrong, never with a secret, fit to be shown. Control characters and what cannot be seen are escaped.
         why: String,
     },
     /// What was wrong is so no more.
@@ -572,7 +575,7 @@ impl Notice {
 pub enum Changes {
     /// The store cannot tell.
     Unsupported,
-    /// It does not know the cursor, or no longer all that changed since: load whatever you use, and go on from here.
+    /// It does not know the cursor, or no longer all that changed since. Load whatever you use, and go on from here.
     #[non_exhaustive]
     Restart {
         /// In words of the store.

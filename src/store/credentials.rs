@@ -9,8 +9,8 @@ use crate::error::BoxError;
 use crate::guard::guarded;
 use crate::sync::unpoisoned;
 
-/// By what a store logs in to its server: see `RedisStoreBuilder::credentials` and `PostgresStoreBuilder::credentials`. Its
-/// `Debug` shows no password.
+/// What a store logs in to its server by. See `RedisStoreBuilder::credentials` and `PostgresStoreBuilder::credentials`.
+/// Its `Debug` shows no password.
 ///
 /// ```
 /// use fusebox::store::Credentials;
@@ -25,7 +25,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// A password, or a token in its place, for the user that the store's address names.
+    /// Makes them of a password, or a token in its place. The user is the one that the store's address names.
     pub fn password(password: impl Into<String>) -> Self {
         Self { user: None, password: password.into() }
     }

@@ -29,10 +29,10 @@ pub enum StoreError {
         /// What went wrong.
         source: Option<BoxError>,
     },
-    /// It was reached and could not do it now: a lock that was not free, a lost race, a deadlock, too little memory or time.
-    /// Nothing took place.
+    /// It was reached and could not do it now. A lock that was not free, a lost race, a deadlock, too little memory or
+    /// time. Nothing took place.
     Busy(BoxError),
-    /// It was reached and refused: credentials, permissions, a missing schema, a replica that only reads.
+    /// It was reached and refused. Credentials, permissions, a missing schema, a replica that only reads.
     Refused(BoxError),
     /// The key holds something that is not ours.
     #[non_exhaustive]

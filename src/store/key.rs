@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use sha2::{Digest, Sha256};
 
-/// The name of a breaker in an alphabet that every store can hold: `[A-Za-z0-9_.-]`, at most [`Key::MOST`] bytes.
+/// The name of a breaker in an alphabet that every store can hold. It is `[A-Za-z0-9_.-]`, at most [`Key::MOST`] bytes.
 ///
 /// Names in that alphabet stay as they are; every other byte is written `_xHH`, and so is an underscore that would look like
 /// the beginning of that. No two names have the same key, and no name (which may come from a request) can be too long, break

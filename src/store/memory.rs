@@ -16,7 +16,8 @@ use super::protocol::{DEDUP_WINDOW, MAX_ROUND_BATCHES, OUTBOX_CAPACITY, ROUND_LE
 use super::watchers::Watchers;
 use crate::clock::{Clock, fresh_seed, wall_time};
 
-/// A store in this process's memory: for tests, simulations, and breakers of one process that are to share state by name.
+/// A store in this process's memory. It is for tests, simulations, and breakers of one process that are to share state
+/// by name.
 ///
 /// It does all that the others do, combining included, so what works over it works over them. Clones are the same store.
 ///

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use crate::sync::unpoisoned;
 use crate::text::OneLine;
 
-/// What is wrong with a store: it is away, or one of the ways on which it tells of changes is. See
+/// What is wrong with a store. It is away, or one of the ways on which it tells of changes is. See
 /// [`Event::store_trouble`](crate::Event::store_trouble).
 ///
 /// ```
@@ -78,14 +78,14 @@ impl StoreTrouble {
         Self { store, why, told: Mutex::default() }
     }
 
-    /// Which store, in [its own words](crate::store::Store::describe), fit to be shown: control characters and what cannot be
-    /// seen are escaped.
+    /// Returns which store, in [its own words](crate::store::Store::describe). They are fit to be shown: control
+    /// characters and what cannot be seen are escaped.
     #[must_use]
     pub fn store(&self) -> &str {
         &self.store
     }
 
-    /// What is wrong, in the words of the server or of what stands between, fit to be shown as well.
+    /// Returns what is wrong, in the words of the server or what stands between. They are fit to be shown as well.
     #[must_use]
     pub fn why(&self) -> &str {
         &self.why

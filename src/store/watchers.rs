@@ -49,8 +49,8 @@ impl Watchers {
     }
 }
 
-/// What a store does beside what it is asked: it tells of the writes that stand, and hears what others tell. Watchers hear where
-/// that fails.
+/// What a store does beside what it is asked: it tells of the writes that stand, and hears what others tell. Watchers
+/// hear where that fails.
 #[cfg(any(feature = "postgres", feature = "redis"))]
 #[derive(Debug, Default)]
 pub(super) struct SideSteps {

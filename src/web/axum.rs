@@ -8,7 +8,8 @@ use crate::attempts::TimedOut;
 use crate::breaker::CallError;
 use crate::rejected::Rejected;
 
-/// 503 with `Retry-After` where it is known when to come back, as [`unavailable`](fn@crate::web::unavailable) has it.
+/// 503 with `Retry-After` where it is known when to come back. It is as [`unavailable`](fn@crate::web::unavailable) has
+/// it.
 impl IntoResponse for Rejected {
     fn into_response(self) -> Response {
         unavailable(&self)
@@ -22,8 +23,8 @@ impl IntoResponse for TimedOut {
     }
 }
 
-/// 503 with `Retry-After` for a call that was rejected, else what its own error answers: for `breaker.call(..).await?` in a
-/// handler.
+/// 503 with `Retry-After` for a rejected call, else what its own error answers. It is for `breaker.call(..).await?` in
+/// a handler.
 impl<E: IntoResponse> IntoResponse for CallError<E> {
     fn into_response(self) -> Response {
         match self {

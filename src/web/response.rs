@@ -9,13 +9,15 @@ use crate::attempts::TimedOut;
 use crate::error_chain::sources;
 use crate::rejected::rejection;
 
-/// Makes a response of an error that a breaker or a retry of this crate made: for handlers that call others.
+/// Makes a response of an error that a breaker or a retry of this crate made. It is for handlers that call others.
 ///
-/// A [`Rejected`](crate::Rejected) anywhere among the error's sources is 503 with `Retry-After`, as [`unavailable`] has it; a
-/// [`TimedOut`] is 504. `None`: it is neither, and so something that the dependency said, or that went wrong on the way to it.
+/// A [`Rejected`](crate::Rejected) anywhere among the error's sources is 503 with `Retry-After`, as [`unavailable`] has
+/// it; a [`TimedOut`] is 504. `None`: it is neither, and so something that the dependency said, or that went wrong on
+/// the way to it.
 ///
-/// Ask it before the error's variants are told apart. A rejection is not always where it is looked for: a generated gRPC client
-/// has it within a `tonic::Status`, reqwest's within a `reqwest::Error`, where it would become a 502 with all the rest.
+/// Ask it before the error's variants are told apart. A rejection is not always where it is looked for: a generated
+/// gRPC client has it within a `tonic::Status`, reqwest's within a `reqwest::Error`, where it would become a 502 with
+/// all the rest.
 ///
 /// ```
 /// use fusebox::{BoxError, CircuitBreaker, CircuitBreakerConfig, web};

@@ -5,8 +5,8 @@ use http::{HeaderValue, Response, StatusCode, header};
 use crate::classify::{OwnRejection, retry_after};
 use crate::rejected::Rejected;
 
-/// Answers 503 Service Unavailable with an empty body, and with `Retry-After` where it is known when to come back: ready
-/// for [`respond_with`](crate::CircuitBreakerLayer::respond_with).
+/// Answers 503 Service Unavailable with an empty body. `Retry-After` is there where it is known when to come back; the
+/// function is ready for [`respond_with`](crate::CircuitBreakerLayer::respond_with).
 ///
 /// A breaker or retry further out that judges by [`classify::http`](crate::classify::http) sees that it is no answer of the
 /// dependency, and ignores it.

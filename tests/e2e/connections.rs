@@ -1,5 +1,5 @@
-//! What a retry does with the connections of HTTP/1: small answers that failed leave theirs alive, a misdirected request goes
-//! over another one.
+//! What a retry does with the connections of HTTP/1: small answers that failed leave theirs alive, a misdirected
+//! request goes over another one.
 #![cfg(feature = "hyper")]
 
 use std::convert::Infallible;
@@ -41,8 +41,8 @@ fn chunked(chunks: usize, size: usize, ends: bool) -> UnsyncBoxBody<Bytes, BoxEr
     StreamBody::new(frames.chain(end)).boxed_unsync()
 }
 
-/// A server whose answers depend on the connection and on the number of the request in all, both counted from 1; and how many
-/// connections and requests there were.
+/// A server whose answers depend on the connection and on the number of the request in all, both counted from 1; and
+/// how many connections and requests there were.
 async fn server(
     answers: impl Fn(u32, u32) -> Answer + Send + Sync + 'static,
 ) -> (SocketAddr, Arc<AtomicU32>, Arc<AtomicU32>) {

@@ -77,8 +77,8 @@ async fn probes_that_hang_and_are_given_up_by_several_instances_reopen_the_fleet
     assert_eq!(fleet[1].breaker.snapshot().reason, Some(TransitionReason::ProbesGivenUp));
 }
 
-/// A host that is gone takes many breakers with it. The instances of each know one end of its cooldown; the breakers do not all
-/// probe together.
+/// A host that is gone takes many breakers with it. The instances of each know one end of its cooldown; the breakers do
+/// not all probe together.
 #[tokio::test]
 async fn the_cooldowns_of_a_fleets_breakers_end_apart_unless_they_are_fixed() {
     let bed = Bed::new();

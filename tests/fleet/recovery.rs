@@ -96,8 +96,8 @@ async fn where_the_store_takes_no_commit_an_instance_opens_probes_and_closes_by_
     until("the store takes what it has to say", || away().is_none()).await;
 }
 
-/// An hour back, as a virtual machine that is restored: no circuit stays open, and no override stands, for longer than it was
-/// to.
+/// An hour back, as a virtual machine that is restored: no circuit stays open, and no override stands, for longer than
+/// it was to.
 #[tokio::test]
 async fn a_clock_of_the_store_that_is_set_back_keeps_nothing_open() {
     let (clock, stores) = (ManualClock::new(), ManualClock::new());

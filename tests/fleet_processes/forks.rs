@@ -46,7 +46,8 @@ fn one_process_that_forks() {
     let Ok(settings) = std::env::var(FORKS) else { return };
     let (how, url) = settings.split_once(' ').expect("two words");
     let breaker = CircuitBreaker::new(config(url, how).build().expect("a configuration"));
-    // What is known before is known to all of them: the connections, the number of the writer, and one batch that it has sent.
+    // What is known before is known to all of them: the connections, the number of the writer, and one batch that it
+    // has sent.
     breaker.acquire().expect("closed").success();
     futures::executor::block_on(breaker.flush());
     // Until the next poll its threads do nothing: no lock is held that would never be free in a child.

@@ -1,5 +1,5 @@
-//! 51 to 54: the laws of a fleet, on real servers and in real time. `src/fleet/simulation/laws` has them at every distance of
-//! calls, and thousands of schedules.
+//! 51 to 54: the laws of a fleet, on real servers and in real time. `src/fleet/simulation/laws` has them at every
+//! distance of calls, and thousands of schedules.
 
 use std::thread::sleep;
 use std::time::Duration;

@@ -113,7 +113,8 @@ async fn c30_pushback_in_a_status_is_honoured_by_calls_without_tower() {
     }
 }
 
-// `google.rpc.RetryInfo` in `grpc-status-details-bin`, put together by hand: `Status { code: 14, details: [RetryInfo { .. }] }`.
+// `google.rpc.RetryInfo` in `grpc-status-details-bin`, put together by hand:
+// `Status { code: 14, details: [RetryInfo { .. }] }`.
 
 const IN_20_S: &str = "CA4aMAoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxIECgIIFA";
 const IN_A_NEGATIVE_TIME: &str = "CA4aOQoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxINCgsI7P//////////AQ";

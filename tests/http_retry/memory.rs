@@ -135,8 +135,8 @@ async fn c31_the_record_never_holds_more_than_the_cap() {
     assert_eq!(ended(call).await.expect("an answer").status(), 503);
 }
 
-/// Sends a body of so many pieces of one byte twice, if it is kept. Returns how many of them the record has at the end of the
-/// first attempt, how many frames each attempt had, and how many bytes.
+/// Sends a body of so many pieces of one byte twice, if it is kept. Returns how many of them the record has at the end
+/// of the first attempt, how many frames each attempt had, and how many bytes.
 async fn sent_twice(count: usize) -> (usize, Vec<(usize, usize)>) {
     let held = Held::default();
     let body = Script::new((0..count).map(|_| held.piece(1)).collect::<Vec<_>>()).knows(Knows::Nothing);

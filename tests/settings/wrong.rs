@@ -1,4 +1,5 @@
-//! A thousand files with one mistake each, made from right ones by what knows nothing of the tables: each is refused by its path.
+//! A thousand files with one mistake each, made from right ones by what knows nothing of the tables: each is refused by
+//! its path.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;

@@ -1,5 +1,5 @@
-//! Instances that were told that they listen, and to which nothing comes: what stands before the server gives their connection
-//! to others, or leads them to another server.
+//! Instances that were told that they listen, and to which nothing comes: what stands before the server gives their
+//! connection to others, or leads them to another server.
 
 use std::time::Duration;
 

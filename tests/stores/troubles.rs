@@ -1,5 +1,5 @@
-//! What each trouble of a real server looks like to those who run it: the table "What a trouble looks like" of the document for
-//! operators, row by row.
+//! What each trouble of a real server looks like to those who run it: the table "What a trouble looks like" of the
+//! document for operators, row by row.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -227,8 +227,8 @@ mod postgres {
         instance.is_away("password authentication failed").await;
     }
 
-    /// A pooler takes `LISTEN` and passes on nothing: no error, and no news but by polls. That it is so is found out, and told,
-    /// when enough notices have not come back: see `deaf`.
+    /// A pooler takes `LISTEN` and passes on nothing: no error, and no news but by polls. That it is so is found out,
+    /// and told, when enough notices have not come back: see `deaf`.
     #[tokio::test]
     async fn news_comes_by_polls_through_a_pooler_and_one_notice_lost_is_not_told() {
         let database = Database::fresh().await;

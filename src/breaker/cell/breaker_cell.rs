@@ -154,7 +154,8 @@ impl BreakerCell {
         body.note(&facts, now);
     }
 
-    /// Tells listeners and readers what happened when the breaker was made. Not at once, as a registry makes it under its lock.
+    /// Tells listeners and readers what happened when the breaker was made. Not at once, as a registry makes it under
+    /// its lock.
     pub(in crate::breaker) fn tell_of_start(&'static self) {
         self.visit(|_| ());
         if let Some(body) = &mut lock(&self.slot).body {

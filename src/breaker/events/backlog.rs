@@ -8,7 +8,8 @@ pub(super) trait News {
     fn is_change(&self) -> bool;
 }
 
-/// A queue that is full loses the oldest of what is no change of state, and changes of state only where there is nothing else.
+/// A queue that is full loses the oldest of what is no change of state, and changes of state only where there is
+/// nothing else.
 #[derive(Debug)]
 pub(super) struct Backlog<T> {
     items: VecDeque<T>,

@@ -124,8 +124,8 @@ impl Occurrence {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// The state changed, or was confirmed by a command (`reset()` while closed, an override that changes nothing);
-    /// every such event begins a new generation.
+    /// The state changed, or was confirmed by a command. `reset()` while closed confirms it, and so does an override
+    /// that changes nothing; every such event begins a new generation.
     #[non_exhaustive]
     StateChanged {
         /// The state before.
@@ -160,49 +160,50 @@ pub enum EventKind {
     },
     /// The detector panicked; its window was reset.
     DetectorPanicked,
-    /// A keyed layer has found a request without a key, and lets such requests through unguarded. Give the layer a
-    /// [`fallback_key`](crate::CircuitBreakerLayer::fallback_key), or key by something that each request has. Told once by each
-    /// [`Registry`](crate::Registry), whose [`unguarded`](crate::Registry::unguarded) counts them. The event's breaker is none: it
-    /// is named `(unguarded)`.
+    /// A keyed layer has found a request without a key. It lets such requests through unguarded. Give the layer a
+    /// [`fallback_key`](crate::CircuitBreakerLayer::fallback_key), or key by something that each request has. Told once
+    /// by each [`Registry`](crate::Registry), whose [`unguarded`](crate::Registry::unguarded) counts them. The event's
+    /// breaker is none: it is named `(unguarded)`.
     Unguarded,
-    /// A registry's template has refused the name of the event's breaker, so there is none:
-    /// [`Event::config_error`] says why. Its requests have the layer's
-    /// [`fallback_key`](crate::CircuitBreakerLayer::fallback_key), else an overflow breaker, and where the template refuses that as
-    /// well, they are not guarded. Told once by each registry.
+    /// A registry's template has refused the name of the event's breaker. So there is none: [`Event::config_error`]
+    /// says why. Its requests have the layer's [`fallback_key`](crate::CircuitBreakerLayer::fallback_key), else an
+    /// overflow breaker, and where the template refuses that as well, they are not guarded. Told once by each registry.
     TemplateFailed,
-    /// The breaker has come to be that guards the requests without a key of their own: those of a
-    /// [`fallback_key`](crate::CircuitBreakerLayer::fallback_key), or those for which axum has matched no route. One of them can
-    /// shut out the others.
+    /// The breaker has come to be that guards requests without a key. Those are the requests of a
+    /// [`fallback_key`](crate::CircuitBreakerLayer::fallback_key), or those for which axum has matched no route. One of
+    /// them can shut out the others.
     FallbackKeyUsed,
-    /// The listener, or the reader, was too slow: so many events before this one were lost. Changes of state are lost last, and never the
-    /// newest.
+    /// The listener, or the reader, was too slow. So many events before this one were lost. Changes of state are lost
+    /// last, and never the newest.
     #[non_exhaustive]
     Missed {
         /// How many.
         events: u64,
     },
-    /// The store that the fleet shares is away: this instance is on its own, with all its breakers over that store. A listener
-    /// that was written once and given to several of them, as a registry's template does, is told once for each outage: of
-    /// listeners of one type, the first. `Event::store_trouble` (with `fleet`) says which store it is, and why.
+    /// The store that the fleet shares is away. This instance is on its own, with all its breakers over that store. A
+    /// listener that was written once and given to several of them, as a registry's template does, is told once for
+    /// each outage: of listeners of one type, the first. `Event::store_trouble` (with `fleet`) says which store it is,
+    /// and why.
     StoreDegraded,
     /// The store answers again.
     StoreRecovered,
-    /// The store works, and something beside does not: it may not publish, notices do not come through a pooler, its log is
-    /// full. Whatever is written stands, and instances learn of it by polls, later. Told once, as an outage is;
+    /// The store works, and something beside does not. It may not publish, notices do not come through a pooler, its
+    /// log is full. Whatever is written stands, and instances learn of it by polls, later. Told once, as an outage is;
     /// `Event::store_trouble` says what it is.
     StoreImpaired,
     /// What did not work beside the store works again. `Event::store_trouble` says what it was.
     StoreMended,
-    /// Among the batches that instances left for one another in the store was something that is none. It is dropped.
+    /// Something in the store that should be a batch is none. It was among those that instances leave there for one
+    /// another, and is dropped.
     BatchUnreadable,
-    /// The store holds a record that this release cannot use: newer, not ours, or damaged. A newer or foreign one is left
-    /// alone, and this breaker is on its own; a damaged one is replaced by an instance that knows what it said.
+    /// The store holds a record that this release cannot use. It is newer, not ours, or damaged. A newer or foreign one
+    /// is left alone, and this breaker is on its own; a damaged one is replaced by an instance that knows what it said.
     RecordUnreadable,
-    /// Other instances of the fleet judge by another rule, as they do while a deploy rolls.
+    /// Other instances of the fleet judge by another rule. They do while a deploy rolls.
     ConfigDrift,
-    /// Instances of more than four rules share the breaker: what those of one had told gave way.
+    /// Instances of more than four rules share the breaker. What those of one had told gave way.
     EvidenceDropped,
-    /// The calls of this instance alone meet the rule: it rejects calls by itself, until the fleet has a verdict.
+    /// The calls of this instance alone meet the rule. It rejects calls by itself, until the fleet has a verdict.
     ProtectionBegan,
     /// It does so no more: there is a verdict, or no need of one.
     ProtectionEnded,
@@ -223,7 +224,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// Returns the kind in snake case, as a metrics label; what it is about has labels of its own.
+    /// Returns the kind in snake case, as a metrics label. What it is about has labels of its own.
     ///
     /// ```
     /// use fusebox::EventKind;
@@ -312,8 +313,8 @@ impl Event {
         self.what.generation
     }
 
-    /// Returns who made the change: this instance, or another one whose decision it follows. Over a whole fleet, exactly
-    /// one instance tells of each of the fleet's generations that it [decided](Origin::Decided) it.
+    /// Returns who made the change. It is this instance, or another one whose decision it follows. Over a whole fleet,
+    /// exactly one instance tells of each of the fleet's generations that it [decided](Origin::Decided) it.
     #[must_use]
     pub const fn origin(&self) -> Origin {
         self.what.origin
@@ -362,8 +363,9 @@ impl Event {
 
 #[cfg(feature = "fleet")]
 impl Event {
-    /// Returns what is known of the outage that [began](EventKind::StoreDegraded) or [ended](EventKind::StoreRecovered), or
-    /// of what [does not work](EventKind::StoreImpaired), or [does again](EventKind::StoreMended).
+    /// Returns what is known of an outage of the store, or of a part of its work. It is there for the events of an
+    /// outage that [began](EventKind::StoreDegraded) or [ended](EventKind::StoreRecovered), and of what
+    /// [does not work](EventKind::StoreImpaired), or [does again](EventKind::StoreMended).
     #[must_use]
     pub fn store_trouble(&self) -> Option<&StoreTrouble> {
         self.what.store_trouble.as_deref()

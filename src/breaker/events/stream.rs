@@ -10,8 +10,8 @@ use futures_core::Stream;
 use super::channel::Channel;
 use super::event::Event;
 
-/// The events of a breaker, or of all breakers of a registry, from now on; made by
-/// [`CircuitBreaker::events`](crate::CircuitBreaker::events) and [`Registry::events`](crate::Registry::events).
+/// The events of a breaker, or of all breakers of a registry, from now on.
+/// [`CircuitBreaker::events`](crate::CircuitBreaker::events) and [`Registry::events`](crate::Registry::events) make it.
 ///
 /// It holds the newest 1,024 events, that of a registry 8,192; a reader that is slower loses the oldest, changes of state
 /// last, and can tell by [`dropped`](Self::dropped). It never ends.

@@ -9,7 +9,7 @@ use crate::circuit::{Call, Horizon};
 use crate::error::ConfigError;
 use crate::time::Timestamp;
 
-/// Trips at `n` failures in a row; a success begins a new count, an ignored call does not.
+/// Trips at `n` failures in a row. A success begins a new count, an ignored call does not.
 ///
 /// ```
 /// use fusebox::{detect, CircuitBreaker, CircuitBreakerConfig, State};

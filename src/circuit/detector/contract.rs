@@ -90,7 +90,7 @@ pub trait Detector: BoxedClone + Debug + Send + Sync + 'static {
     /// Takes in a call that ended. Calls come in the order in which they were reported.
     fn record(&mut self, call: &Call);
 
-    /// Takes in `count` successes that were not slow, the last of which ended at about `at`.
+    /// Takes in `count` successes that were not slow. The last of them ended at about `at`.
     ///
     /// Successes are collected without a lock and handed over in one go before the next failure is judged. Default:
     /// [`record`](Self::record), `count` times.
@@ -161,28 +161,29 @@ pub trait Detector: BoxedClone + Debug + Send + Sync + 'static {
         parts.push(PartTally { rule: self.rule(), tally: self.tally(now) });
     }
 
-    /// Returns how far back it looks, which is how much [`Evidence`](crate::detect::Evidence) must be kept to give the same
+    /// Returns how far back it looks. So much [`Evidence`](crate::detect::Evidence) must be kept to give the same
     /// verdict elsewhere. Default: everything.
     fn horizon(&self) -> Horizon {
         Horizon::everything()
     }
 
-    /// Returns what it decides by, as data, so that a fleet can judge the calls of many instances by its rule: two detectors
-    /// of one shape must agree about every sequence of calls. Asked once, before any call. Default: [`Shape::Opaque`], always
-    /// correct; a fleet then writes down every outcome, a batch each flush interval, and judges two intervals late.
+    /// Returns what it decides by, as data. A fleet can judge the calls of many instances by its rule then: two
+    /// detectors of one shape must agree about every sequence of calls. Asked once, before any call. Default:
+    /// [`Shape::Opaque`], always correct; a fleet then writes down every outcome, a batch each flush interval, and
+    /// judges two intervals late.
     fn shape(&self) -> Shape {
         Shape::Opaque
     }
 
-    /// Returns its rule as text, the same for equal settings and other for others, whatever it has seen: the instances of
-    /// a fleet put together the evidence of those that judge by the same rule. Asked once, before any call. Default: its
-    /// `Debug` output.
+    /// Returns its rule as text, the same for equal settings and other for others. It is the same whatever it has seen:
+    /// the instances of a fleet put together the evidence of those that judge by the same rule. Asked once, before any
+    /// call. Default: its `Debug` output.
     fn rule(&self) -> String {
         format!("{self:?}")
     }
 }
 
-/// Clones a detector whose type is not known; every [`Detector`] that is `Clone` has it.
+/// Clones a detector whose type is not known. Every [`Detector`] that is `Clone` has it.
 ///
 /// ```
 /// use fusebox::detect::{self, Detector};

@@ -12,7 +12,7 @@ use crate::circuit::{Call, Horizon};
 use crate::error::ConfigError;
 use crate::time::Timestamp;
 
-/// Trips on failures, or slow calls, among the last n calls: an exact sliding window of one bit per call.
+/// Trips on failures, or slow calls, among the last n calls. It is an exact sliding window of one bit per call.
 ///
 /// Made by `failures(k).of_last(n)`, `failure_rate(r).of_last(n)` and `slow_call_rate(r).slower_than(d).of_last(n)`.
 ///
@@ -55,8 +55,8 @@ impl OfLast {
     /// assert!(detector.verdict(now), "half of two");
     /// ```
     ///
-    /// A verdict is given after a failure or a slow call only. The success that brings the number of calls to `min_calls` opens
-    /// nothing; what follows from it waits for the next failure:
+    /// A verdict is given after a failure or a slow call only. The success that brings the number of calls to
+    /// `min_calls` opens nothing; what follows from it waits for the next failure:
     ///
     /// ```
     /// use fusebox::{detect, CircuitBreaker, CircuitBreakerConfig, State};
@@ -72,8 +72,8 @@ impl OfLast {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// For a number of failures it matters only where it is the greater: `failures(5).of_last(20).min_calls(10)` waits for the
-    /// tenth call, and `min_calls(3)` says nothing that five failures do not.
+    /// For a number of failures it matters only where it is the greater: `failures(5).of_last(20).min_calls(10)` waits
+    /// for the tenth call, and `min_calls(3)` says nothing that five failures do not.
     #[must_use]
     pub const fn min_calls(mut self, calls: u32) -> Self {
         self.min_calls = Some(calls);

@@ -155,8 +155,8 @@ pub struct FailureRate {
 
 impl FailureRate {
     /// Judges the last `calls` calls, at most 1,048,576. A rate needs a few calls to mean anything, so it waits for
-    /// [`min_calls`](OfLast::min_calls): five, unless you say otherwise. It is judged after failures only, so where a success is
-    /// the call that completes them, the next failure opens the circuit.
+    /// [`min_calls`](OfLast::min_calls): five, unless you say otherwise. It is judged after failures only, so where a
+    /// success is the call that completes them, the next failure opens the circuit.
     ///
     /// ```
     /// use fusebox::{clock::Timestamp, detect::{self, Call, Detector}};
@@ -173,8 +173,8 @@ impl FailureRate {
         OfLast::new(Limit::Rate(self.rate), Judged::failures(), calls)
     }
 
-    /// Judges the calls of the last `window` of time, kept in slots: a call may fall out up to a sixteenth of the window
-    /// early, never late.
+    /// Judges the calls of the last `window` of time. It is kept in slots: a call may fall out up to a sixteenth of the
+    /// window early, never late.
     ///
     /// ```
     /// use std::time::Duration;

@@ -15,8 +15,8 @@ use crate::time::nanos;
 /// A fleet judges the calls of all its instances together, and no instance sees them in order. It can do so only by a rule
 /// that it understands: how many, of which calls, over which window. The detectors of this crate say so by themselves. One
 /// of your own that wraps one of them, or that can be put in such words, says so by
-/// [`Detector::shape`](crate::detect::Detector::shape); without, it is [`Opaque`](Self::Opaque), and a fleet must write down every
-/// outcome for it.
+/// [`Detector::shape`](crate::detect::Detector::shape); without, it is [`Opaque`](Self::Opaque), and a fleet must write
+/// down every outcome for it.
 ///
 /// ```
 /// use std::time::Duration;

@@ -92,13 +92,13 @@ impl Tally {
         self.count
     }
 
-    /// Returns the number of calls they are among; `None` when successes are not counted.
+    /// Returns the number of calls they are among. `None` when successes are not counted.
     #[must_use]
     pub const fn calls(&self) -> Option<u64> {
         self.calls
     }
 
-    /// Returns the share of the calls, from 0 to 1; `None` when there are no calls or they are not counted.
+    /// Returns the share of the calls, from 0 to 1. `None` when there are no calls or they are not counted.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a rate of more than 2^53 calls may be off in its last digit")]
     pub fn rate(&self) -> Option<f64> {

@@ -57,8 +57,8 @@ impl Within {
     /// assert!(detector.verdict(now));
     /// ```
     ///
-    /// A verdict is given after a failure or a slow call only. The success that brings the number of calls to `min_calls` opens
-    /// nothing; what follows from it waits for the next failure:
+    /// A verdict is given after a failure or a slow call only. The success that brings the number of calls to
+    /// `min_calls` opens nothing; what follows from it waits for the next failure:
     ///
     /// ```
     /// use std::time::Duration;

@@ -62,7 +62,8 @@ fn of_sqlstate(code: &str) -> Option<Fault> {
     let fault = match code {
         // Another transaction came first, or stands in the way: the next attempt may find it gone.
         "40001" | "40P01" | "55P03" | "72000" => Fault::Conflict,
-        // A server that has become a replica, one that ends a transaction for its length, one that does not know how it ended.
+        // A server that has become a replica, one that ends a transaction for its length, one that does not know how it
+        // ended.
         "25006" | "25P04" | "40000" | "40003" => Fault::Dependency,
         // Credentials that are not taken; a database that is not there.
         "28000" | "28P01" | "3D000" => Fault::Final,

@@ -106,8 +106,8 @@ impl Checks {
     }
 
     pub(super) fn crashed(&mut self, at: usize) {
-        // Its calls are gone; whether the dependency still works on them is not known, but a lease goes on that the record knows
-        // to be used.
+        // Its calls are gone; whether the dependency still works on them is not known, but a lease goes on that the
+        // record knows to be used.
         let records = &self.records;
         let is_known = |probe: &Probe| {
             let record = records.get(&name(probe.key)).map(|(_, record)| record);

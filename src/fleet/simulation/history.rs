@@ -62,8 +62,8 @@ impl History {
         self.calls.clear();
     }
 
-    /// Tells whether one breaker would have opened that saw all calls of as many instances as were heard, and the failures of
-    /// the others.
+    /// Tells whether one breaker would have opened that saw all calls of as many instances as were heard, and the
+    /// failures of the others.
     pub(super) fn truth(&self, rule: Rule, said: Said) -> Truth {
         let order = UNORDERED + 3 * nanos(said.clock_error);
         let tolerance = order + nanos(rule.window()) / 16;

@@ -134,8 +134,8 @@ fn what_a_clock_is_said_to_be_off_by_is_no_less_than_it_is() {
 }
 
 /// An instance told its calls to the record before (343); one that had opened by itself opened a fleet that had closed since
-/// (631); a telling that took 3.2 s made the fleet judge calls of which others had forgotten theirs (57); a voter's late probe
-/// kept its engine awake (1918); one that had gone alone never came back (72).
+/// (631); a telling that took 3.2 s made the fleet judge calls of which others had forgotten theirs (57); a voter's
+/// late probe kept its engine awake (1918); one that had gone alone never came back (72).
 #[test]
 fn random_runs_that_failed_once_do_not_fail_any_more() {
     for seed in [57, 72, 343, 631, 1918] {

@@ -40,8 +40,9 @@ use crate::rejected::Rejected;
 ///
 /// # Calls that never end
 ///
-/// The layer has no timer: a call that hangs is seen when something ends it. Put a timeout inside, whose error is one like any
-/// other, or outside, and tell the breaker by [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after).
+/// The layer has no timer: a call that hangs is seen when something ends it. Put a timeout inside, whose error is one
+/// like any other, or outside, and tell the breaker by
+/// [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after).
 ///
 /// # What it is around
 ///
@@ -53,7 +54,8 @@ use crate::rejected::Rejected;
 /// | a tonic `Channel`, a gRPC server (feature `grpc`) | `grpc(config)` | `keyed_by(registry, key::grpc_method()).classify(classify::grpc())` |
 ///
 /// Every one of them takes another rule by [`classify`](Self::classify), such as `classify::http().exclude(..)`, and goes on
-/// with the methods of the next table. A breaker that is there already becomes a layer by `CircuitBreakerLayer::from(breaker)`.
+/// with the methods of the next table. A breaker that is there already becomes a layer by
+/// `CircuitBreakerLayer::from(breaker)`.
 ///
 /// # What a caller sees when the circuit is open
 ///
@@ -67,15 +69,15 @@ use crate::rejected::Rejected;
 ///
 /// A rejection is always the answer to a call, never an error of `poll_ready`: a `Buffer` around the service stays
 /// alive and a `Balance` keeps the endpoint. An open circuit answers even while the inner service is not ready, and a
-/// caller that waits for that when the circuit opens is woken and rejected. (Of a keyed layer it goes on waiting, since which
-/// breaker is its own shows with the request.)
+/// caller that waits for that when the circuit opens is woken and rejected. (Of a keyed layer it goes on waiting, since
+/// which breaker is its own shows with the request.)
 ///
-/// Put the breaker around Tower's `Hedge`, not into it: then both requests of a call have one permit, and the first answer is
-/// its outcome. Inside, a half-open circuit would have one of them as its probe and reject the other at once; a hedge takes the
-/// first answer, so its caller would get the rejection, and the probe would be dropped.
+/// Put the breaker around Tower's `Hedge`, not into it: then both requests of a call have one permit, and the first
+/// answer is its outcome. Inside, a half-open circuit would have one of them as its probe and reject the other at once;
+/// a hedge takes the first answer, so its caller would get the rejection, and the probe would be dropped.
 ///
-/// An inner service that was made ready for a call that is then rejected keeps what it has reserved for its next call, such as
-/// the place of a `ConcurrencyLimit`; with [`releases_readiness`](Self::releases_readiness) it gives that back.
+/// An inner service that was made ready for a call that is then rejected keeps what it has reserved for its next call,
+/// such as the place of a `ConcurrencyLimit`; with [`releases_readiness`](Self::releases_readiness) it gives that back.
 #[derive(Clone, Debug)]
 pub struct CircuitBreakerLayer<C = Errors, M = Boxed, K = One, R = KeepsReadiness> {
     classify: C,
@@ -91,9 +93,9 @@ impl CircuitBreakerLayer {
         CircuitBreaker::new(config).into()
     }
 
-    /// One breaker for each key that `key` finds in the request: by route, host, tenant. `None`: the request is not
-    /// guarded, which [`Registry::unguarded`] counts and the event [`Unguarded`](crate::EventKind::Unguarded) tells once, unless
-    /// there is a [`fallback_key`](Self::fallback_key).
+    /// Makes one breaker for each key that `key` finds in the request. By route, host, tenant. `None`: the request is
+    /// not guarded, which [`Registry::unguarded`] counts and the event [`Unguarded`](crate::EventKind::Unguarded) tells
+    /// once, unless there is a [`fallback_key`](Self::fallback_key).
     ///
     /// Give the closure its argument's type. Ready-made keys are in the module [`key`](crate::key); those that are types go
     /// to [`keyed_by`](Self::keyed_by).
@@ -203,9 +205,10 @@ impl<C, M, R> CircuitBreakerLayer<C, M, One, R> {
 }
 
 impl<C, M, K: ByAnyKey, R> CircuitBreakerLayer<C, M, K, R> {
-    /// Guards requests that have no breaker of their own by one that they share, of this name: those without a key, and those
-    /// whose name the registry's template refuses. Default: they are not guarded, or, where only their name is refused, by an
-    /// overflow breaker. The event [`FallbackKeyUsed`](crate::EventKind::FallbackKeyUsed) tells when the breaker comes to be.
+    /// Guards requests that have no breaker of their own by a shared one. It has this name, and takes those without a
+    /// key, and those whose name the registry's template refuses. Default: they are not guarded, or, where only their
+    /// name is refused, by an overflow breaker. The event [`FallbackKeyUsed`](crate::EventKind::FallbackKeyUsed) tells
+    /// when the breaker comes to be.
     ///
     /// ```
     /// use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Registry};
@@ -259,9 +262,9 @@ impl<C, M, K, R> CircuitBreakerLayer<C, M, K, R> {
         CircuitBreakerLayer::of(classifier, self.mode, self.select)
     }
 
-    /// Recognises the rejection of a breaker further in within errors of one's own, as
-    /// [`map_rejection`](Self::map_rejection) makes them: it counts neither way, because the dependency was not asked. Give it
-    /// after [`classify`](Self::classify).
+    /// Recognises the rejection of a breaker further in within one's own errors. [`map_rejection`](Self::map_rejection)
+    /// makes such errors; the rejection counts neither way, because the dependency was not asked. Give it after
+    /// [`classify`](Self::classify).
     ///
     /// ```
     /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, Rejected};
@@ -271,12 +274,11 @@ impl<C, M, K, R> CircuitBreakerLayer<C, M, K, R> {
     /// enum ShopError { Rejected(Rejected), Down }
     ///
     /// # futures::executor::block_on(async {
-    /// let region = CircuitBreakerLayer::new(CircuitBreakerConfig::new("region")).map_rejection(ShopError::Rejected).rejections(
-    ///     |e: &ShopError| match e {
-    ///         ShopError::Rejected(rejected) => Some(rejected),
-    ///         ShopError::Down => None,
-    ///     },
-    /// );
+    /// let region = CircuitBreakerLayer::new(CircuitBreakerConfig::new("region")).map_rejection(ShopError::Rejected);
+    /// let region = region.rejections(|e: &ShopError| match e {
+    ///     ShopError::Rejected(rejected) => Some(rejected),
+    ///     ShopError::Down => None,
+    /// });
     /// let host = CircuitBreakerLayer::new(CircuitBreakerConfig::new("host"));
     /// host.breaker().trip()?;
     /// let breaker = region.breaker().clone();
@@ -298,14 +300,14 @@ impl<C, M, K, R> CircuitBreakerLayer<C, M, K, R> {
 }
 
 impl<C, M, K> CircuitBreakerLayer<C, M, K> {
-    /// Gives back what the inner service has reserved when a call is rejected for which it was made ready: a clone takes its
-    /// place.
+    /// Gives back what the inner service has reserved for a rejected call. That is a call for which it was made ready:
+    /// a clone takes its place.
     ///
-    /// Services such as `ConcurrencyLimit` and `Buffer` reserve a place for the call that follows readiness. When the circuit
-    /// opens between the two, or readiness is waited for while it opens, that call is rejected, and the service keeps the place
-    /// for its next call, or until it is dropped. That is the default, and asks nothing of the inner service; where services are
-    /// kept and rarely called, their places are missing to others. With this, the inner service must be `Clone`, and its clones
-    /// cheap: each such rejection makes one.
+    /// Services such as `ConcurrencyLimit` and `Buffer` reserve a place for the call that follows readiness. When the
+    /// circuit opens between the two, or readiness is waited for while it opens, that call is rejected, and the service
+    /// keeps the place for its next call, or until it is dropped. That is the default, and asks nothing of the inner
+    /// service; where services are kept and rarely called, their places are missing to others. With this, the inner
+    /// service must be `Clone`, and its clones cheap: each such rejection makes one.
     ///
     /// ```
     /// use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer};
@@ -342,8 +344,8 @@ impl<C, K, R> CircuitBreakerLayer<C, Boxed, K, R> {
     ///
     /// A retry or a breaker further out cannot see that such an error is a rejection, and takes it for a failure of the
     /// dependency: keep the [`Rejected`] in it, and tell them how to find it, with
-    /// [`RetryLayer::rejections`](crate::RetryLayer::rejections) and [`rejections`](Self::rejections). A box with the rejection
-    /// among its sources, such as `io::Error::other(rejected)` in one, needs no telling.
+    /// [`RetryLayer::rejections`](crate::RetryLayer::rejections) and [`rejections`](Self::rejections). A box with the
+    /// rejection among its sources, such as `io::Error::other(rejected)` in one, needs no telling.
     ///
     /// ```
     /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, Rejected, RetryConfig, RetryLayer};
@@ -378,7 +380,7 @@ impl<C, K, R> CircuitBreakerLayer<C, Boxed, K, R> {
         self.mode(MapRejection(f))
     }
 
-    /// Answers a rejected request with a response; axum's infallible routes stay infallible.
+    /// Answers a rejected request with a response. Infallible routes of axum stay infallible.
     ///
     /// ```
     /// use std::convert::Infallible;
@@ -430,12 +432,13 @@ impl<C, K, R> CircuitBreakerLayer<C, Boxed, K, R> {
 }
 
 impl<C, R> CircuitBreakerLayer<C, Boxed, One, R> {
-    /// Makes the service wait instead of reject: `poll_ready` is pending until the breaker lets a call through, and the
+    /// Makes the service wait instead of reject. `poll_ready` is pending until the breaker lets a call through, and the
     /// place it then has is reserved for that call. For `Balance` and `LoadShed`, which act on readiness.
     ///
     /// Waiting needs a Tokio runtime with time enabled. A rejection is still possible, boxed: when the circuit opened
-    /// between readiness and call, and when the call would be a probe and another has taken its place meanwhile: a call that is
-    /// made takes it at once, one that waits after 100 ms. A service that is ready and idle keeps no other from probing.
+    /// between readiness and call, and when the call would be a probe and another has taken its place meanwhile: a call
+    /// that is made takes it at once, one that waits after 100 ms. A service that is ready and idle keeps no other from
+    /// probing.
     ///
     /// ```
     /// use std::time::{Duration, Instant};

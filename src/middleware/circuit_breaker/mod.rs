@@ -1,7 +1,7 @@
 //! The circuit breaker as a Tower layer.
 //!
-//! [`CircuitBreakerLayer`] is where to begin, or [`CircuitBreaker`](crate::CircuitBreaker) where there is no Tower; the other
-//! types are what their methods take and return, here to be written down in signatures and fields:
+//! [`CircuitBreakerLayer`] is where to begin, or [`CircuitBreaker`](crate::CircuitBreaker) where there is no Tower; the
+//! other types are what their methods take and return, here to be written down in signatures and fields:
 //!
 //! ```
 //! use fusebox::circuit_breaker::{CircuitBreakerLayer, CircuitBreakerService, WaitService};

@@ -10,11 +10,11 @@ use crate::classify::Grpc;
 use crate::classify::{self, Http};
 
 impl CircuitBreakerLayer<Http, Boxed, One, ReleasesReadiness> {
-    /// Makes a breaker and its layer for HTTP, around clients and servers: judges by
+    /// Makes a breaker and its layer for HTTP, around clients and servers. It judges by
     /// [`classify::http`](crate::classify::http), as [`RetryLayer::http`](crate::RetryLayer::http) does.
     ///
-    /// A rejected call gives back what the inner service has [reserved](Self::releases_readiness) for it, so that one must be
-    /// `Clone`, as clients and axum's routes are.
+    /// A rejected call gives back what the inner service has [reserved](Self::releases_readiness) for it, so that one
+    /// must be `Clone`, as clients and axum's routes are.
     ///
     /// ```
     /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, detect};
@@ -42,8 +42,8 @@ impl CircuitBreakerLayer<Http, Boxed, One, ReleasesReadiness> {
         CircuitBreakerLayer::new(config).classify(classifier).releases_readiness()
     }
 
-    /// Makes a breaker and its layer for a [`reqwest::Client`]: judges by [`classify::http`](crate::classify::http), as
-    /// [`RetryLayer::reqwest`](crate::RetryLayer::reqwest) does.
+    /// Makes a breaker and its layer for a [`reqwest::Client`]. It judges by [`classify::http`](crate::classify::http),
+    /// as [`RetryLayer::reqwest`](crate::RetryLayer::reqwest) does.
     ///
     /// The error is a [`BoxError`](crate::BoxError): the client's own `reqwest::Error`, or a [`Rejected`](crate::Rejected),
     /// which [`rejection`](crate::rejection) finds.
@@ -71,7 +71,7 @@ impl CircuitBreakerLayer<Http, Boxed, One, ReleasesReadiness> {
 
 #[cfg(feature = "grpc")]
 impl CircuitBreakerLayer<Grpc, Boxed, One, ReleasesReadiness> {
-    /// Makes a breaker and its layer for gRPC, around a tonic `Channel` or in a server: judges by
+    /// Makes a breaker and its layer for gRPC. It stands around a tonic `Channel` or in a server, and judges by
     /// [`classify::grpc`](crate::classify::grpc), as [`RetryLayer::grpc`](crate::RetryLayer::grpc) does.
     ///
     /// A generated client around it returns UNAVAILABLE for a rejected call, with the time to come back as pushback. On a

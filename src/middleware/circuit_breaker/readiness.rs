@@ -1,7 +1,7 @@
 //! What becomes of the inner service's readiness when its call is rejected.
 
-/// What becomes of the inner service's readiness when its call is rejected: [`KeepsReadiness`] or [`ReleasesReadiness`].
-/// Sealed.
+/// What becomes of the inner service's readiness when its call is rejected. Either [`KeepsReadiness`] or
+/// [`ReleasesReadiness`]. Sealed.
 ///
 /// It is a bound for code that works with both:
 ///
@@ -51,7 +51,7 @@ pub trait GiveBack<S>: sealed::Sealed {
 #[non_exhaustive]
 pub struct KeepsReadiness;
 
-/// The inner service gives way to a clone when a call is rejected for which it was made ready.
+/// The inner service gives way to a clone when a call is rejected. That is a call for which it was made ready.
 ///
 /// Made by [`releases_readiness`](super::CircuitBreakerLayer::releases_readiness).
 ///

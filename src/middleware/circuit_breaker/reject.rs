@@ -6,7 +6,7 @@ use std::future::{Future, Ready, ready};
 use crate::error::BoxError;
 use crate::rejected::Rejected;
 
-/// What becomes of a rejected request: [`Boxed`], [`MapRejection`], [`RespondWith`] or [`Fallback`].
+/// What becomes of a rejected request. One of [`Boxed`], [`MapRejection`], [`RespondWith`] or [`Fallback`].
 #[diagnostic::on_unimplemented(
     message = "this rejection mode does not fit the service: response `{Res}`, error `{Err}`",
     note = "by default the inner error must be `Into<BoxError>`; `map_rejection` must return the inner error type, `respond_with` and `fallback` the inner response type"

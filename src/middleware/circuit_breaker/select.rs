@@ -91,7 +91,7 @@ pub struct One {
     pub(super) breaker: CircuitBreaker,
 }
 
-/// A breaker for each key of a [`Key`]: a function that finds it in the request, or a type of its own.
+/// A breaker for each key of a [`Key`]. The `Key` is a function that finds it in the request, or a type of its own.
 ///
 /// Made by [`keyed`](super::CircuitBreakerLayer::keyed) and [`keyed_by`](super::CircuitBreakerLayer::keyed_by). A function
 /// pointer gives the layer a type that can be written down:

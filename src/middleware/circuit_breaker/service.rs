@@ -116,7 +116,7 @@ impl<S, C, M, R> CircuitBreakerService<S, C, M, One, R> {
 }
 
 impl<S: Clone, C: Clone, M: Clone, K: Clone, R> Clone for CircuitBreakerService<S, C, M, K, R> {
-    /// Readiness belongs to the instance that was polled: a clone has to be polled itself.
+    /// Clones it without its readiness. That belongs to the instance that was polled: a clone has to be polled itself.
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), self.classify.clone(), self.mode.clone(), self.select.clone())
     }
@@ -186,8 +186,8 @@ where
     C: Clone,
     R: GiveBack<S>,
 {
-    /// The inner service is not ready: the caller is woken by that, or by the circuit. Only the breaker of all requests is known
-    /// before there is one.
+    /// The inner service is not ready: the caller is woken by that, or by the circuit. Only the breaker of all requests
+    /// is known before there is one.
     #[cold]
     fn wait_for_inner(&mut self, cx: &Context<'_>) -> Poll<()>
     where

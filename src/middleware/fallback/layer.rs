@@ -8,7 +8,7 @@ use tower_layer::Layer;
 use super::replace::{OnError, OnErrorOf, OnFailure};
 use super::service::FallbackService;
 
-/// Gives another answer when a call has failed: from a cache, from a second dependency, a default.
+/// Gives another answer when a call has failed. It comes from a cache, from a second dependency, or is a default.
 ///
 /// It answers every failure of what is inside it, a circuit breaker's rejection included. To answer rejections only, use the
 /// breaker's own [`fallback`](crate::CircuitBreakerLayer::fallback).
@@ -48,7 +48,7 @@ impl<F> FallbackLayer<OnError<F>> {
 }
 
 impl<F> FallbackLayer<OnErrorOf<F>> {
-    /// Replaces errors by a function that gets the request as well, which must be `Clone`.
+    /// Replaces errors by a function that gets the request as well. The request must be `Clone`.
     ///
     /// ```
     /// use fusebox::FallbackLayer;
@@ -70,7 +70,8 @@ impl<F> FallbackLayer<OnErrorOf<F>> {
 }
 
 impl<C, F> FallbackLayer<OnFailure<C, F>> {
-    /// Replaces what `classifier` calls a failure, which may be a response, by a function that gets it whole.
+    /// Replaces what `classifier` calls a failure, by a function. The failure may be a response, and the function gets
+    /// it whole.
     ///
     /// ```
     /// use fusebox::{FallbackLayer, Outcome};

@@ -12,7 +12,7 @@ use crate::attempts::{OnTimeout, Repeat, RetryConfig, Run, Source, Timeouts, run
 use crate::classify::{Borrowed, Classify, Retry};
 
 impl<C, P, T> RetryLayer<C, P, T> {
-    /// Calls `f` and awaits its future, again and again until one succeeds or there are no retries left.
+    /// Calls `f` and awaits its future, again and again. It ends when one succeeds or there are no retries left.
     ///
     /// Waiting needs a Tokio runtime with time enabled.
     ///
@@ -70,8 +70,8 @@ impl<C, P, T> RetryLayer<C, P, T> {
         CallFuture { config, classify, state: State::Idle { f } }
     }
 
-    /// Calls `f` from synchronous code, again and again until it succeeds or there are no retries left; the thread sleeps in
-    /// between.
+    /// Calls `f` from synchronous code, again and again. It ends when it succeeds or there are no retries left; the
+    /// thread sleeps in between.
     ///
     /// A function on its way cannot be interrupted: the deadline counts between attempts, and
     /// [`attempt_timeout`](crate::RetryConfigBuilder::attempt_timeout) does not count at all.
@@ -102,7 +102,7 @@ impl<C, P, T> RetryLayer<C, P, T> {
 }
 
 pin_project! {
-    /// A call with its attempts, the first of which begins when the future is polled first. Made by [`RetryLayer::call`].
+    /// A call with its attempts. The first begins when the future is polled first. Made by [`RetryLayer::call`].
     ///
     /// It is `Send` where the function, its futures, the classifier and the limits of time are. Polled again after it was
     /// ready, it stays pending.

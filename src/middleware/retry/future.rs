@@ -51,7 +51,7 @@ impl<F, A, C, T: Timeouts> fmt::Debug for ResponseFuture<F, A, C, T> {
     }
 }
 
-/// A service with a request that it can be sent again: where a [`ResponseFuture`] has its further attempts from.
+/// A service with a request that can be sent to it again. A [`ResponseFuture`] has its further attempts from it.
 pub struct Resend<S, Req, P, Saved, Out> {
     service: S,
     replay: P,

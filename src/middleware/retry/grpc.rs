@@ -12,18 +12,19 @@ use crate::classify::{self, Grpc};
 pub type ReplayGrpc = ReplayHttp<BodyWith<fn(ReplayBody<Body>) -> Body>>;
 
 impl<T> RetryLayer<Grpc, ReplayGrpc, T> {
-    /// Retries gRPC calls around a tonic `Channel`, by [`classify::grpc`](crate::classify::grpc), as gRPC's proposal A6 has
-    /// it:
+    /// Retries gRPC calls around a tonic `Channel`. It goes by [`classify::grpc`](crate::classify::grpc), as gRPC's
+    /// proposal A6 has it:
     ///
     /// - A call is made again when it ended without a response message and in a retryable status (UNAVAILABLE, unless the
-    ///   classifier says otherwise). Once the headers of a response are in, it is committed: UNAVAILABLE in trailers after them,
-    ///   however soon, is not retried.
-    /// - A call that the server certainly did not process (no connection, a stream that was refused) is made again, the first
-    ///   time at once and free of budget.
+    ///   classifier says otherwise). Once the headers of a response are in, it is committed: UNAVAILABLE in trailers
+    ///   after them, however soon, is not retried.
+    /// - A call that the server certainly did not process (no connection, a stream that was refused) is made again, the
+    ///   first time at once and free of budget.
     /// - `grpc-retry-pushback-ms` replaces the wait of the backoff, which begins anew after it, up to
     ///   [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap), which is 5 min: set a
-    ///   [`deadline`](crate::RetryConfigBuilder::deadline), or callers may wait as long. A negative or malformed one ends the
-    ///   retries. `google.rpc.RetryInfo` in the details of the status is a least wait, and one beyond that cap ends them.
+    ///   [`deadline`](crate::RetryConfigBuilder::deadline), or callers may wait as long. A negative or malformed one
+    ///   ends the retries. `google.rpc.RetryInfo` in the details of the status is a least wait, and one beyond that cap
+    ///   ends them.
     /// - Retries carry `grpc-previous-rpc-attempts`, and the extension [`Attempt`](super::Attempt).
     /// - Messages of the request are recorded as for [`http`](Self::http).
     ///

@@ -15,7 +15,7 @@ use super::replay_body::{Recorder, ReplayBody};
 use crate::attempts::RetryConfig;
 use crate::classify::{self, Http, Retry};
 
-/// HTTP requests are sent again where that is safe, with their body recorded while it is first sent. Made by
+/// HTTP requests are sent again where that is safe. Their body is recorded while it is first sent. Made by
 /// [`RetryLayer::http`].
 ///
 /// ```
@@ -110,7 +110,7 @@ mod sealed {
     impl<F> Sealed for super::BodyWith<F> {}
 }
 
-/// Which attempt a request is, counted from 1: an extension of requests that are sent again.
+/// Which attempt a request is, counted from 1. It is an extension of requests that are sent again.
 ///
 /// ```
 /// use fusebox::retry::Attempt;
@@ -140,24 +140,24 @@ impl<W> ReplayHttp<W> {
 const REPLAY_CAP: usize = 64 * 1024;
 
 impl<T> RetryLayer<Http, ReplayHttp, T> {
-    /// Retries HTTP requests: those that are safe to repeat, by [`classify::http`](crate::classify::http), with their
-    /// body.
+    /// Retries HTTP requests that are safe to repeat, with their body. It goes by
+    /// [`classify::http`](crate::classify::http).
     ///
-    /// - Sent again are requests whose method is idempotent (by IANA's registry: GET, HEAD, OPTIONS, TRACE, PUT, DELETE, QUERY,
-    ///   and those of WebDAV such as PROPFIND, REPORT and SEARCH) and those with an `Idempotency-Key`;
+    /// - Sent again are requests whose method is idempotent (by IANA's registry: GET, HEAD, OPTIONS, TRACE, PUT,
+    ///   DELETE, QUERY, and those of WebDAV such as PROPFIND, REPORT and SEARCH) and those with an `Idempotency-Key`;
     ///   [`idempotent_when`](Self::idempotent_when) changes that.
-    /// - Any other is sent again only where the server certainly did not process it: the connection was refused, HTTP/2 refused
-    ///   the stream or went away before it (feature `hyper`), or the answer says so (421, 425). The first time that is at once
-    ///   and costs no budget. What follows redirects belongs outside of the retry: inside, the request that was not processed may
-    ///   be one that an order has led to.
+    /// - Any other is sent again only where the server certainly did not process it: the connection was refused, HTTP/2
+    ///   refused the stream or went away before it (feature `hyper`), or the answer says so (421, 425). The first time
+    ///   that is at once and costs no budget. What follows redirects belongs outside of the retry: inside, the request
+    ///   that was not processed may be one that an order has led to.
     /// - The body streams as it always did and is recorded meanwhile, up to a cap of 64 KiB
     ///   ([`replay_up_to`](Self::replay_up_to)). A longer one is sent once, never refused.
     /// - No retry comes sooner than `Retry-After` says; one beyond
     ///   [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap), which is 5 min, ends the retries: set a
     ///   [`deadline`](crate::RetryConfigBuilder::deadline), or callers may wait as long.
-    /// - A failed response is not held during the wait. So that HTTP/1 keeps its connection, what is left of it is read, up to
-    ///   16 KiB within 10 ms of the wait, where its body is hyper's, reqwest's or axum's (features of these names). The last one
-    ///   is returned as it is.
+    /// - A failed response is not held during the wait. So that HTTP/1 keeps its connection, what is left of it is
+    ///   read, up to 16 KiB within 10 ms of the wait, where its body is hyper's, reqwest's or axum's (features of these
+    ///   names). The last one is returned as it is.
     /// - Retries carry the extension [`Attempt`].
     ///
     /// The inner service gets [`ReplayBody`] as its body; for one that names its body type see [`body`](Self::body).
@@ -217,8 +217,8 @@ impl<C, W, T> RetryLayer<C, ReplayHttp<W>, T> {
 }
 
 impl<C, T> RetryLayer<C, ReplayHttp, T> {
-    /// Makes the body that the inner service takes from the recorded one: `axum::body::Body::new`, `tonic::body::Body::new`,
-    /// or `http_body_util::BodyExt::boxed_unsync`.
+    /// Makes the body that the inner service takes from the recorded one. Such as `axum::body::Body::new`,
+    /// `tonic::body::Body::new`, or `http_body_util::BodyExt::boxed_unsync`.
     #[must_use]
     pub fn body<F, B, O>(self, f: F) -> RetryLayer<C, ReplayHttp<BodyWith<F>>, T>
     where
@@ -237,8 +237,8 @@ pub(super) fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
         || headers.contains_key(IDEMPOTENCY_KEY)
 }
 
-/// The idempotent methods of IANA's registry (<https://www.iana.org/assignments/http-methods>) beside those of RFC 9110: what
-/// RFC 7237 registered, and QUERY.
+/// The idempotent methods of IANA's registry (<https://www.iana.org/assignments/http-methods>) beside those of RFC
+/// 9110: what RFC 7237 registered, and QUERY.
 const IDEMPOTENT: [&str; 29] = [
     "ACL",
     "BASELINE-CONTROL",

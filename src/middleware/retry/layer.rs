@@ -65,13 +65,14 @@ impl<C, P, T> RetryLayer<C, P, T> {
         &self.classify
     }
 
-    /// Decides with `classifier` what is to be retried, and after how long: see [`Classify`](crate::Classify). The same one
-    /// does for a circuit breaker.
+    /// Decides with `classifier` what is to be retried, and after how long. See [`Classify`](crate::Classify). The same
+    /// one does for a circuit breaker.
     ///
     /// ```
     /// use fusebox::{RetryConfig, RetryLayer, classify};
     ///
-    /// let retry = RetryLayer::new(RetryConfig::default()).classify(classify::errors().exclude(|e: &&str| *e == "sold out"));
+    /// let sold_out = classify::errors().exclude(|error: &&str| *error == "sold out");
+    /// let retry = RetryLayer::new(RetryConfig::default()).classify(sold_out);
     /// let mut attempts = 0;
     /// let result = retry.call_blocking(|| {
     ///     attempts += 1;
@@ -84,9 +85,10 @@ impl<C, P, T> RetryLayer<C, P, T> {
         RetryLayer { config: self.config, classify: classifier, replay: self.replay }
     }
 
-    /// Recognises a circuit breaker's rejection within errors of one's own, as
-    /// [`map_rejection`](crate::CircuitBreakerLayer::map_rejection) makes them: it is not retried (see
-    /// [`WhenRejected`](crate::retry::WhenRejected)), costs no budget and is no attempt. Give it after [`classify`](Self::classify).
+    /// Recognises a circuit breaker's rejection within errors of one's own.
+    /// [`map_rejection`](crate::CircuitBreakerLayer::map_rejection) makes such errors. The rejection is not retried
+    /// (see [`WhenRejected`](crate::retry::WhenRejected)), costs no budget and is no attempt. Give it after
+    /// [`classify`](Self::classify).
     ///
     /// ```
     /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, Rejected, RetryConfig, RetryLayer, retry::RetryStats};
@@ -120,7 +122,7 @@ impl<C, P, T> RetryLayer<C, P, T> {
 }
 
 impl<C, T> RetryLayer<C, Cloned, T> {
-    /// Clones requests with a function; where it returns `None`, the request is sent once.
+    /// Clones requests with a function. Where it returns `None`, the request is sent once.
     ///
     /// ```
     /// use std::time::Duration;
@@ -132,7 +134,9 @@ impl<C, T> RetryLayer<C, Cloned, T> {
     /// # tokio_test::block_on(async {
     /// let at_once = RetryConfig::builder().backoff(backoff::fixed(Duration::ZERO)).build()?;
     /// let retry = RetryLayer::new(at_once).clone_with(|order: &Order| Some(Order(order.0 + 1)));
-    /// let service = retry.layer(service_fn(|order: Order| async move { if order.0 < 2 { Err("small") } else { Ok(order.0) } }));
+    /// let service = retry.layer(service_fn(|order: Order| async move {
+    ///     if order.0 < 2 { Err("small") } else { Ok(order.0) }
+    /// }));
     /// assert_eq!(service.oneshot(Order(1)).await, Ok(3), "the copy of the copy");
     /// # Ok::<(), fusebox::ConfigError>(()) }).unwrap();
     /// ```
@@ -182,7 +186,7 @@ impl<C, T> RetryLayer<C, Cloned, T> {
 }
 
 impl<C, P> RetryLayer<C, P, Timed> {
-    /// Makes an error of the inner service's type when a limit of time is exceeded, so that the error keeps that type.
+    /// Makes an error of the inner service's type when a limit of time is exceeded. So the error keeps that type.
     ///
     /// ```
     /// use std::time::Duration;

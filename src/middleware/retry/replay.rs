@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::classify::Retry;
 
-/// How a request is sent more than once: [`Cloned`], [`CloneWith`], or for HTTP requests `ReplayHttp`.
+/// How a request is sent more than once. One of [`Cloned`], [`CloneWith`], or for HTTP requests `ReplayHttp`.
 ///
 /// ```
 /// use fusebox::retry::Replay;
@@ -38,11 +38,11 @@ pub trait Replay<Req>: Clone {
     /// What is kept to send it again.
     type Saved;
 
-    /// Makes the first request, and what is needed for another; `None`: it can be sent once.
+    /// Makes the first request, and what is needed for another. `None`: it can be sent once.
     fn first(&self, request: Req) -> (Self::Out, Option<Self::Saved>);
 
-    /// Tells whether the request may be sent again after such a result, one that it may have been processed in
-    /// ([`Retry::IfIdempotent`]) or certainly was not ([`Retry::Unprocessed`]). Default: yes.
+    /// Tells whether the request may be sent again after such a result. It is one that the request may have been
+    /// processed in ([`Retry::IfIdempotent`]) or certainly was not ([`Retry::Unprocessed`]). Default: yes.
     fn may_repeat(&self, saved: &Self::Saved, after: Retry) -> bool {
         let _ = (saved, after);
         true
@@ -54,7 +54,7 @@ pub trait Replay<Req>: Clone {
         let _ = saved;
     }
 
-    /// Makes the request for the `attempt`th attempt (2 is the first retry); `None`: it cannot be sent again after all.
+    /// Makes the request for the `attempt`th attempt (2 is the first retry). `None`: it cannot be sent again after all.
     fn again(&self, saved: &mut Self::Saved, attempt: u32) -> Option<Self::Out>;
 }
 

@@ -14,8 +14,8 @@ use http_body::{Body, Frame, SizeHint};
 use crate::error::BoxError;
 use crate::sync::{Mutex, lock};
 
-/// The body of a request that may be sent more than once: it streams as the original does, and is recorded meanwhile up to a
-/// cap. What a later attempt sends is first the record, then whatever the original still has.
+/// The body of a request that may be sent more than once. It streams as the original does, and is recorded meanwhile up
+/// to a cap. What a later attempt sends is first the record, then whatever the original still has.
 ///
 /// The record is a copy, and the attempts share it: a small piece of a large buffer does not keep the buffer. Besides the
 /// bytes, what pieces of less than 64 bytes (also empty ones) and trailers cost to keep may take up as much as the cap, or

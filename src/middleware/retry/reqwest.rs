@@ -26,15 +26,15 @@ pub struct CloneReqwest {
 }
 
 impl<T> RetryLayer<Http, CloneReqwest, T> {
-    /// Retries requests of a [`reqwest::Client`], which is a Tower service: those that are safe to repeat, by
-    /// [`classify::http`](crate::classify::http).
+    /// Retries requests of a [`reqwest::Client`] that are safe to repeat. The client is a Tower service; the retry goes
+    /// by [`classify::http`](crate::classify::http).
     ///
-    /// Sent again are requests whose method is idempotent and those with an `Idempotency-Key`, unless their body is a stream,
-    /// which reqwest cannot clone: those are sent once. `Retry-After` is heeded as by [`http`](Self::http). For others, which the
-    /// server certainly did not process, see [`without_redirects`](Self::without_redirects).
+    /// Sent again are requests whose method is idempotent and those with an `Idempotency-Key`, unless their body is a
+    /// stream, which reqwest cannot clone: those are sent once. `Retry-After` is heeded as by [`http`](Self::http). For
+    /// others, which the server certainly did not process, see [`without_redirects`](Self::without_redirects).
     ///
-    /// reqwest sends some requests again by itself, up to twice, when a connection of HTTP/2 refuses them. To have one rule, and
-    /// one count, build the client with [`retry(reqwest::retry::never())`](reqwest::ClientBuilder::retry).
+    /// reqwest sends some requests again by itself, up to twice, when a connection of HTTP/2 refuses them. To have one
+    /// rule, and one count, build the client with [`retry(reqwest::retry::never())`](reqwest::ClientBuilder::retry).
     ///
     /// ```
     /// use fusebox::{RetryConfig, RetryLayer};
@@ -55,11 +55,12 @@ impl<T> RetryLayer<Http, CloneReqwest, T> {
 }
 
 impl<C, T> RetryLayer<C, CloneReqwest, T> {
-    /// Tells that the client follows no redirects: then requests that the server certainly did not process (the connection was
-    /// refused, HTTP/2 refused the stream) are sent again whatever their method.
+    /// Tells that the client follows no redirects. Then requests that the server certainly did not process (the
+    /// connection was refused, HTTP/2 refused the stream) are sent again whatever their method.
     ///
-    /// reqwest follows redirects unless it is built otherwise, and its errors do not tell whether it has: a connection that was
-    /// refused may be that of the page to which an order has led (303 See Other), and the order must not be sent twice.
+    /// reqwest follows redirects unless it is built otherwise, and its errors do not tell whether it has: a connection
+    /// that was refused may be that of the page to which an order has led (303 See Other), and the order must not be
+    /// sent twice.
     ///
     /// ```
     /// use fusebox::{RetryConfig, RetryLayer};

@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use crate::error::BoxError;
 
-/// A service whose errors are boxed, so that the breaker around it judges what the retry further out sees: an error of the
+/// A service whose errors are boxed. The breaker around it judges what the retry further out sees: an error of the
 /// caller's own type is looked into as well.
 ///
 /// ```

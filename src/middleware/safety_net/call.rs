@@ -37,8 +37,8 @@ impl<L> SafetyNet<L> {
 }
 
 pin_project! {
-    /// A call through a safety net: `F` is the function, `S` the service that the policies make of it, `Fut` that service's
-    /// response. Made by [`SafetyNet::call`].
+    /// A call through a safety net. `F` is the function, `S` the service that the policies make of it, `Fut` that
+    /// service's response. Made by [`SafetyNet::call`].
     ///
     /// It begins when it is polled first, and is `Send` where its parts are. Polled again after it was ready, it stays
     /// pending.

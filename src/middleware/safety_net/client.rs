@@ -15,7 +15,8 @@ use crate::classify::{Errors, ExceptSource};
 use crate::middleware::circuit_breaker::{Boxed, CircuitBreakerLayer, CircuitBreakerService, KeepsReadiness, One};
 use crate::middleware::retry::{RetryLayer, RetryService};
 
-/// A retry with limits of time over a circuit breaker, both with one classifier: the layer in the presets of [`SafetyNet`].
+/// A retry with limits of time over a circuit breaker. Both have one classifier: the layer in the presets of
+/// [`SafetyNet`].
 ///
 /// `C` is that classifier, `P` says how requests are sent again. Errors are boxed below the breaker, so that both judge the
 /// same: what a caller's own error has for its source is looked into.
@@ -61,8 +62,8 @@ impl<C, P, R> SafetyNet<RetryOverBreaker<C, P, R>> {
         Self { layers: RetryOverBreaker { retry, breaker }, steps, breaker: Some(handle) }
     }
 
-    /// Changes how the retry sends requests again, by methods of [`RetryLayer`] such as `body`, `replay_up_to`,
-    /// `idempotent_when` and `without_redirects`.
+    /// Changes how the retry sends requests again. It is done by methods of [`RetryLayer`] such as `body`,
+    /// `replay_up_to`, `idempotent_when` and `without_redirects`.
     ///
     /// ```
     /// # #[cfg(feature = "http")] {
@@ -92,7 +93,8 @@ impl<C, P, R> SafetyNet<RetryOverBreaker<C, P, R>> {
         SafetyNet { layers, steps: self.steps, breaker: self.breaker }
     }
 
-    /// Decides with `classifier`, for the retry and the breaker alike, what is a failure and what is tried again.
+    /// Decides with `classifier` what is a failure and what is tried again. It does so for the retry and the breaker
+    /// alike.
     ///
     /// Errors come boxed to it, whatever they are: see [`exclude`](Self::exclude) for those of the caller's own.
     ///
@@ -117,7 +119,8 @@ macro_rules! excluding {
     ($(#[$gate:meta])* $rule:ident, $preset:literal) => {
         $(#[$gate])*
         impl<P, R> SafetyNet<RetryOverBreaker<$rule, P, R>> {
-            /// Makes errors for which `is_excluded` holds the caller's own: they open no circuit and are not tried again.
+            /// Makes errors for which `is_excluded` holds the caller's own. They open no circuit and are not tried
+            /// again.
             ///
             /// It is asked of each `T` in an error: the error itself, and all that it has for its sources.
             ///

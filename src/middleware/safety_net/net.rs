@@ -52,7 +52,8 @@ pub struct SafetyNet<L> {
 }
 
 impl<L> SafetyNet<L> {
-    /// Returns the circuit breaker, to look at it or to take it in hand; `None` when there is none, or one for each key.
+    /// Returns the circuit breaker, to look at it or to take it in hand. `None` when there is none, or one for each
+    /// key.
     ///
     /// ```
     /// use fusebox::SafetyNet;

@@ -111,8 +111,8 @@ impl Numbers {
 }
 
 impl SafetyNet<Identity> {
-    /// For clients of HTTP services: retry, then circuit breaker, as [`RetryLayer::http`] and [`CircuitBreakerLayer::http`] have
-    /// it. `name` is the breaker's.
+    /// Makes a net for clients of HTTP services: retry, then circuit breaker. They are as [`RetryLayer::http`] and
+    /// [`CircuitBreakerLayer::http`] have it. `name` is the breaker's.
     ///
     /// | | |
     /// |---|---|
@@ -149,13 +149,14 @@ impl SafetyNet<Identity> {
         Ok(SafetyNet::retry_over_breaker(retry, CircuitBreakerLayer::http(HTTP.breaker(name.into())?)))
     }
 
-    /// For a [`reqwest::Client`], with the numbers of [`http`](Self::http): retry, then circuit breaker, as
-    /// [`RetryLayer::reqwest`] and [`CircuitBreakerLayer::reqwest`] have it. `name` is the breaker's.
+    /// Makes a net for a [`reqwest::Client`]: retry, then circuit breaker. It has the numbers of [`http`](Self::http);
+    /// the layers are as [`RetryLayer::reqwest`] and [`CircuitBreakerLayer::reqwest`] have it. `name` is the breaker's.
     ///
-    /// The client needs no timeout of its own: an attempt without an answer is ended after 10 s, and the breaker counts that as
-    /// a failure. Its body, which the caller reads, is ended by none of these limits: give the client a
+    /// The client needs no timeout of its own: an attempt without an answer is ended after 10 s, and the breaker counts
+    /// that as a failure. Its body, which the caller reads, is ended by none of these limits: give the client a
     /// [`read_timeout`](reqwest::ClientBuilder::read_timeout) for that. Build it with
-    /// [`retry(reqwest::retry::never())`](reqwest::ClientBuilder::retry), so that it does not send requests again by itself.
+    /// [`retry(reqwest::retry::never())`](reqwest::ClientBuilder::retry), so that it does not send requests again by
+    /// itself.
     ///
     /// # Errors
     ///
@@ -179,8 +180,8 @@ impl SafetyNet<Identity> {
         Ok(SafetyNet::retry_over_breaker(retry, CircuitBreakerLayer::reqwest(HTTP.breaker(name.into())?)))
     }
 
-    /// For clients of gRPC services, around a tonic `Channel`: retry, then circuit breaker, as [`RetryLayer::grpc`] and
-    /// [`CircuitBreakerLayer::grpc`] have it. `name` is the breaker's.
+    /// Makes a net for clients of gRPC services: retry, then circuit breaker. It stands around a tonic `Channel`; the
+    /// layers are as [`RetryLayer::grpc`] and [`CircuitBreakerLayer::grpc`] have it. `name` is the breaker's.
     ///
     /// | | |
     /// |---|---|
@@ -219,10 +220,11 @@ impl SafetyNet<Identity> {
     /// | the circuit opens | when half of at least 10 calls within 10 s failed; a call given up after 4.5 s counts |
     /// | cooldown | 2 s, up to 30 s if it keeps opening |
     ///
-    /// Errors are judged by [`classify::errors`](crate::classify::errors()): with the features `postgres` and `redis`, those of
-    /// sqlx and redis-rs are known, also as the source of an error of your own. What the database says of a query (a constraint,
-    /// a syntax error, a row that is not there) is its answer: it opens no circuit and is not tried again. `docs/outcomes.md`
-    /// has the tables. Of any other client, errors of the caller's own are left out by [`exclude`](Self::exclude).
+    /// Errors are judged by [`classify::errors`](crate::classify::errors()): with the features `postgres` and `redis`,
+    /// those of sqlx and redis-rs are known, also as the source of an error of your own. What the database says of a
+    /// query (a constraint, a syntax error, a row that is not there) is its answer: it opens no circuit and is not
+    /// tried again. `docs/outcomes.md` has the tables. Of any other client, errors of the caller's own are left out by
+    /// [`exclude`](Self::exclude).
     ///
     /// # Errors
     ///

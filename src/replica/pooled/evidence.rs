@@ -177,8 +177,8 @@ impl RuleEvidence {
         }
     }
 
-    /// What the calls say, at `now`. `by` is the instance that asks, which hears its own notices, or does not. `has_waited`: by
-    /// its own clock, it has waited for the end of the suspicion.
+    /// What the calls say, at `now`. `by` is the instance that asks, which hears its own notices, or does not.
+    /// `has_waited`: by its own clock, it has waited for the end of the suspicion.
     pub(crate) fn judge(&mut self, now: Timestamp, (by, has_push): (u64, bool), has_waited: Option<u64>) -> Judgement {
         let Calls::Shaped { rule, logs } = &self.calls else {
             return Judgement::Nothing;
@@ -322,7 +322,8 @@ impl RuleEvidence {
         }
     }
 
-    /// For each threshold of the rule, what the fleet has seen, as far as it was told, with what an instance has not told yet.
+    /// For each threshold of the rule, what the fleet has seen, as far as it was told, with what an instance has not
+    /// told yet.
     pub(crate) fn tallies(&self, writer: u64, untold: &[ToldCalls], now: Timestamp) -> Vec<Tally> {
         let Calls::Shaped { rule, logs } = &self.calls else {
             return Vec::new();
@@ -400,7 +401,8 @@ impl RuleEvidence {
         opaque.due(lag).into_iter().chain(trip).min()
     }
 
-    /// Tells whether all calls are of one instance, and no other was heard of late: none has calls that are still to be told.
+    /// Tells whether all calls are of one instance, and no other was heard of late: none has calls that are still to be
+    /// told.
     fn is_of_one_alone(&self) -> bool {
         matches!(self.seen_by, SeenBy::One(writer) if !self.voices.has_others(writer))
     }

@@ -263,7 +263,8 @@ impl Rule {
         Reach { calls, time: self.leaves.iter().map(time).max().unwrap_or_default() }
     }
 
-    /// In cells of so many bits, calls of one class need not be told apart once they are judged; `None`: it looks at no time.
+    /// In cells of so many bits, calls of one class need not be told apart once they are judged; `None`: it looks at no
+    /// time.
     pub(super) fn coarsest_bits(&self) -> Option<u8> {
         let times = self.leaves.iter().filter_map(|leaf| match leaf.threshold.over {
             Over::Time(window) => Some(Slots::new(window).bits()),

@@ -15,8 +15,8 @@ pub(super) struct Opaque {
     waiting: Vec<Waiting>,
 }
 
-/// Calls that wait, and which instance had them: those of one moment go by instance, so that it does not matter in which order
-/// they were told.
+/// Calls that wait, and which instance had them: those of one moment go by instance, so that it does not matter in
+/// which order they were told.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Waiting {
     run: Run,

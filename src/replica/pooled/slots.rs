@@ -11,9 +11,9 @@ use crate::circuit::{LoadError, Reader, Writer};
 use crate::replica::clocks::before;
 use crate::time::{Timestamp, nanos};
 
-/// Counts of calls for windows of one length, in slots of equal width: sums, so it does not matter in which order, and in how
-/// many batches, they were told. Slots whose verdict is still to come are kept in ticks, so that a verdict can be about the
-/// calls up to a moment within one.
+/// Counts of calls for windows of one length, in slots of equal width: sums, so it does not matter in which order, and
+/// in how many batches, they were told. Slots whose verdict is still to come are kept in ticks, so that a verdict can
+/// be about the calls up to a moment within one.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Slots {
     window: Duration,

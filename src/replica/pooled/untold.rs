@@ -220,8 +220,8 @@ impl Untold {
         self.make_room(run.ended)
     }
 
-    /// Joins calls that are judged already if their evidence came in time, and that no rule tells apart any more; forgets the
-    /// oldest where that is not enough. Returns how many it forgets.
+    /// Joins calls that are judged already if their evidence came in time, and that no rule tells apart any more;
+    /// forgets the oldest where that is not enough. Returns how many it forgets.
     fn make_room(&mut self, now: Timestamp) -> u64 {
         let settled = before(now, KEPT_WHILE_AWAY / 2);
         let bits = self.shape.as_ref().map_or(SETTLED_BITS, |rule| rule.coarsest_bits().unwrap_or(SETTLED_BITS));

@@ -179,8 +179,8 @@ fn what_comes_late_is_judged_in_its_place() {
     }
 }
 
-/// A snapshot of a process is restored twice. A store takes a batch of one number once, so what the second has seen is only heard
-/// under a number of its own.
+/// A snapshot of a process is restored twice. A store takes a batch of one number once, so what the second has seen is
+/// only heard under a number of its own.
 #[test]
 fn of_two_instances_that_were_one_both_are_heard() {
     let detector = || Box::new(failures(5).within(ms(60_000)));

@@ -14,8 +14,8 @@ fn play(bounds: Bounds, path: &[Act]) -> (Fleet, bool) {
     (fleet, counts)
 }
 
-/// Visits states, those first that few acts lead to, until there are no more, or `most`. Ends well from some of them. Returns
-/// how many there are, and whether these are all.
+/// Visits states, those first that few acts lead to, until there are no more, or `most`. Ends well from some of them.
+/// Returns how many there are, and whether these are all.
 fn search(bounds: Bounds, most: usize) -> (usize, bool) {
     let mut seen = HashSet::new();
     let mut frontier = VecDeque::from([Vec::new()]);

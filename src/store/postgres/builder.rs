@@ -91,7 +91,7 @@ impl PostgresStore {
         Self::builder().url(url).connect().await
     }
 
-    /// Creates what the store needs in the default table; see [`PostgresStoreBuilder::migrate`].
+    /// Creates what the store needs in the default table. See [`PostgresStoreBuilder::migrate`].
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl PostgresStore {
         Self::builder().url(url).migrate().await
     }
 
-    /// Creates the database that the URL names; see [`PostgresStoreBuilder::create_database`].
+    /// Creates the database that the URL names. See [`PostgresStoreBuilder::create_database`].
     ///
     /// # Errors
     ///
@@ -157,8 +157,9 @@ impl PostgresStoreBuilder {
     /// | `verify-ca` | is encrypted, with a certificate of an authority that is trusted |
     /// | `verify-full` | .. that is for this host: the only one that keeps others from standing between |
     ///
-    /// Trusted are the authorities in the file `sslrootcert`, and those that browsers trust. `sslcert` and `sslkey` are the files of
-    /// a certificate of one's own and its key, where the server asks for one. All are read anew with each dial.
+    /// Trusted are the authorities in the file `sslrootcert`, and those that browsers trust. `sslcert` and `sslkey` are
+    /// the files of a certificate of one's own and its key, where the server asks for one. All are read anew with each
+    /// dial.
     ///
     /// ```
     /// # #[cfg(feature = "postgres-tls")] {
@@ -175,8 +176,8 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Where the server is, in sqlx's words. Whatever they say of encryption, sqlx needs for it what the feature `postgres-tls`
-    /// brings, or another of its own `tls-` features.
+    /// Where the server is, in sqlx's words. Whatever they say of encryption, sqlx needs for it what the feature
+    /// `postgres-tls` brings, or another of its own `tls-` features.
     pub fn options(mut self, options: PgConnectOptions) -> Self {
         self.options = Some(Box::new(options));
         self.url = None;
@@ -188,8 +189,8 @@ impl PostgresStoreBuilder {
         self.options((*pool.connect_options()).clone())
     }
 
-    /// Keeps the keys of this store apart from those of others in the same table; none by default. Letters, digits, `_`,
-    /// `.` and `-`, at most 64.
+    /// Keeps the keys of this store apart from those of others in the same table. None by default. Letters, digits,
+    /// `_`, `.` and `-`, at most 64.
     ///
     /// Without one, a key is the row's `resource_key` as it is; with one, it stands in front with a colon.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
@@ -203,8 +204,9 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// The schema that the table is in. By default it is wherever the server's `search_path` finds it, which is `public` unless a
-    /// database or a role says otherwise. [`migrate`](Self::migrate) makes the schema where it is missing.
+    /// The schema that the table is in. By default it is wherever the server's `search_path` finds it, which is
+    /// `public` unless a database or a role says otherwise. [`migrate`](Self::migrate) makes the schema where it is
+    /// missing.
     ///
     /// ```
     /// use fusebox::store::PostgresStore;
@@ -218,8 +220,9 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Lets [`migrate`](Self::migrate) give a role what it needs to use the store, and no more: to select, insert, update and
-    /// delete in the four tables, and to execute the function. May be said for several roles. Each must be there.
+    /// Lets [`migrate`](Self::migrate) give a role what it needs to use the store. It gives no more: to select, insert,
+    /// update and delete in the four tables, and to execute the function. May be said for several roles. Each must be
+    /// there.
     ///
     /// ```
     /// use fusebox::store::PostgresStore;
@@ -233,15 +236,16 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Another address for notices: the server itself where `url` is that of a pooler, through which none would come.
+    /// Sets another address for notices. It is the server itself where `url` is that of a pooler, through which none
+    /// would come.
     pub fn listen_url(mut self, url: impl Into<String>) -> Self {
         self.listen_url = Some(url.into());
         self
     }
 
-    /// Asks for credentials before each dial: where passwords are changed while applications run, or tokens that end stand in
-    /// their place (IAM, Vault). What the address says of user and password is replaced by what comes, for notices as well. A
-    /// provider that fails is asked again with the next dial.
+    /// Asks for credentials before each dial. It is for passwords that are changed while applications run, or tokens
+    /// that end in their place (IAM, Vault). What the address says of user and password is replaced by what comes, for
+    /// notices as well. A provider that fails is asked again with the next dial.
     ///
     /// ```
     /// use fusebox::store::{Credentials, PostgresStore};
@@ -278,16 +282,16 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Lets [`migrate`](Self::migrate) turn columns of an older table that are `timestamp` into `timestamptz`, taking what
-    /// is in them for times of this zone, for example `UTC`. Rewrites the table. Without this, such columns stay, and times
-    /// in them are UTC.
+    /// Lets [`migrate`](Self::migrate) turn `timestamp` columns into `timestamptz`. It does so with columns of an older
+    /// table, taking what is in them for times of this zone, for example `UTC`. Rewrites the table. Without this, such
+    /// columns stay, and times in them are UTC.
     pub fn widen_timestamps(mut self, zone: impl Into<String>) -> Self {
         self.widen_from = Some(zone.into());
         self
     }
 
-    /// How long the rows of breakers are kept that are no longer written; 7 days by default. Taken away are those whose
-    /// record ran out, and closed ones without a record.
+    /// Sets how long the rows of breakers are kept that are no longer written. 7 days by default. Taken away are those
+    /// whose record ran out, and closed ones without a record.
     pub fn keep_closed(mut self, time: Duration) -> Self {
         self.keep.closed = time;
         self
@@ -299,8 +303,8 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// How often a store that is written to [prunes](PostgresStore::prune) by itself, in the background; once an hour by
-    /// default. Of several stores that do so at the same moment, one does.
+    /// Sets how often a store that is written to [prunes](PostgresStore::prune) by itself. It does so in the
+    /// background; once an hour by default. Of several stores that do so at the same moment, one does.
     ///
     /// ```
     /// use std::time::Duration;
@@ -319,7 +323,7 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Builds the store without connecting, so that a server that is away holds up no start.
+    /// Builds the store without connecting. A server that is away holds up no start.
     ///
     /// # Errors
     ///
@@ -377,10 +381,11 @@ impl PostgresStoreBuilder {
         Ok(store)
     }
 
-    /// Creates the table and what belongs to it, or adds what is missing; running it again changes nothing, and then takes no lock
-    /// on a table, so it may run beside a fleet at work. Rows and columns of an older table stay. All or nothing, in one
-    /// transaction that waits for others who migrate. Where something is to be added to a table that others use, it waits
-    /// 300 ms for its turn and tries again a second later, so that none of them waits longer than that.
+    /// Creates the table and what belongs to it, or adds what is missing. Running it again changes nothing, and then
+    /// takes no lock on a table, so it may run beside a fleet at work. Rows and columns of an older table stay. All or
+    /// nothing, in one transaction that waits for others who migrate. Where something is to be added to a table that
+    /// others use, it waits 300 ms for its turn and tries again a second later, so that none of them waits longer than
+    /// that.
     ///
     /// # Errors
     ///

@@ -19,15 +19,16 @@ use crate::store::error::StoreError;
 
 /// Connections at the same time, those included of which an answer is no longer waited for.
 const MOST: usize = 2;
-/// How long a connection is kept that does not answer. The server ends a statement before that, and says so: where it does not,
-/// it stands still or the network has lost the connection.
+/// How long a connection is kept that does not answer. The server ends a statement before that, and says so: where it
+/// does not, it stands still or the network has lost the connection.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long work on a connection of its own may take: changes of the schema, pruning.
 pub(super) const WORK: Duration = Duration::from_secs(60);
 
 /// Connections that are closed as soon as anything about them is in doubt: sqlx's pool would wait for a frozen server to
-/// answer a statement that is no longer wanted. An operation that is given up leaves its connection to a task that waits for the
-/// answer, so that what the server still works on is never more than [`MOST`] statements. Clones are the same ones.
+/// answer a statement that is no longer wanted. An operation that is given up leaves its connection to a task that
+/// waits for the answer, so that what the server still works on is never more than [`MOST`] statements. Clones are the
+/// same ones.
 #[derive(Clone)]
 pub(super) struct Connections {
     shared: Arc<Shared>,

@@ -23,8 +23,8 @@ pub(super) const ADOPTED: &str = "case when c.record is null and c.state <> 'CLO
     c.state || ' ' || c.failure_count || ' ' || case when c.open_until is null then '' else \
     (extract(epoch from greatest(least(c.open_until, '9999-12-31'), '1970-01-01')) * 1000000)::bigint::text end end";
 
-/// The name of a table, and of the schema that it is in: no more than letters, digits and underscores, so that both can stand in
-/// statements.
+/// The name of a table, and of the schema that it is in: no more than letters, digits and underscores, so that both can
+/// stand in statements.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
     /// Empty where the server's `search_path` has it.

@@ -43,7 +43,8 @@ impl Statement {
     }
 
     /// The same statement that ends on the server when nothing waits for it any more, and sooner where a lock is not free. A
-    /// session may be a pooler's, so that is said with each statement, and in the same message; a prepared one cannot say it.
+    /// session may be a pooler's, so that is said with each statement, and in the same message; a prepared one cannot
+    /// say it.
     pub(super) fn within(mut self, limit: Duration) -> Self {
         if self.arguments.is_none() {
             self.sql.insert_str(0, &limits("set", "set local", limit));
@@ -187,8 +188,8 @@ pub(super) fn load(table: &Table, prepared: bool, keys: Vec<String>) -> Result<S
 /// Rows of the log that one look reads, at most.
 pub(super) const MAX_CHANGES: usize = 4_096;
 
-/// Asks for what transactions wrote in the log that were not over at the time of a snapshot: which server process this is, the
-/// snapshot of now, and for each key a row, or one row without a key.
+/// Asks for what transactions wrote in the log that were not over at the time of a snapshot: which server process this
+/// is, the snapshot of now, and for each key a row, or one row without a key.
 pub(super) fn changes(
     table: &Table,
     prepared: bool,

@@ -25,14 +25,15 @@ use crate::store::protocol::LARGEST;
 use crate::store::watchers::SideSteps;
 use crate::text::unhex;
 
-/// A store in PostgreSQL 12 or later, in one row for each breaker that people can query as well.
+/// A store in PostgreSQL 12 or later, in one row for each breaker. People can query the rows as well.
 ///
-/// It has two connections of its own, also to [prune](Self::prune), and one more for each [`watch`](Store::watch): never more,
-/// whatever is locked, stands still or is lost, and your application's pool is never used. The server ends a statement of theirs
-/// that waits for a lock for 100 ms, or that takes longer than [`timeout`](super::PostgresStoreBuilder::timeout).
-/// Each operation is one statement in one round trip and leaves nothing in the session, so a pooler in transaction mode may
-/// stand between (give the direct address as [`listen_url`](super::PostgresStoreBuilder::listen_url) then). Nothing is created at
-/// run time: call [`migrate`](Self::migrate) once, with a role that may.
+/// It has two connections of its own, also to [prune](Self::prune), and one more for each [`watch`](Store::watch):
+/// never more, whatever is locked, stands still or is lost, and your application's pool is never used. The server ends
+/// a statement of theirs that waits for a lock for 100 ms, or that takes longer than
+/// [`timeout`](super::PostgresStoreBuilder::timeout). Each operation is one statement in one round trip and leaves
+/// nothing in the session, so a pooler in transaction mode may stand between (give the direct address as
+/// [`listen_url`](super::PostgresStoreBuilder::listen_url) then). Nothing is created at run time: call
+/// [`migrate`](Self::migrate) once, with a role that may.
 ///
 /// Counts are written without waiting for the disk; a transition waits.
 ///
@@ -100,7 +101,8 @@ impl PostgresStore {
         self.connections.forget();
     }
 
-    /// Looks whether the server is there, takes writes, has the schema, and lets this role use it. Changes nothing.
+    /// Looks whether the store can be used. The server must be there, take writes, have the schema, and let this role
+    /// use it. Changes nothing.
     ///
     /// # Errors
     ///
@@ -133,9 +135,9 @@ impl PostgresStore {
         }
     }
 
-    /// Takes away what is no longer needed: rows that are no longer written, and the log's oldest. A store that is written to
-    /// does so by itself [from time to time](super::PostgresStoreBuilder::prune_every). While another store prunes, nothing
-    /// happens.
+    /// Takes away what is no longer needed. Those are rows that are no longer written, and the log's oldest. A store
+    /// that is written to does so by itself [from time to time](super::PostgresStoreBuilder::prune_every). While
+    /// another store prunes, nothing happens.
     ///
     /// # Errors
     ///
@@ -363,8 +365,8 @@ impl Store for PostgresStore {
         Box::pin(self.commit_now(key, commit))
     }
 
-    /// Listens on a connection of its own, in a task of the Tokio runtime that this is called on; without one it never says
-    /// anything. [`Notice::Lagged`](super::super::Notice::Lagged) comes each time it begins to hear.
+    /// Listens on a connection of its own. It does so in a task of the Tokio runtime that this is called on; without
+    /// one it never says anything. [`Notice::Lagged`](super::super::Notice::Lagged) comes each time it begins to hear.
     fn watch(&self) -> Notices {
         let notices = listener::watch(self.listening.clone(), self.channel(), self.side_steps.clone());
         self.side_steps.watch_with(notices)
@@ -385,8 +387,8 @@ impl Store for PostgresStore {
         format!("PostgreSQL at {host}:{port}, database `{database}`, table `{table}`{namespace}")
     }
 
-    /// As the table has them: without a namespace, rows whose key has a colon are another namespace's. A key of more than 255
-    /// bytes (with its namespace) is listed with the hash that its end became.
+    /// Lists them as the table has them. Without a namespace, rows whose key has a colon are another namespace's. A key
+    /// of more than 255 bytes (with its namespace) is listed with the hash that its end became.
     fn keys(&self) -> StoreFuture<'_, Vec<String>> {
         Box::pin(self.keys_now())
     }

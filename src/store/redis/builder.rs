@@ -17,11 +17,11 @@ use crate::error::ConfigError;
 use crate::store::credentials::{Credentials, Provider};
 use crate::store::error::StoreError;
 
-/// Where a Redis server is: a URL; a [`redis::Client`] for all that a URL cannot say (certificates, socket options); a
+/// Where a Redis server is. A URL; a [`redis::Client`] for all that a URL cannot say (certificates, socket options); a
 /// [`SentinelClient`] for a primary that moves; or [some nodes of a cluster](Self::cluster).
 ///
-/// A primary that is replaced may lose the last writes that it had acknowledged; no client can do anything about that. Versions
-/// are times, so none of them comes twice.
+/// A primary that is replaced may lose the last writes that it had acknowledged; no client can do anything about that.
+/// Versions are times, so none of them comes twice.
 ///
 /// ```
 /// use fusebox::store::RedisServer;
@@ -30,8 +30,8 @@ use crate::store::error::StoreError;
 /// assert!(!format!("{server:?}").contains("secret"));
 /// ```
 ///
-/// With certificates of one's own, which takes the feature `redis-tls`. Without any, the server's must come from an authority
-/// that browsers trust as well.
+/// With certificates of one's own, which takes the feature `redis-tls`. Without any, the server's must come from an
+/// authority that browsers trust as well.
 ///
 /// ```
 /// # #[cfg(feature = "redis-tls")]
@@ -198,7 +198,7 @@ impl RedisStore {
         Self::builder(server).connect().await
     }
 
-    /// Begins a store for a server, which is a URL, a [`redis::Client`], or what Sentinels watch over.
+    /// Begins a store for a server. It is a URL, a [`redis::Client`], or what Sentinels watch over.
     ///
     /// ```
     /// use std::time::Duration;
@@ -241,9 +241,9 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Asks for credentials before each dial: where passwords are changed while applications run, or tokens that end stand in
-    /// their place (IAM, Vault). What the address says of user and password is replaced by what comes. A provider that fails is
-    /// asked again with the next dial, at most a second later.
+    /// Asks for credentials before each dial. It is for passwords that are changed while applications run, or tokens
+    /// that end in their place (IAM, Vault). What the address says of user and password is replaced by what comes. A
+    /// provider that fails is asked again with the next dial, at most a second later.
     ///
     /// ```
     /// use fusebox::store::{Credentials, RedisStore};
@@ -297,7 +297,7 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Makes a store that connects when it is first asked for something: it also starts while the server is away.
+    /// Makes a store that connects when it is first asked for something. It also starts while the server is away.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! A cluster: which of its nodes owns which shard, and a connection to each owner.
 //!
-//! Not redis' own cluster connection. It sends a command again whose connection broke under it, and then says "conflict" of a
-//! write that it had carried out itself; and while it asks for the owners of slots, one node that stands still keeps
-//! all other operations waiting.
+//! Not redis' own cluster connection. It sends a command again whose connection broke under it, and then says
+//! "conflict" of a write that it had carried out itself; and while it asks for the owners of slots, one node that
+//! stands still keeps all other operations waiting.
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;

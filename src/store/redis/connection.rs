@@ -252,9 +252,9 @@ impl Connection {
         self.shared.current(Here::find()).is_ok()
     }
 
-    /// Runs an operation over the connection. Where there is none it fails at once, and makes sure that a task dials; only the
-    /// very first operation, and the first ones after a connection was lost, wait until that has been tried once: a server
-    /// that ends a connection is not away.
+    /// Runs an operation over the connection. Where there is none it fails at once, and makes sure that a task dials;
+    /// only the very first operation, and the first ones after a connection was lost, wait until that has been tried
+    /// once: a server that ends a connection is not away.
     pub(super) async fn run<T, F>(&self, operation: impl FnOnce(MultiplexedConnection) -> F) -> Result<T, Failure>
     where
         F: Future<Output = RedisResult<T>>,

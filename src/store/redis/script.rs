@@ -27,8 +27,8 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// The largest version that the server's scripts can count with, in the year 2255.
 const LATEST: u64 = (1 << 53) - 1;
 
-/// Names of which a shard remembers that they changed. Where more have changed since an instance looked, it loads all that it
-/// uses.
+/// Names of which a shard remembers that they changed. Where more have changed since an instance looked, it loads all
+/// that it uses.
 pub(super) const MAX_CHANGES: usize = 4_096;
 
 /// How long a shard remembers after the last change.

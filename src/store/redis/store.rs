@@ -20,12 +20,13 @@ use crate::store::error::StoreError;
 use crate::store::protocol::LARGEST;
 use crate::store::watchers::SideSteps;
 
-/// A store in Redis 5 or newer, or Valkey: one server, one that Sentinels replace, or [a cluster](super::RedisServer::cluster).
+/// A store in Redis 5 or newer, or Valkey. It may be one server, one that Sentinels replace, or
+/// [a cluster](super::RedisServer::cluster).
 ///
 /// It has two connections of its own, one for commands (in a cluster, one to each node that it needs) and one for notices,
-/// and dials them again by itself. Each runtime that it is used on has its own, so none stalls with another. While the server
-/// is away, operations fail at once or within [`timeout`](super::RedisStoreBuilder::timeout); none waits for a connection but
-/// the first, and those that come in the moment after a connection was lost, for 250 ms at most.
+/// and dials them again by itself. Each runtime that it is used on has its own, so none stalls with another. While the
+/// server is away, operations fail at once or within [`timeout`](super::RedisStoreBuilder::timeout); none waits for a
+/// connection but the first, and those that come in the moment after a connection was lost, for 250 ms at most.
 ///
 /// A breaker `payments` of the namespace `fb` has these keys, where `3` depends on its name; all of them expire:
 ///
@@ -36,10 +37,10 @@ use crate::store::watchers::SideSteps;
 /// | `fb:{fb:3}:w0:payments`, `..:w1:..` | the last batch of each writer |
 ///
 /// What changed of late is in the sorted sets `fb:{fb:0}:ch` to `fb:{fb:15}:ch`, and notices are published on the channels
-/// `fb:{fb:0}:ev` to `fb:{fb:15}:ev`. A user of the server needs, for these keys and channels: `EVALSHA`, `SCRIPT|LOAD`, `TIME`,
-/// `HMGET`, `HSET`, `HSTRLEN`, `EXISTS`, `DEL`, `PEXPIRE`, `PTTL`, `LLEN`, `LINDEX`, `LRANGE`, `LTRIM`, `RPUSH`, `ZADD`,
-/// `ZRANGE`, `ZREVRANGE`, `ZRANGEBYSCORE`, `ZCARD`, `ZREMRANGEBYRANK`, `PUBLISH`, `SUBSCRIBE`, `PING`, `SCAN`; in a cluster
-/// also `CLUSTER|SLOTS`.
+/// `fb:{fb:0}:ev` to `fb:{fb:15}:ev`. A user of the server needs, for these keys and channels: `EVALSHA`,
+/// `SCRIPT|LOAD`, `TIME`, `HMGET`, `HSET`, `HSTRLEN`, `EXISTS`, `DEL`, `PEXPIRE`, `PTTL`, `LLEN`, `LINDEX`, `LRANGE`,
+/// `LTRIM`, `RPUSH`, `ZADD`, `ZRANGE`, `ZREVRANGE`, `ZRANGEBYSCORE`, `ZCARD`, `ZREMRANGEBYRANK`, `PUBLISH`,
+/// `SUBSCRIBE`, `PING`, `SCAN`; in a cluster also `CLUSTER|SLOTS`.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -209,7 +210,8 @@ impl Store for RedisStore {
         format!("Redis at {}, namespace `{}`", self.servers.reach().finder, self.layout.namespace())
     }
 
-    /// Looks through all keys of each server that has some of the records, as many at a time as hold up no other client.
+    /// Looks through all keys of each server that has some of the records. It looks at as many at a time as hold up no
+    /// other client.
     fn keys(&self) -> StoreFuture<'_, Vec<String>> {
         Box::pin(self.keys_now())
     }

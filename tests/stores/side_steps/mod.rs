@@ -1,5 +1,5 @@
-//! 55 and 57 of the conformance list. What a store does beside what it is asked, and fails to do; and keys in which strangers
-//! have written. The write stands, the other breakers hear nothing, and the trouble is told once.
+//! 55 and 57 of the conformance list. What a store does beside what it is asked, and fails to do; and keys in which
+//! strangers have written. The write stands, the other breakers hear nothing, and the trouble is told once.
 //!
 //! 55 has a node of a cluster in `redis_cluster.rs`, 57 a silent Sentinel in `redis_sentinel.rs`.
 #![expect(clippy::panic, reason = "helpers of tests")]
@@ -138,8 +138,8 @@ async fn ten_that_failed(instance: &Instance) -> Vec<CircuitBreaker> {
     breakers
 }
 
-/// Another instance starts with the same ten, which one load asks for; one of the records is spoilt. The others know what was
-/// told, and hear of nothing.
+/// Another instance starts with the same ten, which one load asks for; one of the records is spoilt. The others know
+/// what was told, and hear of nothing.
 async fn ten_are_loaded_together(instance: &Instance) {
     let breakers: Vec<_> = TEN.iter().map(|name| instance.breaker(name)).collect();
     for (breaker, name) in breakers.iter().zip(TEN).filter(|(_, name)| *name != "spoilt") {

@@ -267,8 +267,8 @@ impl Pair {
         if alone == shared { Ok(()) } else { Err(format!("an end: alone {alone:?}, shared {shared:?}")) }
     }
 
-    /// Named difference: from the call that meets the rule until the verdict, calls go on; the fleet of one opens for what the
-    /// first of them met all the same. In a dry run they would be evidence for one and not for the other.
+    /// Named difference: from the call that meets the rule until the verdict, calls go on; the fleet of one opens for
+    /// what the first of them met all the same. In a dry run they would be evidence for one and not for the other.
     fn burst(&mut self, calls: usize, failed: u32) -> Same {
         if self.machine.state() != State::Closed || self.machine.overridden().is_some() {
             return Ok(());

@@ -199,8 +199,8 @@ fn two_instances_without_push_recover() {
     (0..10).for_each(|seed| recovers(&case, seed));
 }
 
-/// An operator trips while all are asked what they have seen. The suspicion stays in the record, and instances see to its end
-/// over and over while there is nothing to be judged; what else they have to do, they come to by chance.
+/// An operator trips while all are asked what they have seen. The suspicion stays in the record, and instances see to
+/// its end over and over while there is nothing to be judged; what else they have to do, they come to by chance.
 #[test]
 fn instances_sleep_while_a_circuit_is_open_that_was_tripped_while_suspected() {
     let detector: fn() -> Box<dyn Detector> = || Box::new(failure_rate(0.5).of_last(10));

@@ -76,8 +76,8 @@ fn is_short(detector: &dyn Detector, instances: usize, rate: f64) -> bool {
     instances > 1 && calls / (instances as f64 * rate) < TWO_TICKS
 }
 
-/// A verdict is false where the calls of all, in the order in which they ended, did not meet the rule. Returns how often that
-/// was so, beyond what is allowed: once a minute where the window is short, and the fleet was told so.
+/// A verdict is false where the calls of all, in the order in which they ended, did not meet the rule. Returns how
+/// often that was so, beyond what is allowed: once a minute where the window is short, and the fleet was told so.
 fn falsehood_of(push: bool, load: Load, (rule, detector): Rule, (seconds, seed): (u64, u64)) -> u64 {
     let (mut line, mut wrong) = (String::new(), 0);
     for (instances, rate) in FLEETS.into_iter().filter(|(instances, _)| is_run(load, rule, *instances)) {
@@ -147,8 +147,8 @@ fn a_failure_in_a_hundred_calls_costs_few_operations() {
     }
 }
 
-/// How long it takes until all instances know that the circuit is open, from the call by which one breaker that sees all calls
-/// would have opened, where all calls fail from some moment on.
+/// How long it takes until all instances know that the circuit is open, from the call by which one breaker that sees
+/// all calls would have opened, where all calls fail from some moment on.
 fn outage_known(push: bool, (instances, rate): (usize, f64), (rule, detector): Rule, seed: u64) -> Duration {
     let seconds = 2 * (8 + detector().horizon().age_of().as_secs());
     let load = Load::Outage;
@@ -194,8 +194,8 @@ fn outage() {
     }
 }
 
-/// Those that took longest: answers came late, the end of a question lost its races, and instances that all awaited a verdict
-/// had nothing to tell for the next one.
+/// Those that took longest: answers came late, the end of a question lost its races, and instances that all awaited a
+/// verdict had nothing to tell for the next one.
 #[test]
 fn an_outage_that_begins_while_instances_protect_themselves_is_known_in_time() {
     let slowest = [
