@@ -3,8 +3,6 @@
 use std::mem::ManuallyDrop;
 
 use super::cell::BreakerCell;
-#[cfg(feature = "http")]
-use crate::circuit::Input;
 use crate::circuit::{Generation, Outcome, PermitId};
 use crate::time::Timestamp;
 
@@ -130,11 +128,11 @@ impl Permit {
     }
 
     /// The dependency has answered, the rest of the response is on its way: where the call is a probe that outlives its
-    /// deadline, it has not failed.
+    /// deadline, it has not failed. It is as slow as it is now.
     #[cfg(feature = "http")]
     pub(crate) fn accept(&self) {
         if self.is_probe() {
-            self.cell.step(Input::Accept(self.id()));
+            self.cell.accept(self.id(), self.started);
         }
     }
 

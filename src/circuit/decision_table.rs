@@ -93,6 +93,14 @@ impl Case {
         let permit = self.permit?;
         Some(self.step(Input::Report { permit, outcome, took }))
     }
+
+    /// The head of the probe's response comes late, and the rest goes on for so long that it is judged; then a call asks.
+    fn stream_late(&mut self) -> Option<(Decision, Vec<Fact>)> {
+        let permit = self.permit.filter(|permit| permit.lease.is_some())?;
+        self.step(Input::Accept { permit, took: Some(S) });
+        self.now = self.now + S / 2;
+        Some(self.ask())
+    }
 }
 
 type Make = fn() -> Case;
@@ -109,7 +117,7 @@ const STATES: [(&str, Make); 8] = [
     ("dry run", || Case::held(&Override::dry_run("x"))),
 ];
 
-const INPUTS: [(&str, Act); 17] = [
+const INPUTS: [(&str, Act); 19] = [
     ("a call asks", |case| Some(case.ask())),
     ("its call succeeds", |case| case.report(Outcome::Success, Some(S / 2))),
     ("its call fails: the second failure", |case| case.report(Outcome::Failure, Some(S / 2))),
@@ -118,6 +126,12 @@ const INPUTS: [(&str, Act); 17] = [
         case.permit.filter(|permit| permit.lease.is_some())?;
         *case = Case::probing_slowness();
         case.report(Outcome::Success, Some(S))
+    }),
+    ("its head comes late, the rest goes on for 0.5 s, a call asks", Case::stream_late),
+    ("the same, and slow calls had opened the circuit", |case| {
+        case.permit.filter(|permit| permit.lease.is_some())?;
+        *case = Case::probing_slowness();
+        case.stream_late()
     }),
     ("its call is ignored", |case| case.report(Outcome::Ignored, Some(S / 2))),
     ("its call is cancelled", |case| case.report(Outcome::Cancelled, Some(S / 2))),

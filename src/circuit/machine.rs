@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::detector::{Counted, Detector, Tally};
 use super::machine_state::{History, MachineState};
 use super::overrides::Standing;
-use super::probe_round::{ProbeRound, RoundVerdict};
+use super::probe_round::{Lease, ProbeRound, RoundVerdict};
 use super::step::{Decision, Fact, Facts, Input, PermitId, StepContext, Transition};
 use super::window::CountWindow;
 use super::{Call, Generation, Origin, Outcome, Override, OverrideKind, RejectReason, Rules, State, TransitionReason};
@@ -37,7 +37,7 @@ impl Machine {
         match input {
             Input::Acquire { reserve } => self.acquire(rules, reserve, at, facts),
             Input::Begin(permit) => self.begin(rules, permit, at, facts),
-            Input::Accept(permit) => self.accept(rules, permit, at, facts),
+            Input::Accept { permit, took } => self.accept(rules, permit, took, at, facts),
             Input::Report { permit, outcome, took } => self.report(rules, permit, (outcome, took), at, facts),
             Input::Trip => self.command(at, facts, |machine, facts| {
                 if machine.state.state != State::Open {
@@ -141,13 +141,21 @@ impl Machine {
         if held && permit.generation == self.state.generation { Decision::Admitted(permit) } else { Decision::Stale }
     }
 
-    /// The dependency has answered a probe, and the response is on its way.
-    fn accept(&mut self, rules: &Rules, permit: PermitId, at: StepContext, facts: &mut Facts) -> Decision {
+    /// The dependency has answered a probe, after so long, and the response is on its way.
+    fn accept(
+        &mut self,
+        rules: &Rules,
+        permit: PermitId,
+        took: Option<Duration>,
+        at: StepContext,
+        facts: &mut Facts,
+    ) -> Decision {
         self.end_hopeless_round(rules, at, facts);
         let (Some(lease), true) = (permit.lease, permit.generation == self.state.generation) else {
             return Decision::Stale;
         };
-        let held = self.round_mut().is_some_and(|round| round.accept(lease, at.now));
+        let passed = rules.slowness.passed(took);
+        let held = self.round_mut().is_some_and(|round| round.accept(lease, passed, at.now));
         if held { Decision::Done } else { Decision::Stale }
     }
 
@@ -225,11 +233,8 @@ impl Machine {
             }
             return Decision::Done;
         };
-        let passed = rules.slowness.passed(took);
-        round.count(failed, passed);
-        *slowness_counts |= (failed || passed > 0) && round.is_too_slow(&rules.slowness);
-        let is_against = failed || *slowness_counts && passed > 0;
-        round.log_result(is_against);
+        let passed = rules.slowness.passed(took).max(lease.passed);
+        let is_against = round.take_in(failed, passed, &rules.slowness, slowness_counts);
         let verdict = round.verdict(&rules.probes, *slowness_counts);
         self.log(|log| log.push(is_against));
         match verdict {
@@ -254,9 +259,8 @@ impl Machine {
         }
     }
 
-    /// Drops the leases whose deadline has come while half-open. Returns which of them were probes on their way, and whether
-    /// each failed.
-    pub(crate) fn expire_leases(&mut self, now: Timestamp) -> Vec<(u32, bool)> {
+    /// Drops the leases whose deadline has come while half-open. Returns those of probes on their way.
+    pub(crate) fn expire_leases(&mut self, now: Timestamp) -> Vec<Lease> {
         if self.state.state != State::HalfOpen {
             return Vec::new();
         }
@@ -270,21 +274,25 @@ impl Machine {
         }
         let expired = self.expire_leases(at.now);
         let is_too_long = self.is_half_open_too_long(rules, at.now);
-        let &History { cooldown, slowness_counts, .. } = self.state.history();
-        let Some(round) = self.round_mut() else {
+        let Some(History { round: Some(round), slowness_counts, cooldown, .. }) = self.state.past_mut() else {
             return;
         };
-        for (_, failed) in &expired {
-            round.count(*failed, 0);
-            round.log_result(*failed);
-        }
-        let verdict = round.verdict(&rules.probes, slowness_counts);
+        let results = expired.iter().map(|lease| {
+            // The rest of an answer does not make the call a slow one.
+            round.take_in(!lease.accepted, lease.passed, &rules.slowness, slowness_counts)
+        });
+        let results: Vec<bool> = results.collect();
+        let verdict = round.verdict(&rules.probes, *slowness_counts);
         let is_undecided = verdict == RoundVerdict::Undecided;
-        let is_fruitless = is_undecided && round.is_fruitless(rules.probes.patience(cooldown), at.now);
-        self.log(|log| expired.iter().for_each(|(_, failed)| log.push(*failed)));
+        let is_fruitless = is_undecided && round.is_fruitless(rules.probes.patience(*cooldown), at.now);
+        self.log(|log| results.iter().for_each(|is_against| log.push(*is_against)));
         match verdict {
             RoundVerdict::Close => self.close(TransitionReason::ProbesSucceeded, at.now, facts),
-            RoundVerdict::Reopen => self.open(rules, TransitionReason::ProbeExpired, None, at, facts),
+            RoundVerdict::Reopen => {
+                let is_expired = expired.iter().any(|lease| !lease.accepted);
+                let reason = if is_expired { TransitionReason::ProbeExpired } else { TransitionReason::ProbeFailed };
+                self.open(rules, reason, None, at, facts);
+            }
             RoundVerdict::Undecided if is_fruitless => {
                 self.open(rules, TransitionReason::ProbesInconclusive, None, at, facts);
             }

@@ -13,6 +13,8 @@ mod decision_table;
 pub mod detector;
 mod evidence;
 mod horizon;
+#[cfg(all(test, not(fusebox_loom)))]
+mod late_heads;
 mod machine;
 mod machine_state;
 mod mixing;

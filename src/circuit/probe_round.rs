@@ -17,6 +17,8 @@ pub(crate) struct Lease {
     pub(crate) held: Hold,
     /// The dependency has answered; what is still to come is the rest of the answer.
     pub(crate) accepted: bool,
+    /// How many limits of slowness the call had passed by then: however it goes on, it has not passed fewer.
+    pub(crate) passed: u8,
     /// The instance that it was given to, where a fleet gives them out; 0 for none.
     #[cfg(feature = "fleet")]
     pub(crate) owner: u64,
@@ -29,6 +31,7 @@ impl Lease {
             deadline,
             held,
             accepted: false,
+            passed: 0,
             #[cfg(feature = "fleet")]
             owner: 0,
         }
@@ -147,13 +150,13 @@ impl ProbeRound {
         true
     }
 
-    /// Notes that the dependency has answered a probe whose response is still on its way: unless that fails soon, it has
-    /// succeeded. `false` when the place is gone.
-    pub(crate) fn accept(&mut self, id: u32, now: Timestamp) -> bool {
+    /// Notes that the dependency has answered a probe, which has passed so many limits of slowness, and that the response is
+    /// still on its way: unless that fails soon, it has succeeded. `false` when the place is gone.
+    pub(crate) fn accept(&mut self, id: u32, passed: u8, now: Timestamp) -> bool {
         let Some(lease) = self.leases.iter_mut().find(|lease| lease.id == id) else {
             return false;
         };
-        lease.accepted = true;
+        (lease.accepted, lease.passed) = (true, lease.passed.max(passed));
         lease.deadline = lease.deadline.min(now + RESPONSE_TIME);
         self.given_up = 0;
         true
@@ -195,7 +198,18 @@ impl ProbeRound {
         self.leases.clear();
     }
 
-    /// Takes in how a probe ended: whether it failed, and how many limits of slowness it has passed.
+    /// Takes in how a probe ended: whether it failed, and how many limits of slowness it has passed. Where the round meets a
+    /// rule of slow calls by this one, slow probes have failed: `slowness_counts` becomes true. Returns whether this one counts
+    /// against the dependency.
+    pub(super) fn take_in(&mut self, failed: bool, passed: u8, rule: &Slowness, slowness_counts: &mut bool) -> bool {
+        self.count(failed, passed);
+        *slowness_counts |= (failed || passed > 0) && self.is_too_slow(rule);
+        let is_against = failed || *slowness_counts && passed > 0;
+        self.log_result(is_against);
+        is_against
+    }
+
+    /// Counts a probe that ended: whether it failed, and how many limits of slowness it has passed.
     pub(crate) fn count(&mut self, failed: bool, passed: u8) {
         self.fruitless_since = None;
         self.given_up = 0;
@@ -218,7 +232,7 @@ impl ProbeRound {
     }
 
     /// Tells whether the probes of this round would open a circuit by their slowness.
-    pub(crate) fn is_too_slow(&self, slowness: &Slowness) -> bool {
+    fn is_too_slow(&self, slowness: &Slowness) -> bool {
         let (calls, failed) = (self.succeeded.saturating_add(self.failed), self.failed);
         !self.slow.is_empty() && slowness.is_met_by(ProbesSeen { calls, failed, slow: &self.slow })
     }
@@ -229,14 +243,14 @@ impl ProbeRound {
         (self.succeeded.saturating_sub(slow), self.failed.saturating_add(slow))
     }
 
-    /// Drops leases whose deadline has come; returns which of them were probes on their way, and whether each failed: one
-    /// whose answer has begun is a dependency that works.
-    pub(crate) fn expire(&mut self, now: Timestamp) -> Vec<(u32, bool)> {
+    /// Drops leases whose deadline has come; returns those of probes on their way. Each has failed, unless it was accepted:
+    /// one whose answer has begun is a dependency that works.
+    pub(crate) fn expire(&mut self, now: Timestamp) -> Vec<Lease> {
         let mut expired = Vec::new();
         self.leases.retain(|lease| {
             let over = lease.deadline <= now;
             if over && lease.held == Hold::Running {
-                expired.push((lease.id, !lease.accepted));
+                expired.push(*lease);
             }
             !over
         });
@@ -315,7 +329,7 @@ impl ProbeRound {
         for lease in &self.leases {
             out.u32(lease.id);
             out.u64(lease.deadline.as_nanos());
-            out.u8(u8::from(lease.accepted) | u8::from(lease.held == Hold::InHand) << 1);
+            out.u8(u8::from(lease.accepted) | u8::from(lease.held == Hold::InHand) << 1 | lease.passed.min(15) << 4);
             out.u64(lease.owner);
         }
         out.u32(self.log.size());
@@ -327,7 +341,7 @@ impl ProbeRound {
     }
 
     /// Reads what [`save`](Self::save) wrote. In records of release 0.1 leases have no owners, and it is not known how many
-    /// probes were given up or slow.
+    /// probes were given up or slow, nor how slow those are that are on their way.
     pub(crate) fn load(from: &mut Reader<'_>, is_of_0_1: bool) -> Result<Self, LoadError> {
         let (succeeded, failed) = (from.u32()?, from.u32()?);
         let number = |from: &mut Reader<'_>| Ok(u32::try_from(from.varint()?).unwrap_or(u32::MAX));
@@ -342,8 +356,8 @@ impl ProbeRound {
         for _ in 0..from.count(13)? {
             let (id, deadline, flags) = (from.u32()?, Timestamp::from_nanos(from.u64()?), from.u8()?);
             let held = if !is_of_0_1 && flags & 2 != 0 { Hold::InHand } else { Hold::Running };
-            let owner = if is_of_0_1 { 0 } else { from.u64()? };
-            leases.push(Lease { accepted: flags & 1 != 0, owner, ..Lease::new(id, deadline, held) });
+            let (passed, owner) = if is_of_0_1 { (0, 0) } else { (flags >> 4, from.u64()?) };
+            leases.push(Lease { accepted: flags & 1 != 0, passed, owner, ..Lease::new(id, deadline, held) });
         }
         let size = from.u32()?;
         if size > Probes::MAX {

@@ -20,8 +20,9 @@ use crate::time::Timestamp;
 ///
 /// A probe's place is a lease with a deadline: a probe that is dropped or whose outcome is
 /// [`Ignored`](crate::Outcome::Ignored) gives it back, one that panics or outlives its deadline has failed (where
-/// its response has begun and is still on its way, it has succeeded). Three probes in a row that are dropped before the
-/// dependency has answered reopen the circuit. So half-open always ends, whatever becomes of the calls.
+/// its response has begun and is still on its way, it has succeeded, and is as slow as its head). Three probes in a row
+/// that are dropped before the dependency has answered reopen the circuit. So half-open always ends, whatever becomes of
+/// the calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probes {
     pub(super) needed: u32,

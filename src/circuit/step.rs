@@ -22,12 +22,12 @@ pub(crate) enum Input<'a> {
     Acquire { reserve: bool },
     /// A reserved call goes through now.
     Begin(PermitId),
-    /// The dependency has answered a call, and the response is on its way.
+    /// The dependency has answered a call, after so long where that matters, and the response is on its way.
     #[cfg_attr(
         not(any(feature = "http", feature = "fleet")),
         expect(dead_code, reason = "only responses with bodies are accepted before they end")
     )]
-    Accept(PermitId),
+    Accept { permit: PermitId, took: Option<Duration> },
     /// A call ended.
     Report { permit: PermitId, outcome: Outcome, took: Option<Duration> },
     /// Open, by command.

@@ -28,7 +28,7 @@ pub(super) struct Probed {
     /// When it happened.
     pub(super) at: Timestamp,
     pub(super) retry_after: Option<Duration>,
-    /// How many of the rule's limits of slowness the call has passed.
+    /// How many of the rule's limits of slowness the call had passed by then.
     pub(super) slow: u8,
 }
 

@@ -173,7 +173,7 @@ impl Merge<'_> {
         let report = |outcome| Input::Report { permit, outcome, took };
         match probed.news {
             ProbeNews::Began => self.step_at(probed.at, Input::Begin(permit)),
-            ProbeNews::Accepted => self.step_at(probed.at, Input::Accept(permit)),
+            ProbeNews::Accepted => self.step_at(probed.at, Input::Accept { permit, took }),
             ProbeNews::Ended => {
                 if permit.generation == self.machine.generation()
                     && let Some(history) = self.machine.state.past_mut()

@@ -79,13 +79,18 @@ impl Replica {
                 }
                 self.tell_probe(permit, at.now, ProbeRound::give_back, |lease| {
                     let news = ProbeNews::of(&lease, outcome, failed);
+                    let slow = slow.max(lease.passed);
                     Probed { slow, retry_after: outcome.retry_after(), ..Probed::new(lease.id, news, at.now) }
                 })
             }
             Input::Begin(permit) if self.state.asks_fleet() => self.begin(rules, permit, at.now, &mut news),
-            Input::Accept(permit) if self.state.asks_fleet() => {
-                let accept = |round: &mut ProbeRound, lease| round.accept(lease, at.now).then_some(lease);
-                self.tell_probe(permit, at.now, accept, |lease| Probed::new(lease, ProbeNews::Accepted, at.now))
+            Input::Accept { permit, took } if self.state.asks_fleet() => {
+                let slow = rules.slowness.passed(took);
+                let accept = |round: &mut ProbeRound, lease| round.accept(lease, slow, at.now).then_some(lease);
+                self.tell_probe(permit, at.now, accept, |lease| Probed {
+                    slow,
+                    ..Probed::new(lease, ProbeNews::Accepted, at.now)
+                })
             }
             Input::Poll => self.poll_admission(rules, at, &mut news),
             _ => self.machine.step(rules, input, at, &mut news),

@@ -54,6 +54,15 @@ impl BreakerCell {
         });
     }
 
+    /// Takes in that the dependency has answered a probe, whose response is on its way.
+    #[cfg(feature = "http")]
+    pub(in crate::breaker) fn accept(&'static self, permit: PermitId, started: Timestamp) {
+        self.visit(|Visit { body, at, .. }| {
+            let took = body.settings.rules.needs_duration().then(|| at.now.since(started));
+            self.step_locked(body, Input::Accept { permit, took }, at);
+        });
+    }
+
     /// Counts a success, not of a probe, without the lock; `false` when it must be reported.
     #[inline(never)]
     pub(in crate::breaker) fn count_success(&self, generation: Generation, started: Timestamp) -> bool {

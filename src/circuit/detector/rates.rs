@@ -41,7 +41,8 @@ pub const fn failure_rate(rate: f64) -> FailureRate {
 ///
 /// A slow probe has failed where slow calls opened the circuit, until one round of probes has closed it. Where something
 /// else did, failures for example, slow probes are successes, unless those of one half-open period meet this rule by
-/// themselves: its share, of as many calls as it waits for.
+/// themselves: its share, of as many calls as it waits for. One whose response goes on after its head, as a stream does, is
+/// judged without its end, and is as slow as its head.
 ///
 /// ```
 /// use std::time::Duration;

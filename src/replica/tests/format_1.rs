@@ -203,3 +203,16 @@ fn it_is_written_anew_at_once_where_nothing_else_is_to_be_written() {
     let polled = one.turn(at + ms(500), |replica, turn| replica.poll(turn, &mut |_| Ok(())));
     assert!(polled.request.is_none(), "{polled:?}");
 }
+
+/// Its leases did not say how slow a head was.
+#[test]
+fn its_probe_that_goes_on_is_no_slow_one() {
+    let mut out = begun(State::HalfOpen, 9);
+    save_history(&mut out, TransitionReason::CooldownOver, &[(6, 60_000, true)], None);
+    out.u8(0);
+    out.u32(0);
+    let record = Record::load(&sealed(out.finish())).expect("a record of release 0.1");
+    let leases = &record.machine.history().round.as_ref().expect("a round").leases;
+    assert_eq!(leases.iter().map(|lease| (lease.accepted, lease.passed)).collect::<Vec<_>>(), [(true, 0)]);
+    assert_eq!(Record::load(&record.save()), Ok(record));
+}

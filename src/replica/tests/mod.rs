@@ -11,6 +11,7 @@ mod evidence;
 mod format_1;
 mod generations;
 mod handovers;
+mod late_heads;
 mod malice;
 mod opaque;
 mod peek;

@@ -18,7 +18,7 @@ enum Act {
     Ask(bool),
     End(usize, ProbeNews),
     Begin(usize),
-    Accept(usize),
+    Accept(usize, u8),
     Wait(u64),
 }
 
@@ -27,7 +27,7 @@ fn acts() -> impl Strategy<Value = Vec<(usize, Act)>> {
         4 => any::<bool>().prop_map(Act::Ask),
         3 => (0_usize..8, prop::sample::select(ENDS)).prop_map(|(n, end)| Act::End(n, end)),
         2 => (0_usize..8).prop_map(Act::Begin),
-        1 => (0_usize..8).prop_map(Act::Accept),
+        1 => (0_usize..8, 0_u8..16).prop_map(|(n, slow)| Act::Accept(n, slow)),
         1 => (0_u64..20_000).prop_map(Act::Wait),
     ];
     prop::collection::vec((0_usize..3, act), 1..60)
@@ -57,7 +57,10 @@ proptest! {
                 }
                 Act::End(n, news) => tell(&mut shared, by, n, &|lease| Probed::new(lease, news, now)),
                 Act::Begin(n) => tell(&mut shared, by, n, &|lease| Probed::new(lease, ProbeNews::Began, now)),
-                Act::Accept(n) => tell(&mut shared, by, n, &|lease| Probed::new(lease, ProbeNews::Accepted, now)),
+                Act::Accept(n, slow) => tell(&mut shared, by, n, &|lease| Probed {
+                    slow,
+                    ..Probed::new(lease, ProbeNews::Accepted, now)
+                }),
                 Act::Wait(time) => {
                     shared.now = shared.now + ms(time);
                     shared.merge(by, &[], &[]);

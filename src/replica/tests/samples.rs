@@ -89,7 +89,7 @@ fn round() -> impl Strategy<Value = ProbeRound> {
             let mut round = ProbeRound::new(&probes);
             for (n, (now, owner)) in admitted.into_iter().enumerate() {
                 match round.admit(&probes, now, false) {
-                    Some(lease) if n % 3 == 0 => drop(round.accept(lease, now)),
+                    Some(lease) if n % 3 == 0 => drop(round.accept(lease, u8::try_from(2 * n).unwrap_or(0), now)),
                     Some(lease) if n % 3 == 1 => round.give_to(lease, owner),
                     _ => {}
                 }
