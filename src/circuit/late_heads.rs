@@ -231,3 +231,23 @@ fn late_heads_that_leave_it_open_do_not_lengthen_a_half_open_period() {
     assert_eq!((state, reason, slowness_counts), (State::Open, Some(TransitionReason::HalfOpenTooLong), true));
     assert_eq!(round.map(|round| round.log().collect::<Vec<_>>()), Some(vec![true, true]));
 }
+
+/// It has taken its whole time, as one that is reported a moment before.
+#[test]
+fn a_probe_that_is_never_answered_is_slow_as_well() {
+    let opened = || {
+        let probes = Probes::ratio(2, 4).concurrent(2);
+        Bench::opened(RULES[1](), probes, (Outcome::Failure, MS))
+    };
+    let [mut silent, mut told] = [opened(), opened()];
+    for bench in [&mut silent, &mut told] {
+        bench.pass(DEADLINE);
+        bench.probe(Outcome::Success, LIMIT, Rest::GoesOn);
+    }
+    silent.ask().expect("the second");
+    silent.pass(DEADLINE);
+    silent.step(Input::Poll);
+    told.probe(Outcome::Failure, DEADLINE.saturating_sub(MS), Rest::Nothing);
+    assert_eq!(silent.seen(), told.seen());
+    assert_eq!(told.results(), Some((0, 2)), "two of two calls were slow, which meets the rule");
+}

@@ -277,9 +277,11 @@ impl Machine {
         let Some(History { round: Some(round), slowness_counts, cooldown, .. }) = self.state.past_mut() else {
             return;
         };
+        // A probe without an answer has taken its whole time; the rest of an answer does not make the call a slow one.
+        let unanswered = rules.slowness.passed(Some(rules.probes.deadline));
         let results = expired.iter().map(|lease| {
-            // The rest of an answer does not make the call a slow one.
-            round.take_in(!lease.accepted, lease.passed, &rules.slowness, slowness_counts)
+            let passed = if lease.accepted { lease.passed } else { unanswered };
+            round.take_in(!lease.accepted, passed, &rules.slowness, slowness_counts)
         });
         let results: Vec<bool> = results.collect();
         let verdict = round.verdict(&rules.probes, *slowness_counts);
