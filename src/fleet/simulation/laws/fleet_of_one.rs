@@ -8,7 +8,7 @@ use super::super::rng::Chance;
 use super::super::runner::seeds;
 use super::super::setup::Setup;
 use super::pair::{Pair, one};
-use super::schedule::{Ending, Event, Step, Style, shorten};
+use super::schedule::{Ending, Event, Step, Style, shorten, with_heads};
 use crate::circuit::detector::{LoadError, consecutive_failures, failure_rate, failures, slow_call_rate};
 use crate::circuit::{Call, Cooldown, Detector, Horizon, Outcome, Probes, Tally};
 use crate::time::Timestamp;
@@ -127,6 +127,7 @@ fn drawn(seed: u64, detector: Make) -> (Setup, Vec<Step>) {
 fn agree(name: &str, detector: Make, schedules: u64) -> Option<String> {
     for seed in seeds(schedules) {
         let (setup, steps) = drawn(seed, detector);
+        let steps = with_heads(steps, &mut Chance::new(seed ^ 0x4ead << 32));
         if difference(&setup, &steps).is_some() {
             let (steps, said) = shorten(steps, |steps| difference(&setup, steps));
             // Once more, so that its log is the last one.
@@ -186,6 +187,24 @@ fn one_instance_has_as_many_probes_on_their_way_as_a_breaker() {
 fn a_probe_that_says_nothing_costs_no_second_call() {
     let ignored = |after| call(after, Outcome::Ignored);
     plays(one(0, SHAPED[1].1), &[call(0, Outcome::Failure), ignored(200), ignored(10), ignored(10), ignored(10)]);
+}
+
+/// What slow calls opened: the head of the probe's response comes after each time, and the rest goes on.
+#[test]
+fn a_late_head_is_for_the_fleet_what_it_is_for_a_breaker() {
+    let ms = Duration::from_millis;
+    let slow = Step { after: ms(1), event: Event::Call(Ending { outcome: Outcome::Success, took: Some(SLOW) }) };
+    let head = |took| Step { after: ms(1), event: Event::Head(0, took) };
+    for rule in [9, 10, 13] {
+        for took in [None, Some(SLOW.saturating_sub(ms(1))), Some(SLOW)] {
+            for (wait, probes) in [499, 500, 5_000].into_iter().zip([Probes::one(), Probes::one(), Probes::ratio(1, 2)])
+            {
+                let after = [call(wait, Outcome::Success), call(200, Outcome::Success)];
+                let steps = [&[slow; 6][..], &[begin(200), head(took)], &after, &after].concat();
+                plays(Setup { probes, ..one(0, SHAPED[rule].1) }, &steps);
+            }
+        }
+    }
 }
 
 /// "Three failures within 100 ms", where the breaker says "5 failures in 6 calls".

@@ -197,6 +197,7 @@ impl Pair {
                 if self.running.len() > before { self.end(0, ending) } else { Ok(()) }
             }
             Event::Begin => self.begin(),
+            Event::Head(nth, took) => self.answer(nth, took),
             Event::End(nth, ending) => self.end(nth, ending),
             Event::Burst(calls, failed) => self.burst(calls, failed),
             Event::Trip => self.command(Input::Trip),
@@ -255,6 +256,17 @@ impl Pair {
         self.world.pump_all_of(0);
         self.hear();
         decision
+    }
+
+    /// The dependency answers a call, and the response goes on.
+    fn answer(&mut self, nth: usize, took: Option<Duration>) -> Same {
+        let Some(nth) = self.running.len().checked_sub(nth + 1) else {
+            return Ok(());
+        };
+        let (alone, shared) = self.running[nth];
+        let alone = self.alone(Input::Accept { permit: alone, took });
+        let shared = self.shared(Input::Accept { permit: shared, took });
+        if alone == shared { Ok(()) } else { Err(format!("a head: alone {alone:?}, shared {shared:?}")) }
     }
 
     fn end(&mut self, nth: usize, Ending { outcome, took }: Ending) -> Same {

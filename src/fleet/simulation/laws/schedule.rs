@@ -19,6 +19,9 @@ pub(super) enum Event {
     Call(Ending),
     /// A call that ends later, or never.
     Begin,
+    /// The dependency has answered the call on its way that began so many before the newest, after that time, and the
+    /// response goes on.
+    Head(usize, Option<Duration>),
     /// Of the calls on their way, the one that began so many before the newest.
     End(usize, Ending),
     /// Calls that ask in one moment and end in one, and leave no time between them.
@@ -117,6 +120,23 @@ impl Style {
         let took = chance.permille(300).then(|| MS * chance.pick(&[1, 49, 50, 400]));
         Ending { outcome, took }
     }
+}
+
+/// The same, where the dependency answers some of the calls before they end. After that there is time for the rest of a
+/// response to be judged without its end, or just not.
+pub(super) fn with_heads(steps: Vec<Step>, chance: &mut Chance) -> Vec<Step> {
+    let mut all = Vec::new();
+    for step in steps {
+        all.push(step);
+        if step.event == Event::Begin && chance.permille(600) {
+            let took = chance.permille(800).then(|| MS * chance.pick(&[1, 49, 50, 400]));
+            let ending = Ending { outcome: Outcome::Success, took: None };
+            let next = chance.pick(&[Event::Call(ending), Event::End(0, ending), Event::Begin]);
+            all.push(Step { after: MS * chance.pick(&[0, 1, 50]), event: Event::Head(0, took) });
+            all.push(Step { after: MS * chance.pick(&[0, 499, 500, 501]), event: next });
+        }
+    }
+    all
 }
 
 /// The shortest schedule that is easily found in one that shows a difference, and what it shows.
