@@ -74,18 +74,7 @@ impl Replica {
             Err(error) => return self.failed(error, true, turn),
         };
         self.succeeded(turn);
-        let is_written = match committed {
-            Committed::Applied { .. } | Committed::Combine(..) => {
-                self.state.timers.forget_look();
-                true
-            }
-            Committed::Conflict(stored)
-            | Committed::Duplicate(stored)
-            | Committed::Queued(stored)
-            | Committed::Fenced(stored) => stored.version > self.known_version(),
-        };
-        // Else nothing shows that the record can be written: a batch is queued beside it.
-        self.state.known.trouble.take_if(|(_, failing)| is_written || *failing == Failing::Loads);
+        self.note_written(committed);
         let now = turn.now;
         // A turn at combining takes a round into the record; the batch waits.
         let combining = self.state.in_flight.combining.take();
@@ -115,24 +104,7 @@ impl Replica {
             }
             Committed::Conflict(stored) => {
                 self.state.in_flight.combining = combining;
-                self.state.in_flight.conflicts += 1;
-                let conflicts = self.state.in_flight.conflicts;
-                let Protocol { outbox, in_flight, .. } = &mut **self.state;
-                if let Some(batch) = &mut outbox.batch {
-                    in_flight.is_contended = true;
-                    if std::mem::replace(&mut batch.may_queue, true) && conflicts > 1 {
-                        // It might have been queued, but too many wait already.
-                        self.linger_longer();
-                    }
-                }
-                self.learn_stored(stored, here, turn);
-                self.put_off_look(now);
-                let may_be_queued = self.state.outbox.batch.is_some() && conflicts <= 2;
-                if !may_be_queued && (!self.ends_own_suspicion(now) || conflicts > MAX_RACES) {
-                    // Nothing but a compare-and-swap will do, and other instances want the same.
-                    let most = Duration::from_millis(5 << conflicts.min(6));
-                    self.state.timers.not_before = now + self.state.jitter(most);
-                }
+                self.lost_race(stored, here, turn);
             }
             Committed::Duplicate(stored) | Committed::Queued(stored) => {
                 self.state.in_flight.combining = combining;
@@ -162,6 +134,44 @@ impl Replica {
                 self.look_after_round(now);
                 self.learn_stored(stored, here, turn);
             }
+        }
+    }
+
+    /// Trouble with writing is over when something was written, and when the record is another since: it can be, then. A batch
+    /// that is queued beside a record shows neither.
+    fn note_written(&mut self, committed: &Committed) {
+        let is_written = match committed {
+            Committed::Applied { .. } | Committed::Combine(..) => {
+                self.state.timers.forget_look();
+                true
+            }
+            Committed::Conflict(stored)
+            | Committed::Duplicate(stored)
+            | Committed::Queued(stored)
+            | Committed::Fenced(stored) => stored.version > self.known_version(),
+        };
+        self.state.known.trouble.take_if(|(_, failing)| is_written || *failing == Failing::Loads);
+    }
+
+    fn lost_race(&mut self, stored: &Stored, here: Timestamp, turn: &mut Turn<'_>) {
+        let now = turn.now;
+        self.state.in_flight.conflicts += 1;
+        let conflicts = self.state.in_flight.conflicts;
+        let Protocol { outbox, in_flight, .. } = &mut **self.state;
+        if let Some(batch) = &mut outbox.batch {
+            in_flight.is_contended = true;
+            if std::mem::replace(&mut batch.may_queue, true) && conflicts > 1 {
+                // It might have been queued, but too many wait already.
+                self.linger_longer();
+            }
+        }
+        self.learn_stored(stored, here, turn);
+        self.put_off_look(now);
+        let may_be_queued = self.state.outbox.batch.is_some() && conflicts <= 2;
+        if !may_be_queued && (!self.ends_own_suspicion(now) || conflicts > MAX_RACES) {
+            // Nothing but a compare-and-swap will do, and other instances want the same.
+            let most = Duration::from_millis(5 << conflicts.min(6));
+            self.state.timers.not_before = now + self.state.jitter(most);
         }
     }
 
