@@ -232,6 +232,13 @@ fn fleets() {
         format!("is shared over {name}: each instance judges its own calls, and the first that opens opens for all");
     let admits = "  while the store is away, every call goes through and none is judged";
     assert_eq!(fleet(Fleet::votes(1).when_down(WhenDown::Admit)), [first, admits.to_owned()]);
+
+    let advice = "  its rule is the default, meant for one process: choose a rate with a least number of calls";
+    let advised = |fleet: Fleet| breaker_lines(|b| b.store(store.clone()).fleet(fleet)).contains(&advice.to_owned());
+    assert!(advised(Fleet::pooled()));
+    assert!(!advised(Fleet::votes(3)), "each judges its own calls");
+    let chosen = breaker_lines(|b| b.detector(detect::failures(5).within(secs(60))).store(store.clone()));
+    assert!(!chosen.contains(&advice.to_owned()), "the same rule, but by choice");
 }
 
 fn retry_lines(f: impl FnOnce(RetryConfigBuilder) -> RetryConfigBuilder) -> Vec<String> {

@@ -146,6 +146,23 @@ async fn c17_a_timeout_is_deadline_exceeded() {
     }
 }
 
+/// As a handler makes it of an error of its own call.
+#[tokio::test(start_paused = true)]
+async fn a_timeout_is_an_answer_of_either_protocol_and_stays_the_source() {
+    let limits = RetryConfig::builder().max_retries(0).attempt_timeout(secs(2)).build();
+    let retry = RetryLayer::new(limits.expect("a configuration that works"));
+    let error: BoxError = retry.call(std::future::pending::<Result<(), BoxError>>).await.expect_err("it never answers");
+    for error in [error, Wrapper("down".into()).into()] {
+        let is_late = error.is::<TimedOut>();
+        let answer = fusebox::web::response_of::<String>(&*error).map(|response| response.status().as_u16());
+        assert_eq!(answer, is_late.then_some(504), "{error}");
+        let status = fusebox::grpc::status_of(&*error);
+        assert_eq!(status.as_ref().map(Status::code), is_late.then_some(Code::DeadlineExceeded), "{error}");
+        let source = status.as_ref().and_then(Error::source);
+        assert_eq!(source.is_some_and(<dyn Error>::is::<TimedOut>), is_late, "{error}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn c29_a_rejection_is_not_retried_and_spends_no_budget() {
     let budget = Budget::tokens(10, 1.0);

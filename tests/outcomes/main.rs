@@ -120,6 +120,27 @@ mod grpc {
     }
 }
 
+/// A status that a breaker further in answered with, and that of the dependency itself.
+#[test]
+fn the_answer_of_a_breaker_says_nothing_of_the_dependency() {
+    use fusebox::{CircuitBreaker, CircuitBreakerConfig, web};
+
+    let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("prices"));
+    breaker.trip().expect("no override stands");
+    let rejected = breaker.acquire().expect_err("open");
+    let judged = |answer: &Result<Response<&'static str>, Infallible>| {
+        (classify::http().classify(answer), classify::http().retry(answer))
+    };
+    assert_eq!(judged(&Ok(web::unavailable(&rejected))), (Outcome::Ignored, Retry::Never));
+    assert_eq!(judged(&response(503, None)), (Outcome::Failure, Retry::IfIdempotent));
+    #[cfg(feature = "grpc")]
+    for answer in [web::unavailable(&rejected), fusebox::grpc::unavailable(&rejected)] {
+        let answer = Ok::<Response<&'static str>, Infallible>(answer);
+        let rule = classify::grpc();
+        assert_eq!((rule.classify(&answer), rule.retry(&answer)), (Outcome::Ignored, Retry::Never), "{answer:?}");
+    }
+}
+
 #[test]
 fn each_classifier_leaves_out_what_it_is_told() {
     use fusebox::BoxError;

@@ -25,7 +25,7 @@ fn a_file_sets_everything_that_the_builder_does() {
         r#"
         name = "payments"
         cooldown = { min = "5s", max = "5m", factor = 3.0, jitter = 0.2, healthy_after = "10m" }
-        probes = { needed = 3, of = 5, concurrent = 2, deadline = "45s" }
+        probes = { needed = 3, of = 5, concurrent = 2, deadline = "45s", decide_within = "10m" }
         abandoned_after = "10s"
         retry_after_cap = "1m"
         execution_log = 50
@@ -46,7 +46,7 @@ fn a_file_sets_everything_that_the_builder_does() {
     let expected = CircuitBreakerConfig::builder("payments")
         .detector(any)
         .cooldown(Cooldown::exponential(s(5)..=s(300)).factor(3.0).jitter(0.2).healthy_after(s(600)))
-        .probes(Probes::ratio(3, 5).concurrent(2).deadline(s(45)))
+        .probes(Probes::ratio(3, 5).concurrent(2).deadline(s(45)).decide_within(s(600)))
         .abandoned_after(s(10))
         .retry_after_cap(s(60))
         .execution_log(50)
@@ -54,6 +54,20 @@ fn a_file_sets_everything_that_the_builder_does() {
         .build()
         .expect("it works");
     assert_eq!(format!("{config:?}"), format!("{expected:?}"));
+}
+
+/// By what they are: a cooldown's text does not say all of it.
+#[test]
+fn a_file_sets_everything_of_a_cooldown() {
+    let s = Duration::from_secs;
+    let exponential = Cooldown::exponential(s(5)..=s(300)).factor(3.0).jitter(0.2).healthy_after(s(600));
+    let text = "min = '5s'\nmax = '5m'\nfactor = 3\njitter = '20%'\nhealthy_after = '10m'";
+    assert_eq!(read::<Cooldown>(text), exponential);
+    let linear = Cooldown::linear(s(5)..=s(300), s(10)).jitter(0.2).healthy_after(s(600));
+    let text = "type = 'linear'\nmin = '5s'\nmax = '5m'\nstep = '10s'\njitter = 0.2\nhealthy_after = '10m'";
+    assert_eq!(read::<Cooldown>(text), linear);
+    assert_eq!(read::<Cooldown>("type = 'fixed'\nduration = '5s'"), Cooldown::fixed(s(5)));
+    assert_ne!(exponential, Cooldown::exponential(s(5)..=s(300)).factor(3.0).jitter(0.2), "the text is the same");
 }
 
 #[test]
@@ -168,6 +182,10 @@ fn mistakes_are_told_with_path_value_what_is_allowed_and_what_was_meant() {
              `time_window_seconds`",
         ),
         (
+            "cooldown = { min = '1s', max = '2s', factor = '200%' }",
+            "`cooldown.factor` is \"200%\", allowed is a number of at least 1",
+        ),
+        (
             "detector = { type = 'time_based', time_window_seconds = -1.0 }",
             "`detector.time_window_seconds` is -1.0, allowed is a number above 0 and at most 1000000000",
         ),
@@ -270,17 +288,21 @@ fn single_types_stand_in_a_configuration_of_ones_own() {
 fn a_fleet_takes_a_store() {
     use std::sync::Arc;
 
-    use fusebox::{fleet::Fleet, store::MemoryStore};
+    use fusebox::fleet::{Fleet, WhenDown};
+    use fusebox::store::MemoryStore;
 
     let text = "name = 'payments'\nfleet = { mode = 'votes', votes = 3, when_down = 'reject', instance_id = 'a' }";
     assert!(refused(text).starts_with("`fleet` is set, allowed is none here"), "{}", refused(text));
     assert!(read::<CircuitBreakerConfigBuilder>(text).build().is_err(), "with whom?");
     let builder: CircuitBreakerConfigBuilder = read(text);
     let config = builder.store(Arc::new(MemoryStore::new())).build().expect("it has a store");
-    let expected = Fleet::votes(3).when_down(fusebox::fleet::WhenDown::Reject).instance_id("a");
+    let expected = Fleet::votes(3).when_down(WhenDown::Reject).instance_id("a");
     assert!(format!("{config:?}").contains(&format!("fleet: {expected:?}")), "{config:?}");
     let pooled: Fleet = read("flush_interval = '2s'");
     assert_eq!(pooled, Fleet::pooled().flush_interval(Duration::from_secs(2)));
+    for (word, when_down) in [("local", WhenDown::Local), ("admit", WhenDown::Admit), ("reject", WhenDown::Reject)] {
+        assert_eq!(read::<Fleet>(&format!("when_down = '{word}'")), Fleet::pooled().when_down(when_down), "{word}");
+    }
     assert_eq!(
         refused("fleet = 'ours'"),
         "`fleet` is \"ours\", allowed is a table: only a whole file has named fleets"

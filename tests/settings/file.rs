@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fusebox::circuit_breaker::OverrideKind;
 use fusebox::settings::Settings;
-use fusebox::{CircuitBreaker, CircuitBreakerLayer, ManualClock, Registry, State};
+use fusebox::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, ManualClock, Registry, State};
 use tower::{Layer, Service, ServiceExt};
 
 use super::{read, refusal};
@@ -162,7 +162,7 @@ async fn c69_breakers_of_a_registry_behave_as_the_templates_in_a_file_say() {
     assert_eq!(calls(&hosts, "b.example", &[false, false, false, true]).await, "FFFS", "three calls are too few");
     assert_eq!((breaker("a.example").state(), breaker("b.example").state()), (State::Open, State::Closed));
     // The defaults: 30 s, and two probes at once that must both succeed.
-    clock.advance(s(30) - Duration::from_nanos(1));
+    clock.advance(s(30).checked_sub(Duration::from_nanos(1)).expect("more than none"));
     assert_eq!(calls(&hosts, "a.example", &[true]).await, "R");
     clock.advance(Duration::from_nanos(1));
     let probes: Vec<_> = std::iter::from_fn(|| breaker("a.example").acquire().ok()).collect();
@@ -200,6 +200,42 @@ async fn c69_breakers_of_a_registry_behave_as_the_templates_in_a_file_say() {
     assert_eq!((&*hosts.name(), hosts.overflowed()), ("hosts", 0));
     assert_eq!(calls(&hosts, "c.example", &[true]).await, "S");
     assert_eq!((hosts.len(), hosts.overflowed()), (5, 1));
+}
+
+/// With the feature the registry's clock is Tokio's.
+#[cfg(feature = "testing")]
+#[tokio::test(start_paused = true)]
+async fn a_registry_forgets_after_the_time_that_the_file_says() {
+    let settings: Settings = read("[registries.hosts]\nmax = 1\nidle = '10s'");
+    let hosts = settings.registry("hosts").expect("it is there");
+    for (seconds, name, overflowed) in [(0, "a", 0), (8, "b", 1), (3, "c", 1)] {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        let breaker = hosts.breaker(name).expect("the template works");
+        assert_eq!((&*breaker.name() == name, hosts.overflowed()), (name != "b", overflowed), "{}", breaker.name());
+    }
+}
+
+#[test]
+fn every_breaker_registry_key_and_retry_is_explained_below_its_path() {
+    let settings: Settings = read(WHOLE);
+    let explained = settings.explain().expect("all can be built");
+    let mut expected = Vec::new();
+    let mut below = |path: &str, explained: &dyn std::fmt::Display| {
+        expected.push(path.to_owned());
+        expected.extend(explained.to_string().lines().map(|line| format!("  {line}")));
+    };
+    below("breakers.payments", &settings.breaker("payments").expect("it is there").explain());
+    let template = "cooldown = { min = '5s', max = '5m' }";
+    let slow = "detector = { type = 'slow_call_rate', rate = 0.8, slower_than = '5s', within = '1m' }";
+    below("registries.hosts", &read::<CircuitBreakerConfig>(template).explain());
+    below(
+        "registries.hosts.keys.\"slow.example\"",
+        &read::<CircuitBreakerConfig>(&format!("{template}\n{slow}")).explain(),
+    );
+    for name in ["outbound", "reads"] {
+        below(&format!("retries.{name}"), &settings.retry(name).expect("it is there").explain());
+    }
+    assert_eq!(explained.lines().collect::<Vec<_>>(), expected);
 }
 
 #[test]

@@ -38,6 +38,57 @@ fn a_value_that_is_read_already_can_be_read_from() {
 }
 
 #[test]
+fn a_type_that_is_given_twice_is_refused() {
+    let text = r#"{ "detector": { "type": "failures", "count": 3, "of_last": 5, "type": "consecutive_failures" } }"#;
+    let error = serde_json::from_str::<CircuitBreakerConfig>(text).expect_err("twice").to_string();
+    assert!(error.starts_with("`detector.type` is given twice"), "{error}");
+}
+
+/// As of formats whose keys are of any type.
+#[test]
+fn a_key_that_is_no_text_is_a_name_all_the_same() {
+    use serde::Deserialize;
+    use serde::de::value::{Error, MapDeserializer};
+
+    let refusal = |key: &dyn Fn() -> Result<CircuitBreakerConfig, Error>| key().expect_err("no field").to_string();
+    let of = [
+        refusal(&|| CircuitBreakerConfig::deserialize(MapDeserializer::new([(5_u64, "x")].into_iter()))),
+        refusal(&|| CircuitBreakerConfig::deserialize(MapDeserializer::new([(-5_i64, "x")].into_iter()))),
+        refusal(&|| CircuitBreakerConfig::deserialize(MapDeserializer::new([(true, "x")].into_iter()))),
+    ];
+    for (told, path) in of.iter().zip(["`5`", "`-5`", "`true`"]) {
+        assert!(told.starts_with(&format!("{path} is unknown")), "{told}");
+    }
+}
+
+#[test]
+fn a_list_has_an_end() {
+    let detectors = |n: usize| {
+        let one = serde_json::json!({ "type": "consecutive_failures", "count": 1 });
+        let text = serde_json::json!({ "detector": { "any": vec![one; n] } }).to_string();
+        serde_json::from_str::<CircuitBreakerConfig>(&text).map_err(|error| error.to_string())
+    };
+    assert!(detectors(256).is_ok());
+    let error = detectors(257).expect_err("too long");
+    assert!(error.starts_with("`detector.any` is a list of 257 items, allowed are 256"), "{error}");
+}
+
+#[test]
+fn a_list_by_numbers_has_no_gap() {
+    let detectors = |keys: [&str; 2]| {
+        let one = serde_json::json!({ "type": "consecutive_failures", "count": 1 });
+        let parts: serde_json::Map<_, _> = keys.map(|key| (key.to_owned(), one.clone())).into_iter().collect();
+        let value = serde_json::json!({ "detector": { "any": parts } });
+        serde_json::from_value::<CircuitBreakerConfig>(value).map_err(|error| error.to_string())
+    };
+    assert!(detectors(["1", "0"]).is_ok(), "in any order");
+    for keys in [["0", "2"], ["1", "2"]] {
+        let error = detectors(keys).expect_err("a gap");
+        assert_eq!(error, "`detector.any` is a list with a gap: its items are numbered from 0 on", "{keys:?}");
+    }
+}
+
+#[test]
 fn deep_nesting_is_refused_and_does_not_end_the_process() {
     let mut detector = serde_json::json!({ "type": "consecutive_failures", "count": 1 });
     for _ in 0..20 {

@@ -100,6 +100,23 @@ fn a_configuration_explains_what_it_was_given() {
     assert!(told.contains(line), "{told}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn time_that_ran_out_is_a_timeout_by_any_clock() {
+    use std::io::{Error, ErrorKind};
+
+    let outcomes = Outcomes::new().ignored(["timeout"]).expect("a word that is known");
+    let ran_out = || async {
+        let never = std::future::pending::<()>();
+        tokio::time::timeout(std::time::Duration::from_secs(1), never).await.expect_err("it never ends")
+    };
+    assert_eq!(outcomes.of_error(&ran_out().await), Some(Outcome::Ignored));
+    assert_eq!(outcomes.of_error(&Error::other(ran_out().await)), Some(Outcome::Ignored), "within another");
+    assert_eq!(outcomes.of_error(&Error::from(ErrorKind::TimedOut)), Some(Outcome::Ignored));
+    assert_eq!(outcomes.of_error(&Error::from(ErrorKind::ConnectionReset)), None);
+    #[cfg(feature = "tower")]
+    assert_eq!(outcomes.of_error(&tower::timeout::error::Elapsed::new()), Some(Outcome::Ignored));
+}
+
 #[cfg(feature = "http")]
 #[test]
 fn the_layer_for_http_heeds_them() {
@@ -133,6 +150,21 @@ fn the_layer_for_http_heeds_them() {
     ] {
         assert_eq!((opens("", move || answer), opens(said, move || answer)), (before, after), "{answer:?}");
     }
+}
+
+/// What the program knows to be its own is not the dependency's by a word of the file.
+#[cfg(feature = "http")]
+#[test]
+fn what_a_program_leaves_out_counts_by_no_word() {
+    use std::io::{Error, ErrorKind};
+
+    use fusebox::{Classify, classify};
+
+    let outcomes: Outcomes = read("failures = ['connection_reset', 'broken_pipe']");
+    let rule = classify::http().outcomes(outcomes).exclude(|error: &Error| error.kind() == ErrorKind::BrokenPipe);
+    let judged = |kind: ErrorKind| rule.classify(&Err::<http::Response<()>, _>(Error::from(kind)));
+    assert_eq!(judged(ErrorKind::BrokenPipe), Outcome::Ignored);
+    assert_eq!(judged(ErrorKind::ConnectionReset), Outcome::Failure);
 }
 
 /// Under the names of the file a failure still says when to come back.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fusebox::backoff::{self, Backoff};
 use fusebox::retry::{Timed, Untimed, WhenRejected};
-use fusebox::{Budget, Jitter, RetryConfig};
+use fusebox::{Budget, Jitter, RetryConfig, RetryLayer};
 
 use super::{read, refusal};
 
@@ -39,6 +39,37 @@ fn a_file_sets_everything_that_the_builder_does() {
         .expect("it works");
     assert_eq!(format!("{config:?}"), format!("{expected:?}"));
     assert_eq!(config.to_string(), expected.to_string());
+}
+
+#[test]
+fn every_word_for_a_rejection_is_understood() {
+    for when in [WhenRejected::Return, WhenRejected::Wait, WhenRejected::Retry] {
+        let config: RetryConfig<Timed> = read(&format!("when_rejected = '{}'", when.as_str()));
+        let expected = RetryConfig::builder().when_rejected(when).build().expect("it works");
+        assert_eq!(config.explain(), expected.explain(), "{when:?}");
+    }
+}
+
+/// What no text shows: the waits are those of a configuration with that seed, and of no other.
+#[test]
+fn a_seed_makes_the_waits_the_same() {
+    let waits = |config: RetryConfig<Timed>| {
+        let (tell, told) = std::sync::mpsc::channel();
+        let config = config.into_builder().on_event(move |event| tell.send(event.kind()).expect("heard")).build();
+        let failed =
+            RetryLayer::new(config.expect("it works")).call_blocking(|| Err::<(), _>(std::io::Error::other("down")));
+        assert!(failed.is_err());
+        told.try_iter().collect::<Vec<_>>()
+    };
+    let backoff = "backoff = { min = '10us', max = '100us' }";
+    let seeded = |seed: u64| waits(read(&format!("{backoff}\nseed = {seed}")));
+    let built = RetryConfig::builder()
+        .backoff(backoff::exponential(Duration::from_micros(10)..=Duration::from_micros(100)))
+        .seed(7)
+        .deadline(Duration::from_secs(60))
+        .build();
+    assert_eq!(seeded(7), waits(built.expect("it works")));
+    assert_ne!(seeded(7), seeded(8));
 }
 
 #[test]
@@ -84,6 +115,15 @@ fn backoffs_are_durations_lists_and_tables() {
         waits("{ min = '10ms', max = '1s', jitter = '25%' }"),
         proportional.delays(0).take(4).collect::<Vec<_>>()
     );
+    let equal = backoff::fixed(Duration::from_secs(1)).jitter(Jitter::Equal);
+    assert_eq!(
+        waits("{ type = 'fixed', delay = '1s', jitter = 'equal' }"),
+        equal.delays(0).take(4).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        waits("{ type = 'linear', min = '1s', max = '3s', step = '1s', jitter = 'none' }"),
+        ms(&[1_000, 2_000, 3_000, 3_000])
+    );
 }
 
 #[test]
@@ -106,6 +146,10 @@ fn mistakes_are_told_with_path_value_and_what_is_allowed() {
         (
             "backoff = { min = '1s', max = '2s', jitter = 'ful' }",
             "`backoff.jitter` is \"ful\", allowed is \"full\", \"equal\", \"none\" or a number from 0 to 1; did you mean `full`?",
+        ),
+        (
+            "backoff = { min = '1s', max = '2s', jitter = 1.5 }",
+            "`backoff.jitter` is 1.5, allowed is \"full\", \"equal\", \"none\" or a number from 0 to 1",
         ),
         (
             "backoff = ['1s', 'soon']",

@@ -61,7 +61,7 @@ const OWN: (Outcome, Retry) = (Outcome::Ignored, Retry::Never);
 mod postgres {
     use std::time::Duration;
 
-    use sqlx::postgres::{PgConnection, PgPoolOptions};
+    use sqlx::postgres::{PgConnection, PgDatabaseError, PgPoolOptions};
     use sqlx::{AssertSqlSafe, Connection, Error, Row};
 
     use super::super::postgres_server::Database;
@@ -115,6 +115,10 @@ mod postgres {
             assert_eq!(code(&error), expected, "{sql}: {error}");
             is_judged(sql, error, ANSWER.0, ANSWER.1);
         }
+        // What is left of it where an error of the caller's own stands in for sqlx's.
+        let error = run(&mut connection, "insert into sku values (7, 100)").await.expect_err("it is there");
+        let error = error.into_database_error().expect("the database's own").downcast::<PgDatabaseError>();
+        is_judged("without sqlx's own around it", *error, ANSWER.0, ANSWER.1);
         let none = sqlx::query("select id from sku where id = 9").fetch_one(&mut connection).await;
         is_judged("no row", none.expect_err("there is none"), ANSWER.0, ANSWER.1);
         let row = sqlx::query("select id, 'x' as word from sku").fetch_one(&mut connection).await.expect("a row");
@@ -288,8 +292,11 @@ mod redis {
         let client = Client::open(server.url()).expect("a URL");
         let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
         let mut both = pipe();
-        both.cmd("LPUSH").arg("word").arg("1").cmd("SET").arg("other").arg("1");
+        // One that takes no memory, else the server says OOM to it as well.
+        both.cmd("LLEN").arg("word").cmd("SET").arg("other").arg("1");
         let error = both.query_async::<()>(&mut connection).await.expect_err("both");
+        let said = error.clone().into_server_errors().expect("two");
+        assert_eq!(said.iter().map(|(_, error)| error.code()).collect::<Vec<_>>(), ["WRONGTYPE", "OOM"]);
         is_judged("a command's mistake, and trouble", error, TROUBLE.0, TROUBLE.1);
         server.command("CONFIG SET maxmemory 0").await;
 
