@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "serde")]
+use super::asked::Asked;
 use super::config::CircuitBreakerConfig;
 use super::events::{Event, EventListener, Listener, Subject};
 use super::handle::CircuitBreaker;
@@ -377,7 +379,9 @@ impl CircuitBreakerConfigBuilder {
     ///
     /// [`CircuitBreakerLayer::http`](crate::CircuitBreakerLayer), `::grpc` and `::reqwest` heed them. A layer with a
     /// classifier of your own, and a breaker without a layer, do not: there give them to
-    /// `classify::http().outcomes(..)`, or ask [`CircuitBreakerConfig::outcomes`].
+    /// `classify::http().outcomes(..)`, or ask [`CircuitBreakerConfig::outcomes`]. Where nothing has asked for them by
+    /// the time that a breaker is made, the event
+    /// [`Advice`](crate::circuit_breaker::Advice::OutcomesUnheeded) says so, once.
     ///
     /// ```
     /// use fusebox::{CircuitBreakerConfig, Outcome, classify::Outcomes};
@@ -389,6 +393,13 @@ impl CircuitBreakerConfigBuilder {
     /// ```
     pub const fn outcomes(mut self, outcomes: Outcomes) -> Self {
         self.settings.outcomes = Some(outcomes);
+        self
+    }
+
+    /// Whether the outcomes are asked for is known elsewhere.
+    #[cfg(feature = "serde")]
+    pub(crate) fn asked(mut self, asked: Asked) -> Self {
+        self.settings.asked = Some(asked);
         self
     }
 
@@ -482,6 +493,9 @@ impl CircuitBreakerConfigBuilder {
         settings.rules.slowness = Slowness::of(&*detector);
         settings.rules.check()?;
         settings.choose_clock(&*detector);
+        if settings.outcomes.is_some() {
+            settings.asked.get_or_insert_default();
+        }
         Ok(CircuitBreakerConfig { name: name.into(), detector, settings: settings.into() })
     }
 }

@@ -75,8 +75,14 @@ impl CircuitBreakerConfig {
 
     /// Returns what counts otherwise than a classifier says by itself; see
     /// [`outcomes`](crate::CircuitBreakerConfigBuilder::outcomes).
+    ///
+    /// The code that asks is taken to heed them. Where none has asked by the time that a breaker is made, the breaker
+    /// [says so](crate::circuit_breaker::Advice::OutcomesUnheeded).
     #[must_use]
     pub fn outcomes(&self) -> Outcomes {
+        if let Some(asked) = &self.settings.asked {
+            asked.mark();
+        }
         self.settings.outcomes.unwrap_or_default()
     }
 }

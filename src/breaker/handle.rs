@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::at_start::AtStart;
 use super::cell::{BreakerCell, CellRef, Contents, Refusal};
 use super::config::CircuitBreakerConfig;
 #[cfg(not(feature = "fleet"))]
@@ -40,11 +41,9 @@ impl CircuitBreaker {
     #[must_use]
     pub fn new(config: CircuitBreakerConfig) -> Self {
         let CircuitBreakerConfig { name, detector, settings } = config;
-        let is_held = settings.initial_override.is_some();
+        let start = AtStart::of(&settings);
         let breaker = Self::with_settings(name, detector, settings);
-        if is_held {
-            breaker.cell().tell_of_start();
-        }
+        start.tell(breaker.cell());
         breaker
     }
 

@@ -1,6 +1,8 @@
 //! The breaker as users hold it: configuration, handle, permits, events, registry.
 
 mod alarm;
+mod asked;
+mod at_start;
 mod builder;
 mod call;
 mod call_error;
@@ -50,6 +52,8 @@ pub use snapshot::{Recent, Snapshot};
 pub use watch::Watch;
 
 pub(crate) use alarm::Alarm;
+#[cfg(feature = "serde")]
+pub(crate) use asked::Asked;
 pub(crate) use cell::Refusal;
 pub(crate) use guarded::Guarded;
 pub(crate) use waiter::Waiter;

@@ -4,12 +4,11 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-#[cfg(feature = "fleet")]
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+use super::at_start::AtStart;
 use super::config::CircuitBreakerConfig;
 use super::events::EventKind;
 use super::handle::CircuitBreaker;
@@ -41,6 +40,8 @@ pub(super) struct Inner {
     pub(super) unguarded: Unguarded,
     pub(super) readers: Readers,
     pub(super) name: Mutex<Arc<str>>,
+    /// It was told that nothing heeds the outcomes that the template gives.
+    told_of_outcomes: AtomicBool,
     /// It was told that the template gives no detector.
     #[cfg(feature = "fleet")]
     advised: AtomicBool,
@@ -72,6 +73,7 @@ impl Inner {
             unguarded: Unguarded::default(),
             readers: Readers::default(),
             name: Mutex::new(Arc::from("")),
+            told_of_outcomes: AtomicBool::new(false),
             #[cfg(feature = "fleet")]
             advised: AtomicBool::new(false),
         }
@@ -139,20 +141,27 @@ impl Inner {
             drop(shard);
             return self.overflow(name);
         }
-        let (name, is_held): (Arc<str>, _) = (Arc::from(name), config.settings.initial_override.is_some());
+        let (name, start): (Arc<str>, _) = (Arc::from(name), self.at_start(&config));
         let breaker = self.build(name.clone(), config);
         shard.breakers.insert(name, breaker.clone());
         drop(shard);
         self.hear_of(&breaker);
         // Dropped outside the lock: what a breaker holds may be a user's.
         drop(forgotten);
-        if is_held {
-            breaker.cell().tell_of_start();
-        }
+        start.tell(breaker.cell());
         if is_fallback || is_unmatched(breaker.name().as_ref()) {
             breaker.cell().tell(EventKind::FallbackKeyUsed);
         }
         Ok(breaker)
+    }
+
+    /// What a breaker that has won its place is to tell. Of outcomes that nothing heeds the first of a registry tells.
+    fn at_start(&self, config: &CircuitBreakerConfig) -> AtStart {
+        let mut start = AtStart::of(&config.settings);
+        if start.ignores_outcomes {
+            start.ignores_outcomes = !self.told_of_outcomes.swap(true, Ordering::Relaxed);
+        }
+        start
     }
 
     /// A breaker that has won its place. Readers hear of it, and later, outside every lock, what happened when it was made.
@@ -247,17 +256,14 @@ impl Inner {
         // The template and listeners are a user's code, which may ask for the same place: they run while it is free.
         let name = format!("(overflow {at})");
         let config = (self.template)(&name)?;
-        let is_held = config.settings.initial_override.is_some();
-        let mut is_new = false;
+        let mut start = None;
         let breaker = place.get_or_init(|| {
-            is_new = true;
+            start = Some(self.at_start(&config));
             self.build(name.into(), config)
         });
-        if is_new {
+        if let Some(start) = start {
             self.hear_of(breaker);
-            if is_held {
-                breaker.cell().tell_of_start();
-            }
+            start.tell(breaker.cell());
         }
         Ok(breaker.clone())
     }

@@ -3,6 +3,7 @@
 #[cfg(feature = "fleet")]
 use std::sync::Arc;
 
+use super::asked::Asked;
 use super::events::Listener;
 use crate::circuit::{Detector, Override, Rules};
 use crate::classify::Outcomes;
@@ -23,6 +24,8 @@ pub(super) struct Settings {
     pub(super) initial_override: Option<Override>,
     /// What a layer for HTTP or gRPC counts otherwise.
     pub(super) outcomes: Option<Outcomes>,
+    /// There where there are outcomes.
+    pub(super) asked: Option<Asked>,
     #[cfg(feature = "fleet")]
     pub(super) store: Option<Arc<dyn Store>>,
     #[cfg(feature = "fleet")]

@@ -1,12 +1,12 @@
-//! What a fleet advises, as users see it.
+//! What a breaker advises, as users see it.
 
 use std::fmt;
 use std::time::Duration;
 
-/// What the instances that share a breaker would be better off with.
+/// What a breaker, or the instances that share it, would be better off with.
 ///
-/// Told by [`EventKind::Advice`](crate::EventKind::Advice), each kind once by each instance that finds it. Nothing is wrong:
-/// what was configured is done.
+/// Told by [`EventKind::Advice`](crate::EventKind::Advice), each kind once by each instance that finds it. The breaker works: but
+/// for [`OutcomesUnheeded`](Self::OutcomesUnheeded), what was configured is done.
 ///
 /// ```
 /// use std::sync::{mpsc, Arc};
@@ -64,6 +64,34 @@ pub enum Advice {
     /// judge its own calls, by [`Fleet::votes`](crate::fleet::Fleet::votes). Told by the first breaker of a registry,
     /// and by each that is in none.
     DefaultRule,
+    /// The configuration has `outcomes` that no classifier heeds.
+    ///
+    /// Nothing had asked for its [`outcomes`](crate::CircuitBreakerConfigBuilder::outcomes) when the breaker was made,
+    /// so what they say is not done. [`CircuitBreakerLayer::http`](crate::CircuitBreakerLayer), `::grpc` and
+    /// `::reqwest` heed them. Any other classifier is given them before the breaker is made, such as
+    /// `classify::http().outcomes(config.outcomes())`, or one of your own that asks
+    /// [`CircuitBreakerConfig::outcomes`](crate::CircuitBreakerConfig::outcomes); that of a registry from a file, by
+    /// `Settings::outcomes`. Told by the first breaker of a registry, and by each that is in none.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use fusebox::circuit_breaker::Advice;
+    /// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, EventKind, classify::Outcomes};
+    ///
+    /// let (advise, advised) = mpsc::channel();
+    /// let config = CircuitBreakerConfig::builder("payments")
+    ///     .outcomes(Outcomes::new().failures(["404"])?)
+    ///     .on_event(move |event| {
+    ///         if let EventKind::Advice { advice, .. } = event.kind() {
+    ///             advise.send(advice).unwrap();
+    ///         }
+    ///     })
+    ///     .build()?;
+    /// let _layer = CircuitBreakerLayer::new(config); // judges errors, and knows of no status
+    /// assert_eq!(advised.try_recv()?, Advice::OutcomesUnheeded);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    OutcomesUnheeded,
 }
 
 impl Advice {
@@ -75,6 +103,7 @@ impl Advice {
             Self::ShortWindow { .. } => "short_window",
             Self::LongWindow { .. } => "long_window",
             Self::DefaultRule => "default_rule",
+            Self::OutcomesUnheeded => "outcomes_unheeded",
         }
     }
 }
@@ -99,6 +128,10 @@ impl fmt::Display for Advice {
             }
             Self::DefaultRule => f.write_str(
                 "no detector was given, and the default counts the failures of all instances: use a rate with min_calls",
+            ),
+            Self::OutcomesUnheeded => f.write_str(
+                "the configuration's `outcomes` are not heeded, no classifier has asked for them: use \
+                 CircuitBreakerLayer::http or ::grpc, or classify::http().outcomes(config.outcomes())",
             ),
         }
     }

@@ -3,7 +3,6 @@
 //! Nothing here reads a clock, takes a lock, waits or does I/O. `Machine` makes every decision and every transition;
 //! the shell in `breaker` moves data in and out of it.
 
-#[cfg(feature = "fleet")]
 mod advice;
 mod bounds;
 mod codec;
@@ -47,7 +46,6 @@ pub use probes::{ProbeTally, Probes};
 pub use reason::{RejectReason, TransitionReason};
 pub use state::{Generation, Origin, State, StateScope};
 
-#[cfg(feature = "fleet")]
 pub use advice::Advice;
 #[cfg(feature = "fleet")]
 pub(crate) use codec::{Reader, Writer};

@@ -232,6 +232,11 @@ impl Outcomes {
 }
 
 impl Outcomes {
+    /// Changes nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::new()
+    }
+
     /// Says it in words.
     pub(crate) fn explain(&self) -> String {
         let (failures, ignored) = (self.failures.list().join(", "), self.ignored.list().join(", "));

@@ -13,7 +13,7 @@ use super::table::{Kind, meant, or};
 use super::tables::{FILE, apply, retry};
 use super::value::{Fields, Value};
 use crate::attempts::{Budget, RetryConfig, Timed};
-use crate::breaker::{CircuitBreakerConfig, CircuitBreakerConfigBuilder, Registry};
+use crate::breaker::{Asked, CircuitBreakerConfig, CircuitBreakerConfigBuilder, Registry};
 use crate::classify::Outcomes;
 use crate::error::ConfigError;
 use crate::explanation::Explanation;
@@ -66,6 +66,8 @@ struct Keyed {
     idle: Option<std::time::Duration>,
     template: Fields,
     keys: BTreeMap<String, Fields>,
+    /// Whether its outcomes are asked for.
+    asked: Asked,
 }
 
 impl Settings {
@@ -103,18 +105,18 @@ impl Settings {
     ///
     /// The file has none of that name; or it names a fleet, and there is no `store`.
     pub fn registry(&self, name: &str) -> Result<Registry, ConfigError> {
-        let Keyed { max, idle, template, keys } = find("registries", &self.registries, name)?;
-        let (template, keys) = self.templates(name, template, keys)?;
+        let of = find("registries", &self.registries, name)?;
+        let (template, keys) = self.templates(name, of)?;
         let mut registry = Registry::new(move |key| match key {
             "" => Err(ConfigError::no_name()),
             _ => Ok(keys.get(key).unwrap_or(&template).clone().named(key)),
         })
         .named(name);
-        if let Some(max) = max {
-            registry = registry.max(*max);
+        if let Some(max) = of.max {
+            registry = registry.max(max);
         }
-        if let Some(idle) = idle {
-            registry = registry.idle(*idle);
+        if let Some(idle) = of.idle {
+            registry = registry.idle(idle);
         }
         Ok(registry)
     }
@@ -137,8 +139,9 @@ impl Settings {
     ///
     /// The file has no registry of that name.
     pub fn outcomes(&self, registry: &str) -> Result<Outcomes, ConfigError> {
-        let mut template = find("registries", &self.registries, registry)?.template.clone();
-        Ok(template.take("outcomes").unwrap_or_default())
+        let Keyed { template, asked, .. } = find("registries", &self.registries, registry)?;
+        asked.mark();
+        Ok(template.clone().take("outcomes").unwrap_or_default())
     }
 
     /// Returns the configuration of the retry of that name. Retries that name one budget share it.
@@ -239,10 +242,9 @@ impl Settings {
     fn templates(
         &self,
         name: &str,
-        template: &Fields,
-        keys: &BTreeMap<String, Fields>,
+        Keyed { template, keys, asked, .. }: &Keyed,
     ) -> Result<(CircuitBreakerConfig, BTreeMap<String, CircuitBreakerConfig>), ConfigError> {
-        let config = |fields| self.config(fields, CircuitBreakerConfig::template());
+        let config = |fields| self.config(fields, CircuitBreakerConfig::template().asked(asked.clone()));
         let registries = Path::Root.key("registries");
         let at = registries.key(name);
         let at_keys = at.key("keys");
@@ -282,8 +284,8 @@ impl Settings {
             add(at.key(name), self.breaker(name)?.explain());
         }
         let at = Path::Root.key("registries");
-        for (name, Keyed { template, keys, .. }) in &self.registries {
-            let (template, keys) = self.templates(name, template, keys)?;
+        for (name, registry) in &self.registries {
+            let (template, keys) = self.templates(name, registry)?;
             let at = at.key(name);
             add(at, template.explain());
             let at = at.key("keys");
@@ -408,7 +410,7 @@ impl Settings {
                 share(fields, &at.key("keys").key(key))?;
                 *fields = std::mem::take(fields).over(&template);
             }
-            registries.insert(name, Keyed { max, idle, template, keys });
+            registries.insert(name, Keyed { max, idle, template, keys, asked: Asked::default() });
         }
         Ok(Self {
             breakers,

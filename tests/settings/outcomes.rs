@@ -1,7 +1,10 @@
 //! What counts as a failure and what is ignored, by a file.
 
+use std::sync::mpsc;
+
 use fusebox::classify::Outcomes;
-use fusebox::{CircuitBreakerConfig, Outcome};
+use fusebox::settings::Settings;
+use fusebox::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, Outcome, Registry};
 
 use super::{read, refusal};
 
@@ -204,4 +207,93 @@ fn the_layer_for_grpc_heeds_them() {
     {
         assert_eq!((opens("", code), opens(said, code)), (before, after), "{code}");
     }
+}
+
+/// A file whose breakers write down what they are advised.
+fn advised(text: &str) -> (Settings, mpsc::Receiver<String>) {
+    let (tell, told) = mpsc::channel();
+    let settings = read::<Settings>(text).each(move |breaker| {
+        let tell = tell.clone();
+        breaker.on_event(move |event| {
+            if event.kind().as_str() == "advice" {
+                tell.send(event.to_string()).expect("the receiver lives");
+            }
+        })
+    });
+    (settings, told)
+}
+
+const NOT_FOUND_FAILS: &str = "outcomes.failures = [404]";
+
+#[test]
+fn outcomes_that_nothing_asks_for_are_told_of_once() {
+    type Use = fn(CircuitBreakerConfig);
+    let uses: [(Use, usize); 5] = [
+        (|config| drop(CircuitBreakerLayer::new(config)), 1),
+        (|config| drop(CircuitBreaker::new(config)), 1),
+        (|config| drop(CircuitBreakerLayer::new(config.into_builder().build().expect("right"))), 1),
+        (
+            |config| {
+                let outcomes = config.outcomes();
+                let rule = move |result: &Result<(), u16>| match result {
+                    Err(status) => outcomes.of_status(*status).unwrap_or(Outcome::Failure),
+                    Ok(()) => Outcome::Success,
+                };
+                drop(CircuitBreakerLayer::new(config).classify(rule));
+            },
+            0,
+        ),
+        (
+            |config| {
+                let _ = config.clone().named("other").outcomes();
+                drop(CircuitBreaker::new(config));
+            },
+            0,
+        ),
+    ];
+    for (i, (used, count)) in uses.into_iter().enumerate() {
+        let (settings, told) = advised(&format!("[breakers.payments]\n{NOT_FOUND_FAILS}\n[breakers.plain]"));
+        used(settings.breaker("payments").expect("it is there"));
+        drop(CircuitBreakerLayer::new(settings.breaker("plain").expect("it is there")));
+        let told: Vec<_> = told.try_iter().collect();
+        assert_eq!(told.len(), count, "{i}: {told:?}");
+        for line in told {
+            assert!(line.starts_with("payments: advice: ") && line.contains("`outcomes`"), "{line}");
+        }
+    }
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn outcomes_that_a_layer_heeds_are_not_told_of() {
+    let (settings, told) = advised(&format!("[breakers.payments]\n{NOT_FOUND_FAILS}"));
+    drop(CircuitBreakerLayer::http(settings.breaker("payments").expect("it is there")));
+    let config = settings.breaker("payments").expect("it is there");
+    let rule = fusebox::classify::http().outcomes(config.outcomes());
+    drop(CircuitBreakerLayer::new(config).classify(rule));
+    #[cfg(feature = "grpc")]
+    drop(CircuitBreakerLayer::grpc(settings.breaker("payments").expect("it is there")));
+    assert_eq!(told.try_iter().count(), 0);
+}
+
+/// One layer judges the calls of all keys, so that its classifier is asked, and the first breaker tells.
+#[test]
+fn outcomes_of_a_registry_are_told_of_once_unless_they_are_asked_for() {
+    let file = format!("[registries.hosts]\nmax = 2\n{NOT_FOUND_FAILS}");
+    let ask = |registry: &Registry| ["a", "b", "c"].map(|key| registry.breaker(key).expect("the template works"));
+    for (asks, count) in [(false, 1), (true, 0)] {
+        let (settings, told) = advised(&file);
+        let registry = settings.registry("hosts").expect("it is there");
+        if asks {
+            assert_eq!(settings.outcomes("hosts").expect("it is there").of_status(404), Some(Outcome::Failure));
+        }
+        let held = ask(&registry);
+        assert_eq!((told.try_iter().count(), registry.iter().count()), (count, held.len()), "{asks}");
+    }
+    let (settings, told) = advised("[registries.hosts]\nmax = 2");
+    drop(ask(&settings.registry("hosts").expect("it is there")));
+    assert_eq!(told.try_iter().count(), 0);
+    let (settings, told) = advised(&format!("[registries.hosts]\nmax = 0\n{NOT_FOUND_FAILS}"));
+    drop(ask(&settings.registry("hosts").expect("it is there")));
+    assert_eq!(told.try_iter().count(), 1, "an overflow breaker tells of it as well");
 }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::backlog::News;
+use crate::circuit::{
+    Advice, Fact, Generation, Origin, Outcome, RejectReason, State, StateScope, Tally, TransitionReason,
+};
 #[cfg(feature = "fleet")]
-use crate::circuit::{Advice, FleetFact, Verdict};
-use crate::circuit::{Fact, Generation, Origin, Outcome, RejectReason, State, StateScope, Tally, TransitionReason};
+use crate::circuit::{FleetFact, Verdict};
 use crate::error::ConfigError;
 #[cfg(feature = "fleet")]
 use crate::store::{Hearer, StoreTrouble};
@@ -214,8 +216,7 @@ pub enum EventKind {
         /// What it rests on.
         verdict: Verdict,
     },
-    /// The fleet works, and would work better otherwise. Told once for each kind of advice.
-    #[cfg(feature = "fleet")]
+    /// The breaker works, and would work better otherwise. Told once for each kind of advice.
     #[non_exhaustive]
     Advice {
         /// With what.
@@ -255,7 +256,6 @@ impl EventKind {
             Self::ProtectionEnded => "protection_ended",
             #[cfg(feature = "fleet")]
             Self::Judged { .. } => "judged",
-            #[cfg(feature = "fleet")]
             Self::Advice { .. } => "advice",
         }
     }
@@ -424,7 +424,6 @@ impl fmt::Display for Event {
             EventKind::ProtectionEnded => f.write_str("this instance rejects no more calls by itself"),
             #[cfg(feature = "fleet")]
             EventKind::Judged { verdict } => write!(f, "the fleet's verdict: {verdict}"),
-            #[cfg(feature = "fleet")]
             EventKind::Advice { advice } => write!(f, "advice: {advice}"),
         }?;
         #[cfg(feature = "fleet")]

@@ -41,7 +41,7 @@ pub use crate::breaker::{
     Apply, CallFuture, CallOrFuture, Classified, Events, NameTaken, Overridden, Recent, Watch, Wrapped,
 };
 pub use crate::circuit::{
-    CooldownContext, Generation, Origin, OverrideKind, PartTally, ProbeTally, RejectReason, StandingOverride,
+    Advice, CooldownContext, Generation, Origin, OverrideKind, PartTally, ProbeTally, RejectReason, StandingOverride,
     StateScope, TransitionReason,
 };
 pub use crate::explanation::Explanation;
