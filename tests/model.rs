@@ -348,7 +348,11 @@ impl Model {
         }
         let expired = self.leases.iter().filter(|(_, deadline)| *deadline <= self.now).count() as u32;
         self.leases.retain(|(_, deadline)| *deadline > self.now);
-        self.results.extend((0..expired).map(|_| (true, false)));
+        for _ in 0..expired {
+            // Without an answer it has taken its whole time.
+            self.results.push((true, self.looks_at_slowness() && self.setup.deadline >= SLOW));
+            self.by_slowness |= self.round_is_too_slow();
+        }
         if expired > 0 {
             self.given_up = 0;
             self.fruitless_since = None;
