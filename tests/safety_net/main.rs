@@ -307,6 +307,14 @@ fn presets_say_their_retries_budgets_and_limits() {
         "retry (3 retries, exponential 100ms..=1s, full jitter, budget 100 tokens, 0.1 per success, 5s an attempt, \
          15s in all) -> circuit breaker `payments`",
     );
+    #[cfg(feature = "reqwest")]
+    {
+        let (http, reqwest) =
+            (SafetyNet::http("prices").expect("a name"), SafetyNet::reqwest("prices").expect("a name"));
+        assert_eq!(reqwest.to_string(), http.to_string());
+        let rule = |breaker: Option<&CircuitBreaker>| breaker.expect("it has one").snapshot().detectors[0].rule.clone();
+        assert_eq!(rule(reqwest.breaker()), rule(http.breaker()));
+    }
 }
 
 #[test]
@@ -314,6 +322,8 @@ fn presets_refuse_an_empty_name() {
     assert!(SafetyNet::database("").expect_err("no name").to_string().contains("`name`"));
     #[cfg(feature = "http")]
     assert!(SafetyNet::http("").expect_err("no name").to_string().contains("`name`"));
+    #[cfg(feature = "reqwest")]
+    assert!(SafetyNet::reqwest("").expect_err("no name").to_string().contains("`name`"));
     #[cfg(feature = "grpc")]
     assert!(SafetyNet::grpc("").expect_err("no name").to_string().contains("`name`"));
 }
