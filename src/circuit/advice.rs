@@ -1,6 +1,7 @@
 //! What a breaker advises, as users see it.
 
 use std::fmt;
+#[cfg(feature = "fleet")]
 use std::time::Duration;
 
 /// What a breaker, or the instances that share it, would be better off with.
@@ -9,10 +10,11 @@ use std::time::Duration;
 /// for [`OutcomesUnheeded`](Self::OutcomesUnheeded), what was configured is done.
 ///
 /// ```
+/// # #[cfg(feature = "fleet")]
+/// # tokio_test::block_on(async {
 /// use std::sync::{mpsc, Arc};
 /// use fusebox::{detect, store::MemoryStore, CircuitBreaker, CircuitBreakerConfig, EventKind};
 ///
-/// # tokio_test::block_on(async {
 /// let (advise, advised) = mpsc::channel();
 /// let config = CircuitBreakerConfig::builder("payments")
 ///     .detector(detect::failure_rate(0.5).of_last(20_000))
@@ -35,6 +37,7 @@ pub enum Advice {
     /// More than 300 instances put their calls together. Each question is answered by all of them, so the breaker's
     /// operations grow with their number; [`Fleet::votes`](crate::fleet::Fleet::votes) costs nothing until an instance
     /// trips.
+    #[cfg(feature = "fleet")]
     #[non_exhaustive]
     ManyInstances {
         /// How many have told of their calls within a minute.
@@ -44,6 +47,7 @@ pub enum Advice {
     /// twice the time within which the order of calls of several instances is not known: which calls are the newest is
     /// not known either. The rule is met one failure later than by a breaker that sees all calls, and it is met by
     /// chance more often than one over a time.
+    #[cfg(feature = "fleet")]
     #[non_exhaustive]
     ShortWindow {
         /// How many calls it looks at.
@@ -53,6 +57,7 @@ pub enum Advice {
     },
     /// The rule looks at more than 10,000 of the newest calls. Of the older ones it is kept how many there were, and
     /// what comes late for them is forgotten.
+    #[cfg(feature = "fleet")]
     #[non_exhaustive]
     LongWindow {
         /// How many calls it looks at.
@@ -63,6 +68,7 @@ pub enum Advice {
     /// such as [`failure_rate(0.5).within(60 s).min_calls(20)`](crate::detect::failure_rate); or let each instance
     /// judge its own calls, by [`Fleet::votes`](crate::fleet::Fleet::votes). Told by the first breaker of a registry,
     /// and by each that is in none.
+    #[cfg(feature = "fleet")]
     DefaultRule,
     /// The configuration has `outcomes` that no classifier heeds.
     ///
@@ -99,9 +105,13 @@ impl Advice {
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
+            #[cfg(feature = "fleet")]
             Self::ManyInstances { .. } => "many_instances",
+            #[cfg(feature = "fleet")]
             Self::ShortWindow { .. } => "short_window",
+            #[cfg(feature = "fleet")]
             Self::LongWindow { .. } => "long_window",
+            #[cfg(feature = "fleet")]
             Self::DefaultRule => "default_rule",
             Self::OutcomesUnheeded => "outcomes_unheeded",
         }
@@ -111,21 +121,25 @@ impl Advice {
 impl fmt::Display for Advice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            #[cfg(feature = "fleet")]
             Self::ManyInstances { instances } => {
                 write!(f, "{instances} instances put their calls together, up to 300 are cheap: use Fleet::votes")
             }
+            #[cfg(feature = "fleet")]
             Self::ShortWindow { calls, span } => {
                 write!(
                     f,
                     "the fleet has the newest {calls} calls within {span:.1?}, and their order is not known: use a rule over a time"
                 )
             }
+            #[cfg(feature = "fleet")]
             Self::LongWindow { calls } => {
                 write!(
                     f,
                     "the rule looks at the newest {calls} calls, at most 10,000 are known well: use a rule over a time"
                 )
             }
+            #[cfg(feature = "fleet")]
             Self::DefaultRule => f.write_str(
                 "no detector was given, and the default counts the failures of all instances: use a rate with min_calls",
             ),
