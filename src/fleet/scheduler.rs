@@ -193,7 +193,7 @@ impl Scheduler {
             // While it is down, replicas have nothing to do but wait for the load that finds it back.
             return Some(down.retry_at);
         }
-        let ping_at = self.health.ping_at().filter(|_| !is_loading && !self.all_are_asking());
+        let ping_at = self.health.ping_at().filter(|_| !is_loading && self.has_witness());
         let first = self.members.first().map(|(at, _)| at);
         let loads = Lane::ALL.map(|lane| self.loads.due_at(lane).filter(|_| !self.polls.is_unknown()));
         Some([first, ping_at].into_iter().chain(loads).flatten().fold(self.polls.at(), Timestamp::min))
@@ -217,6 +217,7 @@ impl Scheduler {
             return self.look_whether_it_is_back(now);
         }
         if self.health.ping_at().is_some_and(|at| at <= now)
+            && self.has_witness()
             && let Some(ping) = self.ping(now)
         {
             return Some(ping);
@@ -273,6 +274,15 @@ impl Scheduler {
         self.in_flight += 1;
         let keys = ids.iter().filter_map(|id| self.members.get(*id)).map(|entry| entry.key().to_string()).collect();
         Ask::Load(lane, ids, keys)
+    }
+
+    /// Tells whether a ping would say something of the store, and not of keys in trouble alone: what others have asked for
+    /// says it too, and is answered, or given up, before long.
+    fn has_witness(&self) -> bool {
+        let entries = || self.members.entries().values();
+        let is_idle = |entry: &&Entry| entry.asking.is_none();
+        let mut calm = entries().filter(|entry| entry.troubles == 0).peekable();
+        if calm.peek().is_some() { calm.any(|entry| is_idle(&entry)) } else { entries().any(|entry| is_idle(&entry)) }
     }
 
     /// Asks for as many keys as it can. A load of no keys needs no store: its answer would say nothing of it.

@@ -1,5 +1,7 @@
 //! What is wrong with one breaker's record, and stays with it.
 
+use std::time::Duration;
+
 use fusebox::store::{Answers, Version};
 
 use super::*;
@@ -38,12 +40,22 @@ struct Picky {
     commits: Mutex<Option<Kind>>,
     loads: Mutex<Option<Kind>>,
     asked: AtomicUsize,
+    /// How long a commit on another key takes, and how many did.
+    delay: Mutex<Duration>,
+    delayed: AtomicUsize,
 }
 
 impl Picky {
     fn new(commits: Option<Kind>, loads: Option<Kind>) -> Arc<Self> {
-        let (inner, asked) = (MemoryStore::new(), AtomicUsize::new(0));
-        Arc::new(Self { inner, bad: "a", commits: Mutex::new(commits), loads: Mutex::new(loads), asked })
+        Arc::new(Self {
+            inner: MemoryStore::new(),
+            bad: "a",
+            commits: Mutex::new(commits),
+            loads: Mutex::new(loads),
+            asked: AtomicUsize::new(0),
+            delay: Mutex::new(Duration::ZERO),
+            delayed: AtomicUsize::new(0),
+        })
     }
 
     async fn fail(&self, kind: Kind) -> StoreError {
@@ -80,6 +92,11 @@ impl Store for Picky {
             if let Some(kind) = of(&self.commits).filter(|_| key == self.bad) {
                 return Err(self.fail(kind).await);
             }
+            let delay = *self.delay.lock().unwrap_or_else(PoisonError::into_inner);
+            if !delay.is_zero() {
+                self.delayed.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(delay).await;
+            }
             self.inner.commit(key, commit).await
         })
     }
@@ -99,15 +116,16 @@ struct Pair {
 impl Pair {
     fn over(store: &Arc<Picky>) -> Self {
         let events = Record::default();
-        let make = |name: &str| {
-            let (handle, list): (Arc<dyn Store>, Record<Event>) = (store.clone(), events.clone());
-            let config = CircuitBreakerConfig::builder(name)
-                .detector(detect::failures(3).within(secs(60)))
-                .store(handle)
-                .on_event(move |event| list.add(event.clone()));
-            CircuitBreaker::new(config.build().expect("builds"))
-        };
-        Self { a: make("a"), b: make("b"), events }
+        Self { a: Self::one("a", store, &events), b: Self::one("b", store, &events), events }
+    }
+
+    fn one(name: &str, store: &Arc<Picky>, events: &Record<Event>) -> CircuitBreaker {
+        let (handle, list): (Arc<dyn Store>, Record<Event>) = (store.clone(), events.clone());
+        let config = CircuitBreakerConfig::builder(name)
+            .detector(detect::failures(3).within(secs(60)))
+            .store(handle)
+            .on_event(move |event| list.add(event.clone()));
+        CircuitBreaker::new(config.build().expect("builds"))
     }
 
     fn degraded(&self) -> usize {
@@ -190,6 +208,27 @@ async fn what_is_wrong_with_the_loads_of_one_key_is_told_to_no_other() {
         assert!(status.away.is_none() && status.trouble.is_none(), "{kind:?}: {status:?}");
         assert_eq!(pair.degraded(), 0, "{kind:?}");
         assert!(pair.a.acquire().is_ok(), "a goes on by itself");
+    }
+}
+
+/// Its answer is on its way, and tells as well as that to a ping would.
+#[tokio::test]
+async fn a_key_in_trouble_is_no_witness_while_another_one_waits_for_its_answer() {
+    for kind in [Kind::Unreachable, Kind::Refused] {
+        let store = Picky::new(None, Some(kind));
+        let Pair { a, b, events } = Pair::over(&store);
+        drop(a);
+        b.flush().await;
+        *store.delay.lock().expect("locks") = ms(400);
+        fail(&b, 1);
+        until("b's write is on its way", || store.delayed.load(Ordering::SeqCst) > 0).await;
+        let a = Pair::one("a", &store, &events);
+        until("the load fails", || store.asked.load(Ordering::SeqCst) > 0).await;
+        b.flush().await;
+        let status = fleet(&b);
+        assert!(status.away.is_none() && status.trouble.is_none() && status.waiting == 0, "{kind:?}: {status:?}");
+        assert_eq!(kinds(&events.take(), |kind| kind == EventKind::StoreDegraded), 0, "{kind:?}");
+        drop(a);
     }
 }
 
