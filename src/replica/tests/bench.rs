@@ -177,6 +177,26 @@ impl Shared {
         Self { now, ..Self::new() }
     }
 
+    /// Two calls of a fleet's first instance have opened it, and its cooldown is over.
+    pub(super) fn opened_by(fleet: &mut [Instance], outcome: Outcome, took: u64) -> Self {
+        let mut shared = Self::new();
+        for one in &mut *fleet {
+            one.poll(&mut shared);
+        }
+        for now in [1, 2] {
+            let asked = fleet[0].step(Input::Acquire { reserve: false }, at(now));
+            let permit = if let Decision::Admitted(permit) = asked { Some(permit) } else { None }.expect("closed");
+            fleet[0].step(Input::Report { permit, outcome, took: Some(ms(took)) }, at(now));
+        }
+        for passed in 1..100 {
+            shared.now = at(50 * passed);
+            fleet[0].look(&mut shared);
+        }
+        assert_eq!(shared.record.state(), State::Open);
+        shared.now = shared.record.machine.history().open_until;
+        shared
+    }
+
     pub(super) fn holding(record: Record, now: Timestamp) -> Self {
         Self { record, ..Self::at(now) }
     }

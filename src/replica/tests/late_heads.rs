@@ -26,22 +26,7 @@ struct Bed {
 impl Bed {
     fn opened(probes: Probes, outcome: Outcome, took: u64) -> Self {
         let mut fleet = [1, 2].map(|writer| instance(writer, probes));
-        let mut shared = Shared::new();
-        for one in &mut fleet {
-            one.poll(&mut shared);
-        }
-        for now in [1, 2] {
-            let Decision::Admitted(permit) = fleet[0].step(Input::Acquire { reserve: false }, at(now)) else {
-                panic!("closed");
-            };
-            fleet[0].step(Input::Report { permit, outcome, took: Some(ms(took)) }, at(now));
-        }
-        for passed in 1..100 {
-            shared.now = at(50 * passed);
-            fleet[0].look(&mut shared);
-        }
-        assert_eq!(shared.record.state(), State::Open);
-        shared.now = shared.record.machine.history().open_until;
+        let shared = Shared::opened_by(&mut fleet, outcome, took);
         Self { fleet, shared }
     }
 

@@ -354,22 +354,7 @@ fn slow_probe_after(outcome: Outcome, took: u64, voting: bool) -> State {
         let voter = voting.then(|| Voter::new(format!("voter-{writer}").into(), 1));
         Instance::made(writer, detector, rules, voter)
     });
-    let mut shared = Shared::new();
-    for one in &mut fleet {
-        one.poll(&mut shared);
-    }
-    for now in [1, 2] {
-        let Decision::Admitted(permit) = fleet[0].step(Input::Acquire { reserve: false }, at(now)) else {
-            panic!("closed");
-        };
-        fleet[0].step(Input::Report { permit, outcome, took: Some(ms(took)) }, at(now));
-    }
-    for passed in 1..100 {
-        shared.now = at(50 * passed);
-        fleet[0].look(&mut shared);
-    }
-    assert_eq!(shared.record.state(), State::Open);
-    shared.now = shared.record.machine.history().open_until;
+    let mut shared = Shared::opened_by(&mut fleet, outcome, took);
     // It has just started, and knows the record only.
     let (detector, rules) = slow_or_failed();
     let mut new = Instance::made(3, detector, rules, voting.then(|| Voter::new("voter-3".into(), 1)));
