@@ -10,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::permit::Permit;
+use super::response_permit::ResponsePermit;
 use super::watch::Observe;
 use crate::circuit::Outcome;
 use crate::classify::{AtEnd, ClassifyEnd};
@@ -44,12 +45,12 @@ pin_project! {
         #[pin]
         inner: B,
         // Gone once reported.
-        watch: Option<(Permit, C)>,
+        watch: Option<(ResponsePermit, C)>,
     }
 }
 
 impl<B, C: ClassifyEnd> GuardedBody<B, C> {
-    fn report(watch: &mut Option<(Permit, C)>, outcome: impl FnOnce(&C) -> Outcome) {
+    fn report(watch: &mut Option<(ResponsePermit, C)>, outcome: impl FnOnce(&C) -> Outcome) {
         if let Some((permit, classify)) = watch.take() {
             let outcome = outcome(&classify);
             permit.report(outcome);
@@ -97,12 +98,12 @@ where
 /// Reports a failure when code of others panics: the code that catches the panic may keep the body, and with it the
 /// permit, for as long as it likes. Not one with that of `guarded`: made generic, that one is no longer taken into its
 /// caller, and a healthy call costs a fifth more.
-struct OnPanic<'a, C>(&'a mut Option<(Permit, C)>);
+struct OnPanic<'a, C>(&'a mut Option<(ResponsePermit, C)>);
 
 impl<C> Drop for OnPanic<'_, C> {
     fn drop(&mut self) {
         if let Some((permit, _)) = self.0.take() {
-            permit.failure();
+            permit.report(Outcome::Failure);
         }
     }
 }
@@ -150,10 +151,7 @@ where
                 permit.report(classify.at_end(None));
                 None
             }
-            None => {
-                permit.accept();
-                Some((permit, classify.clone()))
-            }
+            None => Some((permit.accept(), classify.clone())),
         };
         Ok(response.map(|inner| GuardedBody { inner, watch }))
     }

@@ -10,6 +10,7 @@ mod call_future;
 mod cell;
 mod config;
 mod control;
+mod course;
 mod events;
 mod explain;
 #[cfg(feature = "fleet")]
@@ -28,6 +29,8 @@ mod registry;
 mod registry_events;
 mod registry_inner;
 mod registry_name;
+#[cfg(feature = "http")]
+mod response_permit;
 mod settings;
 #[cfg(feature = "fleet")]
 mod shared;

@@ -3,6 +3,9 @@
 use std::mem::ManuallyDrop;
 
 use super::cell::BreakerCell;
+use super::course::Course;
+#[cfg(feature = "http")]
+use super::response_permit::ResponsePermit;
 use crate::circuit::{Generation, Outcome, PermitId};
 use crate::time::Timestamp;
 
@@ -90,7 +93,7 @@ impl Permit {
         {
             return;
         }
-        this.cell.report(this.id(), outcome, this.started);
+        this.cell.report(this.id(), outcome, Course::of(this.started));
     }
 
     /// Tells whether the call is a probe of a half-open circuit.
@@ -127,13 +130,14 @@ impl Permit {
         self.cell.generation() == self.generation && (!self.is_probe() || self.cell.holds(self.id()))
     }
 
-    /// The dependency has answered, the rest of the response is on its way: where the call is a probe that outlives its
+    /// The dependency has answered, and the rest of the response is on its way: where the call is a probe that outlives its
     /// deadline, it has not failed. It is as slow as it is now.
     #[cfg(feature = "http")]
-    pub(crate) fn accept(&self) {
-        if self.is_probe() {
-            self.cell.accept(self.id(), self.started);
-        }
+    pub(crate) fn accept(self) -> ResponsePermit {
+        let head = if self.is_probe() { self.cell.accept(self.id(), self.started) } else { self.cell.now_if_timed() };
+        let this = ManuallyDrop::new(self);
+        let course = Course::of(this.started).goes_on(head.unwrap_or(this.started));
+        ResponsePermit::new(this.cell, this.id(), course)
     }
 
     /// Begins the call of a reserved permit; `None` when the reservation is no longer good.
@@ -170,7 +174,7 @@ impl Drop for AtSight {
     #[cold]
     fn drop(&mut self) {
         let id = PermitId { generation: self.generation, lease: None };
-        self.cell.report(id, Outcome::Failure, Timestamp::ZERO);
+        self.cell.report(id, Outcome::Failure, Course::of(Timestamp::ZERO));
     }
 }
 
@@ -187,6 +191,6 @@ impl Permit {
         // A call that has not begun cannot have panicked.
         let panicked = self.started != RESERVED && std::thread::panicking();
         let outcome = if panicked { Outcome::Failure } else { Outcome::Cancelled };
-        self.cell.report(self.id(), outcome, self.started);
+        self.cell.report(self.id(), outcome, Course::of(self.started));
     }
 }

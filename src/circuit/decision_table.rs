@@ -144,7 +144,10 @@ const INPUTS: [(&str, Act); 19] = [
         }
         answer
     }),
-    ("its call is cancelled after `abandoned_after`", |case| case.report(Outcome::Cancelled, Some(10 * S))),
+    ("its call is cancelled after `abandoned_after`", |case| {
+        let late = Some(10 * S);
+        case.report(case.rules.counts_as(Outcome::Cancelled, late), late)
+    }),
     ("a call of an earlier generation fails", |case| {
         let permit = PermitId { generation: Generation::new(0), lease: None };
         Some(case.step(Input::Report { permit, outcome: Outcome::Failure, took: None }))

@@ -194,7 +194,7 @@ impl Machine {
         now: Timestamp,
         facts: &mut Facts,
     ) -> Option<Tally> {
-        let failed = rules.judge(outcome, took)?;
+        let failed = outcome.verdict()?;
         if !self.records() {
             return None;
         }
@@ -226,7 +226,7 @@ impl Machine {
         let Some(lease) = round.give_back(lease) else {
             return Decision::Stale;
         };
-        let Some(failed) = rules.judge(outcome, took) else {
+        let Some(failed) = outcome.verdict() else {
             round.end_without_evidence(&lease, outcome == Outcome::Cancelled);
             if round.hangs() {
                 self.open(rules, TransitionReason::ProbesGivenUp, None, at, facts);

@@ -68,6 +68,15 @@ impl Outcome {
         matches!(self, Self::Failure | Self::FailureAfter(_))
     }
 
+    /// What it says about the dependency: `Some(true)` it failed, `Some(false)` it works, `None` nothing.
+    pub(crate) const fn verdict(self) -> Option<bool> {
+        match self {
+            Self::Success => Some(false),
+            Self::Failure | Self::FailureAfter(_) => Some(true),
+            Self::Ignored | Self::Cancelled => None,
+        }
+    }
+
     pub(crate) const fn retry_after(self) -> Option<Duration> {
         match self {
             Self::FailureAfter(wait) => Some(wait),
@@ -121,7 +130,8 @@ impl Call {
         self.failed
     }
 
-    /// Returns how long the call took. `None` when no detector asked for it or the call was not slow for any of them.
+    /// Returns how long the call took, to the head of its response where the rest of that was watched. `None` when no
+    /// detector asked for it or the call was not slow for any of them.
     #[must_use]
     pub const fn duration(&self) -> Option<Duration> {
         self.duration

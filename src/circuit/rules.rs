@@ -56,17 +56,10 @@ impl Rules {
         self.slowness.passed(took) > 0
     }
 
-    /// What an outcome says about the dependency: `Some(true)` it failed, `Some(false)` it works, `None` nothing.
-    pub(crate) fn judge(&self, outcome: Outcome, took: Option<Duration>) -> Option<bool> {
-        match outcome {
-            Outcome::Success => Some(false),
-            Outcome::Failure | Outcome::FailureAfter(_) => Some(true),
-            Outcome::Ignored => None,
-            Outcome::Cancelled => {
-                let abandoned = self.abandoned_after.zip(took).is_some_and(|(limit, took)| took >= limit);
-                abandoned.then_some(true)
-            }
-        }
+    /// What a call counts as that ended so after such a time of silence: one that was given up too late has failed.
+    pub(crate) fn counts_as(&self, outcome: Outcome, silence: Option<Duration>) -> Outcome {
+        let is_late = self.abandoned_after.zip(silence).is_some_and(|(limit, silence)| silence >= limit);
+        if outcome == Outcome::Cancelled && is_late { Outcome::Failure } else { outcome }
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) enum Input<'a> {
         expect(dead_code, reason = "only responses with bodies are accepted before they end")
     )]
     Accept { permit: PermitId, took: Option<Duration> },
-    /// A call ended.
+    /// A call ended. `took`: until the dependency had answered, where that matters.
     Report { permit: PermitId, outcome: Outcome, took: Option<Duration> },
     /// Open, by command.
     Trip,

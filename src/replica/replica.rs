@@ -72,7 +72,7 @@ impl Replica {
                 self.report(rules, permit, (outcome, took), at, &mut news)
             }
             Input::Report { permit, outcome, took } if self.state.asks_fleet() => {
-                let (failed, slow) = (rules.judge(outcome, took), rules.slowness.passed(took));
+                let (failed, slow) = (outcome.verdict(), rules.slowness.passed(took));
                 if failed.is_none() && self.state.wanted_since().is_some() {
                     // Another instance has the place, until this one has a call again.
                     self.state.own.has_calls = false;
@@ -390,7 +390,7 @@ impl Replica {
         if !self.records() {
             return Decision::Done;
         }
-        if let Some(failed) = rules.judge(outcome, took) {
+        if let Some(failed) = outcome.verdict() {
             let call = if failed { Call::failure(at.now) } else { Call::success(at.now) };
             let slow = took.filter(|took| rules.is_slow(Some(*took)));
             self.state.saw(Run::new(&call.took(slow), 1), outcome.retry_after());

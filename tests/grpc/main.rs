@@ -40,6 +40,7 @@ mod permits;
 mod pushback;
 mod rejections;
 mod retries;
+mod streams;
 
 /// A breaker that does not open, and for which time stands still.
 struct Watcher {

@@ -6,6 +6,7 @@ use super::breaker_cell::{Body, BreakerCell, Visit};
 use super::success_counter::Added;
 #[cfg(feature = "fleet")]
 use crate::breaker::control::Control;
+use crate::breaker::course::Course;
 use crate::breaker::events::{EventKind, Occurrence};
 use crate::breaker::permit::RESERVED;
 use crate::circuit::{Facts, Generation, Input, Outcome, PermitId};
@@ -24,7 +25,7 @@ impl BreakerCell {
 
     /// Takes in how a call ended, unless it was a success that [`count_success`](Self::count_success) took in.
     #[inline(never)]
-    pub(in crate::breaker) fn report(&'static self, permit: PermitId, outcome: Outcome, started: Timestamp) {
+    pub(in crate::breaker) fn report(&'static self, permit: PermitId, outcome: Outcome, course: Course) {
         let word = self.word();
         if !word.tells_every_call() {
             let stale = word.generation() != permit.generation || !word.records();
@@ -39,33 +40,54 @@ impl BreakerCell {
             if permit.generation < first_generation {
                 return;
             }
-            let took = body.settings.rules.needs_duration().then(|| at.now.since(started));
+            let rules = &body.settings.rules;
+            let whole = rules.needs_duration().then(|| at.now.since(course.started));
+            let counted = rules.counts_as(outcome, whole);
             if let Some(notifier) = body.notifier()
-                && started != RESERVED
-                && (body.settings.every_call
-                    || permit.lease.is_some()
-                    || body.settings.rules.judge(outcome, took) == Some(true))
+                && course.started != RESERVED
+                && (body.settings.every_call || permit.lease.is_some() || counted.is_failure())
                 && notifier.tells_calls()
             {
-                let kind = EventKind::Ended { outcome, took, probe: permit.lease.is_some() };
+                let kind = EventKind::Ended { outcome, took: whole, probe: permit.lease.is_some() };
                 notifier.push(Occurrence::new(kind, permit.generation, at.now));
             }
-            self.step_locked(body, Input::Report { permit, outcome, took }, at);
+            // The rules are about how long it took to answer.
+            let took = whole.map(|_| course.answered_after(at.now));
+            self.step_locked(body, Input::Report { permit, outcome: counted, took }, at);
         });
     }
 
-    /// Takes in that the dependency has answered a probe, whose response is on its way.
+    /// Takes in that the dependency has answered a probe, whose response is on its way. Returns when that was.
     #[cfg(feature = "http")]
-    pub(in crate::breaker) fn accept(&'static self, permit: PermitId, started: Timestamp) {
+    pub(in crate::breaker) fn accept(&'static self, permit: PermitId, started: Timestamp) -> Option<Timestamp> {
         self.visit(|Visit { body, at, .. }| {
             let took = body.settings.rules.needs_duration().then(|| at.now.since(started));
             self.step_locked(body, Input::Accept { permit, took }, at);
-        });
+            at.now
+        })
+    }
+
+    /// The time, where a rule asks how long calls take.
+    #[cfg(feature = "http")]
+    pub(in crate::breaker) fn now_if_timed(&self) -> Option<Timestamp> {
+        self.word().is_timed().then(|| self.now())
     }
 
     /// Counts a success, not of a probe, without the lock; `false` when it must be reported.
     #[inline(never)]
     pub(in crate::breaker) fn count_success(&self, generation: Generation, started: Timestamp) -> bool {
+        self.count_success_by(generation, |ended| ended.since(started))
+    }
+
+    /// The same for a call whose response went on after its head.
+    #[cfg(feature = "http")]
+    #[inline(never)]
+    pub(in crate::breaker) fn count_response(&self, generation: Generation, course: &Course) -> bool {
+        self.count_success_by(generation, |ended| course.answered_after(ended))
+    }
+
+    #[inline]
+    fn count_success_by(&self, generation: Generation, took: impl FnOnce(Timestamp) -> Duration) -> bool {
         let word = self.word();
         if word.only_counts(generation) {
             return self.add_success(generation, 0);
@@ -81,7 +103,7 @@ impl BreakerCell {
             let slow_after = self.slow_after.load(Relaxed);
             if slow_after < u64::MAX {
                 let ended = self.now();
-                if ended.since(started) >= Duration::from_nanos(slow_after) {
+                if took(ended) >= Duration::from_nanos(slow_after) {
                     return false;
                 }
                 now = Some(ended);

@@ -149,7 +149,8 @@ pub enum EventKind {
     Ended {
         /// How.
         outcome: Outcome,
-        /// How long it took, where durations are measured.
+        /// How long it took, to the end of a response that was watched to its end, where durations are measured. (A
+        /// call is slow by the time to its head.)
         took: Option<Duration>,
         /// Whether it was a probe.
         probe: bool,

@@ -39,10 +39,13 @@ pub const fn failure_rate(rate: f64) -> FailureRate {
 
 /// Trips when this share of the calls, above 0 and at most 1, was slow.
 ///
+/// A call is as slow as its answer is late. Where the end of a response is watched (`classify::grpc()`), the answer is
+/// its head: a stream that goes on for an hour is no slow call, and one whose head comes late is, however it ends.
+///
 /// A slow probe has failed where slow calls opened the circuit, until one round of probes has closed it. Where something
 /// else did, failures for example, slow probes are successes, unless those of one half-open period meet this rule by
 /// themselves: its share, of as many calls as it waits for. One whose response goes on after its head, as a stream does, is
-/// judged without its end, and is as slow as its head.
+/// judged without its end.
 ///
 /// ```
 /// use std::time::Duration;
