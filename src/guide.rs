@@ -112,6 +112,10 @@
 //!
 //! Without it, a hung dependency behind an outer timeout never opens the circuit.
 //!
+//! A response that is watched to its end, as of gRPC, is a stream that may go on for hours. Its age says nothing: after the
+//! head what counts is silence, from the first poll of the body that finds nothing until the next frame. A reader who leaves
+//! a stream that goes on is no failure of the dependency; one who leaves after `abandoned_after` of silence is.
+//!
 //! ## A call that nothing ends
 //!
 //! A breaker has no timer of its own. A call that hangs, and for which there is no timeout anywhere, is neither over

@@ -196,6 +196,11 @@ impl CircuitBreakerConfigBuilder {
     /// hung dependency behind an outer timeout would never trip. Set it a little below that timeout. Drops sooner than
     /// that still count neither way: they are users who closed the tab.
     ///
+    /// Where the end of a response is watched (`classify::grpc()`), the limit counts anew after the head: from the first
+    /// poll of the body that finds nothing, until its next frame. So a reader who leaves a stream that goes on has seen no
+    /// failure, however old the stream is, nor has one who did not ask for more; one who leaves after so long a silence
+    /// has. Set it above the longest silence that is usual there.
+    ///
     /// **It needs a timeout.** A breaker has no timer of its own: a call that hangs and that nothing ends is never
     /// seen, with this setting or without, as it is neither over nor given up. Every dependency that can hang needs a
     /// limit of time on one side of the breaker:

@@ -17,8 +17,9 @@ use crate::classify::{AtEnd, ClassifyEnd};
 
 pin_project! {
     /// The body of a guarded response. It carries the call's permit and reports the outcome when it ends. Dropped
-    /// before that, the call was given up, which counts neither way unless it had run for
-    /// [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after).
+    /// before that, its reader has left, which counts neither way unless the dependency had been silent for
+    /// [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after): since the body was first polled in vain,
+    /// after its last frame. While a slow reader does not poll it, nothing is silent.
     ///
     /// ```
     /// # #[cfg(feature = "grpc")]
@@ -70,6 +71,9 @@ where
         let mut this = self.project();
         let guard = OnPanic(this.watch);
         let polled = this.inner.as_mut().poll_frame(cx);
+        if let Some((permit, _)) = guard.0 {
+            if polled.is_pending() { permit.waits() } else { permit.hears() }
+        }
         mem::forget(guard);
         let frame = ready!(polled);
         match &frame {

@@ -20,6 +20,22 @@ impl ResponsePermit {
         Self { cell, id, course }
     }
 
+    /// Notes that more of the response was asked for and is not there. The silence began with the first time.
+    #[inline]
+    pub(super) fn waits(&mut self) {
+        if !self.course.is_silent()
+            && let Some(now) = self.cell.now_if_timed()
+        {
+            self.course.falls_silent(now);
+        }
+    }
+
+    /// Notes that more of the response has come: while the reader asks for nothing, the silence is its own.
+    #[inline]
+    pub(super) const fn hears(&mut self) {
+        self.course.ends_silence();
+    }
+
     /// Reports how the call ended.
     pub(super) fn report(self, outcome: Outcome) {
         let Self { cell, id, course } = *ManuallyDrop::new(self);

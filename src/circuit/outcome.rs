@@ -37,8 +37,8 @@ pub enum Outcome {
     FailureAfter(Duration),
     /// The call says nothing about the health of the dependency. For example a client's own mistake.
     Ignored,
-    /// The call was given up before it ended. Counts as a failure once it had run for
-    /// [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after).
+    /// The call was given up before it ended. Counts as a failure once the dependency had been waited for so long as
+    /// [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after) says.
     Cancelled,
 }
 

@@ -13,7 +13,7 @@ pub(crate) struct Rules {
     pub(crate) probes: Probes,
     /// No `Retry-After` keeps a circuit open longer than this.
     pub(crate) retry_after_cap: Duration,
-    /// A call given up after at least this long is a failure.
+    /// A call given up after the dependency was silent for at least this long is a failure.
     pub(crate) abandoned_after: Option<Duration>,
     /// What the detector takes for slow, kept here because it is asked of probes too.
     pub(crate) slowness: Slowness,

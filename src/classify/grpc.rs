@@ -44,8 +44,9 @@ use crate::rejected::{PUSHBACK, Rejected, rejection_in};
 /// in the details of the status is heeded as `Retry-After` is for HTTP: no retry comes earlier. Either may lengthen the
 /// cooldown of a circuit that the failure opens.
 ///
-/// A breaker that uses it holds the call's permit until the response has ended. A response that is dropped before that has
-/// been given up: see [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after).
+/// A breaker that uses it holds the call's permit until the response has ended. A reader who leaves before that counts
+/// neither way, unless the dependency had been silent: see
+/// [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after).
 ///
 /// ```
 /// use fusebox::{Classify, Outcome, classify};

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use fusebox::{
     retry::{RetryEventKind, RetryStats, StopReason},
     safety_net::GrpcClient,
 };
-use futures::{StreamExt, stream};
+use futures::{StreamExt, poll, stream};
 use tokio::time::timeout;
 use tonic::body::Body;
 use tonic::client::GrpcService;
@@ -188,6 +189,7 @@ async fn a_stream_that_is_dropped_counts_when_it_hung_long_enough() {
         shop.streams([Ok("1")], true);
         let mut prices = client.watch("7").await.expect("headers").into_inner();
         assert_eq!(prices.message().await.expect("a price").as_deref(), Some("1"));
+        assert!(poll!(pin!(prices.message())).is_pending(), "it waits for more");
         clock.advance(hangs);
         drop(prices);
         assert_eq!(breaker.state(), state, "{hangs:?}");

@@ -5,6 +5,7 @@ use fusebox::{
     circuit_breaker::{GuardedBody, RejectReason},
     classify, key, rejection,
 };
+use futures::FutureExt;
 use tower::{Layer, Service, ServiceExt};
 
 use super::script::Gate;
@@ -122,15 +123,17 @@ fn a_stream_admitted_before_the_circuit_opened_decides_nothing_afterwards() {
 }
 
 #[test]
-fn a_response_dropped_before_its_end_counts_neither_way_unless_it_took_too_long() {
+fn a_response_dropped_before_its_end_counts_neither_way_unless_it_was_silent_for_too_long() {
     for (limit, after, seen) in [(None, secs(3_600), ""), (Some(secs(5)), ms(4_999), ""), (Some(secs(5)), secs(5), "F")]
     {
         let (breaker, clock) =
             watching(|builder| limit.into_iter().fold(builder, CircuitBreakerConfigBuilder::abandoned_after));
         let layer = CircuitBreakerLayer::from(breaker.clone()).classify(classify::grpc());
-        let service = layer.layer(answers(vec![]));
+        let stalls = streaming([message("half"), Step::Wait(Gate::default())]);
+        let service = layer.layer(answers(vec![stalls]));
         let mut body = Box::pin(at_hand(service.oneshot(request())).expect("closed").into_body());
         at_hand(body.frame()).expect("a frame").expect("no error");
+        assert!(body.frame().now_or_never().is_none(), "it stalls");
         clock.advance(after);
         drop(body);
         assert_eq!(outcomes(&breaker), seen, "{limit:?}, {after:?}");

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fusebox::{CircuitBreakerLayer, Clock, Event, State, classify, clock::Timestamp, detect::Combined};
+use futures::FutureExt;
 use tower::{Layer, ServiceExt};
 
+use super::script::Gate;
 use super::*;
 use support::{just_under, ms};
 
@@ -169,11 +171,182 @@ fn a_breaker_without_limits_of_time_reads_no_clock_for_a_response() {
         let steps = [message("a"), Step::Pause, status(Code::Ok)];
         let mut body = head(&breaker, &ManualClock::new(), Duration::ZERO, streaming(steps));
         at_hand(body.frame()).expect("a frame").expect("no error");
-        assert!(futures::FutureExt::now_or_never(body.frame()).is_none(), "no answer yet");
+        assert!(body.frame().now_or_never().is_none(), "no answer yet");
         at_hand(body.frame()).expect("a frame").expect("no error");
         drop(body);
         // One whose reader leaves.
         drop(head(&breaker, &ManualClock::new(), Duration::ZERO, streaming([message("a")])));
         assert_eq!(clock.reads(), before);
     }
+}
+
+// Readers who leave
+
+/// A response stalls for them after a message.
+fn stalling(more: impl IntoIterator<Item = Step>) -> Response<Script> {
+    streaming([message("hello")].into_iter().chain(more).chain([Step::Wait(Gate::default())]))
+}
+
+/// Asks for a frame that is not there.
+#[track_caller]
+fn asks_in_vain(body: &mut Reading) {
+    assert!(body.frame().now_or_never().is_none(), "nothing is there");
+}
+
+/// The configurations in which the limit is the only one, or one of two.
+fn limited(builder: CircuitBreakerConfigBuilder, with_rate: bool) -> CircuitBreakerConfigBuilder {
+    let failures = detect::failures(1_000).of_last(2_000);
+    let builder = builder.abandoned_after(secs(10)).execution_log(100);
+    if with_rate {
+        builder.detector(failures.or(detect::slow_call_rate(1.0).slower_than(secs(60)).of_last(1_000)))
+    } else {
+        builder.detector(failures)
+    }
+}
+
+/// What was recorded of the calls so far.
+fn recorded(breaker: &CircuitBreaker) -> String {
+    breaker.snapshot().recent.to_string()
+}
+
+#[test]
+fn c62_a_reader_who_leaves_a_stream_that_goes_on_is_no_failure() {
+    let (breaker, clock) =
+        breaker(|builder| builder.detector(detect::consecutive_failures(1)).abandoned_after(secs(10)));
+    for _ in 0..5 {
+        let frames = (0..60).flat_map(|_| [Step::Pause, message("tick")]);
+        let mut body = head(&breaker, &clock, ms(1), streaming(frames.chain([Step::Wait(Gate::default())])));
+        for _ in 0..60 {
+            asks_in_vain(&mut body);
+            clock.advance(secs(1));
+            at_hand(body.frame()).expect("a frame").expect("no error");
+        }
+        asks_in_vain(&mut body);
+        clock.advance(just_under(secs(10)));
+        drop(body);
+    }
+    assert_eq!((breaker.state(), recorded(&breaker)), (State::Closed, String::new()));
+}
+
+#[test]
+fn c62_a_stream_that_is_silent_while_it_is_waited_for_is_a_failure() {
+    for with_rate in [false, true] {
+        let (breaker, clock) = breaker(|builder| limited(builder, with_rate));
+        for (silence, seen) in [(just_under(secs(10)), ""), (secs(10), "F"), (secs(3_600), "FF")] {
+            let mut body = head(&breaker, &clock, ms(1), stalling([]));
+            at_hand(body.frame()).expect("a frame").expect("no error");
+            asks_in_vain(&mut body);
+            clock.advance(silence);
+            drop(body);
+            assert_eq!(recorded(&breaker), seen, "after {silence:?}");
+        }
+        // One that says nothing at all after its head.
+        let mut body = head(&breaker, &clock, ms(1), streaming([Step::Wait(Gate::default())]));
+        asks_in_vain(&mut body);
+        clock.advance(secs(10));
+        drop(body);
+        assert_eq!(recorded(&breaker), "FFF");
+    }
+}
+
+#[test]
+fn a_silence_begins_with_the_first_poll_that_finds_nothing_and_ends_with_a_frame() {
+    let (breaker, clock) = breaker(|builder| limited(builder, false));
+    let mut body = head(&breaker, &clock, ms(1), stalling([]));
+    at_hand(body.frame()).expect("a frame").expect("no error");
+    for _ in 0..10 {
+        asks_in_vain(&mut body);
+        clock.advance(secs(1));
+    }
+    drop(body);
+    assert_eq!(recorded(&breaker), "F", "asking again is no answer");
+
+    let more = (0..3).flat_map(|_| [Step::Pause, message("late")]);
+    let mut body = head(&breaker, &clock, ms(1), stalling(more));
+    at_hand(body.frame()).expect("a frame").expect("no error");
+    for _ in 0..3 {
+        asks_in_vain(&mut body);
+        clock.advance(secs(9));
+        at_hand(body.frame()).expect("a frame").expect("no error");
+    }
+    asks_in_vain(&mut body);
+    clock.advance(secs(9));
+    drop(body);
+    assert_eq!(recorded(&breaker), "F", "36 s, and never ten without a frame");
+}
+
+#[test]
+fn a_reader_who_asks_for_nothing_waits_for_nothing() {
+    let (breaker, clock) = breaker(|builder| limited(builder, false));
+    // Never read.
+    let body = head(&breaker, &clock, ms(1), stalling([]));
+    clock.advance(secs(3_600));
+    drop(body);
+    // Read slowly, all of it at hand.
+    let mut body = head(&breaker, &clock, ms(1), stalling((0..9).map(|_| message("at hand"))));
+    for _ in 0..10 {
+        clock.advance(secs(60));
+        at_hand(body.frame()).expect("a frame").expect("no error");
+    }
+    clock.advance(secs(3_600));
+    drop(body);
+    // The answer to the last question has come.
+    let mut body = head(&breaker, &clock, ms(1), stalling([Step::Pause, message("late")]));
+    at_hand(body.frame()).expect("a frame").expect("no error");
+    asks_in_vain(&mut body);
+    at_hand(body.frame()).expect("a frame").expect("no error");
+    clock.advance(secs(3_600));
+    drop(body);
+    assert_eq!(recorded(&breaker), "");
+}
+
+/// Before the head it is the call that is waited for; a head that comes late, and then is left, has come.
+#[test]
+fn the_limit_counts_anew_after_the_head() {
+    let (breaker, clock) = breaker(|builder| limited(builder, true));
+    for after in [ms(1), just_under(secs(10)), secs(10), secs(3_600)] {
+        let mut body = head(&breaker, &clock, after, stalling([]));
+        at_hand(body.frame()).expect("a frame").expect("no error");
+        asks_in_vain(&mut body);
+        clock.advance(just_under(secs(10)));
+        drop(body);
+        assert_eq!(recorded(&breaker), "", "a head after {after:?}");
+    }
+    type Never = std::future::Pending<Result<Response<Script>, BoxError>>;
+    let hangs = tower::service_fn(|_: Request<tonic::body::Body>| -> Never { std::future::pending() });
+    let layer = CircuitBreakerLayer::from(breaker.clone()).classify(classify::grpc());
+    for (after, seen) in [(just_under(secs(10)), ""), (secs(10), "F")] {
+        let mut call = tokio_test::task::spawn(layer.layer(hangs).oneshot(request()));
+        assert!(call.poll().is_pending());
+        clock.advance(after);
+        drop(call);
+        assert_eq!(recorded(&breaker), seen, "no head for {after:?}");
+    }
+}
+
+/// A probe whose head was early and whose end is not yet known, so that it is still judged by that.
+#[test]
+fn a_probe_that_is_silent_and_then_dropped_has_failed() {
+    for (silence, state) in [(just_under(ms(100)), State::HalfOpen), (ms(100), State::Open)] {
+        let (breaker, clock) =
+            breaker(|builder| builder.detector(detect::consecutive_failures(1)).abandoned_after(ms(100)));
+        drop(support::first_probe(&breaker, &clock));
+        let mut body = head(&breaker, &clock, ms(200), stalling([]));
+        at_hand(body.frame()).expect("a frame").expect("no error");
+        asks_in_vain(&mut body);
+        clock.advance(silence);
+        drop(body);
+        assert_eq!(breaker.state(), state, "after {silence:?}");
+    }
+}
+
+/// A stream that ends well has ended well, however long it was silent in between.
+#[test]
+fn a_silence_that_ends_is_forgiven() {
+    let (breaker, clock) = breaker(|builder| limited(builder, false));
+    let mut body = head(&breaker, &clock, ms(1), streaming([Step::Pause, status(Code::Ok)]));
+    asks_in_vain(&mut body);
+    clock.advance(secs(3_600));
+    at_hand(body.frame()).expect("the trailers").expect("no error");
+    assert_eq!(recorded(&breaker), "S");
 }

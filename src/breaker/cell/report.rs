@@ -29,7 +29,7 @@ impl BreakerCell {
         let word = self.word();
         if !word.tells_every_call() {
             let stale = word.generation() != permit.generation || !word.records();
-            // Whether a cancelled call is a failure depends on how long it took.
+            // Whether a cancelled call is a failure depends on how long it was waited for.
             let says_nothing = outcome == Outcome::Ignored || outcome == Outcome::Cancelled && !word.is_timed();
             if stale || says_nothing && permit.lease.is_none() {
                 return;
@@ -42,7 +42,7 @@ impl BreakerCell {
             }
             let rules = &body.settings.rules;
             let whole = rules.needs_duration().then(|| at.now.since(course.started));
-            let counted = rules.counts_as(outcome, whole);
+            let counted = rules.counts_as(outcome, whole.map(|_| course.silence(at.now)));
             if let Some(notifier) = body.notifier()
                 && course.started != RESERVED
                 && (body.settings.every_call || permit.lease.is_some() || counted.is_failure())

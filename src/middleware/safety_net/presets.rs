@@ -191,8 +191,8 @@ impl SafetyNet<Identity> {
     /// | cooldown | 5 s, up to 60 s if it keeps opening |
     /// | a rejected call | gives back what the client has [reserved](CircuitBreakerLayer::releases_readiness) for it |
     ///
-    /// For unary calls and short streams: a stream that the client drops after 4.5 s was given up, as far as the breaker can
-    /// see, and a probe has 30 s until its trailers.
+    /// For unary calls and streams that go on: one that the client drops after 4.5 s without a message has failed, as far as
+    /// the breaker can see. Streams that are silent for longer belong to a breaker of their own.
     ///
     /// # Errors
     ///
