@@ -37,8 +37,8 @@ pub enum Outcome {
     FailureAfter(Duration),
     /// The call says nothing about the health of the dependency. For example a client's own mistake.
     Ignored,
-    /// The call was given up before it ended. Counts as a failure once the dependency had been waited for so long as
-    /// [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after) says.
+    /// The call was given up before it ended. Counts as a failure, and is told as one, once the dependency had been waited
+    /// for so long as [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after) says.
     Cancelled,
 }
 
@@ -130,8 +130,8 @@ impl Call {
         self.failed
     }
 
-    /// Returns how long the call took, to the head of its response where the rest of that was watched. `None` when no
-    /// detector asked for it or the call was not slow for any of them.
+    /// Returns how long the call took. It ends with the head of its response, where the rest of that was watched.
+    /// `None` when no detector asked for it or the call was not slow for any of them.
     #[must_use]
     pub const fn duration(&self) -> Option<Duration> {
         self.duration

@@ -96,13 +96,68 @@ fn an_abandoned_probe_reopens_and_one_dropped_sooner_frees_its_place() {
 }
 
 #[test]
-fn an_abandoned_call_that_counts_as_a_failure_is_told_like_one() {
+fn c70_an_abandoned_call_that_counts_as_a_failure_is_told_as_one() {
     let (breaker, clock, events) = recorded(|b| b.detector(detect::consecutive_failures(2)).abandoned_after(secs(10)));
     let call = breaker.acquire().expect("closed");
     clock.advance(secs(10));
     drop(call);
     assert_eq!(failures(&breaker), 1);
-    assert_eq!(lines(&events), ["test: call ended: Cancelled after 10s"], "failures are told without `call_events`");
+    assert_eq!(
+        lines(&events),
+        ["test: call ended: Failure after 10s, abandoned"],
+        "failures are told without `call_events`"
+    );
+}
+
+/// What listeners hear of a call is what the breaker makes of it: the outcome, and whether it was abandoned.
+fn told(events: &Record<Event>) -> Vec<(Outcome, bool, bool)> {
+    let ended = |event: Event| match event.kind() {
+        EventKind::Ended { outcome, probe, abandoned, .. } => Some((outcome, probe, abandoned)),
+        _ => None,
+    };
+    events.take().into_iter().filter_map(ended).collect()
+}
+
+#[test]
+fn c70_what_is_given_up_in_time_is_told_as_cancelled_and_what_fails_late_as_no_more_than_that() {
+    let (breaker, clock, events) =
+        recorded(|b| b.detector(detect::consecutive_failures(9)).abandoned_after(secs(10)).call_events(true));
+    let call = |after: Duration, outcome: Option<Outcome>| {
+        let permit = breaker.acquire().expect("closed");
+        clock.advance(after);
+        match outcome {
+            Some(outcome) => permit.report(outcome),
+            None => drop(permit),
+        }
+    };
+    call(just_under(secs(10)), None);
+    call(secs(10), None);
+    call(secs(10), Some(Outcome::Cancelled));
+    for outcome in [Outcome::Failure, Outcome::FailureAfter(secs(1)), Outcome::Ignored, Outcome::Success] {
+        call(secs(10), Some(outcome));
+    }
+    assert_eq!(
+        told(&events),
+        [
+            (Outcome::Cancelled, false, false),
+            (Outcome::Failure, false, true),
+            (Outcome::Failure, false, true),
+            (Outcome::Failure, false, false),
+            (Outcome::FailureAfter(secs(1)), false, false),
+            (Outcome::Ignored, false, false),
+            (Outcome::Success, false, false),
+        ]
+    );
+}
+
+#[test]
+fn c70_an_abandoned_probe_is_told_as_a_failure() {
+    let (breaker, clock, events) = recorded(|b| b.abandoned_after(secs(10)));
+    drop(first_probe(&breaker, &clock));
+    let probe = breaker.acquire().expect("the place is free again");
+    clock.advance(secs(10));
+    drop(probe);
+    assert_eq!(told(&events), [(Outcome::Cancelled, true, false), (Outcome::Failure, true, true)]);
 }
 
 #[test]

@@ -211,8 +211,7 @@ fn recorded(breaker: &CircuitBreaker) -> String {
 
 #[test]
 fn c62_a_reader_who_leaves_a_stream_that_goes_on_is_no_failure() {
-    let (breaker, clock) =
-        breaker(|builder| builder.detector(detect::consecutive_failures(1)).abandoned_after(secs(10)));
+    let (breaker, clock) = breaker(|builder| limited(builder, false).detector(detect::consecutive_failures(1)));
     for _ in 0..5 {
         let frames = (0..60).flat_map(|_| [Step::Pause, message("tick")]);
         let mut body = head(&breaker, &clock, ms(1), streaming(frames.chain([Step::Wait(Gate::default())])));
@@ -349,4 +348,35 @@ fn a_silence_that_ends_is_forgiven() {
     clock.advance(secs(3_600));
     at_hand(body.frame()).expect("the trailers").expect("no error");
     assert_eq!(recorded(&breaker), "S");
+}
+
+/// At the head and in the body, as a probe and as any other call.
+#[test]
+fn c70_an_abandoned_response_is_told_as_the_failure_that_it_counts_as() {
+    let events = Record::default();
+    let list = events.clone();
+    let (breaker, clock) = breaker(|builder| {
+        let builder = builder.detector(detect::consecutive_failures(3)).abandoned_after(ms(100));
+        builder.call_events(true).on_event(move |event: &Event| list.add(event.to_string()))
+    });
+    let leave = |silence: Duration| {
+        let mut body = head(&breaker, &clock, ms(20), stalling([]));
+        at_hand(body.frame()).expect("a frame").expect("no error");
+        clock.advance(ms(200));
+        asks_in_vain(&mut body);
+        clock.advance(silence);
+    };
+    leave(just_under(ms(100)));
+    leave(ms(100));
+    assert_eq!(
+        events.take(),
+        ["test: call ended: Cancelled after 319ms", "test: call ended: Failure after 320ms, abandoned"]
+    );
+    drop(support::first_probe(&breaker, &clock));
+    events.take();
+    leave(ms(100));
+    assert_eq!(
+        events.take(),
+        ["test: probe ended: Failure after 320ms, abandoned", "test: half-open -> open (a probe failed)"]
+    );
 }

@@ -48,7 +48,8 @@ impl BreakerCell {
                 && (body.settings.every_call || permit.lease.is_some() || counted.is_failure())
                 && notifier.tells_calls()
             {
-                let kind = EventKind::Ended { outcome, took: whole, probe: permit.lease.is_some() };
+                let (probe, abandoned) = (permit.lease.is_some(), counted != outcome);
+                let kind = EventKind::Ended { outcome: counted, took: whole, probe, abandoned };
                 notifier.push(Occurrence::new(kind, permit.generation, at.now));
             }
             // The rules are about how long it took to answer.

@@ -147,13 +147,16 @@ pub enum EventKind {
     /// [`call_events`](crate::CircuitBreakerConfigBuilder::call_events).
     #[non_exhaustive]
     Ended {
-        /// How.
+        /// How, as it was counted. A call that was given up and counts as a failure is told as one.
         outcome: Outcome,
-        /// How long it took, to the end of a response that was watched to its end, where durations are measured. (A
-        /// call is slow by the time to its head.)
+        /// How long it took, where durations are measured. It is the whole of a response that was watched to its end;
+        /// what makes a call slow is the time to its head.
         took: Option<Duration>,
         /// Whether it was a probe.
         probe: bool,
+        /// Whether it failed by being given up after
+        /// [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after).
+        abandoned: bool,
     },
     /// A call was rejected. Only with [`call_events`](crate::CircuitBreakerConfigBuilder::call_events).
     #[non_exhaustive]
@@ -392,12 +395,12 @@ impl fmt::Display for Event {
             }
             EventKind::StateChanged { from, to, reason } => write!(f, "{from} -> {to} ({reason})"),
             EventKind::WouldOpen { tally } => write!(f, "would have opened ({tally}); dry run"),
-            EventKind::Ended { outcome, took, probe } => {
+            EventKind::Ended { outcome, took, probe, abandoned } => {
                 write!(f, "{} ended: {outcome:?}", if probe { "probe" } else { "call" })?;
-                match took {
-                    Some(took) => write!(f, " after {took:?}"),
-                    None => Ok(()),
+                if let Some(took) = took {
+                    write!(f, " after {took:?}")?;
                 }
+                f.write_str(if abandoned { ", abandoned" } else { "" })
             }
             EventKind::Rejected { reason } => write!(f, "call rejected ({})", reason.as_str()),
             EventKind::DetectorPanicked => f.write_str("the detector panicked and was reset"),
