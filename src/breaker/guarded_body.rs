@@ -61,7 +61,7 @@ impl<B, C: ClassifyEnd> GuardedBody<B, C> {
 
 impl<B, C> Body for GuardedBody<B, C>
 where
-    B: Body,
+    B: Body<Error: 'static>,
     C: ClassifyEnd,
 {
     type Data = B::Data;
@@ -78,7 +78,7 @@ where
         let frame = ready!(polled);
         match &frame {
             None => Self::report(this.watch, |classify| classify.at_end(None)),
-            Some(Err(_)) => Self::report(this.watch, |_| Outcome::Failure),
+            Some(Err(error)) => Self::report(this.watch, |classify| classify.at_error(error)),
             Some(Ok(frame)) => {
                 let trailers: Option<&HeaderMap> = frame.trailers_ref();
                 // A reader need not ask again after the last frame.

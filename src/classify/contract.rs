@@ -160,8 +160,8 @@ pub struct AtHead;
 
 impl Scope for AtHead {}
 
-/// The outcome is known when the body of an HTTP response has ended. Its trailers tell it: for gRPC. A circuit
-/// breaker's permit stays with the body until then.
+/// The outcome is known when the body of an HTTP response has ended. Its trailers tell it, for gRPC, or that it ended
+/// without an error. A circuit breaker's permit stays with the body until then.
 ///
 /// ```
 /// use fusebox::{Classify, classify::{self, AtEnd}};
@@ -217,8 +217,14 @@ pub trait ClassifyEnd {
     /// Returns the outcome if the headers tell it; `None`: wait for the end.
     fn at_head<B>(&self, response: &::http::Response<B>) -> Option<Outcome>;
 
-    /// Returns the outcome of a body that came to its end. A body that ends in an error is a failure, without question.
+    /// Returns the outcome of a body that came to its end.
     fn at_end(&self, trailers: Option<&::http::HeaderMap>) -> Outcome;
+
+    /// Returns the outcome of a body that ended in an error. Default: a failure, without question.
+    fn at_error<E: 'static>(&self, error: &E) -> Outcome {
+        let _ = error;
+        Outcome::Failure
+    }
 }
 
 mod sealed {

@@ -36,9 +36,10 @@ use crate::rejected::{PUSHBACK, Rejected, rejection_in};
 /// | an error: the caller's own mistake, such as a message that cannot be encoded | ignored | no |
 /// | any other error of the transport | failure | yes |
 ///
-/// A response that ends without a status is UNKNOWN. One that is not even gRPC, by its `content-type`, is judged by its HTTP
-/// status as gRPC's clients do: 200 is UNKNOWN, a failure. On a server that also answers plain HTTP say
-/// [`mixed`](Grpc::mixed). gRPC-Web has its status in the body: a response with a good head counts as a success.
+/// A response that ends without a status is UNKNOWN; one that breaks off counts as an error of the call does. One that is
+/// not even gRPC, by its `content-type`, is judged by its HTTP status as gRPC's clients do: 200 is UNKNOWN, a failure. On a
+/// server that also answers plain HTTP say [`mixed`](Grpc::mixed). gRPC-Web has its status in the body: a response with a
+/// good head counts as a success.
 ///
 /// `grpc-retry-pushback-ms` is the wait before a retry, and a negative or malformed one means: no retries. `RetryInfo`
 /// in the details of the status is heeded as `Retry-After` is for HTTP: no retry comes earlier. Either may lengthen the
@@ -432,6 +433,10 @@ impl<X> ClassifyEnd for Grpc<X> {
     fn at_end(&self, trailers: Option<&HeaderMap>) -> Outcome {
         let code = trailers.and_then(code_in).unwrap_or(Code::Unknown);
         self.judge_code(code, trailers.and_then(Hint::of)).0
+    }
+
+    fn at_error<E: 'static>(&self, error: &E) -> Outcome {
+        judge_error(error, fault_of(error, &AllErrors), &self.outcomes).0
     }
 }
 

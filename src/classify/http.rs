@@ -1,6 +1,7 @@
 //! HTTP responses by their status.
 
 use std::error::Error;
+use std::marker::PhantomData;
 
 use ::http::{Extensions, HeaderMap, Response, StatusCode};
 
@@ -11,7 +12,7 @@ use super::excluded::{AllErrors, Except, ExceptSource, Excluded};
 use super::fault::Fault;
 use super::retry::Retry;
 use super::retry_after;
-use super::{AtHead, Classify, Outcomes};
+use super::{AtEnd, AtHead, Classify, ClassifyEnd, Outcomes};
 use crate::circuit::Outcome;
 use crate::clock::wall_clock;
 use crate::rejected::{Rejected, rejection_in};
@@ -39,7 +40,8 @@ use crate::rejected::{Rejected, rejection_in};
 /// A `Retry-After` header, as seconds or as a date by the response's own `Date`, may lengthen the cooldown of a circuit
 /// that the failure opens, and no retry comes earlier.
 ///
-/// The outcome is known with the head: a body that breaks off later changes it no more.
+/// The outcome is known with the head: a success is one though its body breaks off later, or never ends. To a circuit
+/// breaker [`at_end`](Http::at_end) says otherwise.
 ///
 /// ```
 /// use fusebox::{Classify, Outcome, classify::{self, Retry}};
@@ -53,10 +55,10 @@ use crate::rejected::{Rejected, rejection_in};
 /// ```
 #[must_use]
 pub const fn http() -> Http {
-    Http { quota: Quota::OfOneCaller, outcomes: Outcomes::new(), except: AllErrors }
+    Http { quota: Quota::OfOneCaller, outcomes: Outcomes::new(), except: AllErrors, scope: PhantomData }
 }
 
-/// The classifier of [`http()`].
+/// The classifier of [`http()`]. `X` is what is excluded, `S` when the outcome is known.
 ///
 /// ```
 /// use std::time::Duration;
@@ -73,10 +75,11 @@ pub const fn http() -> Http {
 /// # Ok::<(), http::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Http<X = AllErrors> {
+pub struct Http<X = AllErrors, S = AtHead> {
     quota: Quota,
     outcomes: Outcomes,
     except: X,
+    scope: PhantomData<fn() -> S>,
 }
 
 /// Whose quota the dependency speaks of.
@@ -88,7 +91,7 @@ pub(super) enum Quota {
     OurOwn,
 }
 
-impl<X> Http<X> {
+impl<X, S> Http<X, S> {
     /// Counts 429 Too Many Requests as a failure. It is for a client that is the only user of its quota, so that the
     /// circuit opens while the quota is spent. Default: ignored, because on a server one greedy caller must not shut
     /// out the others.
@@ -126,7 +129,51 @@ impl<X> Http<X> {
     }
 }
 
-impl Http {
+impl<X> Http<X> {
+    /// Waits with a success until the body has ended. It is for a circuit breaker whose dependency breaks off in the
+    /// middle, or stalls: the head of a response is judged as before, and where it is a failure, or ignored, that is all.
+    ///
+    /// | the body | outcome |
+    /// |---|---|
+    /// | ends | success |
+    /// | ends in an error, such as a reset, or bytes that are missing | what the error counts as, as an error of the call does: a failure, unless it is the caller's own |
+    /// | is dropped by its reader | neither way; a failure after [`abandoned_after`](crate::CircuitBreakerConfigBuilder::abandoned_after) of silence |
+    ///
+    /// The response of the guarded service is then one with a [`GuardedBody`](crate::circuit_breaker::GuardedBody), which
+    /// holds the call's permit until its end. It is for [`http::Response`]; a `reqwest::Response` is always judged at its
+    /// head. What is excluded is excluded of the call's errors, not of the body's, which are of another type.
+    ///
+    /// A retry has seen enough with the head: it makes no call again because of its body.
+    ///
+    /// ```
+    /// use fusebox::{classify, detect, CircuitBreakerConfig, CircuitBreakerLayer};
+    /// use http::{Request, Response};
+    /// use http_body_util::{BodyExt, StreamBody};
+    /// use tower::{service_fn, Layer, ServiceExt};
+    /// # use futures::stream;
+    /// # use http_body::Frame;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let config = CircuitBreakerConfig::builder("reports").detector(detect::consecutive_failures(1)).build()?;
+    /// let classifier = classify::http().outcomes(config.outcomes()).at_end();
+    /// let layer = CircuitBreakerLayer::http(config).classify(classifier);
+    /// let reports = layer.layer(service_fn(|_: Request<()>| async {
+    ///     let pieces = [Ok(Frame::data(&b"half a rep"[..])), Err(std::io::Error::other("reset by peer"))];
+    ///     Ok::<_, std::io::Error>(Response::new(StreamBody::new(stream::iter(pieces))))
+    /// }));
+    /// let report = reports.oneshot(Request::new(())).await?;
+    /// assert!(!layer.breaker().is_open(), "its head is good");
+    /// assert!(report.collect().await.is_err());
+    /// assert!(layer.breaker().is_open());
+    /// # Ok::<(), fusebox::BoxError>(()) }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn at_end(self) -> Http<X, AtEnd> {
+        Http { quota: self.quota, outcomes: self.outcomes, except: self.except, scope: PhantomData }
+    }
+}
+
+impl<S> Http<AllErrors, S> {
     /// Makes errors for which `is_excluded` holds [`Ignored`](Outcome::Ignored). They count neither way and are not
     /// retried.
     ///
@@ -140,8 +187,8 @@ impl Http {
     /// assert_eq!(rule.classify(&Err::<http::Response<()>, _>(ClientError::NoToken)), Outcome::Ignored);
     /// assert_eq!(rule.classify(&Err::<http::Response<()>, _>(ClientError::Network)), Outcome::Failure);
     /// ```
-    pub const fn exclude<E, F: Fn(&E) -> bool>(self, is_excluded: F) -> Http<Except<F>> {
-        Http { quota: self.quota, outcomes: self.outcomes, except: Except::new(is_excluded) }
+    pub const fn exclude<E, F: Fn(&E) -> bool>(self, is_excluded: F) -> Http<Except<F>, S> {
+        self.except(Except::new(is_excluded))
     }
 
     /// The same for boxed errors: looks for a `T` anywhere in the chain of sources.
@@ -153,12 +200,16 @@ impl Http {
     /// let mine: BoxError = "x".parse::<u32>().unwrap_err().into();
     /// assert_eq!(rule.classify(&Err::<http::Response<()>, _>(mine)), Outcome::Ignored);
     /// ```
-    pub const fn exclude_source<T, F>(self, is_excluded: F) -> Http<ExceptSource<T, F>>
+    pub const fn exclude_source<T, F>(self, is_excluded: F) -> Http<ExceptSource<T, F>, S>
     where
         T: Error + 'static,
         F: Fn(&T) -> bool,
     {
-        Http { quota: self.quota, outcomes: self.outcomes, except: ExceptSource::new(is_excluded) }
+        self.except(ExceptSource::new(is_excluded))
+    }
+
+    const fn except<X>(self, except: X) -> Http<X, S> {
+        Http { quota: self.quota, outcomes: self.outcomes, except, scope: PhantomData }
     }
 }
 
@@ -266,19 +317,68 @@ impl StatusOf for ::reqwest::Response {
     }
 }
 
+/// The answers to all questions, whenever the outcome is known.
+macro_rules! answer_by_status {
+    ($response:ty) => {
+        answer_together!(Result<$response, E>);
+
+        fn rejection<'a>(&self, result: &'a Result<$response, E>) -> Option<&'a Rejected> {
+            rejection_of(result)
+        }
+
+        fn judge(&self, result: &Result<$response, E>) -> (Outcome, Retry) {
+            self.judge_head(result)
+        }
+
+        fn leftover(&self, result: Result<$response, E>) -> Option<Leftover> {
+            result.ok().and_then(StatusOf::leftover)
+        }
+    };
+}
+
 impl<T: StatusOf, E: 'static, X: Excluded<E>> Classify<T, E> for Http<X> {
     type Scope = AtHead;
 
-    answer_together!(Result<T, E>);
+    answer_by_status!(T);
+}
 
-    fn rejection<'a>(&self, result: &'a Result<T, E>) -> Option<&'a Rejected> {
-        match result {
-            Ok(response) => response.extensions().and_then(own_rejection),
-            Err(error) => rejection_in(error),
+/// [`AtEnd`] is for responses with a body.
+impl<B: 'static, E: 'static, X: Excluded<E>> Classify<Response<B>, E> for Http<X, AtEnd> {
+    type Scope = AtEnd;
+
+    answer_by_status!(Response<B>);
+}
+
+impl<X> ClassifyEnd for Http<X, AtEnd> {
+    fn at_head<B>(&self, response: &Response<B>) -> Option<Outcome> {
+        if own_rejection(response.extensions()).is_some() {
+            return Some(Outcome::Ignored);
         }
+        let (outcome, _) = judge_status(response.status(), response.headers(), self.quota, &self.outcomes);
+        Some(outcome).filter(|outcome| *outcome != Outcome::Success)
     }
 
-    fn judge(&self, result: &Result<T, E>) -> (Outcome, Retry) {
+    fn at_end(&self, _trailers: Option<&HeaderMap>) -> Outcome {
+        Outcome::Success
+    }
+
+    fn at_error<E: 'static>(&self, error: &E) -> Outcome {
+        judge_error(error, fault_of(error, &AllErrors), &self.outcomes).0
+    }
+}
+
+fn rejection_of<T: StatusOf, E: 'static>(result: &Result<T, E>) -> Option<&Rejected> {
+    match result {
+        Ok(response) => response.extensions().and_then(own_rejection),
+        Err(error) => rejection_in(error),
+    }
+}
+
+impl<X, S> Http<X, S> {
+    fn judge_head<T: StatusOf, E: 'static>(&self, result: &Result<T, E>) -> (Outcome, Retry)
+    where
+        X: Excluded<E>,
+    {
         match result {
             Ok(response) if response.extensions().and_then(own_rejection).is_some() => (Outcome::Ignored, Retry::Never),
             Ok(response) => {
@@ -292,10 +392,6 @@ impl<T: StatusOf, E: 'static, X: Excluded<E>> Classify<T, E> for Http<X> {
                 fault => judge_error(error, fault, &self.outcomes),
             },
         }
-    }
-
-    fn leftover(&self, result: Result<T, E>) -> Option<Leftover> {
-        result.ok().and_then(StatusOf::leftover)
     }
 }
 

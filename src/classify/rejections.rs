@@ -72,6 +72,10 @@ impl<C: ClassifyEnd, F> ClassifyEnd for Rejections<C, F> {
     fn at_end(&self, trailers: Option<&::http::HeaderMap>) -> crate::circuit::Outcome {
         self.inner.at_end(trailers)
     }
+
+    fn at_error<E: 'static>(&self, error: &E) -> crate::circuit::Outcome {
+        self.inner.at_error(error)
+    }
 }
 
 impl<C: fmt::Debug, F> fmt::Debug for Rejections<C, F> {

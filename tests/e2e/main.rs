@@ -25,3 +25,4 @@ mod handlers;
 mod hyper_client;
 #[cfg(feature = "reqwest")]
 mod reqwest_client;
+mod streams;

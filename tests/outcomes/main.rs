@@ -78,6 +78,33 @@ fn the_table_of_http_is_what_the_code_does() {
     assert_eq!(used, vec![true; rows.len()]);
 }
 
+/// Where the end of a response is watched, its head says the same, but for a success: that may still break off.
+#[test]
+fn a_head_says_the_same_where_the_end_is_watched() {
+    use fusebox::classify::ClassifyEnd;
+    for (plain, watched) in [
+        (classify::http(), classify::http().at_end()),
+        (classify::http().quota_is_failure(), classify::http().at_end().quota_is_failure()),
+    ] {
+        for status in 100..600 {
+            let answer = response(status, None);
+            let at_once = plain.classify(&answer);
+            assert_eq!(
+                (watched.classify(&answer), watched.retry(&answer)),
+                (at_once, plain.retry(&answer)),
+                "{status}"
+            );
+            let head = watched.at_head(answer.as_ref().expect("a response"));
+            assert_eq!(head, (at_once != Outcome::Success).then_some(at_once), "{status}");
+        }
+        assert_eq!(watched.at_end(None), Outcome::Success);
+    }
+    let excluded = |error: &&str| *error == "mine";
+    let mine = Err::<Response<&'static str>, _>("mine");
+    assert_eq!(classify::http().exclude(excluded).at_end().classify(&mine), Outcome::Ignored);
+    assert_eq!(classify::http().at_end().exclude(excluded).classify(&mine), Outcome::Ignored);
+}
+
 #[cfg(feature = "grpc")]
 mod grpc {
     use super::*;
@@ -172,6 +199,7 @@ fn each_classifier_leaves_out_what_it_is_told() {
     check!(classify::errors());
     check!(classify::http());
     check!(classify::http().quota_is_failure());
+    check!(classify::http().at_end());
     #[cfg(feature = "grpc")]
     check!(classify::grpc().mixed());
 }
@@ -198,6 +226,19 @@ fn the_table_of_errors_is_what_the_tests_of_real_clients_hold() {
         for body in bodies {
             assert!(body.contains(&format!("Verdict::{verdict}")), "{head}: {verdict}");
         }
+    }
+}
+
+/// The table of bodies names tests that are there.
+#[test]
+fn the_table_of_bodies_names_its_tests() {
+    let text = include_str!("../e2e/streams.rs");
+    let section = document();
+    let section = section.split("\n## ").find(|section| section.starts_with("HTTP responses")).expect("the section");
+    let named: Vec<_> = section.split('`').filter(|word| word.matches('_').count() > 4).collect();
+    assert!(named.len() >= 5, "{named:?}");
+    for name in named {
+        assert!(text.contains(&format!("fn {name}()")), "{name} is no test");
     }
 }
 
