@@ -5,6 +5,7 @@ use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::Buf;
 use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
@@ -13,7 +14,7 @@ use super::permit::Permit;
 use super::response_permit::ResponsePermit;
 use super::watch::Observe;
 use crate::circuit::Outcome;
-use crate::classify::{AtEnd, ClassifyEnd};
+use crate::classify::{AtEnd, ClassifyEnd, WebTrailers};
 
 pin_project! {
     /// The body of a guarded response. It carries the call's permit and reports the outcome when it ends. Dropped
@@ -46,15 +47,41 @@ pin_project! {
         #[pin]
         inner: B,
         // Gone once reported.
-        watch: Option<(ResponsePermit, C)>,
+        watch: Option<Watched<C>>,
     }
 }
 
-impl<B, C: ClassifyEnd> GuardedBody<B, C> {
-    fn report(watch: &mut Option<(ResponsePermit, C)>, outcome: impl FnOnce(&C) -> Outcome) {
-        if let Some((permit, classify)) = watch.take() {
-            let outcome = outcome(&classify);
-            permit.report(outcome);
+/// The call that a body belongs to.
+struct Watched<C> {
+    permit: ResponsePermit,
+    classify: C,
+    web: Option<WebTrailers>,
+}
+
+impl<C: ClassifyEnd> Watched<C> {
+    /// Sees what came of asking for a frame. Returns the trailers that are whole by it, where they are in the data.
+    fn note<D: Buf, E>(&mut self, polled: &Poll<Option<Result<Frame<D>, E>>>) -> Option<HeaderMap> {
+        let Poll::Ready(frame) = polled else {
+            self.permit.waits();
+            return None;
+        };
+        self.permit.hears();
+        let (Some(web), Some(Ok(frame))) = (&mut self.web, frame) else {
+            return None;
+        };
+        web.read(frame.data_ref()?)
+    }
+
+    fn at_end(&self, trailers: Option<&HeaderMap>) -> Outcome {
+        // What is all that can be known is the head.
+        let is_unknown = trailers.is_none() && self.web.as_ref().is_some_and(WebTrailers::are_unreadable);
+        if is_unknown { Outcome::Success } else { self.classify.at_end(trailers) }
+    }
+
+    fn report(watch: &mut Option<Self>, outcome: impl FnOnce(&Self) -> Outcome) {
+        if let Some(watched) = watch.take() {
+            let outcome = outcome(&watched);
+            watched.permit.report(outcome);
         }
     }
 }
@@ -71,19 +98,17 @@ where
         let mut this = self.project();
         let guard = OnPanic(this.watch);
         let polled = this.inner.as_mut().poll_frame(cx);
-        if let Some((permit, _)) = guard.0 {
-            if polled.is_pending() { permit.waits() } else { permit.hears() }
-        }
+        let found = guard.0.as_mut().and_then(|watched| watched.note(&polled));
         mem::forget(guard);
         let frame = ready!(polled);
         match &frame {
-            None => Self::report(this.watch, |classify| classify.at_end(None)),
-            Some(Err(error)) => Self::report(this.watch, |classify| classify.at_error(error)),
+            None => Watched::report(this.watch, |watched| watched.at_end(None)),
+            Some(Err(error)) => Watched::report(this.watch, |watched| watched.classify.at_error(error)),
             Some(Ok(frame)) => {
-                let trailers: Option<&HeaderMap> = frame.trailers_ref();
+                let trailers = frame.trailers_ref().or(found.as_ref());
                 // A reader need not ask again after the last frame.
                 if trailers.is_some() || this.inner.is_end_stream() {
-                    Self::report(this.watch, |classify| classify.at_end(trailers));
+                    Watched::report(this.watch, |watched| watched.at_end(trailers));
                 }
             }
         }
@@ -102,12 +127,12 @@ where
 /// Reports a failure when code of others panics: the code that catches the panic may keep the body, and with it the
 /// permit, for as long as it likes. Not one with that of `guarded`: made generic, that one is no longer taken into its
 /// caller, and a healthy call costs a fifth more.
-struct OnPanic<'a, C>(&'a mut Option<(ResponsePermit, C)>);
+struct OnPanic<'a, C>(&'a mut Option<Watched<C>>);
 
 impl<C> Drop for OnPanic<'_, C> {
     fn drop(&mut self) {
-        if let Some((permit, _)) = self.0.take() {
-            permit.report(Outcome::Failure);
+        if let Some(watched) = self.0.take() {
+            watched.permit.report(Outcome::Failure);
         }
     }
 }
@@ -155,7 +180,10 @@ where
                 permit.report(classify.at_end(None));
                 None
             }
-            None => Some((permit.accept(), classify.clone())),
+            None => {
+                let web = WebTrailers::of(response.headers());
+                Some(Watched { permit: permit.accept(), classify: classify.clone(), web })
+            }
         };
         Ok(response.map(|inner| GuardedBody { inner, watch }))
     }

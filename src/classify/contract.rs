@@ -217,7 +217,8 @@ pub trait ClassifyEnd {
     /// Returns the outcome if the headers tell it; `None`: wait for the end.
     fn at_head<B>(&self, response: &::http::Response<B>) -> Option<Outcome>;
 
-    /// Returns the outcome of a body that came to its end.
+    /// Returns the outcome of a body that came to its end. Its trailers may have been in its last frame, as gRPC-Web has
+    /// them, by the response's `content-type`; where such a frame is compressed, this is not asked, and the call a success.
     fn at_end(&self, trailers: Option<&::http::HeaderMap>) -> Outcome;
 
     /// Returns the outcome of a body that ended in an error. Default: a failure, without question.

@@ -16,6 +16,7 @@ use super::fault::fault_of_status;
 use super::http::{Quota, judge_status, own_rejection};
 use super::retry::Retry;
 use super::retry_after;
+use super::web_trailers::WebTrailers;
 use super::{AtEnd, AtHead, Classify, ClassifyEnd, Outcomes};
 use crate::circuit::Outcome;
 use crate::clock::wall_clock;
@@ -38,8 +39,11 @@ use crate::rejected::{PUSHBACK, Rejected, rejection_in};
 ///
 /// A response that ends without a status is UNKNOWN; one that breaks off counts as an error of the call does. One that is
 /// not even gRPC, by its `content-type`, is judged by its HTTP status as gRPC's clients do: 200 is UNKNOWN, a failure. On a
-/// server that also answers plain HTTP say [`mixed`](Grpc::mixed). gRPC-Web has its status in the body: a response with a
-/// good head counts as a success.
+/// server that also answers plain HTTP say [`mixed`](Grpc::mixed).
+///
+/// gRPC-Web has its trailers in the last frame of the body, where they are read: up to 8 KiB, beyond which they are as none.
+/// A body as text (`application/grpc-web-text`), or in another `content-encoding`, is not read: a response with a good head is
+/// a success then.
 ///
 /// `grpc-retry-pushback-ms` is the wait before a retry, and a negative or malformed one means: no retries. `RetryInfo`
 /// in the details of the status is heeded as `Retry-After` is for HTTP: no retry comes earlier. Either may lengthen the
@@ -281,7 +285,10 @@ impl<X> Grpc<X> {
         match Protocol::of(headers) {
             Protocol::Grpc if status.is_success() => None,
             Protocol::Unknown if status.is_success() && !self.mixed => None,
-            Protocol::GrpcWeb if status.is_success() => Some((Outcome::Success, Retry::Never)),
+            // Its trailers are in the body, which is not always to be read.
+            Protocol::GrpcWeb if status.is_success() => {
+                (!WebTrailers::are_told_by(headers)).then_some((Outcome::Success, Retry::Never))
+            }
             Protocol::Other | Protocol::Unknown if self.mixed => {
                 Some(judge_status(status, headers, self.quota(), &self.outcomes))
             }

@@ -31,6 +31,8 @@ mod rejections;
 mod retry;
 #[cfg(feature = "http")]
 pub(crate) mod retry_after;
+#[cfg(feature = "http")]
+mod web_trailers;
 
 #[cfg(feature = "http")]
 pub use contract::{AtEnd, ClassifyEnd};
@@ -50,3 +52,5 @@ pub use retry::Retry;
 pub(crate) use http::OwnRejection;
 #[cfg(feature = "serde")]
 pub(crate) use outcomes::{CLASSES, CODES, ERRORS};
+#[cfg(feature = "http")]
+pub(crate) use web_trailers::WebTrailers;

@@ -480,4 +480,64 @@ mod grpc {
             assert!(breaker.is_open(), "{ends}");
         }
     }
+
+    /// The last frame of a body of gRPC-Web.
+    fn last_frame(lines: &str) -> Vec<u8> {
+        [&[0x80][..], &u32::try_from(lines.len()).expect("short").to_be_bytes(), lines.as_bytes()].concat()
+    }
+
+    #[tokio::test]
+    async fn grpc_web_is_judged_by_its_last_frame_over_real_connections() {
+        for version in BOTH {
+            let ((breaker, _), server) = (watcher(), Told::start(version).await);
+            let head = || Response::builder().header("content-type", "application/grpc-web+proto");
+            for (code, seen) in [(0, "S"), (13, "SF"), (5, "SFS"), (14, "SFSF"), (1, "SFSF")] {
+                let (said, mut body) = call!(server, breaker, classify::grpc(), head());
+                let all = [HELLO.to_vec(), last_frame(&format!("grpc-status:{code}\r\n"))].concat();
+                let before = recorded(&breaker);
+                for (nth, byte) in all.iter().enumerate() {
+                    assert_eq!(recorded(&breaker), before, "{version:?}, {code}, {nth}: not whole yet");
+                    said.data(&[*byte]);
+                    body.frame().await.expect("a frame").expect("no error");
+                }
+                // A client that has the trailers need not read on.
+                assert_eq!(recorded(&breaker), seen, "{version:?}, {code}");
+                drop(said);
+                assert!(read(body).await);
+                assert_eq!(recorded(&breaker), seen, "once");
+            }
+            let (said, body) = call!(server, breaker, classify::grpc(), head());
+            said.data(HELLO);
+            drop(said);
+            assert!(read(body).await);
+            assert_eq!(recorded(&breaker), "SFSFF", "{version:?}: no last frame");
+            let (said, body) = call!(server, breaker, classify::grpc(), head());
+            said.data(HELLO);
+            said.data(&last_frame("grpc-status:0\r\n")[..9]);
+            said.breaks();
+            assert!(!read(body).await);
+            assert_eq!(recorded(&breaker), "SFSFFF", "{version:?}: half of it");
+        }
+    }
+
+    /// Bodies of which a server never says the end, with a length that it never keeps.
+    #[tokio::test]
+    async fn a_body_of_grpc_web_that_never_ends_is_left_by_its_reader() {
+        let ((breaker, clock), server) = (watcher(), Told::start(Version::One).await);
+        let head = Response::builder().header("content-type", "application/grpc-web");
+        let (said, mut body) = call!(server, breaker, classify::grpc(), head);
+        said.data(&[0x80, 0xff, 0xff, 0xff, 0xff]);
+        for _ in 0..100 {
+            said.data(&[b'a'; 16 * 1_024]);
+        }
+        let mut seen = 0;
+        while seen < 5 + 100 * 16 * 1_024 {
+            seen += body.frame().await.expect("a frame").expect("no error").into_data().expect("data").len();
+        }
+        clock.advance(secs(3_600));
+        assert!(poll!(body.frame()).is_pending());
+        clock.advance(secs(9));
+        drop(body);
+        assert_eq!(recorded(&breaker), "");
+    }
 }

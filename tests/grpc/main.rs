@@ -41,6 +41,7 @@ mod pushback;
 mod rejections;
 mod retries;
 mod streams;
+mod web;
 
 /// A breaker that does not open, and for which time stands still.
 struct Watcher {
