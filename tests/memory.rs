@@ -327,6 +327,67 @@ fn c23_a_call_costs_the_same_whether_ten_or_ten_thousand_are_in_the_window() {
     }
 }
 
+/// A body that is pending, then has data, then trailers, all made before.
+#[cfg(feature = "grpc")]
+struct Frames(Vec<Poll<http_body::Frame<bytes::Bytes>>>);
+
+#[cfg(feature = "grpc")]
+impl http_body::Body for Frames {
+    type Data = bytes::Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, Infallible>>> {
+        self.0.pop().map_or(Poll::Ready(None), |next| next.map(|frame| Some(Ok(frame))))
+    }
+}
+
+#[cfg(feature = "grpc")]
+#[test]
+fn a_response_that_is_watched_to_its_end_allocates_nothing() {
+    use fusebox::classify;
+    use http::{HeaderMap, HeaderName, HeaderValue, Response};
+    use http_body::{Body, Frame};
+
+    let response = |ends: bool| {
+        let status = (HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"));
+        let last = Poll::Ready(Frame::trailers(HeaderMap::from_iter([status])));
+        let data = Poll::Ready(Frame::data(bytes::Bytes::from_static(b"\0\0\0\0\0")));
+        let frames = [ends.then_some(last), Some(Poll::Pending), Some(data), Some(Poll::Pending)];
+        let mut response = Response::new(Frames(frames.into_iter().flatten().collect()));
+        response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+        response
+    };
+    let breakers = [
+        breaker(|b| b),
+        breaker(|b| b.detector(detect::failures(3).of_last(100))),
+        breaker(|b| b.detector(detect::failure_rate(0.5).within(secs(60)))),
+        breaker(|b| b.detector(detect::slow_call_rate(0.5).slower_than(secs(1)).of_last(100))),
+        breaker(|b| b.abandoned_after(secs(1))),
+    ];
+    for (breaker, clock) in breakers {
+        let calls = breaker.classify(classify::grpc());
+        let mut responses: Vec<_> = (0..1_000).map(|n| (n % 2 == 0, response(n % 2 == 0))).collect();
+        let seen = measure(|| {
+            while let Some((ends, response)) = responses.pop() {
+                let made = calls.call_blocking(|| Ok::<_, Infallible>(response));
+                let Ok(response) = made else { panic!("closed") };
+                let mut body = std::pin::pin!(response.into_body());
+                // Of those that do not end, the reader leaves.
+                for is_there in [false, true, false, true].into_iter().take(if ends { 4 } else { 3 }) {
+                    clock.advance(Duration::from_millis(400));
+                    let polled = body.as_mut().poll_frame(&mut Context::from_waker(Waker::noop()));
+                    assert_eq!(polled.is_ready(), is_there);
+                }
+            }
+        });
+        assert_none(&seen);
+        assert_eq!(breaker.state(), State::Closed);
+    }
+}
+
 // Retries
 
 #[test]
