@@ -56,7 +56,8 @@ struct Reader<B: Body> {
     record: Arc<Mutex<Record<B>>>,
     attempt: u32,
     sent: u64,
-    hint: SizeHint,
+    /// It has been asked for a frame.
+    begun: bool,
 }
 
 /// What the attempts of a request share.
@@ -76,6 +77,9 @@ struct Record<B: Body> {
     /// The record is whole, from the first byte to where the original stands.
     whole: bool,
     ended: bool,
+    /// What the original said of its size at first. Each attempt says the same, so that clients send it with the same
+    /// headers: a length that is known only afterwards would add one.
+    hint: SizeHint,
     /// The attempt that reads; earlier ones may linger in a connection, and get an error.
     reader: u32,
     /// Whoever waits for the original to go on.
@@ -104,8 +108,8 @@ impl<B: Body> ReplayBody<B> {
 
     /// A body that is recorded up to `cap` bytes.
     pub(super) fn recorded(body: B, cap: usize) -> (Self, Recorder<B>) {
-        let hint = body.size_hint();
         let record = Record {
+            hint: body.size_hint(),
             body: Box::pin(body),
             frames: VecDeque::new(),
             next: 0,
@@ -120,14 +124,14 @@ impl<B: Body> ReplayBody<B> {
             waiting: None,
         };
         let recorder = Recorder(Arc::new(Mutex::new(record)));
-        (recorder.reader(0, hint), recorder)
+        (recorder.reader(0), recorder)
     }
 }
 
 impl<B: Body> Recorder<B> {
-    fn reader(&self, attempt: u32, hint: SizeHint) -> ReplayBody<B> {
+    fn reader(&self, attempt: u32) -> ReplayBody<B> {
         let record = self.0.clone();
-        ReplayBody { kind: Kind::Recorded(Reader { record, attempt, sent: 0, hint }) }
+        ReplayBody { kind: Kind::Recorded(Reader { record, attempt, sent: 0, begun: false }) }
     }
 
     /// The body once more, from its beginning; `None` when that is lost. The one before stops.
@@ -139,12 +143,12 @@ impl<B: Body> Recorder<B> {
         record.reader += 1;
         record.next = 0;
         record.trailers_sent = false;
-        let (attempt, hint) = (record.reader, record.hint());
+        let attempt = record.reader;
         // A connection that still waits for more of the body before has to learn that there will be none.
         let waiting = record.waiting.take();
         drop(record);
         waiting.into_iter().for_each(Waker::wake);
-        Some(self.reader(attempt, hint))
+        Some(self.reader(attempt))
     }
 }
 
@@ -163,18 +167,6 @@ impl<B: Body> Drop for Recorder<B> {
 }
 
 impl<B: Body> Record<B> {
-    /// The size of the whole body.
-    fn hint(&self) -> SizeHint {
-        let recorded = self.frames.iter().map(|frame| frame.len() as u64).sum::<u64>();
-        let rest = if self.ended { SizeHint::with_exact(0) } else { self.body.size_hint() };
-        let mut hint = SizeHint::new();
-        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(recorded)) {
-            hint.set_upper(upper);
-        }
-        hint.set_lower(rest.lower().saturating_add(recorded).min(hint.upper().unwrap_or(u64::MAX)));
-        hint
-    }
-
     /// The next frame that the reader has not sent yet.
     fn next_recorded(&mut self) -> Option<Bytes> {
         if !self.keep {
@@ -258,6 +250,7 @@ where
     B::Error: Into<BoxError>,
 {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.begun = true;
         let mut record = lock(&self.record);
         if record.reader != self.attempt {
             return Poll::Ready(Some(Err(Superseded.into())));
@@ -284,7 +277,8 @@ where
 impl<B: Body> Reader<B> {
     fn is_end_stream(&self) -> bool {
         let record = lock(&self.record);
-        record.reader == self.attempt
+        self.begun
+            && record.reader == self.attempt
             && record.frames.len() == record.next
             && (record.trailers.is_none() || record.trailers_sent)
             && (record.ended || record.body.is_end_stream())
@@ -292,11 +286,12 @@ impl<B: Body> Reader<B> {
 
     /// What is left to send.
     fn size_hint(&self) -> SizeHint {
+        let whole = &lock(&self.record).hint;
         let mut hint = SizeHint::new();
-        if let Some(upper) = self.hint.upper() {
+        if let Some(upper) = whole.upper() {
             hint.set_upper(upper.saturating_sub(self.sent));
         }
-        hint.set_lower(self.hint.lower().saturating_sub(self.sent));
+        hint.set_lower(whole.lower().saturating_sub(self.sent));
         hint
     }
 }
