@@ -189,7 +189,7 @@
 //! | another attempt would not help (a client's mistake, an untrusted certificate, most gRPC codes) | [`Classify`](crate::Classify) |
 //! | there were enough | [`max_retries`](crate::RetryConfigBuilder::max_retries), or the end of the backoff |
 //! | the dependency asks for a wait longer than allowed | [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap) |
-//! | the wait would outlast the deadline | [`deadline`](crate::RetryConfigBuilder::deadline) |
+//! | the wait would outlast the deadline | [`deadline`](crate::RetryConfigBuilder::deadline), or the caller: `grpc-timeout`, reqwest's `timeout`, `retry::Deadline` |
 //! | the request cannot be sent again: not idempotent (unless it was certainly not processed), not cloneable, body too long | [`Replay`](crate::retry::Replay) |
 //! | all callers together retry too much | [`Budget`](crate::Budget) |
 //!
@@ -228,6 +228,9 @@
 //! chance adds up to a tenth. gRPC's pushback is taken as it is, up to
 //! [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap). All other waits are moved by chance, differently
 //! for every request, so that callers who failed together do not come back together.
+//!
+//! A caller's own deadline is over all attempts, too: a gRPC call's `grpc-timeout` and the timeout of a request of reqwest
+//! are rewritten for each further attempt, to what is left; for HTTP there is the extension `retry::Deadline`.
 //!
 //! Where retries are nested (a retry in a library, another in the service, a third in its caller), attempts multiply. Retry
 //! in one place, next to the dependency, and let the others pass errors on.

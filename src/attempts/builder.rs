@@ -106,6 +106,9 @@ impl<T: MaybeTimed> RetryConfigBuilder<T> {
     /// There is no wait that would end after it; then the last error is returned at once. An attempt on its way at that
     /// time is given up, and the call ends in [`TimedOut`](crate::retry::TimedOut).
     ///
+    /// A caller may have a deadline of its own (`grpc-timeout`, `retry::Deadline`, reqwest's `timeout`). Then the sooner of
+    /// both counts.
+    ///
     /// ```
     /// use std::time::{Duration, Instant};
     /// use fusebox::{RetryConfig, RetryLayer, backoff};

@@ -98,7 +98,7 @@ pub enum StopReason {
     MaxRetries,
     /// The backoff has no further delay.
     BackoffEnded,
-    /// The deadline is over, or would be after the wait.
+    /// The deadline, configured or the caller's own, is over, or would be after the wait.
     Deadline,
     /// The budget allows no retry.
     Budget,

@@ -10,6 +10,7 @@ mod loom_tests;
 mod policy;
 mod rules;
 mod run;
+mod start;
 mod stats;
 mod timeouts;
 mod wait;
@@ -24,3 +25,5 @@ pub use timeouts::{MapTimeout, OnTimeout, TimeLimit, Timed, TimedOut, Timeouts, 
 
 pub(crate) use rules::Repeat;
 pub(crate) use run::{Run, Source, run_blocking};
+pub(crate) use start::{OwnDeadline, Waited};
+pub(crate) use timeouts::Limits;

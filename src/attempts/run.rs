@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
@@ -18,8 +19,9 @@ pub(crate) trait Source: Repeat {
     type Attempt;
     type Error;
 
-    /// Starts the attempt that was prepared, once that is possible.
-    fn poll_start(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Attempt, Self::Error>>;
+    /// Starts the attempt that was prepared, once that is possible. `left`: of the time that the caller gives, if it says
+    /// so.
+    fn poll_start(&mut self, cx: &mut Context<'_>, left: Option<Duration>) -> Poll<Result<Self::Attempt, Self::Error>>;
 }
 
 pin_project! {
@@ -75,6 +77,11 @@ impl<A, F, C, T: Timeouts> Run<A, F, C, T::Limits, T> {
     ) -> Self {
         let state = State::Running { attempt };
         Self { state, limits, source, classify, timeouts, attempts: Attempts::new(policy) }
+    }
+
+    /// A call whose time was over before its first attempt, as `limits` say. It ends when it is polled.
+    pub(crate) fn out_of_time(policy: &Policy, limits: T::Limits, (classify, timeouts): (C, T)) -> Self {
+        Self { state: State::Starting, limits, source: None, classify, timeouts, attempts: Attempts::new(policy) }
     }
 }
 
@@ -179,14 +186,19 @@ where
                     this.state.set(State::Starting);
                     this.limits.as_mut().next_attempt();
                 }
-                StateProj::Starting => match this.source.as_mut().map(|source| source.poll_start(cx)) {
-                    Some(Poll::Ready(Ok(attempt))) => this.state.set(State::Running { attempt }),
-                    Some(Poll::Ready(Err(error))) => {
-                        this.attempts.give_up();
-                        return Seen::Done(Err(error));
+                // What cannot end in time does not begin.
+                StateProj::Starting if this.limits.is_over() => return Seen::Pending,
+                StateProj::Starting => {
+                    let left = this.limits.left();
+                    match this.source.as_mut().map(|source| source.poll_start(cx, left)) {
+                        Some(Poll::Ready(Ok(attempt))) => this.state.set(State::Running { attempt }),
+                        Some(Poll::Ready(Err(error))) => {
+                            this.attempts.give_up();
+                            return Seen::Done(Err(error));
+                        }
+                        Some(Poll::Pending) | None => return Seen::Pending,
                     }
-                    Some(Poll::Pending) | None => return Seen::Pending,
-                },
+                }
             }
         }
     }

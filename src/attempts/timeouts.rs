@@ -11,6 +11,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::start::{OwnDeadline, Waited};
 use crate::clock::timer_now;
 use crate::error::BoxError;
 
@@ -48,7 +49,8 @@ pub struct TimedOut {
 pub enum TimeLimit {
     /// That of one attempt.
     Attempt,
-    /// That of all attempts and the waits between them.
+    /// That of all attempts and the waits between them. Where the caller has a deadline of its own that is sooner
+    /// (`grpc-timeout`, `retry::Deadline`, reqwest's `timeout`), it is that one.
     Deadline,
 }
 
@@ -117,7 +119,13 @@ pub trait Timeouts: Clone + sealed::Sealed {
     type Limits: Limits;
 
     #[doc(hidden)]
-    fn begin(&self) -> Self::Limits;
+    #[inline]
+    fn begin(&self) -> Self::Limits {
+        self.begin_after(Waited::default(), None)
+    }
+
+    #[doc(hidden)]
+    fn begin_after(&self, waited: Waited, own: Option<OwnDeadline>) -> Self::Limits;
 
     #[doc(hidden)]
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
@@ -198,8 +206,8 @@ impl Timeouts for Untimed {
     type Limits = NoLimits;
 
     #[inline]
-    fn begin(&self) -> NoLimits {
-        NoLimits
+    fn begin_after(&self, _waited: Waited, own: Option<OwnDeadline>) -> NoLimits {
+        NoLimits { own: own.and_then(OwnDeadline::end) }
     }
 
     fn describe(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -214,10 +222,16 @@ impl Timeouts for Untimed {
 impl Timeouts for Timed {
     type Limits = Timer;
 
-    fn begin(&self) -> Timer {
-        let started = timer_now();
-        let mut timer = Timer { timed: *self, started, until: None, sleep: None };
-        timer.until = timer.next_end(started);
+    fn begin_after(&self, waited: Waited, own: Option<OwnDeadline>) -> Timer {
+        let now = timer_now();
+        let started = now.checked_sub(waited.time).unwrap_or(now);
+        let mut timer = Timer { timed: *self, started, own: None, waits_for_client: false, until: None, sleep: None };
+        if waited.in_vain {
+            timer.until = Some(End { at: now, limit: TimeLimit::Deadline, is_past: true });
+        } else {
+            timer.heed(own);
+            timer.until = timer.next_end(now);
+        }
         timer
     }
 
@@ -239,8 +253,8 @@ impl Timeouts for Timed {
 impl<F: Clone> Timeouts for MapTimeout<F> {
     type Limits = Timer;
 
-    fn begin(&self) -> Timer {
-        self.timed.begin()
+    fn begin_after(&self, waited: Waited, own: Option<OwnDeadline>) -> Timer {
+        self.timed.begin_after(waited, own)
     }
 
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -303,13 +317,30 @@ pub trait Limits {
     /// Tells whether a wait of that length leaves time for an attempt.
     fn allow(&self, wait: Duration) -> bool;
 
+    /// Tells whether the call's time was over before the attempt began.
+    fn is_over(&self) -> bool;
+
+    /// How much is left until the caller's own deadline, if there is one.
+    fn left(&self) -> Option<Duration>;
+
     /// Tells whether no time is left for anything.
     fn is_final(expired: &Self::Expired) -> bool;
 }
 
+/// Nothing cuts an attempt; the caller's own deadline prevents further ones.
 #[derive(Clone, Copy, Debug)]
 #[doc(hidden)]
-pub struct NoLimits;
+pub struct NoLimits {
+    own: Option<Instant>,
+}
+
+fn ends_before(wait: Duration, deadline: Instant) -> bool {
+    timer_now().checked_add(wait).is_some_and(|end| end < deadline)
+}
+
+fn left(own: Option<Instant>) -> Option<Duration> {
+    own.map(|end| end.saturating_duration_since(timer_now()))
+}
 
 impl Limits for NoLimits {
     type Expired = Infallible;
@@ -323,8 +354,17 @@ impl Limits for NoLimits {
     }
 
     #[inline]
-    fn allow(&self, _wait: Duration) -> bool {
-        true
+    fn allow(&self, wait: Duration) -> bool {
+        self.own.is_none_or(|end| ends_before(wait, end))
+    }
+
+    #[inline]
+    fn is_over(&self) -> bool {
+        false
+    }
+
+    fn left(&self) -> Option<Duration> {
+        left(self.own)
     }
 
     fn is_final(expired: &Infallible) -> bool {
@@ -338,27 +378,59 @@ pin_project! {
     pub struct Timer {
         timed: Timed,
         started: Instant,
+        own: Option<Instant>,
+        // The deadline is one that the client knows.
+        waits_for_client: bool,
         // When the attempt must end; none where that is beyond the end of time.
-        until: Option<(Instant, TimeLimit)>,
+        until: Option<End>,
         // Made when an attempt is first found pending: one that answers at once needs no timer.
         #[pin]
         sleep: Option<Sleep>,
     }
 }
 
+/// A client that ends an attempt at the caller's deadline goes first: its error is a failure for a circuit breaker inside,
+/// which an attempt that is dropped is not. Its timer begins a moment later than the call.
+const CLIENTS_LAG: Duration = Duration::from_millis(10);
+
+/// When an attempt must end, and by which limit.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    at: Instant,
+    limit: TimeLimit,
+    /// That was before it could begin.
+    is_past: bool,
+}
+
 impl Timer {
+    /// Where there are limits at all, the caller's own deadline is one of them if it is the sooner.
+    fn heed(&mut self, own: Option<OwnDeadline>) {
+        let Some((own, end)) = own.and_then(|own| own.end().map(|end| (own, end))) else {
+            return;
+        };
+        self.own = Some(end);
+        let is_limited = self.timed.attempt.is_some() || self.timed.deadline.is_some();
+        if is_limited && self.deadline().is_none_or(|deadline| end < deadline) {
+            (self.started, self.timed.deadline) = (own.from, Some(own.after));
+            self.waits_for_client = own.is_clients;
+        }
+    }
+
     fn deadline(&self) -> Option<Instant> {
         self.started.checked_add(self.timed.deadline?)
     }
 
-    /// When an attempt that begins now must end, and by which limit.
-    fn next_end(&self, now: Instant) -> Option<(Instant, TimeLimit)> {
+    /// When an attempt that begins now must end.
+    fn next_end(&self, now: Instant) -> Option<End> {
         let attempt = self.timed.attempt.and_then(|limit| now.checked_add(limit)).map(|end| (end, TimeLimit::Attempt));
         let deadline = self.deadline().map(|end| (end, TimeLimit::Deadline));
-        match (attempt, deadline) {
-            (Some(attempt), Some(deadline)) => Some(if attempt.0 < deadline.0 { attempt } else { deadline }),
-            (attempt, deadline) => attempt.or(deadline),
-        }
+        let (at, limit) = match (attempt, deadline) {
+            (Some(attempt), Some(deadline)) if attempt.0 < deadline.0 => attempt,
+            (attempt, deadline) => deadline.or(attempt)?,
+        };
+        let is_past = at <= now;
+        let waits = self.waits_for_client && limit == TimeLimit::Deadline;
+        Some(End { at: if waits { at.checked_add(CLIENTS_LAG)? } else { at }, limit, is_past })
     }
 }
 
@@ -374,27 +446,40 @@ impl Limits for Timer {
 
     fn poll_expired(self: Pin<&mut Self>, cx: &mut Context<'_>, attempt: u32) -> Poll<TimedOut> {
         let mut this = self.project();
-        let Some((end, limit)) = *this.until else {
-            return Poll::Pending;
-        };
-        if this.sleep.is_none() {
-            this.sleep.set(Some(sleep_until(end)));
-        }
-        let Some(sleep) = this.sleep.as_pin_mut() else {
+        let Some(End { at, limit, is_past }) = *this.until else {
             return Poll::Pending;
         };
         let after = match limit {
             TimeLimit::Attempt => this.timed.attempt,
             TimeLimit::Deadline => this.timed.deadline,
         };
-        sleep.poll(cx).map(|()| TimedOut { limit, after: after.unwrap_or_default(), attempt })
+        let timed_out = TimedOut { limit, after: after.unwrap_or_default(), attempt };
+        if is_past {
+            return Poll::Ready(timed_out);
+        }
+        if this.sleep.is_none() {
+            this.sleep.set(Some(sleep_until(at)));
+        }
+        let Some(sleep) = this.sleep.as_pin_mut() else {
+            return Poll::Pending;
+        };
+        sleep.poll(cx).map(|()| timed_out)
     }
 
     fn allow(&self, wait: Duration) -> bool {
-        let Some(deadline) = self.deadline() else {
-            return true;
-        };
-        timer_now().checked_add(wait).is_some_and(|end| end < deadline)
+        let deadline = self.deadline().into_iter().chain(self.own).min();
+        deadline.is_none_or(|deadline| ends_before(wait, deadline))
+    }
+
+    fn is_over(&self) -> bool {
+        self.until.is_some_and(|end| {
+            let is_elapsed = || self.sleep.as_ref().is_some_and(Sleep::is_elapsed);
+            end.is_past || (end.limit == TimeLimit::Deadline && is_elapsed())
+        })
+    }
+
+    fn left(&self) -> Option<Duration> {
+        left(self.own)
     }
 
     fn is_final(expired: &TimedOut) -> bool {

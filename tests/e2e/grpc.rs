@@ -33,7 +33,7 @@ pub(crate) mod prices;
 
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
-enum Answer {
+pub(crate) enum Answer {
     Fails(Status),
     Hangs,
 }
@@ -43,11 +43,11 @@ enum Answer {
 pub(crate) struct Shop {
     answers: Arc<Mutex<VecDeque<Answer>>>,
     streams: Arc<Mutex<VecDeque<PriceStream>>>,
-    calls: Record<(String, MetadataMap)>,
+    pub(crate) calls: Record<(String, MetadataMap)>,
 }
 
 impl Shop {
-    fn next_answers(&self, answers: impl IntoIterator<Item = Answer>) {
+    pub(crate) fn next_answers(&self, answers: impl IntoIterator<Item = Answer>) {
         *self.answers.lock().unwrap_or_else(PoisonError::into_inner) = answers.into_iter().collect();
     }
 

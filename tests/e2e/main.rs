@@ -18,6 +18,7 @@ mod servers;
 mod axum_server;
 mod balance;
 mod connections;
+mod deadlines;
 #[cfg(feature = "grpc")]
 mod grpc;
 #[cfg(all(feature = "axum", feature = "grpc"))]
@@ -26,3 +27,8 @@ mod hyper_client;
 #[cfg(feature = "reqwest")]
 mod reqwest_client;
 mod streams;
+#[cfg(feature = "grpc")]
+#[path = "../support/text_codec.rs"]
+#[expect(clippy::allow_attributes, reason = "what is unused differs from file to file")]
+#[allow(dead_code, reason = "the path of a method is another one's")]
+mod text_codec;

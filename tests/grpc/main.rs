@@ -34,6 +34,7 @@ mod script;
 mod text_codec;
 
 mod client;
+mod deadlines;
 mod late_heads;
 mod outcomes;
 mod permits;

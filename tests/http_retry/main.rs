@@ -34,6 +34,7 @@ mod script;
 mod attempts;
 mod bodies;
 mod breakers;
+mod deadlines;
 mod idempotency;
 mod memory;
 mod property;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
@@ -213,7 +214,7 @@ where
     type Attempt = Fut;
     type Error = E;
 
-    fn poll_start(&mut self, _cx: &mut Context<'_>) -> Poll<Result<Fut, E>> {
+    fn poll_start(&mut self, _cx: &mut Context<'_>, _left: Option<Duration>) -> Poll<Result<Fut, E>> {
         Poll::Ready(Ok((self.f)()))
     }
 }

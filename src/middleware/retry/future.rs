@@ -5,6 +5,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -96,10 +97,15 @@ where
     type Attempt = S::Future;
     type Error = S::Error;
 
-    fn poll_start(&mut self, cx: &mut Context<'_>) -> Poll<Result<S::Future, S::Error>> {
+    fn poll_start(&mut self, cx: &mut Context<'_>, left: Option<Duration>) -> Poll<Result<S::Future, S::Error>> {
         ready!(self.service.poll_ready(cx))?;
         match self.next.take() {
-            Some(request) => Poll::Ready(Ok(self.service.call(request))),
+            Some(mut request) => {
+                if let Some(left) = left {
+                    self.replay.leave(&mut request, left);
+                }
+                Poll::Ready(Ok(self.service.call(request)))
+            }
             // What was not prepared is never started.
             None => Poll::Pending,
         }

@@ -25,6 +25,10 @@ impl<T> RetryLayer<Grpc, ReplayGrpc, T> {
     ///   [`deadline`](crate::RetryConfigBuilder::deadline), or callers may wait as long. A negative or malformed one
     ///   ends the retries. `google.rpc.RetryInfo` in the details of the status is a least wait, and one beyond that cap
     ///   ends them.
+    /// - The caller's own deadline, `grpc-timeout` (tonic's `Request::set_timeout`), is over all attempts: each further
+    ///   one is sent what is left, and none begins after it. It ends an attempt on its way where the configuration has a
+    ///   limit of time; the server and tonic's channel heed it anyway. A malformed one is passed on and is none. The
+    ///   extension [`Deadline`](super::Deadline) counts as well, where it is the sooner.
     /// - Retries carry `grpc-previous-rpc-attempts`, and the extension [`Attempt`](super::Attempt).
     /// - Messages of the request are recorded as for [`http`](Self::http).
     ///

@@ -2,17 +2,24 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+#[cfg(feature = "grpc")]
+use http::HeaderName;
+use http::Request;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Method, Request};
 use http_body::Body;
 #[cfg(feature = "hyper")]
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 
+use super::deadline::Deadline;
+#[cfg(feature = "grpc")]
+use super::grpc_timeout;
 use super::layer::RetryLayer;
+use super::methods::is_idempotent;
 use super::replay::Replay;
 use super::replay_body::{Recorder, ReplayBody};
-use crate::attempts::RetryConfig;
+use crate::attempts::{OwnDeadline, RetryConfig};
 use crate::classify::{self, Http, Retry};
 
 /// HTTP requests are sent again where that is safe. Their body is recorded while it is first sent. Made by
@@ -31,7 +38,16 @@ use crate::classify::{self, Http, Retry};
 pub struct ReplayHttp<W = AsIs> {
     cap: usize,
     rule: Rule,
+    protocol: Protocol,
     wrap: W,
+}
+
+/// Whose headers a request has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Http,
+    #[cfg(feature = "grpc")]
+    Grpc,
 }
 
 /// Which requests may be sent again.
@@ -42,7 +58,7 @@ enum Rule {
     Custom(Arc<dyn Fn(&Parts) -> bool + Send + Sync>),
     /// gRPC says by the status whether the call may be made again.
     #[cfg(feature = "grpc")]
-    Grpc,
+    Any,
 }
 
 /// The inner service takes the [`ReplayBody`] as it is.
@@ -133,7 +149,7 @@ impl Attempt {
 #[cfg(feature = "grpc")]
 impl<W> ReplayHttp<W> {
     pub(super) const fn grpc(wrap: W) -> Self {
-        Self { cap: REPLAY_CAP, rule: Rule::Grpc, wrap }
+        Self { cap: REPLAY_CAP, rule: Rule::Any, protocol: Protocol::Grpc, wrap }
     }
 }
 
@@ -158,6 +174,7 @@ impl<T> RetryLayer<Http, ReplayHttp, T> {
     /// - A failed response is not held during the wait. So that HTTP/1 keeps its connection, what is left of it is
     ///   read, up to 16 KiB within 10 ms of the wait, where its body is hyper's, reqwest's or axum's (features of these
     ///   names). The last one is returned as it is.
+    /// - The caller's own deadline, the extension [`Deadline`], is over all attempts: none begins after it.
     /// - Retries carry the extension [`Attempt`].
     ///
     /// The inner service gets [`ReplayBody`] as its body; for one that names its body type see [`body`](Self::body).
@@ -190,7 +207,8 @@ impl<T> RetryLayer<Http, ReplayHttp, T> {
     /// ```
     #[must_use]
     pub const fn http(config: RetryConfig<T>) -> Self {
-        Self::with(config, classify::http(), ReplayHttp { cap: REPLAY_CAP, rule: Rule::Idempotent, wrap: AsIs })
+        let replay = ReplayHttp { cap: REPLAY_CAP, rule: Rule::Idempotent, protocol: Protocol::Http, wrap: AsIs };
+        Self::with(config, classify::http(), replay)
     }
 }
 
@@ -201,7 +219,7 @@ impl<C, W, T> RetryLayer<C, ReplayHttp<W>, T> {
         self.map_replay(|replay| ReplayHttp { cap: bytes, ..replay })
     }
 
-    /// Decides which requests may be sent again. Default: by method or `Idempotency-Key`.
+    /// Decides which requests may be sent again. Default: by method or `Idempotency-Key`; for gRPC all of them.
     ///
     /// ```
     /// use fusebox::{RetryConfig, RetryLayer};
@@ -225,74 +243,26 @@ impl<C, T> RetryLayer<C, ReplayHttp, T> {
         B: Body,
         F: Fn(ReplayBody<B>) -> O,
     {
-        self.map_replay(|ReplayHttp { cap, rule, .. }| ReplayHttp { cap, rule, wrap: BodyWith(f) })
+        self.map_replay(|ReplayHttp { cap, rule, protocol, .. }| ReplayHttp { cap, rule, protocol, wrap: BodyWith(f) })
     }
 }
-
-/// Tells whether a request does no more harm twice than once.
-pub(super) fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
-    const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-    method.is_idempotent()
-        || IDEMPOTENT.binary_search(&method.as_str()).is_ok()
-        || headers.contains_key(IDEMPOTENCY_KEY)
-}
-
-/// The idempotent methods of IANA's registry (<https://www.iana.org/assignments/http-methods>) beside those of RFC
-/// 9110: what RFC 7237 registered, and QUERY.
-const IDEMPOTENT: [&str; 29] = [
-    "ACL",
-    "BASELINE-CONTROL",
-    "BIND",
-    "CHECKIN",
-    "CHECKOUT",
-    "COPY",
-    "LABEL",
-    "LINK",
-    "MERGE",
-    "MKACTIVITY",
-    "MKCALENDAR",
-    "MKCOL",
-    "MKREDIRECTREF",
-    "MKWORKSPACE",
-    "MOVE",
-    "ORDERPATCH",
-    "PROPFIND",
-    "PROPPATCH",
-    "QUERY",
-    "REBIND",
-    "REPORT",
-    "SEARCH",
-    "UNBIND",
-    "UNCHECKOUT",
-    "UNLINK",
-    "UNLOCK",
-    "UPDATE",
-    "UPDATEREDIRECTREF",
-    "VERSION-CONTROL",
-];
 
 impl Rule {
-    #[cfg(feature = "hyper")]
-    const fn is_grpc(&self) -> bool {
-        #[cfg(feature = "grpc")]
-        return matches!(self, Self::Grpc);
-        #[cfg(not(feature = "grpc"))]
-        false
-    }
-
     fn is_idempotent(&self, parts: &Parts) -> bool {
         match self {
             Self::Idempotent => is_idempotent(&parts.method, &parts.headers),
             Self::Custom(f) => f(parts),
             #[cfg(feature = "grpc")]
-            Self::Grpc => true,
+            Self::Any => true,
         }
     }
+}
 
-    fn stamp(&self, parts: &mut Parts, attempt: u32) {
+impl Protocol {
+    fn stamp(self, parts: &mut Parts, attempt: u32) {
         parts.extensions.insert(Attempt(attempt));
         #[cfg(feature = "grpc")]
-        if matches!(self, Self::Grpc) {
+        if self == Self::Grpc {
             const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
             parts.headers.insert(PREVIOUS_ATTEMPTS, attempt.saturating_sub(1).into());
         }
@@ -365,8 +335,28 @@ where
             None => ReplayBody::empty(),
         };
         let mut parts = saved.parts.clone();
-        self.rule.stamp(&mut parts, attempt);
+        self.protocol.stamp(&mut parts, attempt);
         Some(self.send(saved, Request::from_parts(parts, self.wrap.wrap(body))))
+    }
+
+    fn deadline(&self, request: &Request<B>) -> Option<OwnDeadline> {
+        let own = request.extensions().get::<Deadline>().map(|deadline| OwnDeadline::at(deadline.0));
+        #[cfg(feature = "grpc")]
+        if self.protocol == Protocol::Grpc
+            && let Some(timeout) = grpc_timeout::read(request.headers())
+        {
+            return Some(OwnDeadline::within(timeout).or_sooner(own));
+        }
+        own
+    }
+
+    fn leave(&self, request: &mut Self::Out, left: Duration) {
+        #[cfg(feature = "grpc")]
+        if self.protocol == Protocol::Grpc {
+            grpc_timeout::rewrite(request.headers_mut(), left);
+        }
+        #[cfg(not(feature = "grpc"))]
+        let _ = (request, left);
     }
 }
 
@@ -375,7 +365,7 @@ impl<W> ReplayHttp<W> {
     #[cfg(feature = "hyper")]
     fn send<B: Body, O>(&self, saved: &mut SavedHttp<B>, mut request: Request<O>) -> Request<O> {
         // gRPC has no answer that asks for another connection.
-        if !self.rule.is_grpc() {
+        if self.protocol == Protocol::Http {
             saved.connection = Some(capture_connection(&mut request));
         }
         request

@@ -4,12 +4,18 @@
 //! be written down in signatures and fields.
 
 mod call;
+#[cfg(feature = "http")]
+mod deadline;
 mod future;
 #[cfg(feature = "grpc")]
 mod grpc;
+#[cfg(feature = "grpc")]
+mod grpc_timeout;
 #[cfg(feature = "http")]
 mod http;
 mod layer;
+#[cfg(feature = "http")]
+mod methods;
 mod replay;
 #[cfg(feature = "http")]
 mod replay_body;
@@ -23,6 +29,8 @@ pub use crate::attempts::{
 };
 pub use crate::explanation::Explanation;
 pub use call::CallFuture;
+#[cfg(feature = "http")]
+pub use deadline::Deadline;
 pub use future::{Resend, ResponseFuture};
 #[cfg(feature = "grpc")]
 pub use grpc::ReplayGrpc;

@@ -1,7 +1,9 @@
 //! How a request is sent more than once.
 
 use std::fmt;
+use std::time::Duration;
 
+use crate::attempts::OwnDeadline;
 use crate::classify::Retry;
 
 /// How a request is sent more than once. One of [`Cloned`], [`CloneWith`], or for HTTP requests `ReplayHttp`.
@@ -56,6 +58,20 @@ pub trait Replay<Req>: Clone {
 
     /// Makes the request for the `attempt`th attempt (2 is the first retry). `None`: it cannot be sent again after all.
     fn again(&self, saved: &mut Self::Saved, attempt: u32) -> Option<Self::Out>;
+
+    /// By when the caller wants its answer, as the request says when the call begins.
+    #[doc(hidden)]
+    #[inline]
+    fn deadline(&self, request: &Req) -> Option<OwnDeadline> {
+        let _ = request;
+        None
+    }
+
+    /// Tells the request, another attempt's, that so much time is left until the deadline.
+    #[doc(hidden)]
+    fn leave(&self, request: &mut Self::Out, left: Duration) {
+        let _ = (request, left);
+    }
 }
 
 /// Requests are cloned.

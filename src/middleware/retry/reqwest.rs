@@ -1,11 +1,13 @@
 //! Retries around reqwest's client.
 
+use std::time::Duration;
+
 use reqwest::Request;
 
-use super::http::is_idempotent;
 use super::layer::RetryLayer;
+use super::methods::is_idempotent;
 use super::replay::Replay;
-use crate::attempts::RetryConfig;
+use crate::attempts::{OwnDeadline, RetryConfig};
 use crate::classify::{self, Http, Retry};
 
 /// How reqwest's requests are sent again: cloned, unless their body is a stream. Made by [`RetryLayer::reqwest`].
@@ -32,6 +34,11 @@ impl<T> RetryLayer<Http, CloneReqwest, T> {
     /// Sent again are requests whose method is idempotent and those with an `Idempotency-Key`, unless their body is a
     /// stream, which reqwest cannot clone: those are sent once. `Retry-After` is heeded as by [`http`](Self::http). For
     /// others, which the server certainly did not process, see [`without_redirects`](Self::without_redirects).
+    ///
+    /// The [`timeout`](reqwest::RequestBuilder::timeout) of a request is the caller's own deadline, over all attempts: each
+    /// further one has what is left, and none begins after it. It counts until the last response's body has ended, as
+    /// without retries. That of the client is for each attempt, as is
+    /// [`attempt_timeout`](crate::RetryConfigBuilder::attempt_timeout).
     ///
     /// reqwest sends some requests again by itself, up to twice, when a connection of HTTP/2 refuses them. To have one
     /// rule, and one count, build the client with [`retry(reqwest::retry::never())`](reqwest::ClientBuilder::retry).
@@ -93,5 +100,13 @@ impl Replay<Request> for CloneReqwest {
 
     fn again(&self, saved: &mut Request, _attempt: u32) -> Option<Request> {
         saved.try_clone()
+    }
+
+    fn deadline(&self, request: &Request) -> Option<OwnDeadline> {
+        request.timeout().copied().map(OwnDeadline::within)
+    }
+
+    fn leave(&self, request: &mut Request, left: Duration) {
+        *request.timeout_mut() = Some(left);
     }
 }

@@ -6,7 +6,7 @@ use tower_service::Service;
 
 use super::future::{Resend, ResponseFuture};
 use super::replay::{Cloned, Replay};
-use crate::attempts::{OnTimeout, RetryConfig, Run, Untimed};
+use crate::attempts::{Limits, OnTimeout, RetryConfig, Run, Untimed, Waited};
 use crate::classify::{Classify, Errors};
 
 /// A service whose failed calls are made again. Made by [`RetryLayer`](super::RetryLayer).
@@ -50,6 +50,16 @@ impl<S, C, P, T> RetryService<S, C, P, T> {
     pub fn into_inner(self) -> S {
         self.inner
     }
+
+    /// What the inner service has reserved, or waits for, is free: the original takes it along, and a clone has none of it.
+    #[cold]
+    fn release(&mut self)
+    where
+        S: Clone,
+    {
+        let unready = self.inner.clone();
+        self.inner = unready;
+    }
 }
 
 impl<S, C, P, T, Req> Service<Req> for RetryService<S, C, P, T>
@@ -71,10 +81,16 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let (first, saved) = self.replay.first(request);
         let RetryConfig { policy, timeouts } = &self.config;
+        let own = self.replay.deadline(&request);
         policy.begin();
-        let limits = timeouts.begin();
+        let limits = timeouts.begin_after(Waited::default(), own);
+        if limits.is_over() {
+            let run = Run::out_of_time(policy, limits, (self.classify.clone(), timeouts.clone()));
+            self.release();
+            return ResponseFuture { run };
+        }
+        let (first, saved) = self.replay.first(request);
         // The instance that is ready is the one that is called; further attempts are a clone's.
         let attempt = self.inner.call(first);
         let again = saved.map(|saved| Resend::new(self.inner.clone(), self.replay.clone(), saved));
