@@ -139,6 +139,10 @@ impl Budget {
     /// one, a success gives `ratio` back, and there are no retries unless more than half are left. `max_tokens` from 1
     /// to 1,000; `ratio` above 0, exact to three decimals.
     ///
+    /// What takes a token is an attempt that could be made again, whether it is or not, and one whose dependency asks for
+    /// no other ([`Retry::Refused`](crate::classify::Retry::Refused)). A request that was not processed takes none where it
+    /// is sent again for nothing. With [`classify::grpc`](crate::classify), OK is the only status that gives some back.
+    ///
     /// ```
     /// use fusebox::Budget;
     ///

@@ -9,7 +9,6 @@ use super::budget::Budget;
 use super::event::{RetryEvent, RetryEventKind};
 use super::stats::RetryStats;
 use crate::backoff::{Backoff, Curve, mix};
-use crate::circuit::Outcome;
 use crate::clock::fresh_seed;
 use crate::guard::guarded;
 
@@ -140,14 +139,12 @@ impl Shared {
         self.stats.is_some() || self.budget.as_ref().is_some_and(Budget::counts_successes)
     }
 
-    /// An attempt ended in a result that goes to the caller.
-    pub(super) fn done(&self, outcome: Outcome) {
+    /// An attempt ended in a result that goes to the caller. `earns`: it gives back what failures take from the budget.
+    pub(super) fn done(&self, earns: bool) {
         if let Some(stats) = &self.stats {
             stats.attempt();
         }
-        if let Some(budget) = &self.budget
-            && outcome == Outcome::Success
-        {
+        if let Some(budget) = self.budget.as_ref().filter(|_| earns) {
             budget.success();
         }
     }

@@ -43,22 +43,42 @@ struct Held {
 pub(super) struct Failed {
     outcome: Outcome,
     cause: Cause,
+    /// It is held against the budget, whether there is another attempt or not.
+    takes: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
     /// Another attempt might mend it.
     Retryable(Retry),
-    /// The dependency failed, and another attempt is out of the question.
+    /// Another attempt is out of the question.
     Final(StopReason),
     /// A breaker did not let the attempt through, and says when it will.
     Rejected(Option<Duration>),
 }
 
 impl Failed {
-    pub(super) const TIMED_OUT: Self = Self { outcome: Outcome::Failure, cause: Cause::Retryable(Retry::IfIdempotent) };
+    pub(super) const TIMED_OUT: Self =
+        Self { outcome: Outcome::Failure, cause: Cause::Retryable(Retry::IfIdempotent), takes: true };
     /// The time of all attempts is over.
-    pub(super) const OUT_OF_TIME: Self = Self { outcome: Outcome::Failure, cause: Cause::Final(StopReason::Deadline) };
+    pub(super) const OUT_OF_TIME: Self =
+        Self { outcome: Outcome::Failure, cause: Cause::Final(StopReason::Deadline), takes: true };
+
+    /// Tells why a result does not do; `None` when it goes to the caller as it is.
+    #[inline]
+    fn of(outcome: Outcome, retry: Retry) -> Option<Self> {
+        let (cause, takes) = match retry {
+            Retry::Never if !outcome.is_failure() => return None,
+            Retry::Never => (Cause::Final(StopReason::NotRetryable), false),
+            Retry::Refused => (Cause::Final(StopReason::NotRetryable), true),
+            _ => (Cause::Retryable(retry), true),
+        };
+        Some(Self { outcome, cause, takes })
+    }
+
+    const fn rejected(after: Option<Duration>) -> Self {
+        Self { outcome: Outcome::Ignored, cause: Cause::Rejected(after), takes: false }
+    }
 }
 
 /// What the rules ask of the request.
@@ -102,25 +122,22 @@ impl Attempts {
         E: 'static,
     {
         if let Some(rejected) = classify.rejection(result) {
-            return Some(Failed { outcome: Outcome::Ignored, cause: Cause::Rejected(rejected.retry_after()) });
+            return Some(Failed::rejected(rejected.retry_after()));
         }
         let (outcome, retry) = classify.judge(result);
-        if retry != Retry::Never {
-            return Some(Failed { outcome, cause: Cause::Retryable(retry) });
-        }
-        if outcome.is_failure() {
-            return Some(Failed { outcome, cause: Cause::Final(StopReason::NotRetryable) });
+        if let Some(failed) = Failed::of(outcome, retry) {
+            return Some(failed);
         }
         if self.progress.is_some() || self.shared().is_some_and(Shared::counts_successes) {
-            self.done(outcome);
+            self.done(outcome, outcome == Outcome::Success && classify.earns(result));
         }
         None
     }
 
     #[cold]
-    fn done(&self, outcome: Outcome) {
+    fn done(&self, outcome: Outcome, earns: bool) {
         if let Some(shared) = self.shared() {
-            shared.done(outcome);
+            shared.done(earns);
         }
         if self.progress.is_some() {
             self.tell(outcome, RetryEventKind::Succeeded);
@@ -169,7 +186,7 @@ impl Attempts {
         if let Some(shared) = self.shared() {
             shared.ended(matches!(failed.cause, Cause::Rejected(_)));
         }
-        match self.plan(failed.cause, allows, request) {
+        match self.plan(failed, allows, request) {
             Ok(after) => {
                 if let Some(progress) = &mut self.progress {
                     progress.total_delay = progress.total_delay.saturating_add(after);
@@ -189,17 +206,32 @@ impl Attempts {
 
     fn plan(
         &mut self,
-        cause: Cause,
+        failed: Failed,
         allows: impl Fn(Duration) -> bool,
         request: &mut Option<impl Repeat>,
     ) -> Result<Duration, StopReason> {
-        let is_free = self.is_free(cause);
-        // Nothing is spent where the dependency was not asked, or would not be asked again anyway.
-        let budget = self.budget().filter(|_| matches!(cause, Cause::Retryable(_)) && !is_free).cloned();
-        if let Some(budget) = &budget {
-            budget.failure();
+        let budget = self.budget().filter(|_| failed.takes).cloned();
+        let is_free = self.is_free(failed.cause);
+        if !is_free {
+            budget.iter().for_each(Budget::failure);
         }
-        let after = self.wait(cause, is_free)?;
+        let planned = self.repeat(failed.cause, budget.as_ref().filter(|_| !is_free), allows, request);
+        // It is free only if it is made.
+        if is_free && planned.is_err() {
+            budget.iter().for_each(Budget::failure);
+        }
+        planned
+    }
+
+    /// Prepares the next attempt, which costs the `budget` one retry, and says how long to wait before it.
+    fn repeat(
+        &mut self,
+        cause: Cause,
+        budget: Option<&Budget>,
+        allows: impl Fn(Duration) -> bool,
+        request: &mut Option<impl Repeat>,
+    ) -> Result<Duration, StopReason> {
+        let after = self.wait(cause, self.is_free(cause))?;
         if !allows(after) {
             return Err(StopReason::Deadline);
         }
@@ -208,14 +240,14 @@ impl Attempts {
             return Err(StopReason::NotReplayable);
         }
         // Last of all, so that what is withdrawn is spent.
-        if budget.as_ref().is_some_and(|budget| !budget.withdraw()) {
+        if budget.is_some_and(|budget| !budget.withdraw()) {
             return Err(StopReason::Budget);
         }
         if cause == Cause::Retryable(Retry::Once) {
             request.change_connection();
         }
         if !request.prepare(self.number().saturating_add(1)) {
-            budget.iter().for_each(Budget::refund);
+            budget.iter().for_each(|budget| budget.refund());
             return Err(StopReason::NotReplayable);
         }
         Ok(after)

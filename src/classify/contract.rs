@@ -109,6 +109,14 @@ pub trait Classify<T, E> {
         (self.classify(result), self.retry(result))
     }
 
+    /// Tells whether a result that is a success gives back what failures take from a budget.
+    #[doc(hidden)]
+    #[inline]
+    fn earns(&self, result: &Result<T, E>) -> bool {
+        let _ = result;
+        true
+    }
+
     /// Takes a result that goes to no caller, and returns what is worth reading of it first.
     #[doc(hidden)]
     fn leftover(&self, result: Result<T, E>) -> Option<Leftover> {
@@ -284,6 +292,11 @@ macro_rules! ask_the_inner {
         #[inline]
         fn judge(&$this, result: &Result<T, E>) -> ($crate::circuit::Outcome, $crate::classify::Retry) {
             $inner.judge(result)
+        }
+
+        #[inline]
+        fn earns(&$this, result: &Result<T, E>) -> bool {
+            $inner.earns(result)
         }
 
         fn leftover(&$this, result: Result<T, E>) -> Option<$crate::classify::Leftover> {

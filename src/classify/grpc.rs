@@ -45,7 +45,8 @@ use crate::rejected::{PUSHBACK, Rejected, rejection_in};
 /// A body as text (`application/grpc-web-text`), or in another `content-encoding`, is not read: a response with a good head is
 /// a success then.
 ///
-/// `grpc-retry-pushback-ms` is the wait before a retry, and a negative or malformed one means: no retries. `RetryInfo`
+/// `grpc-retry-pushback-ms` is the wait before a retry, and a negative or malformed one means, under any status: no
+/// retries, and one token less in a [`Budget::tokens`](crate::Budget::tokens). OK alone gives tokens back. `RetryInfo`
 /// in the details of the status is heeded as `Retry-After` is for HTTP: no retry comes earlier. Either may lengthen the
 /// cooldown of a circuit that the failure opens.
 ///
@@ -264,8 +265,10 @@ impl<X> Grpc<X> {
             (_, Some(Hint::Never) | None) => Outcome::Failure,
         };
         let retry = match hint {
-            _ if code == Code::Ok || !self.retryable.has(code) => Retry::Never,
-            Some(Hint::Never) => Retry::Never,
+            _ if code == Code::Ok => Retry::Never,
+            // Whether the status is one that is retried does not matter then (proposal A6).
+            Some(Hint::Never) => Retry::Refused,
+            _ if !self.retryable.has(code) => Retry::Never,
             Some(Hint::Pushback(wait)) => Retry::Pushback(wait),
             Some(Hint::After(wait)) => Retry::After(wait),
             None => Retry::IfIdempotent,
@@ -351,14 +354,20 @@ enum Hint {
 
 impl Hint {
     fn of(headers: &HeaderMap) -> Option<Self> {
-        let pushback = headers.get(PUSHBACK).map(|value| Self::pushback(value.to_str().unwrap_or_default()));
-        pushback.or_else(|| Self::in_details(&with_details(headers.get(DETAILS)?.clone())?))
+        let pushback = headers.get_all(PUSHBACK).iter().map(|value| value.to_str().unwrap_or_default());
+        Self::pushback_of(pushback).or_else(|| Self::in_details(&with_details(headers.get(DETAILS)?.clone())?))
     }
 
     fn of_status(status: &Status) -> Option<Self> {
-        let pushback = status.metadata().get(PUSHBACK);
-        let pushback = pushback.map(|value| Self::pushback(value.to_str().unwrap_or_default()));
-        pushback.or_else(|| Self::in_details(status))
+        let pushback = status.metadata().get_all(PUSHBACK);
+        let pushback = pushback.iter().map(|value| value.to_str().unwrap_or_default());
+        Self::pushback_of(pushback).or_else(|| Self::in_details(status))
+    }
+
+    /// There is one, if any: several are as good as a malformed one.
+    fn pushback_of<'a>(mut values: impl Iterator<Item = &'a str>) -> Option<Self> {
+        let first = values.next()?;
+        Some(if values.next().is_some() { Self::Never } else { Self::pushback(first) })
     }
 
     /// Milliseconds; a negative or malformed number is a no.
@@ -430,6 +439,14 @@ impl<B, E: 'static, X: Excluded<E>> Classify<Response<B>, E> for Grpc<X> {
             Err(error) => judge_error(error, fault_of(error, &self.except), &self.outcomes),
         }
     }
+
+    /// A call that succeeded does, and no other that was answered (proposal A6).
+    fn earns(&self, result: &Result<Response<B>, E>) -> bool {
+        result.as_ref().is_ok_and(|response| match code_in(response.headers()) {
+            Some(code) => code == Code::Ok,
+            None => self.mixed || response.status().is_success(),
+        })
+    }
 }
 
 impl<X> ClassifyEnd for Grpc<X> {
@@ -462,6 +479,10 @@ impl<T, X: Excluded<Status>> Classify<tonic::Response<T>, Status> for Grpc<X> {
                 None => self.judge_code(status.code(), Hint::of_status(status)),
             },
         }
+    }
+
+    fn earns(&self, result: &Result<tonic::Response<T>, Status>) -> bool {
+        result.is_ok()
     }
 }
 

@@ -38,6 +38,9 @@ pub enum Retry {
     /// dependency did not process the request as it came (421 Misdirected Request, 425 Too Early). The same answer
     /// again is final.
     Once,
+    /// There is no further attempt, because the dependency asks for none. The attempt counts against the budget as if it
+    /// could be made again. That is what gRPC's servers mean by a negative `grpc-retry-pushback-ms`.
+    Refused,
 }
 
 impl Retry {
@@ -51,6 +54,7 @@ impl Retry {
             Self::Pushback(_) => "pushback",
             Self::Unprocessed => "unprocessed",
             Self::Once => "once",
+            Self::Refused => "refused",
         }
     }
 

@@ -42,6 +42,7 @@ mod pushback;
 mod rejections;
 mod retries;
 mod streams;
+mod tokens;
 mod web;
 
 /// A breaker that does not open, and for which time stands still.

@@ -105,6 +105,14 @@ async fn an_attempt_that_is_given_up_takes_a_token() {
     assert_eq!(budget.available(), 3);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_the_deadline_ends_takes_a_token() {
+    let budget = Budget::tokens(10, 1.0);
+    let retry = timed(at_once().deadline(secs(1)).budget(budget.clone()));
+    assert!(retry.layer(Stub::new(Answer::Hang)).oneshot(7).await.is_err());
+    assert_eq!(budget.available(), 4);
+}
+
 /// In gRPC only failures of a kind that is retried count, so that mistakes of one caller do not cost the retries of all.
 #[test]
 fn a_failure_that_is_not_of_a_kind_to_be_retried_takes_no_token() {

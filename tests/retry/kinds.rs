@@ -80,6 +80,31 @@ async fn c66_the_first_time_that_costs_no_budget() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn c61_it_costs_a_token_where_it_is_not_sent_again_after_all() {
+    let tokens = Budget::tokens(10, 1.0);
+    assert_eq!(order(Retry::Unprocessed, at_once().max_retries(0).budget(tokens.clone())).await.0, 1);
+    assert_eq!(tokens.available(), 4);
+    let lost = retry(at_once().budget(tokens.clone())).classify(Says(Outcome::Failure, Retry::Unprocessed));
+    let service = lost.clone_with(|_: &u32| None).layer(Stub::new(Answer::Ok));
+    assert_eq!(service.oneshot(7).await, Ok(7));
+    assert_eq!(tokens.available(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c61_a_dependency_that_asks_for_no_retry_is_heeded_and_takes_a_token() {
+    let (tokens, stats) = (Budget::tokens(10, 1.0), RetryStats::new());
+    for left in [4, 3, 2, 1, 0, 0] {
+        let builder = at_once().budget(tokens.clone()).stats(stats.clone());
+        let (attempts, events, moved) = order(Retry::Refused, builder).await;
+        assert_eq!((attempts, moved, tokens.available()), (1, 0, left));
+        assert_eq!(events, ["attempt 1 failed, given up: another attempt would not help"]);
+    }
+    let counts = stats.counts();
+    assert_eq!((counts.calls, counts.attempts, counts.retries), (6, 6, 0));
+    assert_eq!((counts.not_retryable, counts.recovered), (6, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_may_have_been_processed_is_not_sent_again_where_it_must_not_be() {
     for says in [Retry::IfIdempotent, Retry::After(secs(1)), Retry::Pushback(secs(1))] {
         let budget = Budget::ratio(0.0).reserve_per_second(1);
