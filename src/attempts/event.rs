@@ -98,13 +98,15 @@ pub enum StopReason {
     MaxRetries,
     /// The backoff has no further delay.
     BackoffEnded,
-    /// The deadline, configured or the caller's own, is over, or would be after the wait.
+    /// The deadline, configured or the caller's own, is over, or would be after the wait. Also where the body of a
+    /// response outlives it.
     Deadline,
     /// The budget allows no retry.
     Budget,
-    /// The failure is not of a kind that another attempt could mend.
+    /// The failure is not of a kind that another attempt could mend, or the dependency asked for none.
     NotRetryable,
-    /// The request cannot be sent again. It is not idempotent, cannot be cloned, or its body was too long to keep.
+    /// The request cannot be sent again. It is not idempotent, cannot be cloned, its body was too long to keep, or the
+    /// caller has its response already, which failed after it had begun.
     NotReplayable,
     /// The dependency asked for a wait beyond [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap).
     RetryAfter,

@@ -6,8 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::budget::Budget;
+#[cfg(feature = "http")]
+use super::event::StopReason;
 use super::event::{RetryEvent, RetryEventKind};
 use super::stats::RetryStats;
+#[cfg(feature = "http")]
+use super::verdict::Failed;
+use super::verdict::{Done, Place};
 use crate::backoff::{Backoff, Curve, mix};
 use crate::clock::fresh_seed;
 use crate::guard::guarded;
@@ -139,14 +144,33 @@ impl Shared {
         self.stats.is_some() || self.budget.as_ref().is_some_and(Budget::counts_successes)
     }
 
-    /// An attempt ended in a result that goes to the caller. `earns`: it gives back what failures take from the budget.
-    pub(super) fn done(&self, earns: bool) {
+    /// Whether anything counts how calls end whose response has begun, or is told.
+    #[cfg(feature = "http")]
+    pub(super) fn hears_of_ends(&self) -> bool {
+        self.counts_successes() || !self.listeners.is_empty()
+    }
+
+    /// An attempt ended in a result that goes to the caller as it is.
+    pub(super) fn done(&self, done: Done, place: Place) {
         if let Some(stats) = &self.stats {
             stats.attempt();
         }
-        if let Some(budget) = self.budget.as_ref().filter(|_| earns) {
+        if let Some(budget) = self.budget.as_ref().filter(|_| done.earns) {
             budget.success();
         }
+        if place.attempt > 1 {
+            self.tell(&place.event(done.outcome, RetryEventKind::Succeeded));
+        }
+    }
+
+    /// An attempt failed after its response had gone to the caller.
+    #[cfg(feature = "http")]
+    pub(super) fn broke_off(&self, failed: Failed, reason: StopReason, place: Place) {
+        self.ended(false);
+        if let Some(budget) = self.budget.as_ref().filter(|_| failed.takes) {
+            budget.failure();
+        }
+        self.tell(&place.event(failed.outcome, RetryEventKind::Stopped { reason }));
     }
 
     /// An attempt ended otherwise: rejected by a breaker, or failed.

@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::budget::Budget;
-use super::event::{RetryEvent, RetryEventKind, StopReason};
+use super::event::{RetryEventKind, StopReason};
+#[cfg(feature = "http")]
+use super::open_call::OpenCall;
 use super::policy::{Plain, Policy, Shared, WhenRejected};
+use super::verdict::{Cause, Done, Failed, Place};
 use crate::backoff::{Pace, draw};
 use crate::circuit::Outcome;
 use crate::classify::{Classify, Retry};
@@ -36,49 +39,6 @@ struct Progress {
 struct Held {
     shared: Arc<Shared>,
     delays: Option<Box<dyn Iterator<Item = Duration> + Send + Sync>>,
-}
-
-/// An attempt that did not do.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Failed {
-    outcome: Outcome,
-    cause: Cause,
-    /// It is held against the budget, whether there is another attempt or not.
-    takes: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cause {
-    /// Another attempt might mend it.
-    Retryable(Retry),
-    /// Another attempt is out of the question.
-    Final(StopReason),
-    /// A breaker did not let the attempt through, and says when it will.
-    Rejected(Option<Duration>),
-}
-
-impl Failed {
-    pub(super) const TIMED_OUT: Self =
-        Self { outcome: Outcome::Failure, cause: Cause::Retryable(Retry::IfIdempotent), takes: true };
-    /// The time of all attempts is over.
-    pub(super) const OUT_OF_TIME: Self =
-        Self { outcome: Outcome::Failure, cause: Cause::Final(StopReason::Deadline), takes: true };
-
-    /// Tells why a result does not do; `None` when it goes to the caller as it is.
-    #[inline]
-    fn of(outcome: Outcome, retry: Retry) -> Option<Self> {
-        let (cause, takes) = match retry {
-            Retry::Never if !outcome.is_failure() => return None,
-            Retry::Never => (Cause::Final(StopReason::NotRetryable), false),
-            Retry::Refused => (Cause::Final(StopReason::NotRetryable), true),
-            _ => (Cause::Retryable(retry), true),
-        };
-        Some(Self { outcome, cause, takes })
-    }
-
-    const fn rejected(after: Option<Duration>) -> Self {
-        Self { outcome: Outcome::Ignored, cause: Cause::Rejected(after), takes: false }
-    }
 }
 
 /// What the rules ask of the request.
@@ -114,34 +74,49 @@ impl Attempts {
         self.held.as_ref()?.shared.budget.as_ref()
     }
 
-    /// Tells why a result does not do; `None` when it goes to the caller as it is.
+    /// Tells how a result counts that goes to the caller as it is, or why it does not do.
     #[inline]
-    pub(super) fn judge<C, T, E>(&self, classify: &C, result: &Result<T, E>) -> Option<Failed>
+    pub(super) fn judge<C, T, E>(&self, classify: &C, result: &Result<T, E>) -> Result<Done, Failed>
     where
         C: Classify<T, E>,
         E: 'static,
     {
         if let Some(rejected) = classify.rejection(result) {
-            return Some(Failed::rejected(rejected.retry_after()));
+            return Err(Failed::rejected(rejected.retry_after()));
         }
         let (outcome, retry) = classify.judge(result);
         if let Some(failed) = Failed::of(outcome, retry) {
-            return Some(failed);
+            return Err(failed);
         }
-        if self.progress.is_some() || self.shared().is_some_and(Shared::counts_successes) {
-            self.done(outcome, outcome == Outcome::Success && classify.earns(result));
+        let earns = outcome == Outcome::Success && self.counts_successes() && classify.earns(result);
+        Ok(Done { outcome, earns })
+    }
+
+    #[inline]
+    fn counts_successes(&self) -> bool {
+        self.shared().is_some_and(Shared::counts_successes)
+    }
+
+    /// The call has ended in such a result.
+    #[inline]
+    pub(super) fn done(&self, done: Done) {
+        if self.progress.is_some() || self.counts_successes() {
+            self.tell_done(done);
         }
-        None
     }
 
     #[cold]
-    fn done(&self, outcome: Outcome, earns: bool) {
+    fn tell_done(&self, done: Done) {
         if let Some(shared) = self.shared() {
-            shared.done(earns);
+            shared.done(done, self.place());
         }
-        if self.progress.is_some() {
-            self.tell(outcome, RetryEventKind::Succeeded);
-        }
+    }
+
+    /// The call, to be told of when its response has ended; `None` where nothing is told of calls.
+    #[cfg(feature = "http")]
+    pub(super) fn open(&self, if_left: Option<Done>) -> Option<OpenCall> {
+        let shared = self.held.as_ref().map(|held| &held.shared).filter(|shared| shared.hears_of_ends())?;
+        Some(OpenCall::new(shared.clone(), self.place(), if_left))
     }
 
     fn progress(&mut self) -> &mut Progress {
@@ -302,10 +277,14 @@ impl Attempts {
         self.tell(Outcome::Failure, RetryEventKind::Stopped { reason: StopReason::NotReady });
     }
 
+    fn place(&self) -> Place {
+        let total_delay = self.progress.map_or(Duration::ZERO, |progress| progress.total_delay);
+        Place { attempt: self.number(), total_delay }
+    }
+
     fn tell(&self, outcome: Outcome, kind: RetryEventKind) {
         if let Some(shared) = self.shared() {
-            let total_delay = self.progress.map_or(Duration::ZERO, |progress| progress.total_delay);
-            shared.tell(&RetryEvent { attempt: self.number(), outcome, kind, total_delay });
+            shared.tell(&self.place().event(outcome, kind));
         }
     }
 }

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
+use super::deliver::{AnyAnswer, Deliver, Delivered, Head};
 use super::policy::Policy;
-use super::rules::{Attempts, Failed, Repeat};
+use super::rules::{Attempts, Repeat};
 use super::timeouts::{Limits, OnTimeout, Timeouts};
+use super::verdict::{Done, Failed};
 use super::wait::{Wait, read};
 use crate::classify::{Classify, Retry};
 use crate::clock::sleep_blocking;
@@ -18,6 +20,8 @@ use crate::clock::sleep_blocking;
 pub(crate) trait Source: Repeat {
     type Attempt;
     type Error;
+    /// What becomes of the response: one that [delivers](Deliver) it.
+    type Answers;
 
     /// Starts the attempt that was prepared, once that is possible. `left`: of the time that the caller gives, if it says
     /// so.
@@ -54,8 +58,8 @@ pin_project! {
 
 /// What a look at a call showed.
 enum Seen<R, E> {
-    /// It is over.
-    Done(Result<R, E>),
+    /// It is over. None: all that there is to tell is told.
+    Done(Result<R, E>, Option<Done>),
     /// An attempt did not do.
     Failed(Failed, Result<R, E>),
     /// An attempt is on its way, or cannot start yet; there may be a limit to that.
@@ -91,9 +95,10 @@ where
     F: Future<Output = Result<R, E>>,
     C: Classify<R, E>,
     T: OnTimeout<E>,
+    A::Answers: Deliver<C::Scope, C, T::Bodies, R>,
     E: 'static,
 {
-    type Output = Result<R, T::Error>;
+    type Output = Result<Delivered<A::Answers, C, T, R, E>, T::Error>;
 
     /// The call that succeeds at once, on its own: merged with the rest it would be too large to be taken into its caller.
     #[inline]
@@ -104,12 +109,36 @@ where
         };
         let seen = match attempt.poll(cx) {
             Poll::Ready(result) => match this.attempts.judge(this.classify, &result) {
-                None => return Poll::Ready(result.map_err(T::error)),
-                Some(failed) => Seen::Failed(failed, result),
+                Ok(done) => {
+                    let head = Head::new(this.attempts, &*this.limits, Some(done));
+                    return Poll::Ready(deliver::<A::Answers, C, T, R, E>(this.classify, head, result));
+                }
+                Err(failed) => Seen::Failed(failed, result),
             },
             Poll::Pending => Seen::Pending,
         };
         self.go_on(cx, Some(seen))
+    }
+}
+
+/// Gives the caller a result, and tells how its call ended, unless that is known later.
+#[inline]
+fn deliver<A, C, T, R, E>(
+    classify: &C,
+    head: Head<'_, T::Limits>,
+    result: Result<R, E>,
+) -> Result<Delivered<A, C, T, R, E>, T::Error>
+where
+    A: Deliver<C::Scope, C, T::Bodies, R>,
+    C: Classify<R, E>,
+    T: OnTimeout<E>,
+{
+    match result {
+        Ok(response) => Ok(A::deliver(classify, head, response)),
+        Err(error) => {
+            head.tell();
+            Err(T::error(error))
+        }
     }
 }
 
@@ -119,6 +148,7 @@ where
     F: Future<Output = Result<R, E>>,
     C: Classify<R, E>,
     T: OnTimeout<E>,
+    A::Answers: Deliver<C::Scope, C, T::Bodies, R>,
     E: 'static,
 {
     /// Goes on after what was seen, if somebody has looked already.
@@ -127,7 +157,7 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         mut seen: Option<Seen<R, E>>,
-    ) -> Poll<Result<R, T::Error>> {
+    ) -> Poll<<Self as Future>::Output> {
         loop {
             let seen = match seen.take() {
                 Some(seen) => seen,
@@ -135,20 +165,27 @@ where
             };
             let mut this = self.as_mut().project();
             let (wait, mut left) = match seen {
-                Seen::Done(result) => return Poll::Ready(result.map_err(T::error)),
+                Seen::Done(result, done) => {
+                    let head = Head::new(this.attempts, &*this.limits, done);
+                    return Poll::Ready(deliver::<A::Answers, C, T, R, E>(this.classify, head, result));
+                }
                 Seen::Waiting => return Poll::Pending,
                 Seen::Failed(failed, result) => {
                     let allows = |wait| this.limits.allow(wait);
                     match this.attempts.next(failed, allows, this.source) {
                         // No result is held during the wait, because a response holds a connection.
                         Some(wait) => (wait, this.classify.leftover(result)),
-                        None => return Poll::Ready(result.map_err(T::error)),
+                        None => {
+                            let head = Head::new(this.attempts, &*this.limits, None);
+                            return Poll::Ready(deliver::<A::Answers, C, T, R, E>(this.classify, head, result));
+                        }
                     }
                 }
                 Seen::Pending => {
                     let expired = ready!(this.limits.as_mut().poll_expired(cx, this.attempts.number()));
                     let is_final = T::Limits::is_final(&expired);
-                    let failed = if is_final { Failed::OUT_OF_TIME } else { Failed::TIMED_OUT };
+                    let asked = matches!(this.state.as_mut().project(), StateProj::Running { .. });
+                    let failed = if is_final { Failed::out_of_time(asked) } else { Failed::TIMED_OUT };
                     let allows = |wait| this.limits.allow(wait);
                     match this.attempts.next(failed, allows, this.source) {
                         Some(wait) => (wait, None),
@@ -175,8 +212,8 @@ where
                         return Seen::Pending;
                     };
                     return match this.attempts.judge(this.classify, &result) {
-                        None => Seen::Done(result),
-                        Some(failed) => Seen::Failed(failed, result),
+                        Ok(done) => Seen::Done(result, Some(done)),
+                        Err(failed) => Seen::Failed(failed, result),
                     };
                 }
                 StateProj::Waiting { wait } => {
@@ -194,7 +231,7 @@ where
                         Some(Poll::Ready(Ok(attempt))) => this.state.set(State::Running { attempt }),
                         Some(Poll::Ready(Err(error))) => {
                             this.attempts.give_up();
-                            return Seen::Done(Err(error));
+                            return Seen::Done(Err(error), None);
                         }
                         Some(Poll::Pending) | None => return Seen::Pending,
                     }
@@ -227,10 +264,11 @@ pub(crate) fn run_blocking<C, T, R, E>(
     classify: &C,
     timeouts: &T,
     mut f: impl FnMut() -> Result<R, E>,
-) -> Result<R, T::Error>
+) -> Result<Delivered<AnyAnswer, C, T, R, E>, T::Error>
 where
     C: Classify<R, E>,
     T: OnTimeout<E>,
+    AnyAnswer: Deliver<C::Scope, C, T::Bodies, R>,
     E: 'static,
 {
     policy.begin();
@@ -238,11 +276,15 @@ where
     let limits = timeouts.begin();
     loop {
         let result = f();
-        let Some(failed) = attempts.judge(classify, &result) else {
-            return result.map_err(T::error);
+        let failed = match attempts.judge(classify, &result) {
+            Ok(done) => {
+                let head = Head::new(&attempts, &limits, Some(done));
+                return deliver::<AnyAnswer, C, T, R, E>(classify, head, result);
+            }
+            Err(failed) => failed,
         };
         let Some(wait) = attempts.next(failed, |wait| limits.allow(wait), &mut Some(Again)) else {
-            return result.map_err(T::error);
+            return deliver::<AnyAnswer, C, T, R, E>(classify, Head::new(&attempts, &limits, None), result);
         };
         drop(result);
         sleep_blocking(wait);

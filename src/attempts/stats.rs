@@ -53,7 +53,8 @@ pub struct RetryCounts {
     /// Calls that came in.
     pub calls: u64,
     /// Attempts that have ended. Neither those on their way are among them, nor those that the caller gave up, nor
-    /// those that a circuit breaker rejected.
+    /// those that a circuit breaker rejected. One of gRPC ends with its trailers, and under a deadline one of HTTP with its
+    /// body.
     pub attempts: u64,
     /// Attempts that a circuit breaker rejected: the dependency was not asked.
     pub rejected_attempts: u64,
@@ -69,9 +70,9 @@ pub struct RetryCounts {
     pub deadline: u64,
     /// Calls that ended because a circuit breaker rejected an attempt.
     pub rejected: u64,
-    /// Calls that failed in a way that no further attempt could mend.
+    /// Calls that failed in a way that no further attempt could mend, or whose dependency asked for none.
     pub not_retryable: u64,
-    /// Calls that failed because the request could not be sent again.
+    /// Calls that failed because the request could not be sent again, or after their response had begun.
     pub not_replayable: u64,
     /// Calls that failed because the dependency asked for too long a wait.
     pub retry_after: u64,

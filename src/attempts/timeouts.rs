@@ -11,11 +11,12 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::rest::{NoEnd, Rest, TimeLeft};
 use super::start::{OwnDeadline, Waited};
 use crate::clock::timer_now;
 use crate::error::BoxError;
 
-/// A call had no answer in time.
+/// A call had no answer in time, or none that ended in time.
 ///
 /// ```
 /// use std::time::Duration;
@@ -34,6 +35,8 @@ pub struct TimedOut {
     limit: TimeLimit,
     after: Duration,
     attempt: u32,
+    /// The answer had begun.
+    answered: bool,
 }
 
 /// The limits there are.
@@ -49,8 +52,8 @@ pub struct TimedOut {
 pub enum TimeLimit {
     /// That of one attempt.
     Attempt,
-    /// That of all attempts and the waits between them. Where the caller has a deadline of its own that is sooner
-    /// (`grpc-timeout`, `retry::Deadline`, reqwest's `timeout`), it is that one.
+    /// That of all attempts, the waits between them and, where the response is HTTP's, its body. Where the caller has a
+    /// deadline of its own that is sooner (`grpc-timeout`, `retry::Deadline`, reqwest's `timeout`), it is that one.
     Deadline,
 }
 
@@ -93,8 +96,11 @@ impl TimedOut {
 
 impl fmt::Display for TimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { limit, after, attempt } = self;
+        let Self { limit, after, attempt, answered } = self;
         match limit {
+            TimeLimit::Deadline if *answered => {
+                write!(f, "no end of the answer within the deadline of {after:?}, on attempt {attempt}")
+            }
             TimeLimit::Attempt => write!(f, "attempt {attempt} had no answer within {after:?}"),
             TimeLimit::Deadline => write!(f, "no answer within the deadline of {after:?}, on attempt {attempt}"),
         }
@@ -117,6 +123,10 @@ impl Error for TimedOut {
 pub trait Timeouts: Clone + sealed::Sealed {
     #[doc(hidden)]
     type Limits: Limits;
+
+    /// The limits of a response's body, whose errors are boxed where there are any.
+    #[doc(hidden)]
+    type Bodies: Timeouts<Limits = Self::Limits> + Default;
 
     #[doc(hidden)]
     #[inline]
@@ -204,6 +214,7 @@ impl<F> fmt::Debug for MapTimeout<F> {
 
 impl Timeouts for Untimed {
     type Limits = NoLimits;
+    type Bodies = Self;
 
     #[inline]
     fn begin_after(&self, _waited: Waited, own: Option<OwnDeadline>) -> NoLimits {
@@ -221,6 +232,7 @@ impl Timeouts for Untimed {
 
 impl Timeouts for Timed {
     type Limits = Timer;
+    type Bodies = Self;
 
     fn begin_after(&self, waited: Waited, own: Option<OwnDeadline>) -> Timer {
         let now = timer_now();
@@ -252,6 +264,7 @@ impl Timeouts for Timed {
 
 impl<F: Clone> Timeouts for MapTimeout<F> {
     type Limits = Timer;
+    type Bodies = Timed;
 
     fn begin_after(&self, waited: Waited, own: Option<OwnDeadline>) -> Timer {
         self.timed.begin_after(waited, own)
@@ -307,6 +320,7 @@ impl<E, F: Fn(TimedOut) -> E + Clone> OnTimeout<E> for MapTimeout<F> {
 #[doc(hidden)]
 pub trait Limits {
     type Expired;
+    type Rest: Rest<Expired = Self::Expired>;
 
     /// A new attempt begins.
     fn next_attempt(self: Pin<&mut Self>);
@@ -325,6 +339,9 @@ pub trait Limits {
 
     /// Tells whether no time is left for anything.
     fn is_final(expired: &Self::Expired) -> bool;
+
+    /// The time that is left for the body of the response in which the `attempt`th attempt has ended.
+    fn rest(&self, attempt: u32) -> Self::Rest;
 }
 
 /// Nothing cuts an attempt; the caller's own deadline prevents further ones.
@@ -344,6 +361,7 @@ fn left(own: Option<Instant>) -> Option<Duration> {
 
 impl Limits for NoLimits {
     type Expired = Infallible;
+    type Rest = NoEnd;
 
     #[inline]
     fn next_attempt(self: Pin<&mut Self>) {}
@@ -369,6 +387,11 @@ impl Limits for NoLimits {
 
     fn is_final(expired: &Infallible) -> bool {
         match *expired {}
+    }
+
+    #[inline]
+    fn rest(&self, _attempt: u32) -> NoEnd {
+        NoEnd
     }
 }
 
@@ -436,6 +459,7 @@ impl Timer {
 
 impl Limits for Timer {
     type Expired = TimedOut;
+    type Rest = TimeLeft<TimedOut>;
 
     fn next_attempt(mut self: Pin<&mut Self>) {
         let end = self.next_end(timer_now());
@@ -453,7 +477,7 @@ impl Limits for Timer {
             TimeLimit::Attempt => this.timed.attempt,
             TimeLimit::Deadline => this.timed.deadline,
         };
-        let timed_out = TimedOut { limit, after: after.unwrap_or_default(), attempt };
+        let timed_out = TimedOut { limit, after: after.unwrap_or_default(), attempt, answered: false };
         if is_past {
             return Poll::Ready(timed_out);
         }
@@ -484,6 +508,14 @@ impl Limits for Timer {
 
     fn is_final(expired: &TimedOut) -> bool {
         expired.limit == TimeLimit::Deadline
+    }
+
+    fn rest(&self, attempt: u32) -> TimeLeft<TimedOut> {
+        let after = self.timed.deadline.unwrap_or_default();
+        let expired = TimedOut { limit: TimeLimit::Deadline, after, attempt, answered: true };
+        // Here as well the client goes first.
+        let lag = if self.waits_for_client { CLIENTS_LAG } else { Duration::ZERO };
+        TimeLeft::until(self.deadline().and_then(|end| end.checked_add(lag)).map(|end| (end, expired)))
     }
 }
 

@@ -234,6 +234,20 @@ pub trait ClassifyEnd {
         let _ = error;
         Outcome::Failure
     }
+
+    /// Tells what such an end is to a retry. There is no further attempt, since the response has gone to the caller; but
+    /// what could be mended by one, or is [`Refused`](Retry::Refused), counts against the budget. Default: what follows
+    /// from the outcome ([`Retry::of`]).
+    fn retry_at_end(&self, trailers: Option<&::http::HeaderMap>) -> Retry {
+        Retry::of(self.at_end(trailers))
+    }
+
+    /// Tells whether an end that is a success gives back what failures take from a budget.
+    #[doc(hidden)]
+    fn earns_at_end(&self, trailers: Option<&::http::HeaderMap>) -> bool {
+        let _ = trailers;
+        true
+    }
 }
 
 mod sealed {
@@ -323,9 +337,33 @@ where
     }
 }
 
+#[cfg(feature = "http")]
+impl<C: ClassifyEnd> ClassifyEnd for Arc<C> {
+    fn at_head<B>(&self, response: &::http::Response<B>) -> Option<Outcome> {
+        (**self).at_head(response)
+    }
+
+    fn at_end(&self, trailers: Option<&::http::HeaderMap>) -> Outcome {
+        (**self).at_end(trailers)
+    }
+
+    fn at_error<E: 'static>(&self, error: &E) -> Outcome {
+        (**self).at_error(error)
+    }
+
+    fn retry_at_end(&self, trailers: Option<&::http::HeaderMap>) -> Retry {
+        (**self).retry_at_end(trailers)
+    }
+
+    fn earns_at_end(&self, trailers: Option<&::http::HeaderMap>) -> bool {
+        (**self).earns_at_end(trailers)
+    }
+}
+
 /// A classifier that is borrowed. (`&C` itself cannot be one: a reference to a closure is a closure already.)
 #[derive(Debug)]
-pub(crate) struct Borrowed<'a, C>(pub(crate) &'a C);
+#[doc(hidden)]
+pub struct Borrowed<'a, C>(pub(crate) &'a C);
 
 impl<C, T, E> Classify<T, E> for Borrowed<'_, C>
 where

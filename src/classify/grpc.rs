@@ -304,6 +304,11 @@ impl<X> Grpc<X> {
         }
     }
 
+    fn judge_end(&self, trailers: Option<&HeaderMap>) -> (Outcome, Retry) {
+        let code = trailers.and_then(code_in).unwrap_or(Code::Unknown);
+        self.judge_code(code, trailers.and_then(Hint::of))
+    }
+
     /// Judges what is not gRPC as gRPC's clients do.
     fn judge_http(&self, status: StatusCode, headers: &HeaderMap) -> (Outcome, Retry) {
         let hint = Hint::of(headers).or_else(|| retry_after::of(headers, wall_clock()).map(Hint::After));
@@ -455,8 +460,15 @@ impl<X> ClassifyEnd for Grpc<X> {
     }
 
     fn at_end(&self, trailers: Option<&HeaderMap>) -> Outcome {
-        let code = trailers.and_then(code_in).unwrap_or(Code::Unknown);
-        self.judge_code(code, trailers.and_then(Hint::of)).0
+        self.judge_end(trailers).0
+    }
+
+    fn retry_at_end(&self, trailers: Option<&HeaderMap>) -> Retry {
+        self.judge_end(trailers).1
+    }
+
+    fn earns_at_end(&self, trailers: Option<&HeaderMap>) -> bool {
+        trailers.and_then(code_in) == Some(Code::Ok)
     }
 
     fn at_error<E: 'static>(&self, error: &E) -> Outcome {

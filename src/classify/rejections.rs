@@ -6,6 +6,8 @@ use super::Classify;
 #[cfg(feature = "http")]
 use super::ClassifyEnd;
 use super::contract::ask_the_inner;
+#[cfg(feature = "http")]
+use super::retry::Retry;
 use crate::rejected::Rejected;
 
 /// Judges as another classifier does, and recognises a breaker's rejection. It recognises it within an error of one's
@@ -75,6 +77,14 @@ impl<C: ClassifyEnd, F> ClassifyEnd for Rejections<C, F> {
 
     fn at_error<E: 'static>(&self, error: &E) -> crate::circuit::Outcome {
         self.inner.at_error(error)
+    }
+
+    fn retry_at_end(&self, trailers: Option<&::http::HeaderMap>) -> Retry {
+        self.inner.retry_at_end(trailers)
+    }
+
+    fn earns_at_end(&self, trailers: Option<&::http::HeaderMap>) -> bool {
+        self.inner.earns_at_end(trailers)
     }
 }
 

@@ -61,7 +61,7 @@ fn is_about(said: Option<&str>, left: Duration) {
     assert!(said <= left && said + ms(10) >= left, "{said:?} of {left:?}");
 }
 
-fn is_unavailable(response: &Response<Script>) -> bool {
+fn is_unavailable<B>(response: &Response<B>) -> bool {
     response.headers().get("grpc-status").is_some_and(|status| status == "14")
 }
 

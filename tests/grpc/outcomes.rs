@@ -223,7 +223,8 @@ fn the_sets_of_failing_and_retryable_codes_can_be_replaced() {
 
         let (config, events) = told(Duration::ZERO);
         let service = RetryLayer::grpc(config).classify(mine).layer(answers(vec![trailers_only(code, &[])]));
-        at_hand(service.oneshot(request())).expect("an answer");
+        let answer = at_hand(service.oneshot(request())).expect("an answer");
+        at_hand(read_all(answer.into_body())).expect("a body");
         let retried = events.take().len() > 1;
         assert_eq!(retried, code == Code::NotFound, "{code:?}: what went well is not retried");
     }

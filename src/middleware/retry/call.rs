@@ -9,7 +9,9 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 
 use super::layer::RetryLayer;
-use crate::attempts::{OnTimeout, Repeat, RetryConfig, Run, Source, Timeouts, run_blocking};
+use crate::attempts::{
+    AnyAnswer, Deliver, Delivered, OnTimeout, Repeat, RetryConfig, Run, Source, Timeouts, run_blocking,
+};
 use crate::classify::{Borrowed, Classify, Retry};
 
 impl<C, P, T> RetryLayer<C, P, T> {
@@ -90,11 +92,12 @@ impl<C, P, T> RetryLayer<C, P, T> {
     /// assert!(manifest.is_ok());
     /// # Ok::<(), fusebox::ConfigError>(())
     /// ```
-    pub fn call_blocking<F, R, E>(&self, f: F) -> Result<R, T::Error>
+    pub fn call_blocking<F, R, E>(&self, f: F) -> Result<Delivered<AnyAnswer, C, T, R, E>, T::Error>
     where
         F: FnMut() -> Result<R, E>,
         C: Classify<R, E>,
         T: OnTimeout<E>,
+        AnyAnswer: Deliver<C::Scope, C, T::Bodies, R>,
         E: 'static,
     {
         let (RetryConfig { policy, timeouts }, classify) = self.parts();
@@ -151,15 +154,16 @@ pin_project! {
     }
 }
 
-impl<F, Fut, C, T, R, E> Future for CallFuture<'_, F, Fut, C, T>
+impl<'a, F, Fut, C, T, R, E> Future for CallFuture<'a, F, Fut, C, T>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<R, E>>,
     C: Classify<R, E>,
     T: OnTimeout<E>,
+    AnyAnswer: Deliver<C::Scope, Borrowed<'a, C>, T::Bodies, R>,
     E: 'static,
 {
-    type Output = Result<R, T::Error>;
+    type Output = Result<Delivered<AnyAnswer, Borrowed<'a, C>, T, R, E>, T::Error>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -213,6 +217,7 @@ where
 {
     type Attempt = Fut;
     type Error = E;
+    type Answers = AnyAnswer;
 
     fn poll_start(&mut self, _cx: &mut Context<'_>, _left: Option<Duration>) -> Poll<Result<Fut, E>> {
         Poll::Ready(Ok((self.f)()))

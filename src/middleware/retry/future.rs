@@ -11,12 +11,12 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::replay::Replay;
-use crate::attempts::{OnTimeout, Repeat, Run, Source, Timeouts};
+use crate::attempts::{AnyAnswer, Deliver, Delivered, OnTimeout, Repeat, Run, Source, Timeouts};
 use crate::classify::{Classify, Retry};
 
 pin_project! {
-    /// The response of a retrying service: that of the last attempt, unchanged. Dropping it gives up the attempt on its way,
-    /// and there is no further one.
+    /// The response of a retrying service: that of the last attempt, unchanged but for a body that is watched or limited in
+    /// time (`ResponseBody`). Dropping it gives up the attempt on its way, and there is no further one.
     ///
     /// `F` is the future of an attempt, `A` is where further ones come from ([`Resend`]), `C` the classifier, `T` the limits
     /// of time.
@@ -37,8 +37,9 @@ where
     P: Replay<Req>,
     C: Classify<R, E>,
     T: OnTimeout<E>,
+    AnyAnswer: Deliver<C::Scope, C, T::Bodies, R>,
 {
-    type Output = Result<R, T::Error>;
+    type Output = Result<Delivered<AnyAnswer, C, T, R, E>, T::Error>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -96,6 +97,7 @@ where
 {
     type Attempt = S::Future;
     type Error = S::Error;
+    type Answers = AnyAnswer;
 
     fn poll_start(&mut self, cx: &mut Context<'_>, left: Option<Duration>) -> Poll<Result<S::Future, S::Error>> {
         ready!(self.service.poll_ready(cx))?;

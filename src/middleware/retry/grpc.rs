@@ -32,7 +32,12 @@ impl<T> RetryLayer<Grpc, ReplayGrpc, T> {
     /// - Retries carry `grpc-previous-rpc-attempts`, and the extension [`Attempt`](super::Attempt).
     /// - Messages of the request are recorded as for [`http`](Self::http).
     ///
-    /// For retry throttling add [`Budget::tokens`](crate::Budget::tokens).
+    /// For retry throttling add [`Budget::tokens`](crate::Budget::tokens). A committed call is counted by its end, where its
+    /// status is: it takes a token, or gives some back and may have recovered, once its body has been read
+    /// ([`ResponseBody`](super::ResponseBody)). A reader who leaves before that does neither.
+    ///
+    /// A [`deadline`](crate::RetryConfigBuilder::deadline) is over the body as well: a stream that outlives it ends in
+    /// DEADLINE_EXCEEDED. Give none to streams that last.
     ///
     /// ```
     /// use fusebox::{RetryConfig, RetryLayer, RetryService};

@@ -21,6 +21,8 @@ mod replay;
 mod replay_body;
 #[cfg(feature = "reqwest")]
 mod reqwest;
+#[cfg(feature = "http")]
+mod response_body;
 mod service;
 
 pub use crate::attempts::{
@@ -42,4 +44,6 @@ pub use replay::{CloneWith, Cloned, Replay};
 pub use replay_body::ReplayBody;
 #[cfg(feature = "reqwest")]
 pub use reqwest::CloneReqwest;
+#[cfg(feature = "http")]
+pub use response_body::ResponseBody;
 pub use service::RetryService;

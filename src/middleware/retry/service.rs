@@ -6,7 +6,7 @@ use tower_service::Service;
 
 use super::future::{Resend, ResponseFuture};
 use super::replay::{Cloned, Replay};
-use crate::attempts::{Limits, OnTimeout, RetryConfig, Run, Untimed, Waited};
+use crate::attempts::{AnyAnswer, Deliver, Delivered, Limits, OnTimeout, RetryConfig, Run, Untimed, Waited};
 use crate::classify::{Classify, Errors};
 
 /// A service whose failed calls are made again. Made by [`RetryLayer`](super::RetryLayer).
@@ -69,8 +69,9 @@ where
     P: Replay<Req>,
     C: Classify<S::Response, S::Error> + Clone,
     T: OnTimeout<S::Error>,
+    AnyAnswer: Deliver<C::Scope, C, T::Bodies, S::Response>,
 {
-    type Response = S::Response;
+    type Response = Delivered<AnyAnswer, C, T, S::Response, S::Error>;
     type Error = T::Error;
     type Future = ResponseFuture<S::Future, Resend<S, Req, P, P::Saved, P::Out>, C, T>;
 

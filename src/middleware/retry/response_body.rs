@@ -1,0 +1,269 @@
+//! The body of a response whose call is judged, or limited in time, to its end.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Buf;
+use http::{HeaderMap, Response};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use crate::attempts::{AnyAnswer, Deliver, Head, Limits, OnTimeout, OpenCall, Rest, Timeouts, Untimed};
+use crate::circuit::Outcome;
+use crate::classify::{AtEnd, Borrowed, ClassifyEnd, Retry, WebTrailers};
+
+pin_project! {
+    /// The body of a response that has come through a retry. It tells how the call ends, and ends in time.
+    ///
+    /// A classifier with the scope [`AtEnd`](crate::classify::AtEnd), such as that of gRPC, knows the outcome at the end
+    /// only. So what counts calls ([`Budget::tokens`](crate::Budget::tokens), [`RetryStats`](super::RetryStats), listeners)
+    /// learns it there: a call that ended well gives tokens back and may have recovered, one that failed takes a token. There
+    /// is no further attempt, because the response has gone to the caller. A body that is dropped before its end was given
+    /// up by its reader, and tells nothing.
+    ///
+    /// With a [`deadline`](crate::RetryConfigBuilder::deadline) it ends, where it outlives that, in a
+    /// [`TimedOut`](super::TimedOut), which counts as a failure; the inner body is dropped then. Where it comes to that while
+    /// its reader is elsewhere, it does so when it is polled next. Errors are boxed, [`TimedOut`](super::TimedOut) among them.
+    ///
+    /// `B` is the inner body, `C` the classifier, or [`AtHead`](crate::classify::AtHead) where the head has told all but the
+    /// time; `T` is [`Untimed`](super::Untimed) or [`Timed`](super::Timed). Without anything that counts calls, and without a
+    /// deadline, it is the inner body and nothing else. With one, it is to be read where a Tokio runtime with time runs.
+    ///
+    /// ```
+    /// # #[cfg(feature = "grpc")]
+    /// # futures::executor::block_on(async {
+    /// use bytes::Bytes;
+    /// use fusebox::{Budget, RetryConfig, RetryLayer, retry::ResponseBody};
+    /// use http::{HeaderMap, Request, Response};
+    /// use http_body_util::{BodyExt, Full};
+    /// use tower::{service_fn, Layer, ServiceExt};
+    ///
+    /// let tokens = Budget::tokens(10, 1.0);
+    /// let layer = RetryLayer::grpc(RetryConfig::builder().budget(tokens.clone()).build().unwrap());
+    /// let service = layer.layer(service_fn(|_: Request<_>| async {
+    ///     let failed = async { Some(Ok(HeaderMap::from_iter([("grpc-status".parse().unwrap(), "14".parse().unwrap())]))) };
+    ///     Ok::<_, std::io::Error>(Response::new(Full::new(Bytes::from("half an answer")).with_trailers(failed)))
+    /// }));
+    /// let request = Request::new(tonic::body::Body::empty());
+    /// let body: ResponseBody<_, _> = service.oneshot(request).await.unwrap().into_body();
+    /// assert_eq!(tokens.available(), 5, "not known yet");
+    /// body.collect().await.unwrap();
+    /// assert_eq!(tokens.available(), 4);
+    /// # })
+    /// ```
+    pub struct ResponseBody<B, C, T = Untimed>
+    where
+        T: Timeouts,
+    {
+        // Gone when the time is over.
+        #[pin]
+        inner: Option<B>,
+        rest: <T::Limits as Limits>::Rest,
+        // Gone once told, or where nothing is to be told.
+        watch: Option<Watched<C>>,
+    }
+}
+
+/// The call that a body belongs to.
+struct Watched<C> {
+    call: OpenCall,
+    classify: C,
+    web: Option<WebTrailers>,
+}
+
+/// What the end of a body tells of its call.
+#[doc(hidden)]
+pub trait JudgeEnd {
+    /// It came to its end.
+    fn end(&self, call: OpenCall, trailers: Option<&HeaderMap>);
+
+    /// It ended in an error.
+    fn broke<E: 'static>(&self, call: OpenCall, error: &E);
+}
+
+impl<C: ClassifyEnd> JudgeEnd for C {
+    fn end(&self, call: OpenCall, trailers: Option<&HeaderMap>) {
+        call.ended(self.at_end(trailers), self.retry_at_end(trailers), self.earns_at_end(trailers));
+    }
+
+    fn broke<E: 'static>(&self, call: OpenCall, error: &E) {
+        let outcome = self.at_error(error);
+        call.ended(outcome, Retry::of(outcome), false);
+    }
+}
+
+impl<B, C, T: Timeouts> ResponseBody<B, C, T> {
+    fn new(inner: B, rest: <T::Limits as Limits>::Rest, watch: Option<Watched<C>>) -> Self {
+        Self { inner: Some(inner), rest, watch }
+    }
+}
+
+impl<C: JudgeEnd> Watched<C> {
+    /// Tells how the call ended, if this frame is where it did.
+    fn tell<D: Buf, E: 'static>(
+        watch: &mut Option<Self>,
+        frame: Option<&Result<Frame<D>, E>>,
+        is_last: impl FnOnce() -> bool,
+    ) {
+        let found = match (watch.as_mut(), frame) {
+            (Some(Self { web: Some(web), .. }), Some(Ok(frame))) => frame.data_ref().and_then(|data| web.read(data)),
+            _ => None,
+        };
+        let trailers = match frame {
+            None => None,
+            Some(Err(error)) => {
+                if let Some(watched) = watch.take() {
+                    watched.classify.broke(watched.call, error);
+                }
+                return;
+            }
+            Some(Ok(frame)) => {
+                let trailers = frame.trailers_ref().or(found.as_ref());
+                // A reader need not ask again after the last frame.
+                if trailers.is_none() && !is_last() {
+                    return;
+                }
+                trailers
+            }
+        };
+        if let Some(watched) = watch.take() {
+            watched.end(trailers);
+        }
+    }
+
+    fn end(self, trailers: Option<&HeaderMap>) {
+        let is_unknown = trailers.is_none() && self.web.as_ref().is_some_and(WebTrailers::are_unreadable);
+        if is_unknown {
+            // What is all that can be known is the head.
+            self.call.ended(Outcome::Success, Retry::Never, true);
+        } else {
+            self.classify.end(self.call, trailers);
+        }
+    }
+}
+
+impl<B, C, T> Body for ResponseBody<B, C, T>
+where
+    B: Body<Error: 'static>,
+    C: JudgeEnd,
+    T: OnTimeout<B::Error> + Default,
+{
+    type Data = B::Data;
+    type Error = <T as OnTimeout<B::Error>>::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, Self::Error>>> {
+        let mut this = self.project();
+        let Some(mut inner) = this.inner.as_mut().as_pin_mut() else {
+            return Poll::Ready(None);
+        };
+        // Where nothing more is to come, there is nothing to be late.
+        let passed = if inner.is_end_stream() { None } else { this.rest.passed() };
+        let expired = match passed {
+            Some(expired) => expired,
+            None => match inner.as_mut().poll_frame(cx) {
+                Poll::Ready(frame) => {
+                    Watched::tell(this.watch, frame.as_ref(), || inner.is_end_stream());
+                    if !matches!(frame, Some(Ok(_))) {
+                        *this.rest = Default::default();
+                    }
+                    return Poll::Ready(frame.map(|frame| frame.map_err(T::error)));
+                }
+                Poll::Pending => ready!(this.rest.poll_over(cx)),
+            },
+        };
+        // What it came over is free again, however long the reader keeps what is left.
+        this.inner.set(None);
+        if let Some(watched) = this.watch.take() {
+            watched.call.out_of_time();
+        }
+        Poll::Ready(Some(Err(T::default().timed_out(expired))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl<B: Default, C, T: Timeouts> Default for ResponseBody<B, C, T> {
+    /// An empty body that tells nothing.
+    fn default() -> Self {
+        B::default().into()
+    }
+}
+
+impl<B, C, T: Timeouts> From<B> for ResponseBody<B, C, T> {
+    /// A body as it is, which tells nothing and has no end to its time: for a fallback's answers.
+    fn from(inner: B) -> Self {
+        Self::new(inner, Default::default(), None)
+    }
+}
+
+impl<B, C, T: Timeouts> fmt::Debug for ResponseBody<B, C, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody").field("watched", &self.watch.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// A classifier that a body can keep.
+#[doc(hidden)]
+pub trait Keep {
+    type Kept: ClassifyEnd + Clone;
+
+    fn kept(&self) -> &Self::Kept;
+}
+
+impl<C: ClassifyEnd + Clone> Keep for C {
+    type Kept = C;
+
+    fn kept(&self) -> &C {
+        self
+    }
+}
+
+impl<C: ClassifyEnd + Clone> Keep for Borrowed<'_, C> {
+    type Kept = C;
+
+    fn kept(&self) -> &C {
+        self.0
+    }
+}
+
+impl<C, T, B> Deliver<AtEnd, C, T, Response<B>> for AnyAnswer
+where
+    C: Keep,
+    T: Timeouts,
+    B: Body,
+{
+    type Response = Response<ResponseBody<B, C::Kept, T>>;
+
+    fn deliver(classify: &C, head: Head<'_, T::Limits>, response: Response<B>) -> Self::Response {
+        let rest = head.rest();
+        let watch = watch(classify.kept(), head, &response);
+        response.map(|inner| ResponseBody::new(inner, rest, watch))
+    }
+}
+
+/// Tells how the call ended, or leaves that to the body.
+fn watch<C, L, B>(classify: &C, head: Head<'_, L>, response: &Response<B>) -> Option<Watched<C>>
+where
+    C: ClassifyEnd + Clone,
+    L: Limits,
+    B: Body,
+{
+    let call = head.open()?;
+    if classify.at_head(response).is_some() {
+        head.tell();
+        return None;
+    }
+    // An empty body is not read on.
+    if response.body().is_end_stream() {
+        classify.end(call, None);
+        return None;
+    }
+    Some(Watched { call, classify: classify.clone(), web: WebTrailers::of(response.headers()) })
+}
