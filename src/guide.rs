@@ -189,7 +189,7 @@
 //! | another attempt would not help (a client's mistake, an untrusted certificate, most gRPC codes) | [`Classify`](crate::Classify) |
 //! | there were enough | [`max_retries`](crate::RetryConfigBuilder::max_retries), or the end of the backoff |
 //! | the dependency asks for a wait longer than allowed | [`retry_after_cap`](crate::RetryConfigBuilder::retry_after_cap) |
-//! | the wait would outlast the deadline | [`deadline`](crate::RetryConfigBuilder::deadline), or the caller: `grpc-timeout`, reqwest's `timeout`, `retry::Deadline` |
+//! | the wait would outlast the deadline (which is over the body of an HTTP response, too) | [`deadline`](crate::RetryConfigBuilder::deadline), or the caller: `grpc-timeout`, reqwest's `timeout`, `retry::Deadline` |
 //! | the request cannot be sent again: not idempotent (unless it was certainly not processed), not cloneable, body too long | [`Replay`](crate::retry::Replay) |
 //! | all callers together retry too much | [`Budget`](crate::Budget) |
 //!

@@ -301,9 +301,11 @@ fn a_service_that_has_nothing_reserved_is_not_cloned() {
 #[tokio::test]
 async fn the_preset_for_http_gives_it_back() {
     use bytes::Bytes;
-    use http_body_util::Full;
+    use http_body_util::{BodyExt, Full};
 
-    let client = tower::service_fn(|_: http::Request<_>| ready(Ok::<_, Down>(http::Response::new("12.50"))));
+    let client = tower::service_fn(|_: http::Request<_>| {
+        ready(Ok::<_, Down>(http::Response::new(Full::<Bytes>::from("12.50"))))
+    });
     let net = fusebox::SafetyNet::http("prices").expect("it has a name");
     let breaker = net.breaker().expect("one for all").clone();
     let mut one = net.layer(ConcurrencyLimitLayer::new(1).layer(client));
@@ -316,7 +318,8 @@ async fn the_preset_for_http_gives_it_back() {
     assert_eq!(rejection(&*error).map(Rejected::reason), Some(RejectReason::Open));
     reset(&breaker);
     let response = other.ready().await.expect("it has the place").call(request()).await.expect("closed");
-    assert_eq!((response.into_body(), breaker.state()), ("12.50", State::Closed));
+    let body = response.into_body().collect().await.expect("a body").to_bytes();
+    assert_eq!((body, breaker.state()), (Bytes::from("12.50"), State::Closed));
     drop(one);
 }
 

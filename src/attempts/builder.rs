@@ -104,7 +104,8 @@ impl<T: MaybeTimed> RetryConfigBuilder<T> {
     /// Sets the time for the whole call: all attempts and the waits between them. Default: none.
     ///
     /// There is no wait that would end after it; then the last error is returned at once. An attempt on its way at that
-    /// time is given up, and the call ends in [`TimedOut`](crate::retry::TimedOut).
+    /// time is given up, and the call ends in [`TimedOut`](crate::retry::TimedOut). So does the body of a response that has
+    /// begun, of `RetryLayer::http`, `grpc` and `reqwest` (see `retry::ResponseBody`): a stream that is to last has none.
     ///
     /// A caller may have a deadline of its own (`grpc-timeout`, `retry::Deadline`, reqwest's `timeout`). Then the sooner of
     /// both counts.

@@ -72,6 +72,12 @@ impl<'a, L: Limits> Head<'a, L> {
         self.attempts.open(None)
     }
 
+    /// The call, to be told of when its reader has left or its time is over; `None` as in `open`.
+    #[cfg(feature = "http")]
+    pub(crate) fn open_until_left(&self) -> Option<OpenCall> {
+        self.attempts.open(Some(self.done?))
+    }
+
     /// The time that is left.
     pub fn rest(&self) -> L::Rest {
         self.limits.rest(self.attempts.number())

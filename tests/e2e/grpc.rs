@@ -56,7 +56,7 @@ impl Shop {
     }
 
     /// The next stream that is watched: these, and then the end, unless it `hangs`.
-    fn streams(&self, items: impl IntoIterator<Item = Result<&'static str, Status>>, hangs: bool) {
+    pub(crate) fn streams(&self, items: impl IntoIterator<Item = Result<&'static str, Status>>, hangs: bool) {
         let items: Vec<_> = items.into_iter().map(|item| item.map(ToOwned::to_owned)).collect();
         let rest = stream::iter(hangs.then_some(())).then(|()| pending());
         let all = Box::pin(stream::iter(items).chain(rest));

@@ -24,6 +24,7 @@ mod grpc;
 #[cfg(all(feature = "axum", feature = "grpc"))]
 mod handlers;
 mod hyper_client;
+mod late_bodies;
 #[cfg(feature = "reqwest")]
 mod reqwest_client;
 mod streams;

@@ -215,7 +215,9 @@ fn c61_a_body_that_breaks_takes_a_token_and_one_without_a_status_does_neither() 
 #[test]
 fn c61_the_trailers_of_grpc_web_count_as_trailers_do() {
     let refused = "grpc-status:5\r\ngrpc-retry-pushback-ms:-1\r\n";
-    for (block, gain) in [("grpc-status:0\r\n", 1), ("grpc-status: 14\r\n", -1), ("grpc-status:5\r\n", 0), (refused, -1)] {
+    for (block, gain) in
+        [("grpc-status:0\r\n", 1), ("grpc-status: 14\r\n", -1), ("grpc-status:5\r\n", 0), (refused, -1)]
+    {
         let (layer, budget, stats, _events) = counted();
         let length = u32::try_from(block.len()).expect("short").to_be_bytes();
         let last = [&[0x80][..], &length, block.as_bytes()].concat();

@@ -36,6 +36,7 @@ mod bodies;
 mod breakers;
 mod deadlines;
 mod idempotency;
+mod late_bodies;
 mod memory;
 mod property;
 mod retry_after;

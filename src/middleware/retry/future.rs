@@ -29,7 +29,7 @@ pin_project! {
     }
 }
 
-impl<F, S, Req, P, C, T, R, E> Future for ResponseFuture<F, Resend<S, Req, P, P::Saved, P::Out>, C, T>
+impl<F, S, Req, P, A, C, T, R, E> Future for ResponseFuture<F, Resend<S, Req, P, P::Saved, P::Out, A>, C, T>
 where
     S: Service<P::Out, Response = R, Error = E, Future = F>,
     F: Future<Output = Result<R, E>>,
@@ -37,9 +37,9 @@ where
     P: Replay<Req>,
     C: Classify<R, E>,
     T: OnTimeout<E>,
-    AnyAnswer: Deliver<C::Scope, C, T::Bodies, R>,
+    A: Deliver<C::Scope, C, T::Bodies, R>,
 {
-    type Output = Result<Delivered<AnyAnswer, C, T, R, E>, T::Error>;
+    type Output = Result<Delivered<A, C, T, R, E>, T::Error>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -53,29 +53,30 @@ impl<F, A, C, T: Timeouts> fmt::Debug for ResponseFuture<F, A, C, T> {
     }
 }
 
-/// A service with a request that can be sent to it again. A [`ResponseFuture`] has its further attempts from it.
-pub struct Resend<S, Req, P, Saved, Out> {
+/// A service with a request that can be sent to it again. A [`ResponseFuture`] has its further attempts from it. `A` says
+/// what becomes of a response.
+pub struct Resend<S, Req, P, Saved, Out, A = AnyAnswer> {
     service: S,
     replay: P,
     saved: Saved,
     /// The next one to send, once prepared.
     next: Option<Out>,
-    request: PhantomData<fn(Req)>,
+    answers: PhantomData<fn(Req) -> A>,
 }
 
-impl<S, Req, P, Saved, Out> Resend<S, Req, P, Saved, Out> {
+impl<S, Req, P, Saved, Out, A> Resend<S, Req, P, Saved, Out, A> {
     pub(super) const fn new(service: S, replay: P, saved: Saved) -> Self {
-        Self { service, replay, saved, next: None, request: PhantomData }
+        Self { service, replay, saved, next: None, answers: PhantomData }
     }
 }
 
-impl<S, Req, P, Saved, Out> fmt::Debug for Resend<S, Req, P, Saved, Out> {
+impl<S, Req, P, Saved, Out, A> fmt::Debug for Resend<S, Req, P, Saved, Out, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Resend").finish_non_exhaustive()
     }
 }
 
-impl<S, Req, P: Replay<Req>> Repeat for Resend<S, Req, P, P::Saved, P::Out> {
+impl<S, Req, P: Replay<Req>, A> Repeat for Resend<S, Req, P, P::Saved, P::Out, A> {
     fn may_repeat(&self, after: Retry) -> bool {
         self.replay.may_repeat(&self.saved, after)
     }
@@ -90,14 +91,14 @@ impl<S, Req, P: Replay<Req>> Repeat for Resend<S, Req, P, P::Saved, P::Out> {
     }
 }
 
-impl<S, Req, P> Source for Resend<S, Req, P, P::Saved, P::Out>
+impl<S, Req, P, A> Source for Resend<S, Req, P, P::Saved, P::Out, A>
 where
     S: Service<P::Out>,
     P: Replay<Req>,
 {
     type Attempt = S::Future;
     type Error = S::Error;
-    type Answers = AnyAnswer;
+    type Answers = A;
 
     fn poll_start(&mut self, cx: &mut Context<'_>, left: Option<Duration>) -> Poll<Result<S::Future, S::Error>> {
         ready!(self.service.poll_ready(cx))?;

@@ -17,8 +17,9 @@ use super::deadline::Deadline;
 use super::grpc_timeout;
 use super::layer::RetryLayer;
 use super::methods::is_idempotent;
-use super::replay::Replay;
+use super::replay::{Replay, Resends};
 use super::replay_body::{Recorder, ReplayBody};
+use super::response_body::HttpAnswer;
 use crate::attempts::{OwnDeadline, RetryConfig};
 use crate::classify::{self, Http, Retry};
 
@@ -35,7 +36,12 @@ use crate::classify::{self, Http, Retry};
 /// # let _ = layer();
 /// ```
 #[derive(Clone)]
-pub struct ReplayHttp<W = AsIs> {
+pub struct ReplayHttp<W = AsIs>(ResendHttp<W>);
+
+/// The part of it that is a [`Replay`].
+#[derive(Clone)]
+#[doc(hidden)]
+pub struct ResendHttp<W> {
     cap: usize,
     rule: Rule,
     protocol: Protocol,
@@ -149,7 +155,7 @@ impl Attempt {
 #[cfg(feature = "grpc")]
 impl<W> ReplayHttp<W> {
     pub(super) const fn grpc(wrap: W) -> Self {
-        Self { cap: REPLAY_CAP, rule: Rule::Any, protocol: Protocol::Grpc, wrap }
+        Self(ResendHttp { cap: REPLAY_CAP, rule: Rule::Any, protocol: Protocol::Grpc, wrap })
     }
 }
 
@@ -175,6 +181,9 @@ impl<T> RetryLayer<Http, ReplayHttp, T> {
     ///   read, up to 16 KiB within 10 ms of the wait, where its body is hyper's, reqwest's or axum's (features of these
     ///   names). The last one is returned as it is.
     /// - The caller's own deadline, the extension [`Deadline`], is over all attempts: none begins after it.
+    /// - A [`deadline`](crate::RetryConfigBuilder::deadline) is over the body of the response, too: one that outlives it
+    ///   ends in a [`TimedOut`](super::TimedOut). With limits of time the response is therefore one with a
+    ///   [`ResponseBody`](super::ResponseBody), whose errors are boxed.
     /// - Retries carry the extension [`Attempt`].
     ///
     /// The inner service gets [`ReplayBody`] as its body; for one that names its body type see [`body`](Self::body).
@@ -207,8 +216,8 @@ impl<T> RetryLayer<Http, ReplayHttp, T> {
     /// ```
     #[must_use]
     pub const fn http(config: RetryConfig<T>) -> Self {
-        let replay = ReplayHttp { cap: REPLAY_CAP, rule: Rule::Idempotent, protocol: Protocol::Http, wrap: AsIs };
-        Self::with(config, classify::http(), replay)
+        let replay = ResendHttp { cap: REPLAY_CAP, rule: Rule::Idempotent, protocol: Protocol::Http, wrap: AsIs };
+        Self::with(config, classify::http(), ReplayHttp(replay))
     }
 }
 
@@ -216,7 +225,7 @@ impl<C, W, T> RetryLayer<C, ReplayHttp<W>, T> {
     /// Sets how many bytes of a body are recorded. Default: 64 KiB. Zero: only requests without a body are sent again.
     #[must_use]
     pub fn replay_up_to(self, bytes: usize) -> Self {
-        self.map_replay(|replay| ReplayHttp { cap: bytes, ..replay })
+        self.map_replay(|ReplayHttp(replay)| ReplayHttp(ResendHttp { cap: bytes, ..replay }))
     }
 
     /// Decides which requests may be sent again. Default: by method or `Idempotency-Key`; for gRPC all of them.
@@ -230,7 +239,7 @@ impl<C, W, T> RetryLayer<C, ReplayHttp<W>, T> {
     /// ```
     #[must_use]
     pub fn idempotent_when(self, f: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
-        self.map_replay(|replay| ReplayHttp { rule: Rule::Custom(Arc::new(f)), ..replay })
+        self.map_replay(|ReplayHttp(replay)| ReplayHttp(ResendHttp { rule: Rule::Custom(Arc::new(f)), ..replay }))
     }
 }
 
@@ -243,7 +252,9 @@ impl<C, T> RetryLayer<C, ReplayHttp, T> {
         B: Body,
         F: Fn(ReplayBody<B>) -> O,
     {
-        self.map_replay(|ReplayHttp { cap, rule, protocol, .. }| ReplayHttp { cap, rule, protocol, wrap: BodyWith(f) })
+        self.map_replay(|ReplayHttp(ResendHttp { cap, rule, protocol, .. })| {
+            ReplayHttp(ResendHttp { cap, rule, protocol, wrap: BodyWith(f) })
+        })
     }
 }
 
@@ -285,7 +296,20 @@ impl<B: Body> fmt::Debug for SavedHttp<B> {
     }
 }
 
-impl<B, W> Replay<Request<B>> for ReplayHttp<W>
+impl<B, W> Resends<Request<B>> for ReplayHttp<W>
+where
+    B: Body,
+    W: WrapBody<B>,
+{
+    type Replay = ResendHttp<W>;
+    type Answers = HttpAnswer;
+
+    fn replay(&self) -> &ResendHttp<W> {
+        &self.0
+    }
+}
+
+impl<B, W> Replay<Request<B>> for ResendHttp<W>
 where
     B: Body,
     W: WrapBody<B>,
@@ -360,7 +384,7 @@ where
     }
 }
 
-impl<W> ReplayHttp<W> {
+impl<W> ResendHttp<W> {
     /// Marks a request that is about to be sent, so that the connection it goes over is known.
     #[cfg(feature = "hyper")]
     fn send<B: Body, O>(&self, saved: &mut SavedHttp<B>, mut request: Request<O>) -> Request<O> {
@@ -380,7 +404,13 @@ impl<W> ReplayHttp<W> {
 
 impl<W> fmt::Debug for ReplayHttp<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReplayHttp").field("cap", &self.cap).finish_non_exhaustive()
+        f.debug_struct("ReplayHttp").field("cap", &self.0.cap).finish_non_exhaustive()
+    }
+}
+
+impl<W> fmt::Debug for ResendHttp<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResendHttp").field("cap", &self.cap).finish_non_exhaustive()
     }
 }
 

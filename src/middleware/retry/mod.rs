@@ -21,6 +21,8 @@ mod replay;
 mod replay_body;
 #[cfg(feature = "reqwest")]
 mod reqwest;
+#[cfg(feature = "reqwest")]
+mod reqwest_answer;
 #[cfg(feature = "http")]
 mod response_body;
 mod service;

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::attempts::OwnDeadline;
+use crate::attempts::{AnyAnswer, OwnDeadline};
 use crate::classify::Retry;
 
-/// How a request is sent more than once. One of [`Cloned`], [`CloneWith`], or for HTTP requests `ReplayHttp`.
+/// How a request is sent more than once. One of [`Cloned`] and [`CloneWith`], or one of your own. (For HTTP requests
+/// `RetryLayer::http` has `ReplayHttp`.)
 ///
 /// ```
 /// use fusebox::retry::Replay;
@@ -71,6 +72,31 @@ pub trait Replay<Req>: Clone {
     #[doc(hidden)]
     fn leave(&self, request: &mut Self::Out, left: Duration) {
         let _ = (request, left);
+    }
+}
+
+/// How requests are sent again, and what becomes of the responses. Every [`Replay`] is that, of which nothing more is known
+/// than that a response goes to the caller.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Req}` cannot be sent more than once by `{Self}`",
+    note = "a request that is not `Clone` needs `.clone_with(|request| ..)`; for HTTP requests with a streaming body use `RetryLayer::http(..)`"
+)]
+pub trait Resends<Req>: Clone {
+    type Replay: Replay<Req>;
+    /// What [delivers](crate::attempts::Deliver) them.
+    type Answers;
+
+    fn replay(&self) -> &Self::Replay;
+}
+
+impl<P: Replay<Req>, Req> Resends<Req> for P {
+    type Replay = P;
+    type Answers = AnyAnswer;
+
+    #[inline]
+    fn replay(&self) -> &P {
+        self
     }
 }
 

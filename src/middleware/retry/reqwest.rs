@@ -6,7 +6,8 @@ use reqwest::Request;
 
 use super::layer::RetryLayer;
 use super::methods::is_idempotent;
-use super::replay::Replay;
+use super::replay::{Replay, Resends};
+use super::reqwest_answer::ReqwestAnswer;
 use crate::attempts::{OwnDeadline, RetryConfig};
 use crate::classify::{self, Http, Retry};
 
@@ -22,7 +23,12 @@ use crate::classify::{self, Http, Retry};
 /// # let _ = layer();
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
-pub struct CloneReqwest {
+pub struct CloneReqwest(ResendReqwest);
+
+/// The part of it that is a [`Replay`].
+#[derive(Clone, Copy, Debug, Default)]
+#[doc(hidden)]
+pub struct ResendReqwest {
     /// An error is about the request itself, and not one that it has led to.
     has_no_redirects: bool,
 }
@@ -39,6 +45,9 @@ impl<T> RetryLayer<Http, CloneReqwest, T> {
     /// further one has what is left, and none begins after it. It counts until the last response's body has ended, as
     /// without retries. That of the client is for each attempt, as is
     /// [`attempt_timeout`](crate::RetryConfigBuilder::attempt_timeout).
+    ///
+    /// A [`deadline`](crate::RetryConfigBuilder::deadline) is over the body of the response, too: one that outlives it
+    /// ends in an error whose chain of sources has a [`TimedOut`](super::TimedOut).
     ///
     /// reqwest sends some requests again by itself, up to twice, when a connection of HTTP/2 refuses them. To have one
     /// rule, and one count, build the client with [`retry(reqwest::retry::never())`](reqwest::ClientBuilder::retry).
@@ -57,7 +66,7 @@ impl<T> RetryLayer<Http, CloneReqwest, T> {
     /// ```
     #[must_use]
     pub const fn reqwest(config: RetryConfig<T>) -> Self {
-        Self::with(config, classify::http(), CloneReqwest { has_no_redirects: false })
+        Self::with(config, classify::http(), CloneReqwest(ResendReqwest { has_no_redirects: false }))
     }
 }
 
@@ -80,11 +89,20 @@ impl<C, T> RetryLayer<C, CloneReqwest, T> {
     /// ```
     #[must_use]
     pub fn without_redirects(self) -> Self {
-        self.map_replay(|_| CloneReqwest { has_no_redirects: true })
+        self.map_replay(|_| CloneReqwest(ResendReqwest { has_no_redirects: true }))
     }
 }
 
-impl Replay<Request> for CloneReqwest {
+impl Resends<Request> for CloneReqwest {
+    type Replay = ResendReqwest;
+    type Answers = ReqwestAnswer;
+
+    fn replay(&self) -> &ResendReqwest {
+        &self.0
+    }
+}
+
+impl Replay<Request> for ResendReqwest {
     type Out = Request;
     type Saved = Request;
 

@@ -9,9 +9,9 @@ use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::attempts::{AnyAnswer, Deliver, Head, Limits, OnTimeout, OpenCall, Rest, Timeouts, Untimed};
+use crate::attempts::{Deliver, Head, Limits, OnTimeout, OpenCall, Rest, Timed, Timeouts, Untimed};
 use crate::circuit::Outcome;
-use crate::classify::{AtEnd, Borrowed, ClassifyEnd, Retry, WebTrailers};
+use crate::classify::{AtEnd, AtHead, Borrowed, ClassifyEnd, Retry, WebTrailers};
 
 pin_project! {
     /// The body of a response that has come through a retry. It tells how the call ends, and ends in time.
@@ -66,7 +66,7 @@ pin_project! {
 }
 
 /// The call that a body belongs to.
-struct Watched<C> {
+pub(super) struct Watched<C> {
     call: OpenCall,
     classify: C,
     web: Option<WebTrailers>,
@@ -93,8 +93,19 @@ impl<C: ClassifyEnd> JudgeEnd for C {
     }
 }
 
+/// The head has told how the call ends, unless its time is over before: dropped, the call tells what the head has.
+impl JudgeEnd for AtHead {
+    fn end(&self, call: OpenCall, _trailers: Option<&HeaderMap>) {
+        drop(call);
+    }
+
+    fn broke<E: 'static>(&self, call: OpenCall, _error: &E) {
+        drop(call);
+    }
+}
+
 impl<B, C, T: Timeouts> ResponseBody<B, C, T> {
-    fn new(inner: B, rest: <T::Limits as Limits>::Rest, watch: Option<Watched<C>>) -> Self {
+    pub(super) fn new(inner: B, rest: <T::Limits as Limits>::Rest, watch: Option<Watched<C>>) -> Self {
         Self { inner: Some(inner), rest, watch }
     }
 }
@@ -233,7 +244,7 @@ impl<C: ClassifyEnd + Clone> Keep for Borrowed<'_, C> {
     }
 }
 
-impl<C, T, B> Deliver<AtEnd, C, T, Response<B>> for AnyAnswer
+impl<A, C, T, B> Deliver<AtEnd, C, T, Response<B>> for A
 where
     C: Keep,
     T: Timeouts,
@@ -266,4 +277,38 @@ where
         return None;
     }
     Some(Watched { call, classify: classify.clone(), web: WebTrailers::of(response.headers()) })
+}
+
+/// Answers of HTTP: their bodies are limited in time where the call is.
+#[derive(Debug)]
+#[doc(hidden)]
+pub struct HttpAnswer;
+
+impl<C, R> Deliver<AtHead, C, Untimed, R> for HttpAnswer {
+    type Response = R;
+
+    fn deliver(_classify: &C, head: Head<'_, <Untimed as Timeouts>::Limits>, response: R) -> R {
+        head.tell();
+        response
+    }
+}
+
+impl<C, B> Deliver<AtHead, C, Timed, Response<B>> for HttpAnswer {
+    type Response = Response<ResponseBody<B, AtHead, Timed>>;
+
+    fn deliver(_classify: &C, head: Head<'_, <Timed as Timeouts>::Limits>, response: Response<B>) -> Self::Response {
+        let (rest, watch) = limit(head);
+        response.map(|inner| ResponseBody::new(inner, rest, watch))
+    }
+}
+
+/// The time that is left for a body, and what to tell when it has passed. Tells how the call ended, if there is no end to
+/// the time.
+pub(super) fn limit<L: Limits>(head: Head<'_, L>) -> (L::Rest, Option<Watched<AtHead>>) {
+    let rest = head.rest();
+    if rest.is_limited() {
+        return (rest, head.open_until_left().map(|call| Watched { call, classify: AtHead, web: None }));
+    }
+    head.tell();
+    (rest, None)
 }

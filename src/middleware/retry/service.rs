@@ -5,8 +5,8 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::future::{Resend, ResponseFuture};
-use super::replay::{Cloned, Replay};
-use crate::attempts::{AnyAnswer, Deliver, Delivered, Limits, OnTimeout, RetryConfig, Run, Untimed, Waited};
+use super::replay::{Cloned, Replay, Resends};
+use crate::attempts::{Deliver, Delivered, Limits, OnTimeout, RetryConfig, Run, Untimed, Waited};
 use crate::classify::{Classify, Errors};
 
 /// A service whose failed calls are made again. Made by [`RetryLayer`](super::RetryLayer).
@@ -62,18 +62,22 @@ impl<S, C, P, T> RetryService<S, C, P, T> {
     }
 }
 
+/// Where the further attempts of a call come from.
+type Again<S, Req, P, R> =
+    Resend<S, Req, R, <R as Replay<Req>>::Saved, <R as Replay<Req>>::Out, <P as Resends<Req>>::Answers>;
+
 impl<S, C, P, T, Req> Service<Req> for RetryService<S, C, P, T>
 where
-    S: Service<P::Out> + Clone,
+    S: Service<<P::Replay as Replay<Req>>::Out> + Clone,
     S::Error: 'static,
-    P: Replay<Req>,
+    P: Resends<Req>,
     C: Classify<S::Response, S::Error> + Clone,
     T: OnTimeout<S::Error>,
-    AnyAnswer: Deliver<C::Scope, C, T::Bodies, S::Response>,
+    P::Answers: Deliver<C::Scope, C, T::Bodies, S::Response>,
 {
-    type Response = Delivered<AnyAnswer, C, T, S::Response, S::Error>;
+    type Response = Delivered<P::Answers, C, T, S::Response, S::Error>;
     type Error = T::Error;
-    type Future = ResponseFuture<S::Future, Resend<S, Req, P, P::Saved, P::Out>, C, T>;
+    type Future = ResponseFuture<S::Future, Again<S, Req, P, P::Replay>, C, T>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -82,8 +86,9 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
+        let replay = self.replay.replay();
         let RetryConfig { policy, timeouts } = &self.config;
-        let own = self.replay.deadline(&request);
+        let own = replay.deadline(&request);
         policy.begin();
         let limits = timeouts.begin_after(Waited::default(), own);
         if limits.is_over() {
@@ -91,10 +96,10 @@ where
             self.release();
             return ResponseFuture { run };
         }
-        let (first, saved) = self.replay.first(request);
+        let (first, saved) = replay.first(request);
         // The instance that is ready is the one that is called; further attempts are a clone's.
         let attempt = self.inner.call(first);
-        let again = saved.map(|saved| Resend::new(self.inner.clone(), self.replay.clone(), saved));
+        let again = saved.map(|saved| Resend::new(self.inner.clone(), replay.clone(), saved));
         ResponseFuture { run: Run::new(policy, limits, attempt, again, (self.classify.clone(), timeouts.clone())) }
     }
 }

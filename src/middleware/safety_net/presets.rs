@@ -117,12 +117,13 @@ impl SafetyNet<Identity> {
     /// | | |
     /// |---|---|
     /// | retries | 2, after 0 to 100 ms and 0 to 200 ms; at most one for five requests, and 10 a second besides |
-    /// | time | 10 s an attempt, 30 s in all |
+    /// | time | 10 s an attempt, until the head of the response; 30 s in all, until the end of its body |
     /// | the circuit opens | when half of at least 20 calls within 30 s failed; a call given up after 9 s counts |
     /// | cooldown | 5 s, up to 60 s if it keeps opening |
     /// | a rejected call | gives back what the client has [reserved](CircuitBreakerLayer::releases_readiness) for it |
     ///
-    /// Errors of the caller's own are left out by `exclude`. Other numbers, a store or a listener are for the
+    /// For responses that end: one that takes longer (a long download, server-sent events) is cut off after the 30 s. Errors
+    /// of the caller's own are left out by `exclude`. Other numbers, a store or a listener are for the
     /// [builder](Self::builder): `.retry(RetryLayer::http(..)).breaker(CircuitBreakerLayer::http(..))`.
     ///
     /// # Errors
@@ -133,14 +134,16 @@ impl SafetyNet<Identity> {
     /// use bytes::Bytes;
     /// use fusebox::SafetyNet;
     /// use http::{Request, Response};
-    /// use http_body_util::Full;
+    /// use http_body_util::{BodyExt, Full};
     /// use tower::{service_fn, Layer, ServiceExt};
     ///
     /// # tokio_test::block_on(async {
-    /// let http = service_fn(|_: Request<_>| async { Ok::<_, std::io::Error>(Response::new("12.50")) });
+    /// let http = service_fn(|_: Request<_>| async {
+    ///     Ok::<_, std::io::Error>(Response::new(Full::<Bytes>::from("12.50")))
+    /// });
     /// let client = SafetyNet::http("prices")?.layer(http);
     /// let response = client.oneshot(Request::get("/prices/7").body(Full::<Bytes>::default())?).await?;
-    /// assert_eq!(response.into_body(), "12.50");
+    /// assert_eq!(response.into_body().collect().await?.to_bytes(), "12.50");
     /// # Ok::<(), fusebox::BoxError>(()) }).unwrap();
     /// ```
     #[cfg(feature = "http")]
@@ -153,8 +156,7 @@ impl SafetyNet<Identity> {
     /// the layers are as [`RetryLayer::reqwest`] and [`CircuitBreakerLayer::reqwest`] have it. `name` is the breaker's.
     ///
     /// The client needs no timeout of its own: an attempt without an answer is ended after 10 s, and the breaker counts
-    /// that as a failure. Its body, which the caller reads, is ended by none of these limits: give the client a
-    /// [`read_timeout`](reqwest::ClientBuilder::read_timeout) for that. Build it with
+    /// that as a failure; the body of the answer is ended 30 s after the call began. Build it with
     /// [`retry(reqwest::retry::never())`](reqwest::ClientBuilder::retry), so that it does not send requests again by
     /// itself.
     ///
@@ -186,13 +188,14 @@ impl SafetyNet<Identity> {
     /// | | |
     /// |---|---|
     /// | retries | 3, after 0 to 100, 200 and 400 ms; throttled by 100 tokens, 0.1 back for each success |
-    /// | time | 5 s an attempt, 15 s in all, each until the headers of the response |
+    /// | time | 5 s an attempt, until the headers of the response; 15 s in all, until its end |
     /// | the circuit opens | when half of at least 20 calls within 30 s failed; a call given up after 4.5 s counts |
     /// | cooldown | 5 s, up to 60 s if it keeps opening |
     /// | a rejected call | gives back what the client has [reserved](CircuitBreakerLayer::releases_readiness) for it |
     ///
-    /// For unary calls and streams that go on: one that the client drops after 4.5 s without a message has failed, as far as
-    /// the breaker can see. Streams that are silent for longer belong to a breaker of their own.
+    /// For unary calls and streams that go on, of less than 15 s: one that takes longer ends in DEADLINE_EXCEEDED. One that the
+    /// client drops after 4.5 s without a message has failed, as far as the breaker can see. Streams that last, or are
+    /// silent for longer, belong to a breaker of their own, and to a retry without a deadline.
     ///
     /// # Errors
     ///
