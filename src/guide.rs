@@ -230,7 +230,8 @@
 //! for every request, so that callers who failed together do not come back together.
 //!
 //! A caller's own deadline is over all attempts, too: a gRPC call's `grpc-timeout` and the timeout of a request of reqwest
-//! are rewritten for each further attempt, to what is left; for HTTP there is the extension `retry::Deadline`.
+//! are rewritten for each further attempt, to what is left; for HTTP there is the extension `retry::Deadline`. The
+//! configured deadline also covers the time that the service needs to get ready.
 //!
 //! Where retries are nested (a retry in a library, another in the service, a third in its caller), attempts multiply. Retry
 //! in one place, next to the dependency, and let the others pass errors on.

@@ -101,11 +101,17 @@ impl<T: MaybeTimed> RetryConfigBuilder<T> {
         RetryConfigBuilder { plain, shared, backoff_check, timeouts: timeouts.timed() }
     }
 
-    /// Sets the time for the whole call: all attempts and the waits between them. Default: none.
+    /// Sets the time for the whole call: the wait for the service, all attempts, the waits between. Default: none.
     ///
     /// There is no wait that would end after it; then the last error is returned at once. An attempt on its way at that
     /// time is given up, and the call ends in [`TimedOut`](crate::retry::TimedOut). So does the body of a response that has
     /// begun, of `RetryLayer::http`, `grpc` and `reqwest` (see `retry::ResponseBody`): a stream that is to last has none.
+    ///
+    /// It begins with the call. Where a [`RetryService`](crate::RetryService) has to wait before that until its inner service
+    /// is ready, that counts as well: it begins with the first `poll_ready` that is pending. When it passes meanwhile, the
+    /// service reports that it is ready, and the call ends in `TimedOut` without an attempt. The wait belongs to the
+    /// instance; a clone begins anew. A wait that is given up counts for the next call as long as the deadline lasts, and is
+    /// forgotten after twice that time.
     ///
     /// A caller may have a deadline of its own (`grpc-timeout`, `retry::Deadline`, reqwest's `timeout`). Then the sooner of
     /// both counts.

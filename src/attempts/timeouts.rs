@@ -52,8 +52,9 @@ pub struct TimedOut {
 pub enum TimeLimit {
     /// That of one attempt.
     Attempt,
-    /// That of all attempts, the waits between them and, where the response is HTTP's, its body. Where the caller has a
-    /// deadline of its own that is sooner (`grpc-timeout`, `retry::Deadline`, reqwest's `timeout`), it is that one.
+    /// That of the whole call: the wait for the service, all attempts, the waits between them and, where the response is
+    /// HTTP's, its body. Where the caller has a deadline of its own that is sooner (`grpc-timeout`, `retry::Deadline`,
+    /// reqwest's `timeout`), it is that one.
     Deadline,
 }
 
@@ -190,6 +191,12 @@ pub struct Untimed;
 pub struct Timed {
     pub(super) deadline: Option<Duration>,
     pub(super) attempt: Option<Duration>,
+}
+
+impl Timed {
+    pub(crate) const fn deadline(self) -> Option<Duration> {
+        self.deadline
+    }
 }
 
 /// Limits of time, and a function that makes an error of [`TimedOut`]. The error is of the inner service's type. Made

@@ -30,6 +30,7 @@ mod cancelling;
 mod delays;
 mod kinds;
 mod listeners;
+mod readiness;
 mod requests;
 mod services;
 mod settings;

@@ -16,6 +16,7 @@ mod http;
 mod layer;
 #[cfg(feature = "http")]
 mod methods;
+mod readiness;
 mod replay;
 #[cfg(feature = "http")]
 mod replay_body;

@@ -1,12 +1,13 @@
 //! The retrying service.
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tower_service::Service;
 
 use super::future::{Resend, ResponseFuture};
+use super::readiness::Readiness;
 use super::replay::{Cloned, Replay, Resends};
-use crate::attempts::{Deliver, Delivered, Limits, OnTimeout, RetryConfig, Run, Untimed, Waited};
+use crate::attempts::{Deliver, Delivered, Limits, OnTimeout, RetryConfig, Run, Timeouts, Untimed};
 use crate::classify::{Classify, Errors};
 
 /// A service whose failed calls are made again. Made by [`RetryLayer`](super::RetryLayer).
@@ -23,17 +24,22 @@ use crate::classify::{Classify, Errors};
 /// assert_eq!(service.get_ref().region, 1);
 /// assert_eq!(service.into_inner().region, 1);
 /// ```
+///
+/// It is ready when the inner service is. With a [`deadline`](crate::RetryConfigBuilder::deadline) it is ready when that has
+/// passed at the latest, and the call ends in [`TimedOut`](super::TimedOut): the inner service is not called, and what it has
+/// reserved is free.
 #[derive(Clone, Debug)]
 pub struct RetryService<S, C = Errors, P = Cloned, T = Untimed> {
     inner: S,
     config: RetryConfig<T>,
     classify: C,
     replay: P,
+    readiness: Readiness,
 }
 
 impl<S, C, P, T> RetryService<S, C, P, T> {
     pub(super) const fn new(inner: S, config: RetryConfig<T>, classify: C, replay: P) -> Self {
-        Self { inner, config, classify, replay }
+        Self { inner, config, classify, replay, readiness: Readiness::AtOnce }
     }
 
     /// Returns the inner service.
@@ -49,6 +55,27 @@ impl<S, C, P, T> RetryService<S, C, P, T> {
     /// Returns the inner service by value.
     pub fn into_inner(self) -> S {
         self.inner
+    }
+
+    /// The inner service is not ready, or was not: the deadline runs meanwhile. When it has passed, the service is ready to
+    /// say so to a call: by an error its holder, such as Tower's `Buffer`, would take it for broken.
+    #[cold]
+    fn wait_for_inner<E>(&mut self, ready: Poll<Result<(), E>>, cx: &mut Context<'_>) -> Poll<Result<(), E>>
+    where
+        S: Clone,
+        T: Timeouts,
+    {
+        let Some(deadline) = self.config.timeouts.limits().deadline() else {
+            return ready;
+        };
+        if let Poll::Ready(Err(_)) = ready {
+            self.readiness = Readiness::AtOnce;
+            return ready;
+        }
+        if !ready!(self.readiness.poll_in_time(ready.is_ready(), deadline, cx)) {
+            self.release();
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// What the inner service has reserved, or waits for, is free: the original takes it along, and a clone has none of it.
@@ -81,7 +108,11 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx).map_err(T::error)
+        let mut ready = self.inner.poll_ready(cx);
+        if ready.is_pending() || !self.readiness.is_at_once() {
+            ready = self.wait_for_inner(ready, cx);
+        }
+        ready.map_err(T::error)
     }
 
     #[inline]
@@ -90,7 +121,7 @@ where
         let RetryConfig { policy, timeouts } = &self.config;
         let own = replay.deadline(&request);
         policy.begin();
-        let limits = timeouts.begin_after(Waited::default(), own);
+        let limits = timeouts.begin_after(self.readiness.end(), own);
         if limits.is_over() {
             let run = Run::out_of_time(policy, limits, (self.classify.clone(), timeouts.clone()));
             self.release();

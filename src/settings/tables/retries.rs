@@ -48,7 +48,7 @@ const RETRY_FIELDS: &[Field] = &[
     },
     Field {
         name: "deadline",
-        doc: "The time for the whole call: all attempts and the waits between them.",
+        doc: "The time for the whole call: the wait for the service, all attempts, and the waits between them.",
         kind: Kind::Span { min: ABOVE_ZERO, max: ANY_LENGTH },
         of: &[],
         need: Need::Optional,
