@@ -3,10 +3,10 @@
 use std::fmt;
 use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Buf;
-use http::{HeaderMap, Response};
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
@@ -14,7 +14,7 @@ use super::permit::Permit;
 use super::response_permit::ResponsePermit;
 use super::watch::Observe;
 use crate::circuit::Outcome;
-use crate::classify::{AtEnd, ClassifyEnd, WebTrailers};
+use crate::classify::{AtEnd, ClassifyEnd, EndFinder};
 
 pin_project! {
     /// The body of a guarded response. It carries the call's permit and reports the outcome when it ends. Dropped
@@ -55,33 +55,29 @@ pin_project! {
 struct Watched<C> {
     permit: ResponsePermit,
     classify: C,
-    web: Option<WebTrailers>,
+    end: EndFinder,
 }
 
 impl<C: ClassifyEnd> Watched<C> {
-    /// Sees what came of asking for a frame. Returns the trailers that are whole by it, where they are in the data.
-    fn note<D: Buf, E>(&mut self, polled: &Poll<Option<Result<Frame<D>, E>>>) -> Option<HeaderMap> {
+    /// Sees what came of asking for a frame, and reports the outcome if the body ended.
+    fn see<D: Buf, E: 'static>(
+        watch: &mut Option<Self>,
+        polled: &Poll<Option<Result<Frame<D>, E>>>,
+        is_last: impl FnOnce() -> bool,
+    ) {
+        let Some(watched) = watch else {
+            return;
+        };
         let Poll::Ready(frame) = polled else {
-            self.permit.waits();
-            return None;
+            watched.permit.waits();
+            return;
         };
-        self.permit.hears();
-        let (Some(web), Some(Ok(frame))) = (&mut self.web, frame) else {
-            return None;
-        };
-        web.read(frame.data_ref()?)
-    }
-
-    fn at_end(&self, trailers: Option<&HeaderMap>) -> Outcome {
-        // What is all that can be known is the head.
-        let is_unknown = trailers.is_none() && self.web.as_ref().is_some_and(WebTrailers::are_unreadable);
-        if is_unknown { Outcome::Success } else { self.classify.at_end(trailers) }
-    }
-
-    fn report(watch: &mut Option<Self>, outcome: impl FnOnce(&Self) -> Outcome) {
-        if let Some(watched) = watch.take() {
-            let outcome = outcome(&watched);
-            watched.permit.report(outcome);
+        watched.permit.hears();
+        if let Some(end) = watched.end.see(frame.as_ref(), is_last)
+            && let Some(Self { permit, classify, .. }) = watch.take()
+        {
+            // If the classifier panics, the permit is dropped while the thread panics, which is a failure.
+            permit.report(end.outcome(&classify));
         }
     }
 }
@@ -98,21 +94,9 @@ where
         let mut this = self.project();
         let guard = OnPanic(this.watch);
         let polled = this.inner.as_mut().poll_frame(cx);
-        let found = guard.0.as_mut().and_then(|watched| watched.note(&polled));
         mem::forget(guard);
-        let frame = ready!(polled);
-        match &frame {
-            None => Watched::report(this.watch, |watched| watched.at_end(None)),
-            Some(Err(error)) => Watched::report(this.watch, |watched| watched.classify.at_error(error)),
-            Some(Ok(frame)) => {
-                let trailers = frame.trailers_ref().or(found.as_ref());
-                // A reader need not ask again after the last frame.
-                if trailers.is_some() || this.inner.is_end_stream() {
-                    Watched::report(this.watch, |watched| watched.at_end(trailers));
-                }
-            }
-        }
-        Poll::Ready(frame)
+        Watched::see(this.watch, &polled, || this.inner.is_end_stream());
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -181,8 +165,8 @@ where
                 None
             }
             None => {
-                let web = WebTrailers::of(response.headers());
-                Some(Watched { permit: permit.accept(), classify: classify.clone(), web })
+                let end = EndFinder::of(response.headers());
+                Some(Watched { permit: permit.accept(), classify: classify.clone(), end })
             }
         };
         Ok(response.map(|inner| GuardedBody { inner, watch }))

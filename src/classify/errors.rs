@@ -5,6 +5,8 @@ use std::error::Error;
 #[cfg(feature = "http")]
 use super::Outcomes;
 use super::contract::answer_together;
+#[cfg(feature = "http")]
+use super::excluded::ExcludedSource;
 use super::excluded::{AllErrors, Except, ExceptSource, Excluded};
 use super::fault::{Fault, fault_in};
 use super::retry::Retry;
@@ -133,4 +135,12 @@ pub(super) fn judge_error<E: 'static>(error: &E, fault: Option<Fault>, outcomes:
     let (by_itself, retry) = judge_fault(fault);
     let said = as_error(error).filter(|_| fault != Some(Fault::Caller)).and_then(|error| outcomes.of_error(error));
     (said.unwrap_or(by_itself), retry)
+}
+
+/// What the error says in which the body of a response ended.
+#[cfg(feature = "http")]
+pub(super) fn judge_body_error<E: 'static>(error: &E, except: &impl ExcludedSource, outcomes: &Outcomes) -> Outcome {
+    let is_excluded = as_error(error).is_some_and(|error| except.has_source(error));
+    let fault = if is_excluded { Some(Fault::Caller) } else { fault_in(error) };
+    judge_error(error, fault, outcomes).0
 }

@@ -31,6 +31,14 @@ pub trait Excluded<E>: sealed::Sealed {
     fn has(&self, error: &E) -> bool;
 }
 
+/// Which errors of any type count neither way, by what is among their sources: those of a body too.
+#[cfg(feature = "http")]
+#[doc(hidden)]
+pub trait ExcludedSource: sealed::Sealed {
+    #[doc(hidden)]
+    fn has_source(&self, error: &(dyn Error + 'static)) -> bool;
+}
+
 /// Nothing is excluded.
 ///
 /// ```
@@ -127,7 +135,43 @@ where
     F: Fn(&S) -> bool,
 {
     fn has(&self, error: &BoxError) -> bool {
-        sources(&**error).filter_map(|error| error.downcast_ref()).any(|error| (self.is_excluded)(error))
+        self.is_among_sources_of(&**error)
+    }
+}
+
+#[cfg(feature = "http")]
+impl ExcludedSource for AllErrors {
+    fn has_source(&self, _error: &(dyn Error + 'static)) -> bool {
+        false
+    }
+}
+
+/// Its function is for the error type of the call.
+#[cfg(feature = "http")]
+impl<F> ExcludedSource for Except<F> {
+    fn has_source(&self, _error: &(dyn Error + 'static)) -> bool {
+        false
+    }
+}
+
+#[cfg(feature = "http")]
+impl<S, F> ExcludedSource for ExceptSource<S, F>
+where
+    S: Error + 'static,
+    F: Fn(&S) -> bool,
+{
+    fn has_source(&self, error: &(dyn Error + 'static)) -> bool {
+        self.is_among_sources_of(error)
+    }
+}
+
+impl<S, F> ExceptSource<S, F>
+where
+    S: Error + 'static,
+    F: Fn(&S) -> bool,
+{
+    fn is_among_sources_of(&self, error: &(dyn Error + 'static)) -> bool {
+        sources(error).filter_map(|error| error.downcast_ref()).any(|error| (self.is_excluded)(error))
     }
 }
 

@@ -10,8 +10,8 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::contract::answer_together;
-use super::errors::{fault_of, judge_error, judge_fault};
-use super::excluded::{AllErrors, Except, ExceptSource, Excluded};
+use super::errors::{fault_of, judge_body_error, judge_error, judge_fault};
+use super::excluded::{AllErrors, Except, ExceptSource, Excluded, ExcludedSource};
 use super::fault::fault_of_status;
 use super::http::{Quota, judge_status, own_rejection};
 use super::retry::Retry;
@@ -137,7 +137,8 @@ impl Grpc {
         self.except(Except::new(is_excluded))
     }
 
-    /// The same for boxed errors: looks for a `T` anywhere in the chain of sources.
+    /// The same for boxed errors: looks for a `T` anywhere in the chain of sources. Where the end of a response is watched,
+    /// also for errors that a body ends in.
     ///
     /// ```
     /// use fusebox::{BoxError, Classify, Outcome, classify};
@@ -454,7 +455,7 @@ impl<B, E: 'static, X: Excluded<E>> Classify<Response<B>, E> for Grpc<X> {
     }
 }
 
-impl<X> ClassifyEnd for Grpc<X> {
+impl<X: ExcludedSource> ClassifyEnd for Grpc<X> {
     fn at_head<B>(&self, response: &Response<B>) -> Option<Outcome> {
         self.judge_head(response).map(|(outcome, _)| outcome)
     }
@@ -472,7 +473,7 @@ impl<X> ClassifyEnd for Grpc<X> {
     }
 
     fn at_error<E: 'static>(&self, error: &E) -> Outcome {
-        judge_error(error, fault_of(error, &AllErrors), &self.outcomes).0
+        judge_body_error(error, &self.except, &self.outcomes)
     }
 }
 

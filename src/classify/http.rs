@@ -6,8 +6,8 @@ use std::marker::PhantomData;
 use ::http::{Extensions, HeaderMap, Response, StatusCode};
 
 use super::contract::{Leftover, answer_together};
-use super::errors::{fault_of, judge_error};
-use super::excluded::{AllErrors, Except, ExceptSource, Excluded};
+use super::errors::{fault_of, judge_body_error, judge_error};
+use super::excluded::{AllErrors, Except, ExceptSource, Excluded, ExcludedSource};
 #[cfg(feature = "reqwest")]
 use super::fault::Fault;
 use super::retry::Retry;
@@ -191,7 +191,8 @@ impl<S> Http<AllErrors, S> {
         self.except(Except::new(is_excluded))
     }
 
-    /// The same for boxed errors: looks for a `T` anywhere in the chain of sources.
+    /// The same for boxed errors: looks for a `T` anywhere in the chain of sources. Where the end of a response is watched,
+    /// also for errors that a body ends in.
     ///
     /// ```
     /// use fusebox::{classify, BoxError, Classify, Outcome};
@@ -349,7 +350,7 @@ impl<B: 'static, E: 'static, X: Excluded<E>> Classify<Response<B>, E> for Http<X
     answer_by_status!(Response<B>);
 }
 
-impl<X> ClassifyEnd for Http<X, AtEnd> {
+impl<X: ExcludedSource> ClassifyEnd for Http<X, AtEnd> {
     fn at_head<B>(&self, response: &Response<B>) -> Option<Outcome> {
         if own_rejection(response.extensions()).is_some() {
             return Some(Outcome::Ignored);
@@ -363,7 +364,7 @@ impl<X> ClassifyEnd for Http<X, AtEnd> {
     }
 
     fn at_error<E: 'static>(&self, error: &E) -> Outcome {
-        judge_error(error, fault_of(error, &AllErrors), &self.outcomes).0
+        judge_body_error(error, &self.except, &self.outcomes)
     }
 }
 

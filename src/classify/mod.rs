@@ -16,6 +16,8 @@
 //! assert_eq!(breaker.snapshot().detectors[0].tally.to_string(), "1 failure");
 //! ```
 
+#[cfg(feature = "http")]
+mod body_end;
 mod contract;
 mod errors;
 mod excluded;
@@ -49,8 +51,8 @@ pub use rejections::Rejections;
 pub use retry::Retry;
 
 #[cfg(feature = "http")]
+pub(crate) use body_end::{BodyEnd, EndFinder};
+#[cfg(feature = "http")]
 pub(crate) use http::OwnRejection;
 #[cfg(feature = "serde")]
 pub(crate) use outcomes::{CLASSES, CODES, ERRORS};
-#[cfg(feature = "http")]
-pub(crate) use web_trailers::WebTrailers;

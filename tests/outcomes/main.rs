@@ -204,6 +204,27 @@ fn each_classifier_leaves_out_what_it_is_told() {
     check!(classify::grpc().mixed());
 }
 
+/// By its sources, the error of a body is left out as that of a call is.
+#[test]
+fn an_error_that_is_left_out_of_calls_is_left_out_where_a_body_ends_in_it() {
+    use fusebox::{BoxError, classify::ClassifyEnd};
+    let number = |_: &std::num::ParseIntError| true;
+    let errors: [fn() -> BoxError; 2] = [|| "x".parse::<u32>().unwrap_err().into(), || "down".into()];
+    macro_rules! check {
+        ($classifier:expr) => {
+            let (plain, rule) = ($classifier, $classifier.exclude_source(number));
+            for (error, expected) in errors.into_iter().zip([Outcome::Ignored, Outcome::Failure]) {
+                let call = Err::<Response<&'static str>, _>(error());
+                assert_eq!((rule.at_error(&error()), rule.classify(&call)), (expected, expected));
+                assert_eq!((plain.at_error(&error()), plain.classify(&call)), (Outcome::Failure, Outcome::Failure));
+            }
+        };
+    }
+    check!(classify::http().at_end());
+    #[cfg(feature = "grpc")]
+    check!(classify::grpc());
+}
+
 /// The tests that make each error with a real client hold the verdict that the document has.
 #[test]
 fn the_table_of_errors_is_what_the_tests_of_real_clients_hold() {

@@ -6,8 +6,8 @@ use std::mem;
 use http::Response;
 use reqwest::{Body, ResponseBuilderExt};
 
-use super::response_body::{ResponseBody, Watched, limit};
-use crate::attempts::{Deliver, Head, Limits, Rest, Timed, Timeouts, Untimed};
+use super::response_body::{LimitsBodies, ResponseBody, Watched, limit};
+use crate::attempts::{Deliver, Head, Limits, Rest, Timed, Timeouts};
 use crate::classify::AtHead;
 
 /// Answers of reqwest's client, or what the service makes of them.
@@ -15,14 +15,7 @@ use crate::classify::AtHead;
 #[doc(hidden)]
 pub struct ReqwestAnswer;
 
-impl<C, R> Deliver<AtHead, C, Untimed, R> for ReqwestAnswer {
-    type Response = R;
-
-    fn deliver(_classify: &C, head: Head<'_, <Untimed as Timeouts>::Limits>, response: R) -> R {
-        head.tell();
-        response
-    }
-}
+impl LimitsBodies for ReqwestAnswer {}
 
 impl<C, R: 'static> Deliver<AtHead, C, Timed, R> for ReqwestAnswer {
     type Response = R;

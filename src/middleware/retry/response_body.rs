@@ -1,17 +1,17 @@
 //! The body of a response whose call is judged, or limited in time, to its end.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
-use http::{HeaderMap, Response};
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::attempts::{Deliver, Head, Limits, OnTimeout, OpenCall, Rest, Timed, Timeouts, Untimed};
-use crate::circuit::Outcome;
-use crate::classify::{AtEnd, AtHead, Borrowed, ClassifyEnd, Retry, WebTrailers};
+use crate::attempts::{AnyAnswer, Deliver, Head, Limits, OnTimeout, OpenCall, Rest, Timed, Timeouts, Untimed};
+use crate::classify::{AtEnd, AtHead, BodyEnd, Borrowed, ClassifyEnd, EndFinder};
 
 pin_project! {
     /// The body of a response that has come through a retry. It tells how the call ends, and ends in time.
@@ -69,37 +69,25 @@ pin_project! {
 pub(super) struct Watched<C> {
     call: OpenCall,
     classify: C,
-    web: Option<WebTrailers>,
+    end: EndFinder,
 }
 
 /// What the end of a body tells of its call.
 #[doc(hidden)]
 pub trait JudgeEnd {
-    /// It came to its end.
-    fn end(&self, call: OpenCall, trailers: Option<&HeaderMap>);
-
-    /// It ended in an error.
-    fn broke<E: 'static>(&self, call: OpenCall, error: &E);
+    #[doc(hidden)]
+    fn tell<E: 'static>(&self, call: OpenCall, end: &BodyEnd<'_, E>);
 }
 
 impl<C: ClassifyEnd> JudgeEnd for C {
-    fn end(&self, call: OpenCall, trailers: Option<&HeaderMap>) {
-        call.ended(self.at_end(trailers), self.retry_at_end(trailers), self.earns_at_end(trailers));
-    }
-
-    fn broke<E: 'static>(&self, call: OpenCall, error: &E) {
-        let outcome = self.at_error(error);
-        call.ended(outcome, Retry::of(outcome), false);
+    fn tell<E: 'static>(&self, call: OpenCall, end: &BodyEnd<'_, E>) {
+        call.ended(end.outcome(self), end.retry(self), end.earns(self));
     }
 }
 
 /// The head has told how the call ends, unless its time is over before: dropped, the call tells what the head has.
 impl JudgeEnd for AtHead {
-    fn end(&self, call: OpenCall, _trailers: Option<&HeaderMap>) {
-        drop(call);
-    }
-
-    fn broke<E: 'static>(&self, call: OpenCall, _error: &E) {
+    fn tell<E: 'static>(&self, call: OpenCall, _end: &BodyEnd<'_, E>) {
         drop(call);
     }
 }
@@ -112,44 +100,15 @@ impl<B, C, T: Timeouts> ResponseBody<B, C, T> {
 
 impl<C: JudgeEnd> Watched<C> {
     /// Tells how the call ended, if this frame is where it did.
-    fn tell<D: Buf, E: 'static>(
+    fn see<D: Buf, E: 'static>(
         watch: &mut Option<Self>,
         frame: Option<&Result<Frame<D>, E>>,
         is_last: impl FnOnce() -> bool,
     ) {
-        let found = match (watch.as_mut(), frame) {
-            (Some(Self { web: Some(web), .. }), Some(Ok(frame))) => frame.data_ref().and_then(|data| web.read(data)),
-            _ => None,
-        };
-        let trailers = match frame {
-            None => None,
-            Some(Err(error)) => {
-                if let Some(watched) = watch.take() {
-                    watched.classify.broke(watched.call, error);
-                }
-                return;
-            }
-            Some(Ok(frame)) => {
-                let trailers = frame.trailers_ref().or(found.as_ref());
-                // A reader need not ask again after the last frame.
-                if trailers.is_none() && !is_last() {
-                    return;
-                }
-                trailers
-            }
-        };
-        if let Some(watched) = watch.take() {
-            watched.end(trailers);
-        }
-    }
-
-    fn end(self, trailers: Option<&HeaderMap>) {
-        let is_unknown = trailers.is_none() && self.web.as_ref().is_some_and(WebTrailers::are_unreadable);
-        if is_unknown {
-            // What is all that can be known is the head.
-            self.call.ended(Outcome::Success, Retry::Never, true);
-        } else {
-            self.classify.end(self.call, trailers);
+        if let Some(end) = watch.as_mut().and_then(|watched| watched.end.see(frame, is_last))
+            && let Some(Self { call, classify, .. }) = watch.take()
+        {
+            classify.tell(call, &end);
         }
     }
 }
@@ -174,7 +133,7 @@ where
             Some(expired) => expired,
             None => match inner.as_mut().poll_frame(cx) {
                 Poll::Ready(frame) => {
-                    Watched::tell(this.watch, frame.as_ref(), || inner.is_end_stream());
+                    Watched::see(this.watch, frame.as_ref(), || inner.is_end_stream());
                     if !matches!(frame, Some(Ok(_))) {
                         *this.rest = Default::default();
                     }
@@ -273,25 +232,31 @@ where
     }
     // An empty body is not read on.
     if response.body().is_end_stream() {
-        classify.end(call, None);
+        classify.tell(call, &BodyEnd::<Infallible>::Whole(None));
         return None;
     }
-    Some(Watched { call, classify: classify.clone(), web: WebTrailers::of(response.headers()) })
+    Some(Watched { call, classify: classify.clone(), end: EndFinder::of(response.headers()) })
 }
 
-/// Answers of HTTP: their bodies are limited in time where the call is.
+/// Answers whose bodies are limited in time where the call is; where it is not, they are answers as any.
+#[doc(hidden)]
+pub trait LimitsBodies {}
+
+impl<A: LimitsBodies, C, R> Deliver<AtHead, C, Untimed, R> for A {
+    type Response = R;
+
+    #[inline]
+    fn deliver(classify: &C, head: Head<'_, <Untimed as Timeouts>::Limits>, response: R) -> R {
+        <AnyAnswer as Deliver<AtHead, C, Untimed, R>>::deliver(classify, head, response)
+    }
+}
+
+/// Answers of HTTP.
 #[derive(Debug)]
 #[doc(hidden)]
 pub struct HttpAnswer;
 
-impl<C, R> Deliver<AtHead, C, Untimed, R> for HttpAnswer {
-    type Response = R;
-
-    fn deliver(_classify: &C, head: Head<'_, <Untimed as Timeouts>::Limits>, response: R) -> R {
-        head.tell();
-        response
-    }
-}
+impl LimitsBodies for HttpAnswer {}
 
 impl<C, B> Deliver<AtHead, C, Timed, Response<B>> for HttpAnswer {
     type Response = Response<ResponseBody<B, AtHead, Timed>>;
@@ -307,7 +272,7 @@ impl<C, B> Deliver<AtHead, C, Timed, Response<B>> for HttpAnswer {
 pub(super) fn limit<L: Limits>(head: Head<'_, L>) -> (L::Rest, Option<Watched<AtHead>>) {
     let rest = head.rest();
     if rest.is_limited() {
-        return (rest, head.open_until_left().map(|call| Watched { call, classify: AtHead, web: None }));
+        return (rest, head.open_until_left().map(|call| Watched { call, classify: AtHead, end: EndFinder::NONE }));
     }
     head.tell();
     (rest, None)
