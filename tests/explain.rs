@@ -14,11 +14,11 @@ use fusebox::{
     detect::{self, Combined, Detector},
     retry::WhenRejected,
 };
-use mine::Mine;
+use own_detector::Mine;
 use proptest::prelude::*;
 
-#[path = "support/mine.rs"]
-mod mine;
+#[path = "support/own_detector.rs"]
+mod own_detector;
 
 const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -184,7 +184,8 @@ fn a_longest_half_open_period() {
 #[test]
 fn calls_that_are_given_up() {
     let lines = breaker_lines(|b| b.abandoned_after(secs(10)));
-    let expected = "counts a call that is given up after 10s or later as a failure, one given up sooner neither way";
+    let expected =
+        "counts a call that is given up after waiting 10s or longer as a failure, one given up sooner neither way";
     let end = [expected, "  three probes in a row that are given up without an answer open it again"];
     assert_eq!(lines[lines.len() - 2..], end);
     let lines = breaker_lines(|b| b);

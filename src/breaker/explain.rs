@@ -26,7 +26,7 @@ impl CircuitBreakerConfig {
     /// stays open for 30s, or for as long as a `Retry-After` of the dependency says, if that is longer, up to 300s
     /// then sends 2 probes, one at a time: 2 successes close it, any failure opens it again
     ///   a probe has 30s to answer, later is a failure
-    /// counts a call that is given up after 10s or later as a failure, one given up sooner neither way
+    /// counts a call that is given up after waiting 10s or longer as a failure, one given up sooner neither way
     ///   three probes in a row that are given up without an answer open it again");
     /// # Ok::<(), fusebox::ConfigError>(())
     /// ```
@@ -69,7 +69,7 @@ fn given_up(rules: &Rules) -> String {
     match rules.abandoned_after {
         Some(limit) => {
             format!(
-                "counts a call that is given up after {limit:?} or later as a failure, one given up sooner neither way"
+                "counts a call that is given up after waiting {limit:?} or longer as a failure, one given up sooner neither way"
             )
         }
         None => {

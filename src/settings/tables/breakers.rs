@@ -81,7 +81,7 @@ const SETTINGS: &[Field] = &[
     },
     Field {
         name: "abandoned_after",
-        doc: "A call that is given up after so long, or later, is a failure.",
+        doc: "A call that is given up after waiting so long, or longer, is a failure.",
         kind: Kind::Span { min: ABOVE_ZERO, max: ANY_LENGTH },
         of: &[],
         need: Need::Optional,
