@@ -3,10 +3,11 @@
 use std::task::{Context, Poll, Waker};
 
 use fusebox::{CircuitBreakerLayer, RetryService, SafetyNet, rejection};
-use tower::limit::ConcurrencyLimitLayer;
+use tower::limit::{ConcurrencyLimit, ConcurrencyLimitLayer};
 
 use super::*;
 
+type Queued = ConcurrencyLimit<Stub>;
 type Limited = RetryService<Stub, Errors, Cloned, Timed>;
 
 /// A service whose deadline is 5 s.
@@ -33,6 +34,17 @@ fn never_ready() -> Stub {
     let stub = Stub::new(Answer::Ok);
     stub.gets_ready(Ready::Never);
     stub
+}
+
+/// One that waits in a queue for the only place, which the other one has.
+fn queued() -> (Stub, Queued, Queued, RetryService<Queued, Errors, Cloned, Timed>) {
+    let stub = Stub::new(Answer::Ok);
+    let limited = ConcurrencyLimitLayer::new(1).layer(stub.clone());
+    let mut holder = limited.clone();
+    assert!(is_ready(&mut holder), "it has the only place");
+    let mut late = timed(waiting(secs(1)).deadline(secs(5))).layer(limited.clone());
+    waits(&mut late);
+    (stub, limited, holder, late)
 }
 
 /// Waits for readiness, in vain so far.
@@ -276,12 +288,7 @@ async fn without_a_deadline_readiness_may_take_a_year() {
 
 #[tokio::test(start_paused = true)]
 async fn who_is_too_late_leaves_the_queue_for_a_place() {
-    let stub = Stub::new(Answer::Ok);
-    let limited = ConcurrencyLimitLayer::new(1).layer(stub.clone());
-    let mut holder = limited.clone();
-    assert!(is_ready(&mut holder), "it has the only place");
-    let mut late = timed(waiting(secs(1)).deadline(secs(5))).layer(limited.clone());
-    waits(&mut late);
+    let (stub, limited, holder, mut late) = queued();
     let mut next = limited;
     waits(&mut next);
     tokio::time::advance(secs(5)).await;
@@ -296,12 +303,7 @@ async fn who_is_too_late_leaves_the_queue_for_a_place() {
 
 #[tokio::test(start_paused = true)]
 async fn who_is_ready_too_late_gives_its_place_back() {
-    let stub = Stub::new(Answer::Ok);
-    let limited = ConcurrencyLimitLayer::new(1).layer(stub.clone());
-    let mut holder = limited.clone();
-    assert!(is_ready(&mut holder), "it has the only place");
-    let mut late = timed(waiting(secs(1)).deadline(secs(5))).layer(limited.clone());
-    waits(&mut late);
+    let (stub, limited, holder, mut late) = queued();
     tokio::time::advance(secs(5)).await;
     drop(holder);
     assert!(is_ready(&mut late), "it has the place, and no time");
