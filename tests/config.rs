@@ -8,15 +8,15 @@ use fusebox::{
     clock::Timestamp,
     detect::{self, Call, Combined, Detector, LoadError, Tally},
 };
-use mine::Mine;
+use own_detector::Mine;
 use support::{Record, fail, secs, succeed};
 
 #[expect(clippy::allow_attributes, reason = "what is unused differs from file to file")]
 #[allow(dead_code, reason = "not every file needs every helper")]
 mod support;
 
-#[path = "support/mine.rs"]
-mod mine;
+#[path = "support/own_detector.rs"]
+mod own_detector;
 
 type Wrong = (&'static str, &'static str, &'static str, CircuitBreakerConfigBuilder);
 

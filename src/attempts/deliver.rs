@@ -2,11 +2,11 @@
 
 use std::fmt;
 
+use super::attempt_end::Done;
 #[cfg(feature = "http")]
 use super::open_call::OpenCall;
 use super::rules::Attempts;
 use super::timeouts::{Limits, Timeouts};
-use super::verdict::Done;
 use crate::classify::{AtHead, Classify};
 
 /// Gives a response to the caller: as it is, or with a body that tells how the call ends and in time. `S` is when the
@@ -46,6 +46,7 @@ impl<C, T: Timeouts, R> Deliver<AtHead, C, T, R> for AnyAnswer {
 #[doc(hidden)]
 pub struct Head<'a, L> {
     attempts: &'a Attempts,
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "it is for bodies"))]
     limits: &'a L,
     /// None: all that there is to tell is told.
     done: Option<Done>,
@@ -65,7 +66,7 @@ impl<'a, L: Limits> Head<'a, L> {
         }
     }
 
-    /// The call, to be told of at its end; `None` where there is nothing to tell, or nobody to be told.
+    /// The call, to be told of at its end; `None` where there is nothing to tell, or nothing that hears it.
     #[cfg(feature = "http")]
     pub(crate) fn open(&self) -> Option<OpenCall> {
         self.done?;
@@ -79,7 +80,8 @@ impl<'a, L: Limits> Head<'a, L> {
     }
 
     /// The time that is left.
-    pub fn rest(&self) -> L::Rest {
+    #[cfg(feature = "http")]
+    pub(crate) fn rest(&self) -> L::Rest {
         self.limits.rest(self.attempts.number())
     }
 }

@@ -1,7 +1,9 @@
 //! Trying again: what to do after an attempt failed. Knows neither Tower nor HTTP.
 
+mod attempt_end;
 mod budget;
 mod builder;
+mod caller_deadline;
 mod config;
 mod deliver;
 mod event;
@@ -11,13 +13,12 @@ mod loom_tests;
 #[cfg(feature = "http")]
 mod open_call;
 mod policy;
-mod rest;
 mod rules;
 mod run;
-mod start;
 mod stats;
+mod time_left;
+mod timed_out;
 mod timeouts;
-mod verdict;
 mod wait;
 
 pub use budget::Budget;
@@ -26,16 +27,17 @@ pub use config::RetryConfig;
 pub use event::{RetryEvent, RetryEventKind, StopReason};
 pub use policy::WhenRejected;
 pub use stats::{RetryCounts, RetryStats};
-pub use timeouts::{MapTimeout, OnTimeout, TimeLimit, Timed, TimedOut, Timeouts, Untimed};
+pub use timed_out::{TimeLimit, TimedOut};
+pub use timeouts::{MapTimeout, OnTimeout, Timed, Timeouts, Untimed};
 
+pub(crate) use caller_deadline::CallerDeadline;
 #[cfg(feature = "http")]
 pub(crate) use deliver::Head;
 pub(crate) use deliver::{AnyAnswer, Deliver, Delivered};
 #[cfg(feature = "http")]
 pub(crate) use open_call::OpenCall;
-#[cfg(feature = "http")]
-pub(crate) use rest::Rest;
 pub(crate) use rules::Repeat;
 pub(crate) use run::{Run, Source, run_blocking};
-pub(crate) use start::{OwnDeadline, Waited};
-pub(crate) use timeouts::Limits;
+#[cfg(feature = "http")]
+pub(crate) use time_left::Rest;
+pub(crate) use timeouts::{Limits, Waited};

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::attempt_end::{Cause, Done, Failed, Place};
 use super::event::StopReason;
 use super::policy::Shared;
-use super::verdict::{Cause, Done, Failed, Place};
 use crate::circuit::Outcome;
 use crate::classify::Retry;
 

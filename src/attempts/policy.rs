@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+#[cfg(feature = "http")]
+use super::attempt_end::Failed;
+use super::attempt_end::{Done, Place};
 use super::budget::Budget;
 #[cfg(feature = "http")]
 use super::event::StopReason;
 use super::event::{RetryEvent, RetryEventKind};
 use super::stats::RetryStats;
-#[cfg(feature = "http")]
-use super::verdict::Failed;
-use super::verdict::{Done, Place};
 use crate::backoff::{Backoff, Curve, mix};
 use crate::clock::fresh_seed;
 use crate::guard::guarded;

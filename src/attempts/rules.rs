@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::attempt_end::{Cause, Done, Failed, Place};
 use super::budget::Budget;
 use super::event::{RetryEventKind, StopReason};
 #[cfg(feature = "http")]
 use super::open_call::OpenCall;
 use super::policy::{Plain, Policy, Shared, WhenRejected};
-use super::verdict::{Cause, Done, Failed, Place};
 use crate::backoff::{Pace, draw};
 use crate::circuit::Outcome;
 use crate::classify::{Classify, Retry};

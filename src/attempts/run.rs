@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
+use super::attempt_end::{Done, Failed};
 use super::deliver::{AnyAnswer, Deliver, Delivered, Head};
 use super::policy::Policy;
 use super::rules::{Attempts, Repeat};
 use super::timeouts::{Limits, OnTimeout, Timeouts};
-use super::verdict::{Done, Failed};
 use super::wait::{Wait, read};
 use crate::classify::{Classify, Retry};
 use crate::clock::sleep_blocking;

@@ -1,7 +1,6 @@
-//! Limits of time, and what becomes of a call that exceeds one.
+//! Limits of time.
 
 use std::convert::Infallible;
-use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -11,113 +10,19 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::rest::{NoEnd, Rest, TimeLeft};
-use super::start::{OwnDeadline, Waited};
+use super::caller_deadline::CallerDeadline;
+use super::time_left::{NoEnd, Rest, TimeLeft};
+use super::timed_out::{TimeLimit, TimedOut};
 use crate::clock::timer_now;
 use crate::error::BoxError;
 
-/// A call had no answer in time, or none that ended in time.
-///
-/// ```
-/// use std::time::Duration;
-/// use fusebox::{RetryConfig, RetryLayer, retry::{TimeLimit, TimedOut}};
-///
-/// # tokio_test::block_on(async {
-/// let config = RetryConfig::builder().max_retries(1).attempt_timeout(Duration::from_millis(5)).build()?;
-/// let error = RetryLayer::new(config).call(std::future::pending::<Result<(), std::io::Error>>).await.unwrap_err();
-/// let timed_out = error.downcast_ref::<TimedOut>().unwrap();
-/// assert_eq!(timed_out.to_string(), "attempt 2 had no answer within 5ms");
-/// assert_eq!((timed_out.limit(), timed_out.attempt()), (TimeLimit::Attempt, 2));
-/// # Ok::<(), fusebox::ConfigError>(()) }).unwrap();
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TimedOut {
-    limit: TimeLimit,
-    after: Duration,
-    attempt: u32,
-    /// The answer had begun.
-    answered: bool,
-}
-
-/// The limits there are.
-///
-/// ```
-/// use fusebox::retry::TimeLimit;
-///
-/// assert_eq!(TimeLimit::Attempt.to_string(), "attempt_timeout");
-/// assert_eq!(TimeLimit::Deadline.to_string(), "deadline");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TimeLimit {
-    /// That of one attempt.
-    Attempt,
-    /// That of the whole call: the wait for the service, all attempts, the waits between them and, where the response is
-    /// HTTP's, its body. Where the caller has a deadline of its own that is sooner (`grpc-timeout`, `retry::Deadline`,
-    /// reqwest's `timeout`), it is that one.
-    Deadline,
-}
-
-impl TimeLimit {
-    /// Returns `attempt_timeout` or `deadline`, as the settings are called.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Attempt => "attempt_timeout",
-            Self::Deadline => "deadline",
-        }
-    }
-}
-
-impl fmt::Display for TimeLimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl TimedOut {
-    /// Returns which limit was exceeded.
-    #[must_use]
-    pub const fn limit(&self) -> TimeLimit {
-        self.limit
-    }
-
-    /// Returns the limit in time.
-    #[must_use]
-    pub const fn after(&self) -> Duration {
-        self.after
-    }
-
-    /// Returns the attempt that was given up, counted from 1.
-    #[must_use]
-    pub const fn attempt(&self) -> u32 {
-        self.attempt
-    }
-}
-
-impl fmt::Display for TimedOut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { limit, after, attempt, answered } = self;
-        match limit {
-            TimeLimit::Deadline if *answered => {
-                write!(f, "no end of the answer within the deadline of {after:?}, on attempt {attempt}")
-            }
-            TimeLimit::Attempt => write!(f, "attempt {attempt} had no answer within {after:?}"),
-            TimeLimit::Deadline => write!(f, "no answer within the deadline of {after:?}, on attempt {attempt}"),
-        }
-    }
-}
-
-impl Error for TimedOut {
-    /// Returns a `tonic::Status` with the feature `grpc`, otherwise nothing. By it a tonic client sees
-    /// DEADLINE_EXCEEDED.
-    #[cfg(feature = "grpc")]
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        use std::sync::LazyLock;
-        use tonic::Status;
-        static STATUS: LazyLock<Status> = LazyLock::new(|| Status::deadline_exceeded("no answer in time"));
-        Some(&*STATUS)
-    }
+/// How long the service took to become ready for a call.
+#[derive(Clone, Copy, Debug, Default)]
+#[doc(hidden)]
+pub struct Waited {
+    pub(crate) time: Duration,
+    /// The deadline came first: there is no service to make the call with.
+    pub(crate) in_vain: bool,
 }
 
 /// Whether a retry has limits of time: [`Untimed`], [`Timed`] or [`MapTimeout`]. Sealed.
@@ -136,7 +41,7 @@ pub trait Timeouts: Clone + sealed::Sealed {
     }
 
     #[doc(hidden)]
-    fn begin_after(&self, waited: Waited, own: Option<OwnDeadline>) -> Self::Limits;
+    fn begin_after(&self, waited: Waited, own: Option<CallerDeadline>) -> Self::Limits;
 
     #[doc(hidden)]
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
@@ -224,8 +129,8 @@ impl Timeouts for Untimed {
     type Bodies = Self;
 
     #[inline]
-    fn begin_after(&self, _waited: Waited, own: Option<OwnDeadline>) -> NoLimits {
-        NoLimits { own: own.and_then(OwnDeadline::end) }
+    fn begin_after(&self, _waited: Waited, own: Option<CallerDeadline>) -> NoLimits {
+        NoLimits { own: own.and_then(CallerDeadline::end) }
     }
 
     fn describe(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -241,7 +146,7 @@ impl Timeouts for Timed {
     type Limits = Timer;
     type Bodies = Self;
 
-    fn begin_after(&self, waited: Waited, own: Option<OwnDeadline>) -> Timer {
+    fn begin_after(&self, waited: Waited, own: Option<CallerDeadline>) -> Timer {
         let now = timer_now();
         let started = now.checked_sub(waited.time).unwrap_or(now);
         let mut timer = Timer { timed: *self, started, own: None, waits_for_client: false, until: None, sleep: None };
@@ -273,7 +178,7 @@ impl<F: Clone> Timeouts for MapTimeout<F> {
     type Limits = Timer;
     type Bodies = Timed;
 
-    fn begin_after(&self, waited: Waited, own: Option<OwnDeadline>) -> Timer {
+    fn begin_after(&self, waited: Waited, own: Option<CallerDeadline>) -> Timer {
         self.timed.begin_after(waited, own)
     }
 
@@ -434,7 +339,7 @@ struct End {
 
 impl Timer {
     /// Where there are limits at all, the caller's own deadline is one of them if it is the sooner.
-    fn heed(&mut self, own: Option<OwnDeadline>) {
+    fn heed(&mut self, own: Option<CallerDeadline>) {
         let Some((own, end)) = own.and_then(|own| own.end().map(|end| (own, end))) else {
             return;
         };

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::ends::Ends;
+use super::range::DelayRange;
 use crate::error::ConfigError;
 
 /// Draws each delay at random, by the one before. It is between the lower end and three times the delay before, or the
@@ -24,7 +24,7 @@ use crate::error::ConfigError;
 /// ```
 #[must_use]
 pub const fn decorrelated(range: RangeInclusive<Duration>) -> Decorrelated {
-    Decorrelated { ends: Ends::of(&range) }
+    Decorrelated { range: DelayRange::of(&range) }
 }
 
 /// The curve of [`decorrelated`].
@@ -38,19 +38,19 @@ pub const fn decorrelated(range: RangeInclusive<Duration>) -> Decorrelated {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decorrelated {
-    ends: Ends,
+    range: DelayRange,
 }
 
 impl Decorrelated {
     /// Says how long a delay is.
     pub(super) fn explain(&self) -> String {
-        let (min, max) = (self.ends.min(), self.ends.max());
+        let (min, max) = (self.range.min(), self.range.max());
         format!("waits by chance between {min:?} and three times as long as before, at most {max:?}")
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        self.ends.check("backoff")?;
-        if self.ends.min().is_zero() {
+        self.range.check("backoff")?;
+        if self.range.min().is_zero() {
             return Err(ConfigError::new("backoff", &"0ns", "a lower end above zero: nothing grows from zero"));
         }
         Ok(())
@@ -58,7 +58,7 @@ impl Decorrelated {
 
     /// The delay after one of `previous`, which is zero for the first.
     pub(super) fn delay(&self, previous: Duration, draw: f64) -> Duration {
-        let (min, max) = (self.ends.min(), self.ends.max());
+        let (min, max) = (self.range.min(), self.range.max());
         // Cut before it is drawn, not after: two of three delays would be the upper end.
         let most = previous.max(min).saturating_mul(3).min(max);
         let range = most.saturating_sub(min).as_secs_f64();
@@ -69,7 +69,7 @@ impl Decorrelated {
 
 impl fmt::Display for Decorrelated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "decorrelated {:?}..={:?}", self.ends.min(), self.ends.max())
+        write!(f, "decorrelated {:?}..={:?}", self.range.min(), self.range.max())
     }
 }
 

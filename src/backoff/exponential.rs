@@ -4,8 +4,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::ends::Ends;
 use super::jitter::Jitter;
+use super::range::DelayRange;
 use crate::error::ConfigError;
 
 /// Starts at the lower end and grows by a factor with each attempt. It grows no further than the upper end. Factor 2
@@ -22,7 +22,7 @@ use crate::error::ConfigError;
 /// ```
 #[must_use]
 pub const fn exponential(range: RangeInclusive<Duration>) -> Exponential {
-    Exponential { ends: Ends::of(&range), factor: 2.0, jitter: Jitter::Full }
+    Exponential { range: DelayRange::of(&range), factor: 2.0, jitter: Jitter::Full }
 }
 
 /// The curve of [`exponential`].
@@ -36,7 +36,7 @@ pub const fn exponential(range: RangeInclusive<Duration>) -> Exponential {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Exponential {
-    ends: Ends,
+    range: DelayRange,
     factor: f64,
     jitter: Jitter,
 }
@@ -57,12 +57,12 @@ impl Exponential {
     }
 
     pub(crate) const fn min(&self) -> Duration {
-        self.ends.min()
+        self.range.min()
     }
 
     /// `field` is what the user calls the curve.
     pub(crate) fn check(&self, field: &'static str, jitter: &'static str) -> Result<(), ConfigError> {
-        self.ends.check(field)?;
+        self.range.check(field)?;
         if !(self.factor.is_finite() && self.factor >= 1.0) {
             return Err(ConfigError::new("factor", &self.factor, "a number of at least 1"));
         }
@@ -71,7 +71,7 @@ impl Exponential {
 
     /// Says how long a delay is: `each` follows where all are the same, and `next` says when there is another one.
     pub(crate) fn explain(&self, each: &str, next: &str) -> String {
-        let (min, max) = (self.ends.min(), self.ends.max());
+        let (min, max) = (self.range.min(), self.range.max());
         let chance = self.jitter.explain_within((min, max));
         if min == max || self.factor <= 1.0 {
             return format!("{min:?}{each}{chance}");
@@ -82,19 +82,19 @@ impl Exponential {
     /// The delay after `n` earlier ones, without jitter. Finite for every `n`: past the range of `f64` it is the cap.
     fn base(&self, n: u32) -> Duration {
         let n = i32::try_from(n).unwrap_or(i32::MAX);
-        let grown = self.ends.min().as_secs_f64() * self.factor.powi(n);
-        Duration::try_from_secs_f64(grown).map_or(self.ends.max(), |d| d.min(self.ends.max()))
+        let grown = self.range.min().as_secs_f64() * self.factor.powi(n);
+        Duration::try_from_secs_f64(grown).map_or(self.range.max(), |d| d.min(self.range.max()))
     }
 
     /// The delay after `n` earlier ones.
     pub(crate) fn delay(&self, n: u32, draw: f64) -> Duration {
-        self.jitter.spread_between(self.base(n), (self.ends.min(), self.ends.max()), draw)
+        self.jitter.spread_between(self.base(n), (self.range.min(), self.range.max()), draw)
     }
 }
 
 impl fmt::Display for Exponential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "exponential {:?}", self.ends)?;
+        write!(f, "exponential {:?}", self.range)?;
         if self.factor.to_bits() != 2.0_f64.to_bits() {
             write!(f, " x{}", self.factor)?;
         }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::ends::Ends;
 use super::jitter::Jitter;
+use super::range::DelayRange;
 use crate::error::ConfigError;
 use crate::time::nanos;
 
@@ -23,7 +23,7 @@ use crate::time::nanos;
 /// ```
 #[must_use]
 pub const fn linear(range: RangeInclusive<Duration>, step: Duration) -> Linear {
-    Linear { ends: Ends::of(&range), step: nanos(step), jitter: Jitter::Full }
+    Linear { range: DelayRange::of(&range), step: nanos(step), jitter: Jitter::Full }
 }
 
 /// The curve of [`linear`].
@@ -39,7 +39,7 @@ pub const fn linear(range: RangeInclusive<Duration>, step: Duration) -> Linear {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Linear {
-    ends: Ends,
+    range: DelayRange,
     /// In nanoseconds.
     step: u64,
     jitter: Jitter,
@@ -54,7 +54,7 @@ impl Linear {
     }
 
     pub(crate) const fn min(&self) -> Duration {
-        self.ends.min()
+        self.range.min()
     }
 
     const fn step(&self) -> Duration {
@@ -68,7 +68,7 @@ impl Linear {
         step: &'static str,
         jitter: &'static str,
     ) -> Result<(), ConfigError> {
-        self.ends.check(field)?;
+        self.range.check(field)?;
         if self.step == 0 {
             return Err(ConfigError::new(step, &"0s", "more than zero: without a step nothing grows"));
         }
@@ -77,7 +77,7 @@ impl Linear {
 
     /// Says how long a delay is: `each` follows where all are the same, and `next` says when there is another one.
     pub(crate) fn explain(&self, each: &str, next: &str) -> String {
-        let (min, max) = (self.ends.min(), self.ends.max());
+        let (min, max) = (self.range.min(), self.range.max());
         let chance = self.jitter.explain_within((min, max));
         if min == max {
             return format!("{min:?}{each}{chance}");
@@ -87,14 +87,14 @@ impl Linear {
 
     /// The delay after `n` earlier ones.
     pub(crate) fn delay(&self, n: u32, draw: f64) -> Duration {
-        let base = self.step().saturating_mul(n).saturating_add(self.ends.min()).min(self.ends.max());
-        self.jitter.spread_between(base, (self.ends.min(), self.ends.max()), draw)
+        let base = self.step().saturating_mul(n).saturating_add(self.range.min()).min(self.range.max());
+        self.jitter.spread_between(base, (self.range.min(), self.range.max()), draw)
     }
 }
 
 impl fmt::Display for Linear {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "linear {:?} +{:?}", self.ends, self.step())?;
+        write!(f, "linear {:?} +{:?}", self.range, self.step())?;
         self.jitter.describe(f)
     }
 }

@@ -20,12 +20,12 @@
 mod contract;
 mod decorrelated;
 mod delays;
-mod ends;
 mod exponential;
 mod fixed;
 mod jitter;
 mod linear;
 mod random;
+mod range;
 
 pub use contract::Backoff;
 #[doc(hidden)]

@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::at_start::AtStart;
 use super::cell::{BreakerCell, CellRef, Contents, Refusal};
 use super::config::CircuitBreakerConfig;
 #[cfg(not(feature = "fleet"))]
@@ -13,6 +12,7 @@ use super::control::Control;
 use super::events::{Channel, Events, Subject};
 use super::permit::{AtSight, Permit};
 use super::settings::Settings;
+use super::start_events::StartEvents;
 use crate::circuit::{Decision, Detector, Input, Override, State};
 use crate::rejected::Rejected;
 use crate::text::OneLine;
@@ -41,7 +41,7 @@ impl CircuitBreaker {
     #[must_use]
     pub fn new(config: CircuitBreakerConfig) -> Self {
         let CircuitBreakerConfig { name, detector, settings } = config;
-        let start = AtStart::of(&settings);
+        let start = StartEvents::of(&settings);
         let breaker = Self::with_settings(name, detector, settings);
         start.tell(breaker.cell());
         breaker

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::events::{EventKind, Occurrence, tell_of_none};
 use super::permit::Permit;
 use super::registry::Registry;
-use super::registry_inner::Inner;
+use super::registry_contents::Inner;
 use super::registry_name::bounded;
 use super::settings::Settings;
 use super::unguarded::NAME;

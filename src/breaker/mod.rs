@@ -2,15 +2,14 @@
 
 mod alarm;
 mod asked;
-mod at_start;
 mod builder;
 mod call;
 mod call_error;
 mod call_future;
+mod call_times;
 mod cell;
 mod config;
 mod control;
-mod course;
 mod events;
 mod explain;
 #[cfg(feature = "fleet")]
@@ -26,8 +25,8 @@ mod permit;
 mod readers;
 mod registration;
 mod registry;
+mod registry_contents;
 mod registry_events;
-mod registry_inner;
 mod registry_name;
 #[cfg(feature = "http")]
 mod response_permit;
@@ -35,6 +34,7 @@ mod settings;
 #[cfg(feature = "fleet")]
 mod shared;
 mod snapshot;
+mod start_events;
 mod unguarded;
 mod waiter;
 mod watch;

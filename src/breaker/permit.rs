@@ -2,8 +2,8 @@
 
 use std::mem::ManuallyDrop;
 
+use super::call_times::CallTimes;
 use super::cell::BreakerCell;
-use super::course::Course;
 #[cfg(feature = "http")]
 use super::response_permit::ResponsePermit;
 use crate::circuit::{Generation, Outcome, PermitId};
@@ -93,7 +93,7 @@ impl Permit {
         {
             return;
         }
-        this.cell.report(this.id(), outcome, Course::of(this.started));
+        this.cell.report(this.id(), outcome, CallTimes::of(this.started));
     }
 
     /// Tells whether the call is a probe of a half-open circuit.
@@ -136,8 +136,8 @@ impl Permit {
     pub(crate) fn accept(self) -> ResponsePermit {
         let head = if self.is_probe() { self.cell.accept(self.id(), self.started) } else { self.cell.now_if_timed() };
         let this = ManuallyDrop::new(self);
-        let course = Course::of(this.started).goes_on(head.unwrap_or(this.started));
-        ResponsePermit::new(this.cell, this.id(), course)
+        let times = CallTimes::of(this.started).goes_on(head.unwrap_or(this.started));
+        ResponsePermit::new(this.cell, this.id(), times)
     }
 
     /// Begins the call of a reserved permit; `None` when the reservation is no longer good.
@@ -174,7 +174,7 @@ impl Drop for AtSight {
     #[cold]
     fn drop(&mut self) {
         let id = PermitId { generation: self.generation, lease: None };
-        self.cell.report(id, Outcome::Failure, Course::of(Timestamp::ZERO));
+        self.cell.report(id, Outcome::Failure, CallTimes::of(Timestamp::ZERO));
     }
 }
 
@@ -191,6 +191,6 @@ impl Permit {
         // A call that has not begun cannot have panicked.
         let panicked = self.started != RESERVED && std::thread::panicking();
         let outcome = if panicked { Outcome::Failure } else { Outcome::Cancelled };
-        self.cell.report(self.id(), outcome, Course::of(self.started));
+        self.cell.report(self.id(), outcome, CallTimes::of(self.started));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::config::CircuitBreakerConfig;
 use super::handle::CircuitBreaker;
-use super::registry_inner::Inner;
+use super::registry_contents::Inner;
 use super::registry_name::bounded;
 use crate::error::ConfigError;
 use crate::guard::guarded;

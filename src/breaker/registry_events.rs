@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use super::events::{Channel, Events, Source};
 use super::registry::Registry;
-use super::registry_inner::Inner;
+use super::registry_contents::Inner;
 
 impl Registry {
     /// Returns the events of all its breakers from now on, as one stream. It has also those of breakers that are made

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, Error};
 
-use super::names::{check, shown};
 use super::path::Path;
 use super::read::read;
+use super::references::{check, shown};
 use super::table::{Kind, meant, or};
 use super::tables::{FILE, apply, retry};
 use super::value::{Fields, Value};

@@ -79,10 +79,10 @@
 mod file;
 mod given;
 mod json;
-mod names;
 mod near;
 mod path;
 mod read;
+mod references;
 mod schema;
 mod single;
 mod span;

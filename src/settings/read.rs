@@ -8,8 +8,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Visitor};
 
 use super::given::Given;
-use super::names::Names;
 use super::path::{MAX_NAME, Path};
+use super::references::References;
 use super::table::{Field, Kind, Need, Rule, Select, Table, and, check_count, meant, or};
 use super::value::{Fault, Fields, Value};
 
@@ -24,7 +24,7 @@ const WRAPPERS: [&str; 2] = ["$__toml_private_datetime", "$serde_json::private::
 ///
 /// The first mistake, with its path.
 pub(super) fn read<'de, D: Deserializer<'de>>(kind: &Kind, from: D) -> Result<Value, D::Error> {
-    At { kind, path: Path::Root, names: &Names::default() }.deserialize(from)
+    At { kind, path: Path::Root, references: &References::default() }.deserialize(from)
 }
 
 /// A kind of thing is to be read at a place.
@@ -32,13 +32,13 @@ pub(super) fn read<'de, D: Deserializer<'de>>(kind: &Kind, from: D) -> Result<Va
 struct At<'a> {
     kind: &'a Kind,
     path: Path<'a>,
-    names: &'a Names,
+    references: &'a References,
 }
 
 impl<'a> At<'a> {
     /// A kind of thing further in.
     const fn below(&self, kind: &'a Kind, path: Path<'a>) -> Self {
-        Self { kind, path, names: self.names }
+        Self { kind, path, references: self.references }
     }
 
     /// What is wrong here, as the format's own error.
@@ -58,7 +58,7 @@ impl<'a> At<'a> {
     fn scalar<E: Error>(self, given: Given<'_>) -> Result<Value, E> {
         let value = self.kind.scalar(given).map_err(|fault| self.refuse(fault))?;
         if let (Value::Name(name), Some(section)) = (&value, self.kind.section()) {
-            let found = self.names.look_up(section, name, &self.path);
+            let found = self.references.look_up(section, name, &self.path);
             found.map_err(|text| self.refuse(Fault::of_table(text)))?;
         }
         Ok(value)
@@ -251,7 +251,7 @@ impl At<'_> {
             return Ok(());
         };
         let known = named.iter().map(|(name, _)| name.clone()).collect();
-        self.names.read(section, known).map_err(|(path, text)| E::custom(format_args!("`{path}` {text}")))
+        self.references.read(section, known).map_err(|(path, text)| E::custom(format_args!("`{path}` {text}")))
     }
 
     fn table<'de, A: MapAccess<'de>>(self, table: &Table, mut entries: A) -> Result<Value, A::Error> {

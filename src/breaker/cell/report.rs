@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::breaker_cell::{Body, BreakerCell, Visit};
 use super::success_counter::Added;
+use crate::breaker::call_times::CallTimes;
 #[cfg(feature = "fleet")]
 use crate::breaker::control::Control;
-use crate::breaker::course::Course;
 use crate::breaker::events::{EventKind, Occurrence};
 use crate::breaker::permit::RESERVED;
 use crate::circuit::{Facts, Generation, Input, Outcome, PermitId};
@@ -25,7 +25,7 @@ impl BreakerCell {
 
     /// Takes in how a call ended, unless it was a success that [`count_success`](Self::count_success) took in.
     #[inline(never)]
-    pub(in crate::breaker) fn report(&'static self, permit: PermitId, outcome: Outcome, course: Course) {
+    pub(in crate::breaker) fn report(&'static self, permit: PermitId, outcome: Outcome, times: CallTimes) {
         let word = self.word();
         if !word.tells_every_call() {
             let stale = word.generation() != permit.generation || !word.records();
@@ -41,10 +41,10 @@ impl BreakerCell {
                 return;
             }
             let rules = &body.settings.rules;
-            let whole = rules.needs_duration().then(|| at.now.since(course.started));
-            let counted = rules.counts_as(outcome, whole.map(|_| course.silence(at.now)));
+            let whole = rules.needs_duration().then(|| at.now.since(times.started));
+            let counted = rules.counts_as(outcome, whole.map(|_| times.silence(at.now)));
             if let Some(notifier) = body.notifier()
-                && course.started != RESERVED
+                && times.started != RESERVED
                 && (body.settings.every_call || permit.lease.is_some() || counted.is_failure())
                 && notifier.tells_calls()
             {
@@ -53,7 +53,7 @@ impl BreakerCell {
                 notifier.push(Occurrence::new(kind, permit.generation, at.now));
             }
             // The rules are about how long it took to answer.
-            let took = whole.map(|_| course.answered_after(at.now));
+            let took = whole.map(|_| times.answered_after(at.now));
             self.step_locked(body, Input::Report { permit, outcome: counted, took }, at);
         });
     }
@@ -83,8 +83,8 @@ impl BreakerCell {
     /// The same for a call whose response went on after its head.
     #[cfg(feature = "http")]
     #[inline(never)]
-    pub(in crate::breaker) fn count_response(&self, generation: Generation, course: &Course) -> bool {
-        self.count_success_by(generation, |ended| course.answered_after(ended))
+    pub(in crate::breaker) fn count_response(&self, generation: Generation, times: &CallTimes) -> bool {
+        self.count_success_by(generation, |ended| times.answered_after(ended))
     }
 
     #[inline]

@@ -20,7 +20,7 @@ use super::methods::is_idempotent;
 use super::replay::{Replay, Resends};
 use super::replay_body::{Recorder, ReplayBody};
 use super::response_body::HttpAnswer;
-use crate::attempts::{OwnDeadline, RetryConfig};
+use crate::attempts::{CallerDeadline, RetryConfig};
 use crate::classify::{self, Http, Retry};
 
 /// HTTP requests are sent again where that is safe. Their body is recorded while it is first sent. Made by
@@ -363,13 +363,13 @@ where
         Some(self.send(saved, Request::from_parts(parts, self.wrap.wrap(body))))
     }
 
-    fn deadline(&self, request: &Request<B>) -> Option<OwnDeadline> {
-        let own = request.extensions().get::<Deadline>().map(|deadline| OwnDeadline::at(deadline.0));
+    fn deadline(&self, request: &Request<B>) -> Option<CallerDeadline> {
+        let own = request.extensions().get::<Deadline>().map(|deadline| CallerDeadline::at(deadline.0));
         #[cfg(feature = "grpc")]
         if self.protocol == Protocol::Grpc
             && let Some(timeout) = grpc_timeout::read(request.headers())
         {
-            return Some(OwnDeadline::within(timeout).or_sooner(own));
+            return Some(CallerDeadline::within(timeout).or_sooner(own));
         }
         own
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::attempts::{AnyAnswer, OwnDeadline};
+use crate::attempts::{AnyAnswer, CallerDeadline};
 use crate::classify::Retry;
 
 /// How a request is sent more than once. One of [`Cloned`] and [`CloneWith`], or one of your own. (For HTTP requests
@@ -63,7 +63,7 @@ pub trait Replay<Req>: Clone {
     /// By when the caller wants its answer, as the request says when the call begins.
     #[doc(hidden)]
     #[inline]
-    fn deadline(&self, request: &Req) -> Option<OwnDeadline> {
+    fn deadline(&self, request: &Req) -> Option<CallerDeadline> {
         let _ = request;
         None
     }

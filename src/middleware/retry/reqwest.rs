@@ -8,7 +8,7 @@ use super::layer::RetryLayer;
 use super::methods::is_idempotent;
 use super::replay::{Replay, Resends};
 use super::reqwest_answer::ReqwestAnswer;
-use crate::attempts::{OwnDeadline, RetryConfig};
+use crate::attempts::{CallerDeadline, RetryConfig};
 use crate::classify::{self, Http, Retry};
 
 /// How reqwest's requests are sent again: cloned, unless their body is a stream. Made by [`RetryLayer::reqwest`].
@@ -120,8 +120,8 @@ impl Replay<Request> for ResendReqwest {
         saved.try_clone()
     }
 
-    fn deadline(&self, request: &Request) -> Option<OwnDeadline> {
-        request.timeout().copied().map(OwnDeadline::within)
+    fn deadline(&self, request: &Request) -> Option<CallerDeadline> {
+        request.timeout().copied().map(CallerDeadline::within)
     }
 
     fn leave(&self, request: &mut Request, left: Duration) {

@@ -6,7 +6,7 @@ use crate::time::Timestamp;
 
 /// The points in time by which a call is judged. "Never" is [`Timestamp::MAX`]: no time has passed since.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Course {
+pub(super) struct CallTimes {
     pub(super) started: Timestamp,
     /// When the head of its response came; never, where the call ends with that.
     head: Timestamp,
@@ -14,7 +14,7 @@ pub(super) struct Course {
     silent_since: Timestamp,
 }
 
-impl Course {
+impl CallTimes {
     /// Of a call that ends with its answer: until then it is waited for.
     #[inline]
     pub(super) const fn of(started: Timestamp) -> Self {
@@ -35,7 +35,7 @@ impl Course {
 }
 
 #[cfg(feature = "http")]
-impl Course {
+impl CallTimes {
     /// The head of the response has come, and the rest of it is on its way.
     pub(super) const fn goes_on(self, head: Timestamp) -> Self {
         Self { head, silent_since: Timestamp::MAX, ..self }

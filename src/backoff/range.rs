@@ -1,4 +1,4 @@
-//! The ends of a curve.
+//! From the shortest delay of a curve to the longest.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -9,13 +9,13 @@ use crate::time::nanos;
 
 /// The shortest delay and the longest.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ends {
+pub(super) struct DelayRange {
     /// In nanoseconds: every call of a retry carries its curve, and half the size is a nanosecond less.
     min: u64,
     max: u64,
 }
 
-impl Ends {
+impl DelayRange {
     pub(super) const fn of(range: &RangeInclusive<Duration>) -> Self {
         Self { min: nanos(*range.start()), max: nanos(*range.end()) }
     }
@@ -38,7 +38,7 @@ impl Ends {
     }
 }
 
-impl fmt::Debug for Ends {
+impl fmt::Debug for DelayRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}..={:?}", self.min(), self.max())
     }

@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use super::at_start::AtStart;
 use super::config::CircuitBreakerConfig;
 use super::events::EventKind;
 use super::handle::CircuitBreaker;
 use super::readers::Readers;
 use super::registry_name::bounded;
 use super::settings::Settings;
+use super::start_events::StartEvents;
 use super::unguarded::Unguarded;
 use crate::clock::system_coarse;
 use crate::error::ConfigError;
@@ -156,8 +156,8 @@ impl Inner {
     }
 
     /// What a breaker that has won its place is to tell. Of outcomes that nothing heeds the first of a registry tells.
-    fn at_start(&self, config: &CircuitBreakerConfig) -> AtStart {
-        let mut start = AtStart::of(&config.settings);
+    fn at_start(&self, config: &CircuitBreakerConfig) -> StartEvents {
+        let mut start = StartEvents::of(&config.settings);
         if start.ignores_outcomes {
             start.ignores_outcomes = !self.told_of_outcomes.swap(true, Ordering::Relaxed);
         }

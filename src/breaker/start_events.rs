@@ -8,12 +8,12 @@ use crate::circuit::Advice;
 
 /// What there is to tell of a breaker when it is made.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct AtStart {
+pub(super) struct StartEvents {
     is_held: bool,
     pub(super) ignores_outcomes: bool,
 }
 
-impl AtStart {
+impl StartEvents {
     /// What breakers of these settings have to tell, if they are made now.
     pub(super) fn of(settings: &Settings) -> Self {
         let has_outcomes = settings.outcomes.is_some_and(|outcomes| !outcomes.is_empty());

@@ -1,4 +1,4 @@
-//! What a call begins with: the time that it has waited already, and its caller's own deadline.
+//! The deadline that the caller of one call has.
 
 use std::time::Duration;
 
@@ -7,26 +7,17 @@ use tokio::time::Instant;
 #[cfg(feature = "http")]
 use crate::clock::timer_now;
 
-/// How long the service took to become ready for a call.
-#[derive(Clone, Copy, Debug, Default)]
-#[doc(hidden)]
-pub struct Waited {
-    pub(crate) time: Duration,
-    /// The deadline came first: there is no service to make the call with.
-    pub(crate) in_vain: bool,
-}
-
 /// By when the caller wants the answer to one call, whatever is configured for all.
 #[derive(Clone, Copy, Debug)]
 #[doc(hidden)]
-pub struct OwnDeadline {
+pub struct CallerDeadline {
     pub(super) from: Instant,
     pub(super) after: Duration,
     /// The client knows it, and ends an attempt then by itself.
     pub(super) is_clients: bool,
 }
 
-impl OwnDeadline {
+impl CallerDeadline {
     /// None: beyond the end of time.
     pub(super) fn end(self) -> Option<Instant> {
         self.from.checked_add(self.after)
@@ -34,7 +25,7 @@ impl OwnDeadline {
 }
 
 #[cfg(feature = "http")]
-impl OwnDeadline {
+impl CallerDeadline {
     /// That long after now, as the client knows.
     #[cfg(any(feature = "grpc", feature = "reqwest"))]
     pub(crate) fn within(after: Duration) -> Self {

@@ -1,4 +1,4 @@
-//! Names of what stands elsewhere in the file, looked up as soon as both have been read.
+//! References of what stands elsewhere in the file, looked up as soon as both have been read.
 
 use std::cell::RefCell;
 
@@ -14,7 +14,7 @@ const BUILT_IN: [(&str, &str); 1] = [("fleets", "pooled")];
 /// A name whose section stands before it is looked up where it stands, one whose section stands behind it at the section: a
 /// format's reader does not go back, and it is the reader that knows the line.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(super) struct References {
     read: RefCell<Vec<(String, Vec<String>)>>,
     waiting: RefCell<Vec<Waiting>>,
 }
@@ -27,7 +27,7 @@ struct Waiting {
     path: String,
 }
 
-impl Names {
+impl References {
     /// Looks up a name that is read at a place.
     ///
     /// # Errors
