@@ -53,6 +53,7 @@ mod keys;
 mod loads;
 mod member;
 mod members;
+mod outages;
 mod polls;
 mod pulse;
 mod scheduler;

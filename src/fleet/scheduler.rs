@@ -13,7 +13,7 @@ use super::loads::{Lane, Loading, Loads, MAX_KEYS_IN_LOAD};
 use super::member::{Member, MemberId};
 use super::members::{Asking, Entry, Members};
 use super::polls::{Polls, Wanted};
-use super::store_health::{Change, StoreHealth, is_there};
+use super::store_health::{StoreHealth, is_there};
 use super::token_bucket::TokenBucket;
 use crate::backoff::draw;
 use crate::replica::{Announcement, Polled, Request, Response, WakeUp};
@@ -22,20 +22,20 @@ use crate::time::Timestamp;
 
 /// When to look at which replica of one store, and what is on its way to the store: without thread, clock or I/O.
 pub(crate) struct Scheduler {
-    members: Members,
+    pub(super) members: Members,
     /// What replicas asked for in the turn in which they were told something.
     ready: VecDeque<Ask>,
     /// When the commits that are on their way were asked for.
     asked_at: HashMap<MemberId, Timestamp>,
-    health: StoreHealth,
+    pub(super) health: StoreHealth,
     bucket: TokenBucket,
     polls: Polls,
-    loads: Loads,
+    pub(super) loads: Loads,
     /// Operations on their way.
     in_flight: usize,
     impairments: Impairments,
     hearing: Hearing,
-    flushes: Flushes,
+    pub(super) flushes: Flushes,
     seed: u64,
     draws: u64,
 }
@@ -80,7 +80,7 @@ impl Scheduler {
         self.hearing.expect_nothing();
     }
 
-    fn draw(&mut self) -> f64 {
+    pub(super) fn draw(&mut self) -> f64 {
         self.draws = self.draws.wrapping_add(1);
         draw(self.seed, self.draws)
     }
@@ -269,33 +269,11 @@ impl Scheduler {
         (!ids.is_empty()).then(|| self.load(lane, ids, false, now))
     }
 
-    fn load(&mut self, lane: Lane, ids: Vec<MemberId>, is_ping: bool, now: Timestamp) -> Ask {
+    pub(super) fn load(&mut self, lane: Lane, ids: Vec<MemberId>, is_ping: bool, now: Timestamp) -> Ask {
         self.loads.begin(lane, Loading { asked_at: now, is_ping });
         self.in_flight += 1;
         let keys = ids.iter().filter_map(|id| self.members.get(*id)).map(|entry| entry.key().to_string()).collect();
         Ask::Load(lane, ids, keys)
-    }
-
-    /// Tells whether a ping would say something of the store, and not of keys in trouble alone: what others have asked for
-    /// says it too, and is answered, or given up, before long.
-    fn has_witness(&self) -> bool {
-        let entries = || self.members.entries().values();
-        let is_idle = |entry: &&Entry| entry.asking.is_none();
-        let mut calm = entries().filter(|entry| entry.troubles == 0).peekable();
-        if calm.peek().is_some() { calm.any(|entry| is_idle(&entry)) } else { entries().any(|entry| is_idle(&entry)) }
-    }
-
-    /// Asks for as many keys as it can. A load of no keys needs no store: its answer would say nothing of it.
-    fn ping(&mut self, now: Timestamp) -> Option<Ask> {
-        if self.loads.is_out(Lane::Calm) {
-            return None;
-        }
-        let idle = |troubled: bool| {
-            let is_idle = move |entry: &Entry| entry.asking.is_none() && (entry.troubles > 0) == troubled;
-            self.members.entries().iter().filter(move |(_, entry)| is_idle(entry)).map(|(id, _)| *id)
-        };
-        let ids: Vec<_> = idle(false).chain(idle(true)).take(MAX_KEYS_IN_LOAD).collect();
-        (!ids.is_empty()).then(|| self.load(Lane::Calm, ids, true, now))
     }
 
     /// Looks at a replica.
@@ -399,29 +377,6 @@ impl Scheduler {
                 }
             }
         }
-    }
-
-    fn all_are_asking(&self) -> bool {
-        self.members.entries().values().all(|entry| entry.asking.is_some())
-    }
-
-    fn look_whether_it_is_back(&mut self, now: Timestamp) -> Option<Ask> {
-        let is_due = self.health.down().is_none_or(|down| down.retry_at <= now);
-        if !is_due || self.loads.is_out(Lane::Calm) || self.all_are_asking() {
-            return None;
-        }
-        // Replicas that were about to ask are asked for now, or ask again later.
-        for id in self.loads.take_all() {
-            let Some(entry) = self.members.get_mut(id) else {
-                continue;
-            };
-            entry.is_listed = false;
-            if entry.asking == Some(Asking::Load) {
-                entry.asking = None;
-                self.members.visit(id, now, |replica, _| replica.ask_again());
-            }
-        }
-        self.ping(now)
     }
 
     /// The store has answered a load, for each key by itself.
@@ -556,42 +511,13 @@ impl Scheduler {
         self.schedule_all(now);
     }
 
-    /// The store is away: those who wait for a flush need not wait any more.
-    fn end_flushes(&mut self, now: Timestamp) {
-        for id in self.flushes.awaited() {
-            let mut is_over = false;
-            self.members.visit(id, now, |replica, _| is_over = replica.end_flush(true));
-            if is_over {
-                self.flushes.end(id);
-            }
-        }
-    }
-
     /// Looks at all replicas again, but not at all of them at once.
-    fn schedule_all(&mut self, now: Timestamp) {
+    pub(super) fn schedule_all(&mut self, now: Timestamp) {
         let ids = self.members.ids();
         // Those whose records one load asks for together.
         for together in ids.chunks(MAX_KEYS_IN_LOAD) {
             let at = now + RELOAD_SPREAD.mul_f64(self.draw());
             together.iter().for_each(|id| self.members.schedule(*id, at));
-        }
-    }
-
-    fn answered(&mut self, now: Timestamp) {
-        if self.health.answered(now) == Change::Recovered {
-            self.members.visit_all(now, |replica, turn| replica.store_came_back(turn));
-            self.schedule_all(now);
-        }
-    }
-
-    fn ping_failed(&mut self, error: &StoreError, now: Timestamp) {
-        let draw = self.draw();
-        if self.health.ping_failed(error, now, draw) == Change::Degraded {
-            let Some(outage) = self.health.down().map(|down| down.outage.clone()) else {
-                return;
-            };
-            self.members.visit_all(now, |replica, turn| replica.go_without_store(&outage, turn));
-            self.end_flushes(now);
         }
     }
 
