@@ -151,7 +151,7 @@ where
     A::Answers: Deliver<C::Scope, C, T::Bodies, R>,
     E: 'static,
 {
-    /// Goes on after what was seen, if somebody has looked already.
+    /// Goes on after what was seen, where the call was looked at already.
     #[inline(never)]
     fn go_on(
         mut self: Pin<&mut Self>,

@@ -38,7 +38,7 @@ impl Rules {
         Ok(())
     }
 
-    /// Tells whether somebody wants to know how long calls take.
+    /// Tells whether a rule asks how long calls take.
     pub(crate) fn needs_duration(&self) -> bool {
         self.abandoned_after.is_some() || self.slowness.least().is_some()
     }
