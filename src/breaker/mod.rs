@@ -36,6 +36,8 @@ mod shared;
 mod snapshot;
 mod start_events;
 mod unguarded;
+#[cfg(feature = "http")]
+mod upload;
 mod waiter;
 mod watch;
 
@@ -52,6 +54,8 @@ pub use permit::Permit;
 pub use registration::NameTaken;
 pub use registry::Registry;
 pub use snapshot::{Recent, Snapshot};
+#[cfg(feature = "http")]
+pub use upload::UploadBody;
 pub use watch::Watch;
 
 pub(crate) use alarm::Alarm;
@@ -59,4 +63,6 @@ pub(crate) use alarm::Alarm;
 pub(crate) use asked::Asked;
 pub(crate) use cell::Refusal;
 pub(crate) use guarded::Guarded;
+#[cfg(feature = "http")]
+pub(crate) use upload::{GuardedUpload, Upload};
 pub(crate) use waiter::Waiter;

@@ -140,6 +140,18 @@ impl Permit {
         ResponsePermit::new(this.cell, this.id(), times)
     }
 
+    /// When the call began, and where its time comes from; `None` where no rule asks how long calls take.
+    #[cfg(feature = "http")]
+    pub(super) fn timed(&self) -> Option<(&'static BreakerCell, Timestamp)> {
+        self.cell.is_timed().then_some((self.cell, self.started))
+    }
+
+    /// Moves the time from which the call counts.
+    #[cfg(feature = "http")]
+    pub(super) const fn count_from(&mut self, started: Timestamp) {
+        self.started = started;
+    }
+
     /// Begins the call of a reserved permit; `None` when the reservation is no longer good.
     pub(crate) fn begin(self) -> Option<Self> {
         let started = self.cell.begin(self.id())?;

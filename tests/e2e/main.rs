@@ -33,3 +33,4 @@ mod streams;
 #[expect(clippy::allow_attributes, reason = "what is unused differs from file to file")]
 #[allow(dead_code, reason = "the path of a method is another one's")]
 mod text_codec;
+mod uploads;

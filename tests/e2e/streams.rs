@@ -25,18 +25,18 @@ use tower::{Layer, ServiceExt};
 use crate::servers::listen;
 use crate::support::{breaker, config, secs};
 
-type Body = UnsyncBoxBody<Bytes, BoxError>;
+pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
 type Frames = UnboundedReceiver<Result<Frame<Bytes>, BoxError>>;
 
 /// A version of HTTP to talk in.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Version {
+pub(crate) enum Version {
     One,
     Two,
 }
 
 /// What a server is told to say, a piece at a time. Dropped, the body has ended.
-struct Said {
+pub(crate) struct Said {
     head: Option<oneshot::Sender<Response<Frames>>>,
     frames: UnboundedSender<Result<Frame<Bytes>, BoxError>>,
     body: Option<Frames>,
@@ -44,7 +44,7 @@ struct Said {
 
 impl Said {
     /// The head of the response.
-    fn head(&mut self, response: http::response::Builder) {
+    pub(crate) fn head(&mut self, response: http::response::Builder) {
         let body = self.body.take().expect("one head");
         let response = response.body(body).expect("a response");
         self.head.take().expect("one head").send(response).expect("the server waits for it");
@@ -54,7 +54,7 @@ impl Said {
         self.frames.unbounded_send(Ok(frame)).expect("the server goes on");
     }
 
-    fn data(&self, bytes: &[u8]) {
+    pub(crate) fn data(&self, bytes: &[u8]) {
         self.say(Frame::data(Bytes::copy_from_slice(bytes)));
     }
 
@@ -65,21 +65,21 @@ impl Said {
     }
 
     /// The stream is reset, or its connection closed in the middle.
-    fn breaks(self) {
+    pub(crate) fn breaks(self) {
         self.frames.unbounded_send(Err("the power is out".into())).expect("the server goes on");
     }
 }
 
 /// A server that says what it is told.
 #[derive(Clone)]
-struct Told {
+pub(crate) struct Told {
     address: SocketAddr,
     version: Version,
     next: Arc<Mutex<VecDeque<oneshot::Receiver<Response<Frames>>>>>,
 }
 
 impl Told {
-    async fn start(version: Version) -> Self {
+    pub(crate) async fn start(version: Version) -> Self {
         let (listener, address) = listen().await;
         let server = Self { address, version, next: Arc::default() };
         let told = server.clone();
@@ -109,22 +109,26 @@ impl Told {
     }
 
     /// The answer to the next request.
-    fn next(&self) -> Said {
+    pub(crate) fn next(&self) -> Said {
         let ((head, waits), (frames, body)) = (oneshot::channel(), unbounded());
         self.next.lock().unwrap_or_else(PoisonError::into_inner).push_back(waits);
         Said { head: Some(head), frames, body: Some(body) }
     }
 
-    fn client(&self) -> Client<HttpConnector, Body> {
+    pub(crate) fn client(&self) -> Client<HttpConnector, Body> {
         Client::builder(TokioExecutor::new()).http2_only(self.version == Version::Two).build_http()
     }
 
-    fn request(&self) -> Request<Body> {
+    pub(crate) fn request(&self) -> Request<Body> {
         self.sending(Full::default().map_err(|never| match never {}).boxed_unsync())
     }
 
-    fn sending(&self, body: Body) -> Request<Body> {
-        Request::post(format!("http://{}/shop.Prices/Watch", self.address)).body(body).expect("a request")
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/shop.Prices/Watch", self.address)
+    }
+
+    pub(crate) fn sending(&self, body: Body) -> Request<Body> {
+        Request::post(self.url()).body(body).expect("a request")
     }
 }
 
@@ -141,7 +145,7 @@ fn watcher() -> (CircuitBreaker, ManualClock) {
 }
 
 /// What its breaker has recorded.
-fn recorded(breaker: &CircuitBreaker) -> String {
+pub(crate) fn recorded(breaker: &CircuitBreaker) -> String {
     breaker.snapshot().recent.to_string()
 }
 

@@ -67,7 +67,7 @@ impl BreakerCell {
         body.control.machine().next_expiry(&body.settings.rules).map(|at| at.since(body.settings.clock.now()))
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    pub(in crate::breaker) fn now(&self) -> Timestamp {
         let info = self.info();
         if info.has(Info::OWN_CLOCK) {
             self.own_now()

@@ -68,10 +68,16 @@ impl BreakerCell {
         })
     }
 
+    /// Tells whether a rule asks how long calls take.
+    #[cfg(feature = "http")]
+    pub(in crate::breaker) fn is_timed(&self) -> bool {
+        self.word().is_timed()
+    }
+
     /// The time, where a rule asks how long calls take.
     #[cfg(feature = "http")]
     pub(in crate::breaker) fn now_if_timed(&self) -> Option<Timestamp> {
-        self.word().is_timed().then(|| self.now())
+        self.is_timed().then(|| self.now())
     }
 
     /// Counts a success, not of a probe, without the lock; `false` when it must be reported.

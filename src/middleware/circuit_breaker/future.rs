@@ -29,16 +29,16 @@ pin_project! {
     /// ```
     pub struct ResponseFuture<F, R, C, M> {
         #[pin]
-        state: ResponseState<F, R, C>,
+        state: ResponseState<Guarded<F, C>, F, R>,
         mode: PhantomData<M>,
     }
 }
 
 pin_project! {
     #[project = ResponseStateProj]
-    enum ResponseState<F, R, C> {
+    pub(super) enum ResponseState<G, F, R> {
         // The call goes through; its outcome is reported.
-        Guarded { #[pin] inner: Guarded<F, C> },
+        Guarded { #[pin] inner: G },
         // The request has no breaker.
         Unguarded { #[pin] inner: F },
         // The request was rejected; what becomes of it is up to the mode.
@@ -73,7 +73,24 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
+        self.project().state.poll_response::<C, M, Req, Res, Err>(cx)
+    }
+}
+
+impl<G, F, R> ResponseState<G, F, R> {
+    #[inline]
+    pub(super) fn poll_response<C, M, Req, Res, Err>(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<C::Response, M::Error>>
+    where
+        G: Future<Output = Result<C::Response, Err>>,
+        F: Future<Output = Result<Res, Err>>,
+        R: Future<Output = Result<C::Response, M::Error>>,
+        C: Watch<Res, Err>,
+        M: OnReject<Req, C::Response, Err>,
+    {
+        match self.project() {
             ResponseStateProj::Guarded { inner } => inner.poll(cx).map_err(M::error),
             ResponseStateProj::Unguarded { inner } => inner.poll(cx).map_ok(C::unwatched).map_err(M::error),
             ResponseStateProj::Rejected { answer } => answer.poll(cx),

@@ -231,11 +231,34 @@ impl<C, M, K: ByAnyKey, R> CircuitBreakerLayer<C, M, K, R> {
     }
 }
 
-impl<C, M, K: Breakers, R> CircuitBreakerLayer<C, M, K, R> {
+/// A layer of circuit breakers that rejects: [`CircuitBreakerLayer`], or what its `upload` makes of it. Sealed.
+///
+/// It is what [`SafetyNetBuilder::breaker`](crate::safety_net::SafetyNetBuilder::breaker) takes.
+///
+/// ```
+/// use fusebox::circuit_breaker::BreakerLayer;
+/// use fusebox::{CircuitBreakerConfig, CircuitBreakerLayer, SafetyNet};
+///
+/// fn describe(breaker: impl BreakerLayer) -> String {
+///     SafetyNet::builder().breaker(breaker).build().to_string()
+/// }
+/// assert_eq!(describe(CircuitBreakerLayer::new(CircuitBreakerConfig::new("prices"))), "circuit breaker prices");
+/// ```
+pub trait BreakerLayer: fmt::Display + sealed::Sealed {
     /// The breaker, if all requests have one in common.
-    pub(crate) fn one(&self) -> Option<&CircuitBreaker> {
+    #[doc(hidden)]
+    fn one(&self) -> Option<&CircuitBreaker>;
+}
+
+impl<C, M, K: Breakers, R> BreakerLayer for CircuitBreakerLayer<C, M, K, R> {
+    fn one(&self) -> Option<&CircuitBreaker> {
         self.select.one()
     }
+}
+
+pub(super) mod sealed {
+    pub trait Sealed {}
+    impl<C, M, K, R> Sealed for super::CircuitBreakerLayer<C, M, K, R> {}
 }
 
 impl<C, M, K, R> CircuitBreakerLayer<C, M, K, R> {

@@ -33,24 +33,28 @@ mod readiness;
 mod reject;
 mod select;
 mod service;
+#[cfg(feature = "http")]
+mod upload;
 mod wait;
 
-#[cfg(feature = "http")]
-pub use crate::breaker::GuardedBody;
 pub use crate::breaker::{
     Apply, CallFuture, CallOrFuture, Classified, Events, NameTaken, Overridden, Recent, Watch, Wrapped,
 };
+#[cfg(feature = "http")]
+pub use crate::breaker::{GuardedBody, UploadBody};
 pub use crate::circuit::{
     Advice, CooldownContext, Generation, Origin, OverrideKind, PartTally, ProbeTally, RejectReason, StandingOverride,
     StateScope, TransitionReason,
 };
 pub use crate::explanation::Explanation;
 pub use future::ResponseFuture;
-pub use layer::CircuitBreakerLayer;
+pub use layer::{BreakerLayer, CircuitBreakerLayer};
 pub use readiness::{GiveBack, KeepsReadiness, ReleasesReadiness};
 pub use reject::{Boxed, Fallback, MapRejection, OnReject, RespondWith};
 #[doc(hidden)]
 pub use select::{Breakers, ByAnyKey};
 pub use select::{By, ByOwned, One, Select};
 pub use service::CircuitBreakerService;
+#[cfg(feature = "http")]
+pub use upload::{UploadFuture, UploadLayer, UploadRequest, UploadService};
 pub use wait::{WaitFuture, WaitLayer, WaitService};

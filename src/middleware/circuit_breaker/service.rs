@@ -10,9 +10,12 @@ use super::future::ResponseFuture;
 use super::readiness::{GiveBack, KeepsReadiness};
 use super::reject::{Boxed, OnReject};
 use super::select::{Breakers, One, Select};
+#[cfg(feature = "http")]
+use crate::breaker::Permit;
 use crate::breaker::{Alarm, CircuitBreaker, Guarded, Refusal, Watch};
 use crate::circuit::{Outcome, State};
 use crate::classify::Errors;
+use crate::rejected::Rejected;
 
 /// A service behind a circuit breaker. Made by [`CircuitBreakerLayer`](super::CircuitBreakerLayer).
 ///
@@ -136,6 +139,35 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.poll_inner(cx).map_err(M::error)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Req) -> Self::Future {
+        if let Some(rejected) = self.promised() {
+            return ResponseFuture::rejected(self.reject(request, rejected));
+        }
+        // The healthy path on its own: merged with the others, the permit would be copied through memory three times.
+        if let Some(admitted) = self.select.one().and_then(CircuitBreaker::acquire_at_sight) {
+            let response = self.inner.call(request);
+            return ResponseFuture::guarded(Guarded::new(response, admitted.into_permit(), self.classify.clone()));
+        }
+        self.call_slow(request)
+    }
+}
+
+impl<S, C, M, K, R> CircuitBreakerService<S, C, M, K, R>
+where
+    C: Clone,
+    R: GiveBack<S>,
+{
+    /// Readiness for one call: that of the inner service, or to reject.
+    #[inline]
+    pub(super) fn poll_inner<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>>
+    where
+        S: Service<Req>,
+        K: Breakers,
+    {
         if let Some(breaker) = self.select.one()
             && let Some(refusal) = breaker.refusal()
         {
@@ -153,39 +185,38 @@ where
         if self.alarm.is_some() {
             self.alarm = None;
         }
-        Poll::Ready(ready.map_err(|error| {
+        Poll::Ready(ready.inspect_err(|_| {
             if let Some(breaker) = self.select.one() {
                 self.unready.count(breaker);
             }
-            M::error(error)
         }))
     }
 
+    /// The rejection that readiness has promised.
     #[inline]
-    fn call(&mut self, request: Req) -> Self::Future {
-        // The healthy path on its own: merged with the others, the permit would be copied through memory three times.
-        let one = self.select.one();
+    pub(super) fn promised(&mut self) -> Option<Rejected>
+    where
+        K: Breakers,
+    {
         if let Readiness::Reject(refusal) = self.readiness
-            && let Some(breaker) = one
+            && let Some(breaker) = self.select.one()
         {
             self.readiness = Readiness::Inner;
-            let answer = ResponseFuture::rejected(self.mode.reject(request, breaker.reject_as_promised(refusal)));
-            self.give_back();
-            return answer;
+            return Some(breaker.reject_as_promised(refusal));
         }
-        if let Some(admitted) = one.and_then(CircuitBreaker::acquire_at_sight) {
-            let response = self.inner.call(request);
-            return ResponseFuture::guarded(Guarded::new(response, admitted.into_permit(), self.classify.clone()));
-        }
-        self.call_slow(request)
+        None
     }
-}
 
-impl<S, C, M, K, R> CircuitBreakerService<S, C, M, K, R>
-where
-    C: Clone,
-    R: GiveBack<S>,
-{
+    /// Answers a rejected request.
+    #[inline]
+    pub(super) fn reject<Req, Res, Err>(&mut self, request: Req, rejected: Rejected) -> M::Future
+    where
+        M: OnReject<Req, Res, Err>,
+    {
+        self.give_back();
+        self.mode.reject(request, rejected)
+    }
+
     /// The inner service is not ready: the caller is woken by that, or by the circuit. Only the breaker of all requests
     /// is known before there is one.
     #[cold]
@@ -214,6 +245,23 @@ where
         }
     }
 
+    /// The permit for a request, if it has a breaker. For services that have no healthy path of their own.
+    #[cfg(feature = "http")]
+    pub(super) fn admit<Req>(&mut self, request: &Req) -> Result<Option<Permit>, Rejected>
+    where
+        K: Select<Req>,
+    {
+        match self.promised() {
+            Some(rejected) => Err(rejected),
+            None => self.select.acquire(request).transpose(),
+        }
+    }
+
+    #[cfg(feature = "http")]
+    pub(super) fn classifier(&self) -> C {
+        self.classify.clone()
+    }
+
     #[inline(never)]
     fn call_slow<Req>(&mut self, request: Req) -> ResponseFuture<S::Future, M::Future, C, fn(Req) -> M>
     where
@@ -228,10 +276,7 @@ where
                 let response = self.inner.call(request);
                 ResponseFuture::guarded(Guarded::new(response, permit, self.classify.clone()))
             }
-            Some(Err(rejected)) => {
-                self.give_back();
-                ResponseFuture::rejected(self.mode.reject(request, rejected))
-            }
+            Some(Err(rejected)) => ResponseFuture::rejected(self.reject(request, rejected)),
             None => ResponseFuture::unguarded(self.inner.call(request)),
         }
     }

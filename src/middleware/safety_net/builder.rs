@@ -9,7 +9,7 @@ use tower_layer::{Identity, Stack};
 use super::net::SafetyNet;
 use crate::attempts::Timeouts;
 use crate::breaker::CircuitBreaker;
-use crate::middleware::circuit_breaker::{Breakers, CircuitBreakerLayer};
+use crate::middleware::circuit_breaker::BreakerLayer;
 use crate::middleware::fallback::{FallbackLayer, OnError};
 use crate::middleware::retry::RetryLayer;
 
@@ -86,13 +86,7 @@ impl<L, B, F> SafetyNetBuilder<L, No, B, F> {
 
 impl<L, R, F> SafetyNetBuilder<L, R, No, F> {
     /// Adds a circuit breaker.
-    pub fn breaker<C, M, K, G>(
-        self,
-        breaker: CircuitBreakerLayer<C, M, K, G>,
-    ) -> SafetyNetBuilder<Stack<CircuitBreakerLayer<C, M, K, G>, L>, R, Yes, F>
-    where
-        K: Breakers,
-    {
+    pub fn breaker<G: BreakerLayer>(self, breaker: G) -> SafetyNetBuilder<Stack<G, L>, R, Yes, F> {
         let handle = breaker.one().cloned();
         let mut builder = self.inside(breaker);
         builder.breaker = handle;
