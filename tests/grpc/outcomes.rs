@@ -296,6 +296,46 @@ fn a_classifier_of_ones_own_may_know_from_the_headers() {
     assert_eq!(outcomes(&breaker), "", "its own rule for errors");
 }
 
+/// Panics when it is asked of the end.
+#[derive(Clone)]
+struct NoAnswer;
+
+impl<B, E> Classify<Response<B>, E> for NoAnswer {
+    type Scope = AtEnd;
+
+    fn classify(&self, _result: &Result<Response<B>, E>) -> Outcome {
+        Outcome::Success
+    }
+}
+
+impl ClassifyEnd for NoAnswer {
+    fn at_head<B>(&self, _response: &Response<B>) -> Option<Outcome> {
+        None
+    }
+
+    fn at_end(&self, _trailers: Option<&HeaderMap>) -> Outcome {
+        panic!("it is not in the table")
+    }
+}
+
+/// As with a call that has not been answered yet.
+#[test]
+fn a_body_that_a_panic_takes_along_is_a_failure() {
+    let breaker = watcher();
+    let body = || head_by(&breaker, NoAnswer, streaming([status(Code::Ok)])).into_body();
+    let caught = |f: &dyn Fn()| std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).is_err();
+    assert!(caught(&|| drop(at_hand(body().frame()))), "the classifier's");
+    assert_eq!(outcomes(&breaker), "F");
+    let reader = || {
+        let _body = body();
+        panic!("the reader has no use for it")
+    };
+    assert!(caught(&reader), "the reader's");
+    assert_eq!(outcomes(&breaker), "F");
+    drop(body());
+    assert_eq!(outcomes(&breaker), "", "a reader who leaves");
+}
+
 #[test]
 fn a_classifier_may_wrap_the_one_for_grpc() {
     /// Never takes the server's word for when to come back.

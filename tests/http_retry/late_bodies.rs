@@ -11,7 +11,7 @@ use fusebox::{Budget, RetryLayer};
 use http_body_util::Full;
 use tower::{Layer, ServiceExt};
 
-use super::script::{Gate, Seen, Step, data, trailers};
+use super::script::{Gate, Knows, Seen, Step, data, trailers};
 use super::*;
 use support::{ms, poll_once};
 
@@ -24,7 +24,10 @@ fn limits(f: impl FnOnce(RetryConfigBuilder<Timed>) -> RetryConfigBuilder<Timed>
 
 /// Answers after so long with these steps; and what becomes of the body.
 async fn answer_of(config: RetryConfig<Timed>, after: Duration, steps: Vec<Step>) -> (Seen, Response<Limited>) {
-    let script = Script::new(steps);
+    answer_with(config, after, Script::new(steps)).await
+}
+
+async fn answer_with(config: RetryConfig<Timed>, after: Duration, script: Script) -> (Seen, Response<Limited>) {
     let seen = script.seen();
     let mut script = Some(script);
     let service = tower::service_fn(move |_: Request<Replayed>| {
@@ -134,6 +137,21 @@ async fn a_body_that_has_ended_is_not_late() {
         assert!(body.is_end_stream());
         tokio::time::advance(secs(3_600)).await;
         assert!(next(&mut body).await.is_none());
+    }
+}
+
+/// Not every body knows that it has ended before it is asked for more.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_has_ended_is_not_late_either_where_it_does_not_say_so() {
+    for (steps, breaks) in [(vec![data("some")], false), (vec![data("some"), Step::Error], true)] {
+        let script = Script::new(steps).knows(Knows::Nothing);
+        let (_seen, response) = answer_with(limits(|builder| builder), Duration::ZERO, script).await;
+        let mut body = response.into_body();
+        assert_eq!(next(&mut body).await.expect("a frame").expect("in time"), "some");
+        assert_eq!(next(&mut body).await.is_some_and(|end| end.is_err()), breaks);
+        assert!(!body.is_end_stream());
+        tokio::time::advance(secs(3_600)).await;
+        assert!(next(&mut body).await.is_none(), "it broke: {breaks}");
     }
 }
 

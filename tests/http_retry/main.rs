@@ -37,6 +37,7 @@ mod breakers;
 mod deadlines;
 mod idempotency;
 mod late_bodies;
+mod leftovers;
 mod memory;
 mod property;
 mod retry_after;

@@ -133,6 +133,27 @@ async fn the_deadline_ends_the_wait_for_readiness_between_attempts() {
     assert_eq!((before.elapsed(), stub.calls()), (secs(5), 1));
 }
 
+/// The task that polls it may have been elsewhere meanwhile.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_could_begin_only_after_the_deadline_does_not_begin() {
+    for waits_for_readiness in [false, true] {
+        let stub = Stub::in_turn([Answer::Err, Answer::Ok]);
+        let mut service = timed(waiting(secs(1)).deadline(secs(5))).layer(stub.clone());
+        let mut response = Box::pin(service.ready().await.expect("ready").call(1));
+        assert!(poll_once(response.as_mut()).is_pending(), "the first attempt failed");
+        if waits_for_readiness {
+            stub.gets_ready(Ready::Never);
+            tokio::time::advance(secs(1)).await;
+            assert!(poll_once(response.as_mut()).is_pending());
+            stub.gets_ready(Ready::Yes);
+        }
+        tokio::time::advance(secs(10)).await;
+        let error = timed_out(response.await.expect_err("there was no time"));
+        assert!(is(&error, TimeLimit::Deadline, secs(5), 2), "{error}");
+        assert_eq!(stub.calls(), 1, "waits for readiness: {waits_for_readiness}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_time_of_an_attempt_includes_that_for_getting_ready() {
     let stub = Stub::new(Answer::Err);
