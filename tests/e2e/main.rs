@@ -17,6 +17,7 @@ mod servers;
 #[cfg(feature = "axum")]
 mod axum_server;
 mod balance;
+mod combinations;
 mod connections;
 mod deadlines;
 #[cfg(feature = "grpc")]
