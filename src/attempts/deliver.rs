@@ -14,7 +14,7 @@ use crate::classify::{AtHead, Classify};
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "a retry cannot give `{R}` to its caller",
-    note = "a classifier with the scope `AtEnd` needs an `http::Response` with a `Body`, and `ClassifyEnd + Clone`; with limits of time `RetryLayer::http` needs an `http::Response` too",
+    note = "a classifier with the scope `AtEnd` needs an `http::Response` with a `Body`, and `ClassifyEnd + Clone`, both `'static`; with limits of time `RetryLayer::http` needs an `http::Response` too",
     note = "code generic over `Classify` adds `Scope = AtHead`"
 )]
 pub trait Deliver<S, C, T: Timeouts, R> {

@@ -1,5 +1,6 @@
 //! The body of a guarded response whose outcome is known at its end.
 
+use std::any::Any;
 use std::fmt;
 use std::mem;
 use std::pin::Pin;
@@ -14,7 +15,7 @@ use super::permit::Permit;
 use super::response_permit::ResponsePermit;
 use super::watch::Observe;
 use crate::circuit::Outcome;
-use crate::classify::{AtEnd, ClassifyEnd, EndFinder};
+use crate::classify::{AtEnd, ClassifyEnd, EndFinder, note_cover};
 
 pin_project! {
     /// The body of a guarded response. It carries the call's permit and reports the outcome when it ends. Dropped
@@ -134,10 +135,26 @@ impl<B, C> fmt::Debug for GuardedBody<B, C> {
     }
 }
 
+impl<B: 'static, C: 'static> GuardedBody<B, C> {
+    /// Puts it around the body of a response.
+    fn around(mut response: Response<B>, watch: Option<Watched<C>>) -> Response<Self> {
+        note_cover(&mut response, Self::uncover);
+        response.map(|inner| Self { inner, watch })
+    }
+
+    /// The inner body, where this one goes to no caller.
+    fn uncover(body: Box<dyn Any>) -> Box<dyn Any> {
+        match body.downcast::<Self>() {
+            Ok(guarded) => Box::new(guarded.inner),
+            Err(other) => other,
+        }
+    }
+}
+
 impl<C, B> Observe<C, Response<B>> for AtEnd
 where
-    C: ClassifyEnd + Clone,
-    B: Body,
+    C: ClassifyEnd + Clone + 'static,
+    B: Body + 'static,
 {
     type Response = Response<GuardedBody<B, C>>;
 
@@ -169,10 +186,10 @@ where
                 Some(Watched { permit: permit.accept(), classify: classify.clone(), end })
             }
         };
-        Ok(response.map(|inner| GuardedBody { inner, watch }))
+        Ok(GuardedBody::around(response, watch))
     }
 
     fn unobserved(response: Response<B>) -> Self::Response {
-        response.map(|inner| GuardedBody { inner, watch: None })
+        GuardedBody::around(response, None)
     }
 }

@@ -28,7 +28,7 @@ use crate::classify::{AtHead, Classify, Scope};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot watch calls that end in `Result<{T}, {E}>`",
     note = "a circuit breaker needs a classifier: `classify::errors()`, `classify::http()`, `classify::grpc()`, or a closure with its types given: `|r: &Result<_, _>| Outcome::..`",
-    note = "one with the scope `AtEnd` needs an `http::Response` and `ClassifyEnd + Clone`"
+    note = "one with the scope `AtEnd` needs an `http::Response` and `ClassifyEnd + Clone`, both `'static`"
 )]
 pub trait Watch<T, E>: Classify<T, E> {
     /// The response of the guarded service.

@@ -1,6 +1,5 @@
 //! What is left to read of a response that goes to no caller: read to its end, HTTP/1 can use its connection again.
 
-use std::any::Any;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Poll, ready};
@@ -10,30 +9,35 @@ use http::{Response, Version};
 use http_body::Body;
 
 use super::contract::Leftover;
+use super::covers::uncovered;
 
 /// More bytes than that are not worth a connection: the rest is dropped, and its connection with it.
 const LIMIT: usize = 16 * 1024;
 
-/// The rest of a response whose body is one of a client that has connections: hyper's, reqwest's or axum's.
+/// The rest of a response whose body is one of a client that has connections: hyper's, reqwest's or axum's; or one of this
+/// crate's around such a one.
 pub(super) fn of<B: 'static>(response: Response<B>) -> Option<Leftover> {
     // A stream of HTTP/2 or later ends without its connection.
     if response.version() > Version::HTTP_11 {
         return None;
     }
-    let mut body = Some(response.into_body());
-    let body: &mut dyn Any = &mut body;
+    let body = uncovered(response);
     #[cfg(feature = "hyper")]
-    if let Some(body) = body.downcast_mut::<Option<hyper::body::Incoming>>() {
-        return body.take().and_then(reading);
-    }
+    let body = match body.downcast::<hyper::body::Incoming>() {
+        Ok(body) => return reading(*body),
+        Err(other) => other,
+    };
     #[cfg(feature = "reqwest")]
-    if let Some(body) = body.downcast_mut::<Option<reqwest::Body>>() {
-        return body.take().and_then(reading);
-    }
+    let body = match body.downcast::<reqwest::Body>() {
+        Ok(body) => return reading(*body),
+        Err(other) => other,
+    };
     #[cfg(feature = "axum")]
-    if let Some(body) = body.downcast_mut::<Option<axum::body::Body>>() {
-        return body.take().and_then(reading);
-    }
+    let body = match body.downcast::<axum::body::Body>() {
+        Ok(body) => return reading(*body),
+        Err(other) => other,
+    };
+    drop(body);
     None
 }
 

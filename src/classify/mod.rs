@@ -19,6 +19,8 @@
 #[cfg(feature = "http")]
 mod body_end;
 mod contract;
+#[cfg(feature = "http")]
+mod covers;
 mod errors;
 mod excluded;
 mod fault;
@@ -52,6 +54,8 @@ pub use retry::Retry;
 
 #[cfg(feature = "http")]
 pub(crate) use body_end::{BodyEnd, EndFinder};
+#[cfg(feature = "http")]
+pub(crate) use covers::note_cover;
 #[cfg(feature = "http")]
 pub(crate) use http::OwnRejection;
 #[cfg(feature = "serde")]

@@ -9,20 +9,23 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fusebox::{BoxError, RetryConfig, RetryLayer, backoff};
+use fusebox::{
+    BoxError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, RetryConfig, RetryLayer, backoff, classify,
+};
 use futures::{StreamExt, stream};
 use http::{Method, Request, Response};
-use http_body::Frame;
+use http_body::{Body, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tower::{Layer, ServiceExt};
 
 use crate::servers::listen;
-use crate::support::ms;
+use crate::support::{ms, secs};
 
 type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
 
@@ -86,6 +89,69 @@ async fn through_reqwest(method: Method, to: SocketAddr, wait: Duration) -> u16 
     client.oneshot(request).await.expect("an answer").status().as_u16()
 }
 
+/// What comes of it where others stand between the retry and the client, each with a body of its own around the client's:
+/// a breaker, two of them, another retry. With the breaker nearest to the client, if there is one.
+async fn through_others(status: u16, others: Others) -> (u16, u32, u32, Option<CircuitBreaker>) {
+    // More than hyper reads by itself of a body that is dropped.
+    let busy = || chunked(16, 1024, true);
+    let first = move |_, number| if number == 1 { answer(status, busy()) } else { answer(200, short("fine")) };
+    let (address, connections, requests) = server(first).await;
+    let request = Request::get(format!("http://{address}/")).body(Empty::<Bytes>::new()).expect("a request");
+    let retry = RetryLayer::http(config(ms(300)));
+    let breaker = || {
+        let layer = CircuitBreakerLayer::http(CircuitBreakerConfig::new("shop"));
+        layer.classify(classify::http().at_end())
+    };
+    let near = breaker();
+    let handle = near.breaker().clone();
+    let (status, breaker) = match others {
+        Others::Breaker => {
+            (retry.layer(near.layer(client())).oneshot(request).await.map(|answer| head(&answer)), Some(handle))
+        }
+        Others::Breakers => {
+            let far = breaker();
+            (
+                retry.layer(far.layer(near.layer(client()))).oneshot(request).await.map(|answer| head(&answer)),
+                Some(handle),
+            )
+        }
+        Others::Retry => {
+            let once = RetryConfig::builder().max_retries(0).deadline(secs(60)).build().expect("it works");
+            let answer = retry.layer(RetryLayer::http(once).layer(client())).oneshot(request).await;
+            (answer.map(|answer| head(&answer)), None)
+        }
+        #[cfg(feature = "axum")]
+        Others::Axum => {
+            let boxed =
+                tower::util::MapResponse::new(near.layer(client()), |r: Response<_>| r.map(axum::body::Body::new));
+            (retry.layer(boxed).oneshot(request).await.map(|answer| head(&answer)), Some(handle))
+        }
+    };
+    let counted = (connections.load(Ordering::SeqCst), requests.load(Ordering::SeqCst));
+    (status.expect("an answer"), counted.0, counted.1, breaker)
+}
+
+fn client<B>() -> Client<HttpConnector, B>
+where
+    B: Body<Data: Send> + Send,
+{
+    Client::builder(TokioExecutor::new()).build_http()
+}
+
+/// What stands between a retry and the client.
+#[derive(Clone, Copy, Debug)]
+enum Others {
+    Breaker,
+    Breakers,
+    Retry,
+    #[cfg(feature = "axum")]
+    Axum,
+}
+
+fn head<B>(response: &Response<B>) -> u16 {
+    response.status().as_u16()
+}
+
 /// Answers the first request so, and the others well.
 fn at_first(body: impl Fn() -> UnsyncBoxBody<Bytes, BoxError>) -> impl Fn(u32, u32) -> Answer {
     move |_, number| if number == 1 { answer(503, body()) } else { answer(200, short("fine")) }
@@ -102,6 +168,26 @@ async fn a_small_answer_that_failed_leaves_its_connection_alive() {
             let (address, connections, requests) = server(at_first(body)).await;
             assert_eq!(through_reqwest(Method::GET, address, ms(300)).await, 200);
             assert_eq!((connections.load(Ordering::SeqCst), requests.load(Ordering::SeqCst)), (1, 2));
+        }
+    }
+}
+
+#[tokio::test]
+async fn it_does_so_where_others_have_put_their_body_around_it() {
+    for status in [503, 500, 429, 408] {
+        for others in [
+            Others::Breaker,
+            Others::Breakers,
+            Others::Retry,
+            #[cfg(feature = "axum")]
+            Others::Axum,
+        ] {
+            let (end, connections, requests, breaker) = through_others(status, others).await;
+            assert_eq!((end, connections, requests), (200, 1, 2), "{status} through {others:?}");
+            if let Some(breaker) = breaker {
+                let failures = breaker.snapshot().detectors[0].tally.count();
+                assert_eq!(failures, u64::from(status >= 500), "{status} through {others:?}");
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The body of a response whose call is judged, or limited in time, to its end.
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
@@ -11,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use crate::attempts::{AnyAnswer, Deliver, Head, Limits, OnTimeout, OpenCall, Rest, Timed, Timeouts, Untimed};
-use crate::classify::{AtEnd, AtHead, BodyEnd, Borrowed, ClassifyEnd, EndFinder};
+use crate::classify::{AtEnd, AtHead, BodyEnd, Borrowed, ClassifyEnd, EndFinder, note_cover};
 
 pin_project! {
     /// The body of a response that has come through a retry. It tells how the call ends, and ends in time.
@@ -95,6 +96,29 @@ impl JudgeEnd for AtHead {
 impl<B, C, T: Timeouts> ResponseBody<B, C, T> {
     pub(super) fn new(inner: B, rest: <T::Limits as Limits>::Rest, watch: Option<Watched<C>>) -> Self {
         Self { inner: Some(inner), rest, watch }
+    }
+}
+
+impl<B: 'static, C: 'static, T: Timeouts + 'static> ResponseBody<B, C, T> {
+    /// Puts it around the body of a response.
+    fn around(
+        mut response: Response<B>,
+        rest: <T::Limits as Limits>::Rest,
+        watch: Option<Watched<C>>,
+    ) -> Response<Self> {
+        note_cover(&mut response, Self::uncover);
+        response.map(|inner| Self::new(inner, rest, watch))
+    }
+
+    /// The inner body, where this one goes to no caller.
+    fn uncover(body: Box<dyn Any>) -> Box<dyn Any> {
+        match body.downcast::<Self>() {
+            Ok(body) => match body.inner {
+                Some(inner) => Box::new(inner),
+                None => Box::new(()),
+            },
+            Err(other) => other,
+        }
     }
 }
 
@@ -205,16 +229,16 @@ impl<C: ClassifyEnd + Clone> Keep for Borrowed<'_, C> {
 
 impl<A, C, T, B> Deliver<AtEnd, C, T, Response<B>> for A
 where
-    C: Keep,
-    T: Timeouts,
-    B: Body,
+    C: Keep<Kept: 'static>,
+    T: Timeouts + 'static,
+    B: Body + 'static,
 {
     type Response = Response<ResponseBody<B, C::Kept, T>>;
 
     fn deliver(classify: &C, head: Head<'_, T::Limits>, response: Response<B>) -> Self::Response {
         let rest = head.rest();
         let watch = watch(classify.kept(), head, &response);
-        response.map(|inner| ResponseBody::new(inner, rest, watch))
+        ResponseBody::around(response, rest, watch)
     }
 }
 
@@ -258,12 +282,12 @@ pub struct HttpAnswer;
 
 impl LimitsBodies for HttpAnswer {}
 
-impl<C, B> Deliver<AtHead, C, Timed, Response<B>> for HttpAnswer {
+impl<C, B: 'static> Deliver<AtHead, C, Timed, Response<B>> for HttpAnswer {
     type Response = Response<ResponseBody<B, AtHead, Timed>>;
 
     fn deliver(_classify: &C, head: Head<'_, <Timed as Timeouts>::Limits>, response: Response<B>) -> Self::Response {
         let (rest, watch) = limit(head);
-        response.map(|inner| ResponseBody::new(inner, rest, watch))
+        ResponseBody::around(response, rest, watch)
     }
 }
 
