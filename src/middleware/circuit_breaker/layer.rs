@@ -242,7 +242,7 @@ impl<C, M, K: ByAnyKey, R> CircuitBreakerLayer<C, M, K, R> {
 /// fn describe(breaker: impl BreakerLayer) -> String {
 ///     SafetyNet::builder().breaker(breaker).build().to_string()
 /// }
-/// assert_eq!(describe(CircuitBreakerLayer::new(CircuitBreakerConfig::new("prices"))), "circuit breaker prices");
+/// assert_eq!(describe(CircuitBreakerLayer::new(CircuitBreakerConfig::new("prices"))), "circuit breaker `prices`");
 /// ```
 pub trait BreakerLayer: fmt::Display + sealed::Sealed {
     /// The breaker, if all requests have one in common.

@@ -147,18 +147,21 @@ impl<C, M, K: fmt::Display, R, F> fmt::Debug for UploadLayer<C, M, K, R, F> {
 ///
 /// ```
 /// use bytes::Bytes;
+/// use fusebox::circuit_breaker::UploadBody;
 /// use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer};
 /// use http::{Request, Response};
 /// use http_body_util::{BodyExt, Full};
-/// use tower::{service_fn, Layer, Service, ServiceExt};
+/// use tower::{service_fn, Layer, ServiceExt};
 ///
 /// # futures::executor::block_on(async {
-/// let layer = CircuitBreakerLayer::http(CircuitBreakerConfig::new("archive"));
-/// let mut service = layer.upload(|body| body.boxed_unsync()).layer(service_fn(|request: Request<_>| async {
+/// type Archived = UploadBody<Full<Bytes>>;
+///
+/// let inner = service_fn(|request: Request<Archived>| async {
 ///     Ok::<_, BoxError>(Response::new(request.into_body().collect().await?.to_bytes()))
-/// }));
-/// let request = Request::new(Full::new(Bytes::from("a photo")));
-/// assert_eq!(service.ready().await?.call(request).await?.into_body(), "a photo");
+/// });
+/// let layer = CircuitBreakerLayer::http(CircuitBreakerConfig::new("archive"));
+/// let service = layer.upload(|body: Archived| body).layer(inner);
+/// assert_eq!(service.clone().oneshot(Request::new(Full::from("a photo"))).await?.into_body(), "a photo");
 /// assert!(!service.breaker().is_open());
 /// # Ok::<(), BoxError>(()) }).unwrap();
 /// ```
@@ -242,17 +245,18 @@ pin_project! {
     ///
     /// ```
     /// use bytes::Bytes;
-    /// use fusebox::circuit_breaker::UploadFuture;
+    /// use fusebox::circuit_breaker::{UploadBody, UploadFuture};
     /// use fusebox::{BoxError, CircuitBreakerConfig, CircuitBreakerLayer};
     /// use http::{Request, Response};
     /// use http_body_util::Full;
     /// use tower::{service_fn, Layer, Service, ServiceExt};
     ///
     /// # futures::executor::block_on(async {
-    /// let hangs = service_fn(|_: Request<_>| std::future::pending::<Result<Response<Bytes>, BoxError>>());
+    /// let hangs = service_fn(|_| std::future::pending::<Result<Response<Bytes>, BoxError>>());
     /// let layer = CircuitBreakerLayer::http(CircuitBreakerConfig::new("archive"));
-    /// let mut service = layer.clone().upload(|body| body).layer(hangs);
-    /// let response: UploadFuture<_, _, _, _> = service.ready().await?.call(Request::new(Full::new(Bytes::new())));
+    /// let mut service = layer.clone().upload(|body: UploadBody<Full<Bytes>>| body).layer(hangs);
+    /// let request = Request::new(Full::from("a photo"));
+    /// let response: UploadFuture<_, _, _, _> = ServiceExt::<Request<Full<Bytes>>>::ready(&mut service).await?.call(request);
     /// drop(response); // the user has closed the tab
     /// assert_eq!(layer.breaker().snapshot().detectors[0].tally.count(), 0);
     /// # Ok::<(), BoxError>(()) }).unwrap();
