@@ -6,7 +6,8 @@
 //! | clients | hyper-util's legacy client, `reqwest::Client`, tonic's `Channel` |
 //! | servers | axum's `Router`, tonic's `Server` |
 //! | stacks | retry, breaker, each over the other, retry over breaker over retry, breaker over breaker, breakers by key |
-//! | | a breaker that is waited for, fallback over both, the presets of `SafetyNet`, one that is built |
+//! | | a breaker that is waited for, one that counts from the end of uploads |
+//! | | fallback over both, the presets of `SafetyNet`, one that is built, one with uploads |
 //! | retries | without limits of time, with a deadline |
 //! | breakers | at the head (HTTP), at the end (HTTP, gRPC) |
 //! | held | in a `Buffer`, `BoxService`, `BoxCloneService`, `BoxCloneSyncService`, behind a timeout, a concurrency limit |
@@ -23,7 +24,7 @@ use axum::Router;
 use axum::body::Body as AxumBody;
 use axum::routing::any;
 use bytes::Bytes;
-use fusebox::circuit_breaker::GuardedBody;
+use fusebox::circuit_breaker::{GuardedBody, UploadBody};
 use fusebox::retry::{RetryStats, TimedOut};
 use fusebox::{
     BoxError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, EventKind, FallbackLayer, Outcome, Registry,
@@ -210,9 +211,9 @@ impl<S> Stack<S> {
 }
 
 /// Makes every stack around a client. `$breaker` makes the layer of a breaker out of its configuration, `$keyed` that of
-/// breakers by key out of a registry; `$through` makes the calls.
+/// breakers by key out of a registry; `$wrap` the body of an upload; `$through` makes the calls.
 macro_rules! every_stack {
-    ($preset:ident, $client:expr, $breaker:expr, $keyed:expr, $through:ident($($to:expr),*)) => {{
+    ($preset:ident, $client:expr, $breaker:expr, $keyed:expr, $wrap:expr, $through:ident($($to:expr),*)) => {{
         macro_rules! stack {
             ($name:literal, $retries:literal, $breakers:literal, |$counts:ident| $service:expr) => {{
                 let $counts = Counts::default();
@@ -248,6 +249,10 @@ macro_rules! every_stack {
         stack!("timed retry over waiting breaker", 1, 1, |c| {
             RetryLayer::$preset(c.timed()).layer($breaker(c.breaker()).wait_when_open().layer($client))
         });
+        stack!("breaker of uploads", 0, 1, |c| $breaker(c.breaker()).upload($wrap).layer($client));
+        stack!("timed retry over breakers of uploads by key", 1, 1, |c| {
+            RetryLayer::$preset(c.timed()).layer($keyed(c.registry()).upload($wrap).layer($client))
+        });
         stack!("fallback over retry over breaker", 1, 1, |c| {
             let stack = RetryLayer::$preset(c.untimed()).layer($breaker(c.breaker()).layer($client));
             FallbackLayer::new(|error: BoxError| async { Err(error) }).layer(stack)
@@ -259,6 +264,10 @@ macro_rules! every_stack {
         stack!("a net that is built", 1, 1, |c| {
             let net = SafetyNet::builder().fallback(|error: BoxError| async { Err(error) });
             net.retry(RetryLayer::$preset(c.timed())).breaker($breaker(c.breaker())).build().layer($client)
+        });
+        stack!("a net that is built with uploads", 1, 1, |c| {
+            let net = SafetyNet::builder().retry(RetryLayer::$preset(c.untimed()));
+            net.breaker($breaker(c.breaker()).upload($wrap)).build().layer($client)
         });
     }};
 }
@@ -283,6 +292,10 @@ where
     Client::builder(TokioExecutor::new()).build_http()
 }
 
+fn as_it_is<B>(body: UploadBody<B>) -> UploadBody<B> {
+    body
+}
+
 async fn through_http<S>(stack: Stack<S>, to: std::net::SocketAddr)
 where
     S: Service<Request<Full<Bytes>>, Response: Answer, Error: Into<BoxError> + Send + Sync, Future: Send>,
@@ -296,7 +309,7 @@ where
 async fn around_the_client_of_hyper_util() {
     let to = serve(Router::new().fallback(any(echo))).await;
     let keyed = |registry| CircuitBreakerLayer::keyed_by(registry, key::authority()).classify(classify::http());
-    every_stack!(http, hyper_client(), CircuitBreakerLayer::http, keyed, through_http(to));
+    every_stack!(http, hyper_client(), CircuitBreakerLayer::http, keyed, as_it_is, through_http(to));
 }
 
 #[tokio::test]
@@ -304,7 +317,7 @@ async fn around_the_client_of_hyper_util_to_the_end_of_the_body() {
     let to = serve(Router::new().fallback(any(echo))).await;
     let at_end = |config| CircuitBreakerLayer::http(config).classify(classify::http().at_end());
     let keyed = |registry| CircuitBreakerLayer::keyed_by(registry, key::host()).classify(classify::http().at_end());
-    every_stack!(http, hyper_client(), at_end, keyed, through_http(to));
+    every_stack!(http, hyper_client(), at_end, keyed, as_it_is, through_http(to));
 }
 
 async fn through_reqwest<S>(stack: Stack<S>, to: std::net::SocketAddr)
@@ -325,7 +338,14 @@ where
 async fn around_reqwests_client() {
     let to = serve(Router::new().fallback(any(echo))).await;
     let keyed = |registry| CircuitBreakerLayer::keyed_by(registry, key::host()).classify(classify::http());
-    every_stack!(reqwest, reqwest::Client::new(), CircuitBreakerLayer::reqwest, keyed, through_reqwest(to));
+    every_stack!(
+        reqwest,
+        reqwest::Client::new(),
+        CircuitBreakerLayer::reqwest,
+        keyed,
+        reqwest::Body::wrap,
+        through_reqwest(to)
+    );
 }
 
 // gRPC
@@ -373,7 +393,7 @@ where
 async fn around_tonics_channel() {
     let (_shop, channel) = shop();
     let keyed = |registry| CircuitBreakerLayer::keyed(registry, key::grpc_method()).classify(classify::grpc());
-    every_stack!(grpc, channel.clone(), CircuitBreakerLayer::grpc, keyed, through_grpc());
+    every_stack!(grpc, channel.clone(), CircuitBreakerLayer::grpc, keyed, TonicBody::new, through_grpc());
 }
 
 // Servers
@@ -408,6 +428,7 @@ async fn in_axums_router() {
         layer.respond_with(web::unavailable::<GuardedBody<AxumBody, _>>)
     };
     serves!("breaker", 0, 1, |c| guarded(c.breaker()));
+    serves!("breaker of uploads", 0, 1, |c| guarded(c.breaker()).upload(AxumBody::new));
     serves!("breaker at the end", 0, 1, |c| at_end(c.breaker()));
     serves!("retry", 1, 0, |c| RetryLayer::http(c.untimed()).body(AxumBody::new));
     serves!("timed retry", 1, 0, |c| RetryLayer::http(c.timed()).map_timeout(late).body(AxumBody::new));

@@ -34,29 +34,31 @@ impl<C, M, K, R> CircuitBreakerLayer<C, M, K, R> {
     /// `wrap` makes the body that the inner service takes: `axum::body::Body::new`, `tonic::body::Body::new`,
     /// `reqwest::Body::wrap`, `|body| body.boxed_unsync()`, or `|body| body` where it takes any. A body has ended when the
     /// client has taken its last piece (of at most 64 KiB): what the client and the system have in their buffers then,
-    /// usually some hundred kilobytes, is sent in the dependency's time. reqwest follows no redirect that wants such a body
+    /// up to some megabytes, is sent in the dependency's time. reqwest follows no redirect that wants such a body
     /// again (307, 308), as with every stream; a request without a body stays as it is.
     ///
-    /// Give it last. A breaker for which no rule asks how long calls take reads no clock for it.
+    /// Give it last; [`wait_when_open`](Self::wait_when_open) has no such thing. A breaker for which no rule asks how long
+    /// calls take reads no clock for it.
     ///
     /// ```
     /// use axum::body::Body;
-    /// use fusebox::{detect, CircuitBreakerConfig, CircuitBreakerLayer};
+    /// use fusebox::{detect, CircuitBreakerConfig, CircuitBreakerLayer, ManualClock};
     /// use http::{Request, Response};
     /// use http_body_util::BodyExt;
     /// use std::time::Duration;
     /// use tower::{service_fn, Layer, ServiceExt};
     ///
-    /// # tokio_test::block_on(async {
-    /// let slow = detect::slow_call_rate(0.5).slower_than(Duration::from_millis(200)).of_last(10).min_calls(1);
-    /// let layer = CircuitBreakerLayer::http(CircuitBreakerConfig::builder("archive").detector(slow).build()?);
-    /// let layer = layer.upload(Body::new);
+    /// # futures::executor::block_on(async {
+    /// let clock = ManualClock::new();
+    /// let slow = detect::slow_call_rate(0.5).slower_than(Duration::from_secs(1)).of_last(10).min_calls(1);
+    /// let config = CircuitBreakerConfig::builder("archive").detector(slow).clock(clock.clone()).build()?;
+    /// let layer = CircuitBreakerLayer::http(config).upload(Body::new);
     /// let client = layer.layer(service_fn(|request: Request<Body>| async {
     ///     Ok::<_, fusebox::BoxError>(Response::new(request.into_body().collect().await?.to_bytes()))
     /// }));
     ///
-    /// let film = futures::stream::once(async {
-    ///     tokio::time::sleep(Duration::from_millis(300)).await; // the caller's line is slow
+    /// let film = futures::stream::once(async move {
+    ///     clock.advance(Duration::from_secs(5)); // the caller's line is slow
     ///     Ok::<_, fusebox::BoxError>("a film")
     /// });
     /// let response = client.oneshot(Request::put("/films/7").body(Body::from_stream(film))?).await?;
@@ -65,7 +67,7 @@ impl<C, M, K, R> CircuitBreakerLayer<C, M, K, R> {
     /// # Ok::<(), fusebox::BoxError>(()) }).unwrap();
     /// ```
     #[must_use]
-    pub const fn upload<B, F, O>(self, wrap: F) -> UploadLayer<C, M, K, R, F>
+    pub const fn upload<B, F, O>(self, wrap: F) -> UploadLayer<F, C, M, K, R>
     where
         F: Fn(UploadBody<B>) -> O,
     {
@@ -84,24 +86,24 @@ impl<C, M, K, R> CircuitBreakerLayer<C, M, K, R> {
 ///
 /// type ToAxum = fn(UploadBody<Body>) -> Body;
 ///
-/// fn layer() -> UploadLayer<Http, Boxed, One, ReleasesReadiness, ToAxum> {
+/// fn layer() -> UploadLayer<ToAxum, Http, Boxed, One, ReleasesReadiness> {
 ///     CircuitBreakerLayer::http(CircuitBreakerConfig::new("archive")).upload(Body::new as ToAxum)
 /// }
 /// assert_eq!(&*layer().breaker().name(), "archive");
 /// ```
 #[derive(Clone)]
-pub struct UploadLayer<C = Errors, M = Boxed, K = One, R = KeepsReadiness, F = ()> {
+pub struct UploadLayer<F, C = Errors, M = Boxed, K = One, R = KeepsReadiness> {
     breaker: CircuitBreakerLayer<C, M, K, R>,
     wrap: F,
 }
 
-impl<C, M, K, R, F> UploadLayer<C, M, K, R, F> {
+impl<F, C, M, K, R> UploadLayer<F, C, M, K, R> {
     pub(super) const fn new(breaker: CircuitBreakerLayer<C, M, K, R>, wrap: F) -> Self {
         Self { breaker, wrap }
     }
 }
 
-impl<C, M, R, F> UploadLayer<C, M, One, R, F> {
+impl<F, C, M, R> UploadLayer<F, C, M, One, R> {
     /// Returns the breaker.
     #[must_use]
     pub const fn breaker(&self) -> &CircuitBreaker {
@@ -109,35 +111,35 @@ impl<C, M, R, F> UploadLayer<C, M, One, R, F> {
     }
 }
 
-impl<C, M, K: Breakers, R, F> BreakerLayer for UploadLayer<C, M, K, R, F> {
+impl<F, C, M, K: Breakers, R> BreakerLayer for UploadLayer<F, C, M, K, R> {
     fn one(&self) -> Option<&CircuitBreaker> {
         self.breaker.one()
     }
 }
 
-impl<C, M, K, R, F> layer::sealed::Sealed for UploadLayer<C, M, K, R, F> {}
+impl<F, C, M, K, R> layer::sealed::Sealed for UploadLayer<F, C, M, K, R> {}
 
-impl<S, C, M, K, R, F> Layer<S> for UploadLayer<C, M, K, R, F>
+impl<S, F, C, M, K, R> Layer<S> for UploadLayer<F, C, M, K, R>
 where
     C: Clone,
     M: Clone,
     K: Clone,
     F: Clone,
 {
-    type Service = UploadService<S, C, M, K, R, F>;
+    type Service = UploadService<S, F, C, M, K, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
         UploadService { breaker: self.breaker.layer(inner), wrap: self.wrap.clone() }
     }
 }
 
-impl<C, M, K: fmt::Display, R, F> fmt::Display for UploadLayer<C, M, K, R, F> {
+impl<F, C, M, K: fmt::Display, R> fmt::Display for UploadLayer<F, C, M, K, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.breaker.fmt(f)
     }
 }
 
-impl<C, M, K: fmt::Display, R, F> fmt::Debug for UploadLayer<C, M, K, R, F> {
+impl<F, C, M, K: fmt::Display, R> fmt::Debug for UploadLayer<F, C, M, K, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UploadLayer").field("breaker", &format_args!("{}", self.breaker)).finish_non_exhaustive()
     }
@@ -166,12 +168,12 @@ impl<C, M, K: fmt::Display, R, F> fmt::Debug for UploadLayer<C, M, K, R, F> {
 /// # Ok::<(), BoxError>(()) }).unwrap();
 /// ```
 #[derive(Clone)]
-pub struct UploadService<S, C = Errors, M = Boxed, K = One, R = KeepsReadiness, F = ()> {
+pub struct UploadService<S, F, C = Errors, M = Boxed, K = One, R = KeepsReadiness> {
     breaker: CircuitBreakerService<S, C, M, K, R>,
     wrap: F,
 }
 
-impl<S, C, M, K, R, F> UploadService<S, C, M, K, R, F> {
+impl<S, F, C, M, K, R> UploadService<S, F, C, M, K, R> {
     /// Returns the inner service.
     pub const fn get_ref(&self) -> &S {
         self.breaker.get_ref()
@@ -188,7 +190,7 @@ impl<S, C, M, K, R, F> UploadService<S, C, M, K, R, F> {
     }
 }
 
-impl<S, C, M, R, F> UploadService<S, C, M, One, R, F> {
+impl<S, F, C, M, R> UploadService<S, F, C, M, One, R> {
     /// Returns the breaker.
     #[must_use]
     pub const fn breaker(&self) -> &CircuitBreaker {
@@ -196,13 +198,13 @@ impl<S, C, M, R, F> UploadService<S, C, M, One, R, F> {
     }
 }
 
-impl<S: fmt::Debug, C, M, K: Breakers, R, F> fmt::Debug for UploadService<S, C, M, K, R, F> {
+impl<S: fmt::Debug, F, C, M, K: Breakers, R> fmt::Debug for UploadService<S, F, C, M, K, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UploadService").field("inner", self.get_ref()).finish_non_exhaustive()
     }
 }
 
-impl<S, C, M, K, R, F, Req> Service<Req> for UploadService<S, C, M, K, R, F>
+impl<S, F, C, M, K, R, Req> Service<Req> for UploadService<S, F, C, M, K, R>
 where
     Req: UploadRequest<F>,
     S: Service<Req::Watched>,
@@ -293,11 +295,11 @@ impl<F, R, C, M> fmt::Debug for UploadFuture<F, R, C, M> {
 /// It is a bound for code that works with both:
 ///
 /// ```
-/// use fusebox::circuit_breaker::{Boxed, One, ReleasesReadiness, UploadLayer, UploadRequest, UploadService};
+/// use fusebox::circuit_breaker::{UploadLayer, UploadRequest, UploadService};
 /// use fusebox::classify::Http;
 /// use tower::{Layer, Service};
 ///
-/// fn guard<S, Req, F>(layer: &UploadLayer<Http, Boxed, One, ReleasesReadiness, F>, client: S) -> impl Sized
+/// fn guard<Req, S, F>(layer: &UploadLayer<F, Http>, client: S) -> UploadService<S, F, Http>
 /// where
 ///     Req: UploadRequest<F>,
 ///     S: Service<Req::Watched>,
@@ -305,8 +307,8 @@ impl<F, R, C, M> fmt::Debug for UploadFuture<F, R, C, M> {
 /// {
 ///     layer.layer(client)
 /// }
-/// # let _ = guard::<reqwest::Client, reqwest::Request, fn(fusebox::circuit_breaker::UploadBody<reqwest::Body>) -> reqwest::Body>;
-/// # let _: Option<UploadService<()>> = None;
+/// # type ToReqwest = fn(fusebox::circuit_breaker::UploadBody<reqwest::Body>) -> reqwest::Body;
+/// # let _ = guard::<reqwest::Request, reqwest::Client, ToReqwest>;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "the upload of `{Self}` cannot be watched by `{F}`",
