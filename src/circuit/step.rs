@@ -24,7 +24,7 @@ pub(crate) enum Input<'a> {
     Begin(PermitId),
     /// The dependency has answered a call, after so long where that matters, and the response is on its way.
     #[cfg_attr(
-        not(any(feature = "http", feature = "fleet")),
+        not(any(feature = "http", feature = "fleet", test)),
         expect(dead_code, reason = "only responses with bodies are accepted before they end")
     )]
     Accept { permit: PermitId, took: Option<Duration> },
