@@ -1,5 +1,6 @@
 //! One call through a breaker or a retry, driven to its end without a runtime: what is left is theirs.
 
+use crate::alloc::count;
 use std::collections::HashMap;
 use std::future::{Future, Ready, ready};
 use std::hint::{black_box, spin_loop};
@@ -8,12 +9,18 @@ use std::sync::{Arc, OnceLock, RwLock};
 use std::task::{Context, Poll, Waker};
 use tower_service::Service;
 
-/// Names for the keyed rows, long lived so that a request can name one without an allocation, made
-/// when first used so that a profiler that runs one cell does not have to watch it.
-static HOSTS: [OnceLock<String>; 10_000] = [const { OnceLock::new() }; 10_000];
+/// Names for the keyed rows, long lived so that a request can name one without an allocation, made a
+/// thousand at a time when first used, so that a profiler that runs one cell need not watch the others.
+static HOSTS: [OnceLock<String>; HOSTS_MOST / BLOCK] = [const { OnceLock::new() }; HOSTS_MOST / BLOCK];
+pub const HOSTS_MOST: usize = 1_000_000;
+const BLOCK: usize = 1_000;
+const NAME: usize = "api-000000.tenants.example.com".len();
 
 fn host(k: usize) -> &'static str {
-    HOSTS[k].get_or_init(|| format!("api-{k}.tenants.example.com"))
+    let first = k / BLOCK * BLOCK;
+    let name = |k: usize| format!("api-{k:06}.tenants.example.com");
+    let block = HOSTS[k / BLOCK].get_or_init(|| (first..first + BLOCK).map(name).collect());
+    &block[(k - first) * NAME..][..NAME]
 }
 
 pub fn hosts(n: usize) -> Vec<&'static str> {
@@ -26,7 +33,7 @@ pub fn hosts(n: usize) -> Vec<&'static str> {
 pub struct Req(u64);
 
 const FAILS: u64 = 1 << 63;
-const HOST: u32 = 48;
+const HOST: u32 = 32;
 
 impl Req {
     pub fn ok(number: u64) -> Self {
@@ -89,19 +96,33 @@ pub enum Outcome {
 
 pub trait Caller: Clone + Send + 'static {
     fn call(&mut self, req: Req) -> Outcome;
+
+    /// The bytes of a call on its way, where that is a value one can look at.
+    fn weight(&mut self) -> Option<f64> {
+        None
+    }
+}
+
+/// The bytes of a future: its own, and those it has on the heap.
+pub fn weight<T>(call: impl FnOnce() -> T) -> f64 {
+    let (_, heap, future) = count(call);
+    (size_of_val(&future) as i64 + heap) as f64
 }
 
 #[inline(always)]
 pub fn drive<F: Future>(future: F) -> F::Output {
     let mut cx = Context::from_waker(Waker::noop());
     let mut future = pin!(future);
+    let mut polls = 0_u32;
     loop {
         match future.as_mut().poll(&mut cx) {
             Poll::Ready(output) => return output,
-            // Only an async mutex held by the other thread comes here; polling again at once is
-            // kinder to it than a scheduler would be.
-            Poll::Pending => spin_loop(),
+            // Only an async mutex held by another thread comes here; polling again at once is kinder
+            // to it than a scheduler would be, unless its holder has no core.
+            Poll::Pending if polls < 64 => spin_loop(),
+            Poll::Pending => std::thread::yield_now(),
         }
+        polls += 1;
     }
 }
 
@@ -135,6 +156,11 @@ where
             Err(_) => Outcome::Failed,
         }
     }
+
+    fn weight(&mut self) -> Option<f64> {
+        assert!(self.service.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
+        Some(weight(|| self.service.call(Req::ok(0))))
+    }
 }
 
 /// A closure, for breakers that are no Tower layer.
@@ -163,5 +189,31 @@ impl<C: Caller + Sync> Caller for ByHost<C> {
     fn call(&mut self, req: Req) -> Outcome {
         let mut breaker = self.0.read().unwrap().get(req.host()).unwrap().clone();
         breaker.call(req)
+    }
+}
+
+/// The same where names are not known before. Nothing is ever taken out.
+pub struct Growing<C, F> {
+    breakers: Arc<RwLock<HashMap<String, C>>>,
+    build: F,
+}
+
+impl<C, F> Growing<C, F> {
+    pub fn new(build: F) -> Self {
+        Growing { breakers: Arc::default(), build }
+    }
+}
+
+impl<C, F: Clone> Clone for Growing<C, F> {
+    fn clone(&self) -> Self {
+        Growing { breakers: self.breakers.clone(), build: self.build.clone() }
+    }
+}
+
+impl<C: Caller + Sync, F: Fn() -> C + Clone + Send + 'static> Caller for Growing<C, F> {
+    fn call(&mut self, req: Req) -> Outcome {
+        let known = self.breakers.read().unwrap().get(req.host()).cloned();
+        let make = || self.breakers.write().unwrap().entry(req.host().to_string()).or_insert_with(&self.build).clone();
+        known.unwrap_or_else(make).call(req)
     }
 }

@@ -16,6 +16,8 @@ pub struct Memory {
     pub name: &'static str,
     /// Calls made through every breaker before its bytes are counted.
     pub calls: &'static [u64],
+    /// Has an entry in a map.
+    pub keyed: bool,
     measure: Box<dyn Fn(u64) -> Cost>,
 }
 
@@ -33,11 +35,25 @@ impl Memory {
                 caller
             })
         });
-        Memory { id, name, calls: &[0, 200], measure }
+        Memory { id, name, calls: &[0, 200], measure, keyed: true }
     }
 
     pub fn by_host<C: Caller + Sync>(id: &'static str, name: &'static str, build: impl Fn() -> C + 'static) -> Memory {
         Memory::keyed(id, name, move |hosts| ByHost::new(hosts, &build))
+    }
+
+    /// Breakers that have no name in a map, each with its handle.
+    pub fn alone<T>(id: &'static str, name: &'static str, build: impl Fn() -> T + 'static) -> Memory {
+        let measure =
+            Box::new(move |_| cost(&hosts(10_000), |hosts| hosts.iter().map(|_| build()).collect::<Vec<_>>()));
+        Memory { id, name, calls: &[0], measure, keyed: false }
+    }
+
+    /// Breakers that `build` makes of their names, all of them at once.
+    #[cfg(feature = "parts")]
+    pub fn named<T>(id: &'static str, name: &'static str, build: impl Fn(&[&str]) -> T + 'static) -> Memory {
+        let measure = Box::new(move |_| cost(&hosts(10_000), &build));
+        Memory { id, name, calls: &[0], measure, keyed: false }
     }
 
     #[cfg_attr(not(feature = "ours"), allow(dead_code))]
@@ -47,7 +63,7 @@ impl Memory {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             cost(&names, &build)
         });
-        Memory { id, name, calls: &[0], measure }
+        Memory { id, name, calls: &[0], measure, keyed: true }
     }
 
     pub fn print(&self, calls: u64) {

@@ -3,9 +3,11 @@
 use crate::alloc;
 use crate::growth::{Growth, SIZES};
 use crate::instr::Counted;
+use crate::laws;
 use crate::measure::{median, ratio, sample};
 use crate::memory::Cost;
 use crate::rows::floor::PASSTHROUGH;
+use crate::rows::keys::Keys;
 use crate::rows::{self, Cell, Column, Row};
 
 pub struct Results {
@@ -14,20 +16,30 @@ pub struct Results {
     /// id, calls through each breaker, cost
     pub memory: Vec<(&'static str, u64, Cost)>,
     pub instructions: Option<Result<Vec<Counted>, String>>,
+    pub keys: Vec<Keys>,
+    pub laws: Option<Vec<laws::Counted>>,
+    /// Parts of the document that no other part asks about.
+    pub more: Vec<String>,
 }
 
 impl Results {
-    pub fn measure(rounds: usize, growth: Vec<Growth>) -> Results {
-        let mut rows = rows::all();
+    pub fn measure(mut rows: Vec<Row>, rounds: usize, growth: Vec<Growth>) -> Results {
         for cell in rows.iter_mut().flat_map(|row| &mut row.cells) {
             cell.allocations = counts_allocations(cell.column).then(|| allocations_per_call(cell));
         }
-        let mut results = Results { rows, growth, memory: Vec::new(), instructions: None };
+        let mut results = Results {
+            rows,
+            growth,
+            memory: Vec::new(),
+            instructions: None,
+            keys: Vec::new(),
+            laws: None,
+            more: Vec::new(),
+        };
         for round in 1..=rounds {
             eprintln!("round {round} of {rounds}");
             for cell in results.rows.iter_mut().flat_map(|row| &mut row.cells) {
-                let threads = if cell.column == Column::Two { 2 } else { 1 };
-                cell.samples.push(sample(&cell.make, threads, &mut cell.n));
+                cell.samples.push(sample(&cell.make, cell.column.threads(), &mut cell.n));
             }
             for growth in &mut results.growth {
                 growth.round();
@@ -59,6 +71,18 @@ impl Results {
         let other = self.by_round(to, column);
         let closed = || (to == PASSTHROUGH).then(|| self.by_round(to, Column::Closed))?;
         Some(ratio(&self.by_round(id, column)?, &other.or_else(closed)?))
+    }
+
+    /// The row with the least time.
+    pub fn fastest<'a>(&self, ids: &[&'a str], column: Column) -> Option<&'a str> {
+        let timed = ids.iter().filter_map(|id| Some((self.ns(id, column)?, *id)));
+        timed.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, id)| id)
+    }
+
+    /// Nanoseconds more than another row, by rounds.
+    pub fn beyond(&self, id: &str, other: &str, column: Column) -> Option<f64> {
+        let (ours, theirs) = (self.by_round(id, column)?, self.by_round(other, column)?);
+        Some(median(ours.iter().zip(theirs).map(|(ours, theirs)| ours - theirs)))
     }
 
     pub fn scaling(&self, id: &str) -> Option<f64> {
@@ -93,7 +117,8 @@ fn counts_allocations(column: Column) -> bool {
     matches!(column, Column::Closed | Column::FirstTry | Column::TwoRetries | Column::TwoWaits | Column::Stacked)
 }
 
-fn allocations_per_call(cell: &Cell) -> f64 {
+/// Counted over 4,096 calls.
+pub fn allocations_per_call(cell: &Cell) -> f64 {
     const CALLS: u64 = 4_096;
     let mut runner = (cell.make)(1).remove(0);
     runner(CALLS);

@@ -1,13 +1,14 @@
 //! The cheapest layers there can be: what remains of a row beyond them is the breaker's.
 
-use super::{Column, Row};
-use crate::caller::{Boom, Inner, Outcome, Plain, Tower, inner};
+use super::{Column, Row, Setup};
+use crate::caller::{Boom, Caller, Inner, Outcome, Plain, Req, Tower, inner};
 use crate::memory::Memory;
 use std::future::Future;
 use std::hint::black_box;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 use tower_service::Service;
 
 /// `K` is what the layer puts into every future.
@@ -53,17 +54,37 @@ fn tower<S>(service: S) -> Tower<S, Boom> {
     Tower { service, rejected: |_| false }
 }
 
+/// Looks at the exact clock before and after a call, as what counts slow calls has to.
+#[derive(Clone)]
+struct Clocked<C>(C);
+
+impl<C: Caller> Caller for Clocked<C> {
+    #[inline(always)]
+    fn call(&mut self, req: Req) -> Outcome {
+        let start = Instant::now();
+        let outcome = self.0.call(req);
+        black_box(start.elapsed());
+        outcome
+    }
+}
+
 const NEVER: [Column; 2] = [Column::Open, Column::Cycle];
 
 pub const PASSTHROUGH: &str = "passthrough";
+pub const CLOCK: &str = "passthrough-clock";
+
+pub fn passthrough(_: Setup) -> impl Caller + Sync {
+    tower(Pass { inner: inner(), kept: () })
+}
 
 pub fn rows() -> Vec<Row> {
-    let passthrough = |_| tower(Pass { inner: inner(), kept: () });
     let counted = |_| tower(Pass { inner: inner(), kept: Arc::new(1_u64) });
     vec![
         Row::new("bare", "bare service", |_| tower(inner())).without(&NEVER),
         Row::new(PASSTHROUGH, "passthrough layer (the floor)", passthrough).without(&NEVER),
         Row::new("passthrough-arc", "passthrough layer, `Arc` in its future", counted).without(&NEVER),
+        Row::new(CLOCK, "passthrough layer, two looks at the clock", |setup| Clocked(passthrough(setup)))
+            .without(&NEVER),
     ]
 }
 

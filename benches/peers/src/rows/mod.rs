@@ -1,15 +1,23 @@
 //! The rows of the tables: every breaker in the same columns, and every retry in its own.
 
+#[cfg(feature = "parts")]
+pub mod bodies;
 mod failsafe;
+#[cfg(feature = "parts")]
+mod fleet;
 pub mod floor;
+pub mod keys;
 #[cfg(feature = "ours")]
 mod ours;
+#[cfg(feature = "ours")]
+mod pairs;
 mod recloser;
 pub mod retry;
 mod tower_resilience;
 
 use crate::caller::{ByHost, Caller, Outcome, Req, hosts};
 use crate::growth::Growth;
+use crate::laws::{self, Pair};
 use crate::measure::{Runner, Sample};
 use crate::memory::Memory;
 use std::hint::black_box;
@@ -22,34 +30,57 @@ pub enum Column {
     Open,
     Cycle,
     Two,
+    Eight,
     Keyed,
     FirstTry,
     TwoRetries,
     TwoWaits,
+    NoBudget,
     Stacked,
+    SmallBody,
+    SmallBodies,
+    LargeBody,
+    LargeBodies,
 }
 
 /// A column, its name in `ROW/COLUMN`, its title.
 pub type Titled = (Column, &'static str, &'static str);
 
 impl Column {
-    pub const BREAKERS: [Titled; 6] = [
+    pub const BREAKERS: [Titled; 7] = [
         (Column::Closed, "closed", "closed, success"),
         (Column::Tenth, "tenth", "10 % failures"),
         (Column::Open, "open", "open, rejected"),
         (Column::Cycle, "cycle", "trip + probe + close"),
         (Column::Two, "two", "two threads, one breaker"),
+        (Column::Eight, "eight", "eight threads, one breaker"),
         (Column::Keyed, "keyed", "1,000 keyed"),
     ];
-    pub const RETRIES: [Titled; 3] = [
+    pub const RETRIES: [Titled; 4] = [
         (Column::FirstTry, "first", "first try ok"),
         (Column::TwoRetries, "retries", "two retries, no delay"),
         (Column::TwoWaits, "waits", "two retries, 1 ms on a paused clock"),
+        (Column::NoBudget, "unpaid", "fails, no budget left"),
     ];
     pub const STACKS: [Titled; 1] = [(Column::Stacked, "stacked", "closed, first try ok")];
 
+    pub const BODIES: [Titled; 4] = [
+        (Column::SmallBody, "1k", "1 KiB, first try ok"),
+        (Column::SmallBodies, "1k-thrice", "1 KiB, sent three times"),
+        (Column::LargeBody, "1m", "1 MiB, first try ok"),
+        (Column::LargeBodies, "1m-thrice", "1 MiB, sent three times"),
+    ];
+
     pub fn all() -> impl Iterator<Item = Titled> {
-        Self::BREAKERS.into_iter().chain(Self::RETRIES).chain(Self::STACKS)
+        Self::BREAKERS.into_iter().chain(Self::RETRIES).chain(Self::STACKS).chain(Self::BODIES)
+    }
+
+    pub fn threads(self) -> usize {
+        match self {
+            Column::Two => 2,
+            Column::Eight => 8,
+            _ => 1,
+        }
     }
 }
 
@@ -76,12 +107,12 @@ pub struct Cell {
     /// Per call, where the column asks for it.
     pub allocations: Option<f64>,
     /// Finds the bytes of a call on its way.
-    pub weigh: Option<Box<dyn Fn() -> f64>>,
+    pub weigh: Box<dyn Fn() -> Option<f64>>,
 }
 
 impl Cell {
     fn new(column: Column, make: Make) -> Cell {
-        Cell { column, make, n: 0, samples: Vec::new(), allocations: None, weigh: None }
+        Cell { column, make, n: 0, samples: Vec::new(), allocations: None, weigh: Box::new(|| None) }
     }
 }
 
@@ -98,10 +129,13 @@ impl Row {
         name: &'static str,
         build: impl Fn(Setup) -> C + Clone + 'static,
     ) -> Row {
-        let [closed, two, tenth, open, cycle, keyed] = [(); 6].map(|()| build.clone());
+        let [closed, weighed, two, eight, tenth, open, cycle, keyed] = [(); 8].map(|()| build.clone());
+        let closed = on_shared(move || healthy(closed(Setup::STEADY)), successes);
+        let weigh = Box::new(move || healthy(weighed(Setup::STEADY)).weight());
         let cells = vec![
-            Cell::new(Column::Closed, on_shared(move || healthy(closed(Setup::STEADY)), successes)),
+            Cell { weigh, ..Cell::new(Column::Closed, closed) },
             Cell::new(Column::Two, on_shared(move || healthy(two(Setup::STEADY)), successes)),
+            Cell::new(Column::Eight, on_shared(move || healthy(eight(Setup::STEADY)), successes)),
             Cell::new(Column::Tenth, on_shared(move || failing_a_tenth(tenth(Setup::STEADY)), tenths)),
             Cell::new(Column::Open, on_shared(move || opened(open(Setup::STEADY)).0, successes)),
             Cell::new(Column::Cycle, cycle_cell(cycle)),
@@ -109,10 +143,19 @@ impl Row {
         Row { id, name, cells }.keyed(move || ByHost::new(&hosts(1_000), || keyed(Setup::STEADY)))
     }
 
+    /// A row that is given its columns one by one.
+    fn empty(id: &'static str, name: &'static str) -> Row {
+        Row { id, name, cells: Vec::new() }
+    }
+
+    fn with(mut self, cell: Cell) -> Row {
+        self.cells.push(cell);
+        self
+    }
+
     pub fn keyed<C: Caller>(mut self, build: impl Fn() -> C + 'static) -> Row {
         self = self.without(&[Column::Keyed]);
-        self.cells.push(Cell::new(Column::Keyed, on_shared(move || warm_hosts(build()), random_hosts)));
-        self
+        self.with(Cell::new(Column::Keyed, on_shared(move || warm_hosts(build()), random_hosts)))
     }
 
     pub fn cell(&self, column: Column) -> Option<&Cell> {
@@ -182,7 +225,8 @@ fn failing_a_tenth<C: Caller>(caller: C) -> C {
 
 fn warm_hosts<C: Caller>(mut caller: C) -> C {
     for host in 0..1_000 {
-        (0..120).for_each(|i| assert_eq!(caller.call(Req::ok(i).to(host)), Outcome::Ok));
+        // A full window, and some more: fusebox drains successes by 64.
+        (0..130).for_each(|i| assert_eq!(caller.call(Req::ok(i).to(host)), Outcome::Ok));
     }
     caller
 }
@@ -230,6 +274,8 @@ pub fn all() -> Vec<Row> {
     rows.extend(ours::rows());
     rows.extend([recloser::row(), failsafe::row(), tower_resilience::row()]);
     rows.extend(retry::rows());
+    #[cfg(feature = "parts")]
+    rows.extend(bodies::rows());
     rows
 }
 
@@ -237,6 +283,33 @@ pub fn all() -> Vec<Row> {
 pub fn cell_id(row: &str, column: Column) -> String {
     let (_, name, _) = Column::all().find(|(c, ..)| *c == column).expect("a column with a name");
     format!("{row}/{name}")
+}
+
+/// fusebox's row in the comparison.
+pub const OURS: &str = "fusebox";
+
+/// Whether a row or a case is about fusebox.
+pub fn is_ours(id: &str) -> bool {
+    id.contains("fusebox")
+}
+
+/// The runner that a name stands for: `ROW/COLUMN`, or a size of what grows.
+pub fn runner(cell: &str) -> Option<Runner> {
+    let find = || {
+        let (row, column) = cell.split_once('/')?;
+        let row = all().into_iter().find(|r| r.id == row)?;
+        let (column, ..) = Column::all().find(|(_, name, _)| *name == column)?;
+        Some((row.cell(column)?.make)(1).remove(0))
+    };
+    laws::runner(&pairs(), cell).or_else(find)
+}
+
+/// What grows, at two sizes.
+pub fn pairs() -> Vec<Pair> {
+    #[cfg(feature = "ours")]
+    return pairs::pairs();
+    #[cfg(not(feature = "ours"))]
+    Vec::new()
 }
 
 pub fn growth() -> Vec<Growth> {
@@ -251,7 +324,8 @@ pub fn memory() -> Vec<Memory> {
     let mut memory = vec![floor::memory()];
     #[cfg(feature = "ours")]
     memory.extend(ours::memory());
-    memory.push(recloser::memory());
+    memory.extend(recloser::memory());
+    memory.extend(failsafe::memory());
     memory.extend(tower_resilience::memory());
     memory
 }

@@ -15,7 +15,7 @@ pub fn breaker(setup: Setup) -> AsyncRecloser {
     )
 }
 
-fn build(setup: Setup) -> impl Caller + Sync {
+pub fn build(setup: Setup) -> impl Caller + Sync {
     let breaker = breaker(setup);
     let mut service = inner();
     Plain(move |req: Req| match drive(breaker.call(service.call(req))) {
@@ -32,6 +32,9 @@ pub fn row() -> Row {
     Row::new("recloser", "recloser 1.4.0, async, last 100", build)
 }
 
-pub fn memory() -> Memory {
-    Memory::by_host("recloser", "recloser, last 100", || build(Setup::STEADY))
+pub fn memory() -> [Memory; 2] {
+    [
+        Memory::alone("recloser-alone", "recloser, last 100, one alone", || breaker(Setup::STEADY)),
+        Memory::by_host("recloser", "recloser, last 100", || build(Setup::STEADY)),
+    ]
 }

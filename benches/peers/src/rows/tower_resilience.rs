@@ -8,7 +8,7 @@ use tower_resilience_circuitbreaker::{
 };
 
 type Service = CircuitBreaker<Inner, DefaultClassifier>;
-type Breaker = Tower<Service, CircuitBreakerError<Boom>>;
+pub type Breaker = Tower<Service, CircuitBreakerError<Boom>>;
 
 pub fn service(setup: Setup, timed: bool) -> Service {
     let builder = CircuitBreakerLayer::builder()
@@ -24,7 +24,7 @@ pub fn service(setup: Setup, timed: bool) -> Service {
     builder.build().unwrap().layer(inner())
 }
 
-fn build(setup: Setup, timed: bool) -> Breaker {
+pub fn build(setup: Setup, timed: bool) -> Breaker {
     Tower { service: service(setup, timed), rejected: |e| matches!(e, CircuitBreakerError::OpenCircuit) }
 }
 
@@ -38,8 +38,11 @@ pub fn growth() -> Growth {
     Growth::new("tower-resilience", "tower-resilience", 10_000, 4, || build(Setup::STEADY, true))
 }
 
-pub fn memory() -> [Memory; 2] {
+pub fn memory() -> [Memory; 3] {
     [
+        Memory::alone("tower-resilience-alone", "tower-resilience, 100 calls, one alone", || {
+            service(Setup::STEADY, false)
+        }),
         Memory::by_host("tower-resilience", "tower-resilience, 100 calls", || build(Setup::STEADY, false)),
         Memory::by_host("tower-resilience-60s", "tower-resilience, 60 s", || build(Setup::STEADY, true)),
     ]

@@ -1,7 +1,7 @@
 //! backon retries a closure, so what is made for each call includes the policy.
 
-use super::{RETRIES, WAIT, flaky, weight};
-use crate::caller::{Caller, Inner, Outcome, Plain, Req, drive, inner};
+use super::{RETRIES, WAIT, flaky};
+use crate::caller::{Caller, Inner, Outcome, Plain, Req, drive, inner, weight};
 use crate::rows::{Column, Row, Setup, recloser};
 use backon::{ConstantBuilder, Retryable};
 use std::future::{Ready, ready};
@@ -34,7 +34,7 @@ fn over(mut service: Inner) -> impl Caller {
 }
 
 pub fn row() -> Row {
-    Row::retry("backon", "backon 1.6.0")
+    Row::empty("backon", "backon 1.6.0")
         .column(Column::FirstTry, || over(inner()))
         .weighing(|| {
             let (mut service, req) = (inner(), Req::ok(0));
@@ -55,7 +55,7 @@ pub fn row() -> Row {
 }
 
 pub fn stack() -> Row {
-    Row::retry("backon-recloser", "backon over recloser")
+    Row::empty("backon-recloser", "backon over recloser")
         .column(Column::Stacked, || {
             let breaker = recloser::breaker(Setup::STEADY);
             let mut service = inner();

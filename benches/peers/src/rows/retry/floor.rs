@@ -1,6 +1,6 @@
 //! The calls alone: what remains of a row beyond them is the retry's.
 
-use super::{WAIT, flaky};
+use super::{WAIT, counted, flaky};
 use crate::caller::{Outcome, Plain, Req, drive, inner};
 use crate::rows::{Column, Row};
 use std::hint::black_box;
@@ -9,7 +9,7 @@ use tower_service::Service;
 pub const FLOOR: &str = "no-retry";
 
 pub fn row() -> Row {
-    Row::retry(FLOOR, "no retry, as many calls (the floor)")
+    Row::empty(FLOOR, "no retry, as many calls (the floor)")
         .service(Column::FirstTry, inner)
         .column(Column::TwoRetries, || {
             let mut service = flaky();
@@ -33,5 +33,6 @@ pub fn row() -> Row {
                 service.call(black_box(req)).await.is_ok()
             }
         })
+        .unpaid(counted)
         .service(Column::Stacked, inner)
 }

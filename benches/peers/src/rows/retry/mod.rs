@@ -7,9 +7,8 @@ mod ours;
 mod tower;
 mod tower_resilience;
 
-use super::{Cell, Column, Make, Row, healthy, on_shared, successes};
-use crate::alloc::count;
-use crate::caller::{Boom, Caller, Inner, Req, Tower, serving};
+use super::{Cell, Column, Make, Row, healthy, on_shared, one_call, successes};
+use crate::caller::{Boom, Caller, Inner, Outcome, Req, Tower, inner, serving, weight};
 use std::future::{Ready, poll_fn, ready};
 use std::hint::black_box;
 use std::task::{Context, Waker};
@@ -36,11 +35,29 @@ fn flaky() -> Inner {
     serving(serve)
 }
 
-impl Row {
-    fn retry(id: &'static str, name: &'static str) -> Row {
-        Row { id, name, cells: Vec::new() }
-    }
+thread_local!(static CALLS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) });
 
+/// Counts its calls, as one that is made again would pass for a dear refusal.
+fn counted() -> Inner {
+    fn serve(req: Req) -> Ready<Result<u32, Boom>> {
+        CALLS.set(CALLS.get() + 1);
+        inner().call(req)
+    }
+    serving(serve)
+}
+
+fn made_once<C: Caller>(mut caller: C) -> C {
+    CALLS.set(0);
+    assert_eq!(caller.call(Req::failing(0)), Outcome::Failed);
+    assert_eq!(CALLS.get(), 1, "no budget pays for another attempt");
+    caller
+}
+
+fn failures<C: Caller>(caller: &mut C, n: u64) {
+    (0..n).for_each(|i| one_call(caller, Req::failing(i)));
+}
+
+impl Row {
     /// A column without a runtime: Tokio's timers panic there, so who is measured makes none.
     fn column<C: Caller>(self, column: Column, build: impl Fn() -> C + 'static) -> Row {
         self.with(Cell::new(column, on_shared(move || healthy(build()), successes)))
@@ -64,14 +81,9 @@ impl Row {
         self.with(Cell::new(Column::TwoWaits, make))
     }
 
-    fn with(mut self, cell: Cell) -> Row {
-        self.cells.push(cell);
-        self
-    }
-
     /// How the column added last weighs a call.
     fn weighing(mut self, weigh: impl Fn() -> f64 + 'static) -> Row {
-        self.cells.last_mut().expect("a column").weigh = Some(Box::new(weigh));
+        self.cells.last_mut().expect("a column").weigh = Box::new(move || Some(weigh()));
         self
     }
 
@@ -83,6 +95,16 @@ impl Row {
         let service = build.clone();
         let row = self.column(column, move || Tower { service: service(), rejected: |_| false });
         row.weighing_service(build)
+    }
+
+    /// The column in which every call fails, over a service that is [`counted`], and may not be made again.
+    fn unpaid<S>(self, build: impl Fn() -> S + 'static) -> Row
+    where
+        S: Service<Req> + Clone + Send + 'static,
+        S::Error: 'static,
+    {
+        let build = move || made_once(Tower { service: build(), rejected: |_| false });
+        self.with(Cell::new(Column::NoBudget, on_shared(build, failures)))
     }
 
     fn service_waits<S>(self, build: impl Fn() -> S + Clone + 'static) -> Row
@@ -97,19 +119,16 @@ impl Row {
         row.weighing_service(build)
     }
 
-    fn weighing_service<S: Service<Req>>(self, build: impl Fn() -> S + 'static) -> Row {
+    fn weighing_service<S>(self, build: impl Fn() -> S + 'static) -> Row
+    where
+        S: Service<Req>,
+    {
         self.weighing(move || {
             let mut service = build();
             assert!(service.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
             weight(|| service.call(Req::ok(0)))
         })
     }
-}
-
-/// The bytes of a future: its own, and those it has on the heap.
-fn weight<T>(call: impl FnOnce() -> T) -> f64 {
-    let (_, heap, future) = count(call);
-    (size_of_val(&future) as i64 + heap) as f64
 }
 
 pub fn rows() -> Vec<Row> {

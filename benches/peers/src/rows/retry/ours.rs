@@ -1,4 +1,4 @@
-use super::{RETRIES, WAIT, flaky, tower};
+use super::{RETRIES, WAIT, counted, flaky, tower};
 use crate::caller::{Boom, Inner, inner};
 use crate::rows::{Column, Row, Setup, ours};
 use fusebox::classify::Errors;
@@ -28,13 +28,23 @@ fn fixed(delay: Duration) -> RetryConfigBuilder {
     RetryConfig::builder().max_retries(RETRIES).backoff(backoff::fixed(delay))
 }
 
-pub fn rows() -> [Row; 2] {
+/// The default, and a budget that pays so many retries for each call.
+fn budgeted(config: RetryConfigBuilder, ratio: u32, service: Inner) -> RetryService<Inner> {
+    plain(config.budget(Budget::ratio(ratio.into())), service)
+}
+
+pub fn rows() -> [Row; 3] {
     [
-        Row::retry(DEFAULT, "**fusebox** retry, default")
+        Row::empty(DEFAULT, "**fusebox** retry, default")
             .service(Column::FirstTry, || RetryLayer::new(RetryConfig::default()).layer(inner()))
             .service(Column::TwoRetries, || plain(fixed(Duration::ZERO), flaky()))
             .service_waits(|| plain(fixed(WAIT), flaky())),
-        Row::retry("fusebox-retry-full", "**fusebox** retry, deadline, attempt timeout, budget")
+        Row::empty("fusebox-retry-budget", "**fusebox** retry, default and a budget")
+            .service(Column::FirstTry, || budgeted(RetryConfig::builder(), RETRIES, inner()))
+            .service(Column::TwoRetries, || budgeted(fixed(Duration::ZERO), RETRIES, flaky()))
+            .service_waits(|| budgeted(fixed(WAIT), RETRIES, flaky()))
+            .unpaid(|| budgeted(fixed(Duration::ZERO), 0, counted())),
+        Row::empty("fusebox-retry-full", "**fusebox** retry, deadline, attempt timeout, budget")
             .service(Column::FirstTry, || full(RetryConfig::builder(), inner()))
             .service(Column::TwoRetries, || full(fixed(Duration::ZERO), flaky()))
             .service_waits(|| full(fixed(WAIT), flaky())),
@@ -45,11 +55,11 @@ pub fn stacks() -> [Row; 3] {
     let breaker = || CircuitBreakerLayer::new(ours::last_calls("api", Setup::STEADY).unwrap());
     let retry = || RetryLayer::new(RetryConfig::default());
     [
-        Row::retry("tower-retry-fusebox", "tower::retry over **fusebox** breaker")
+        Row::empty("tower-retry-fusebox", "tower::retry over **fusebox** breaker")
             .service(Column::Stacked, move || tower::over(breaker().map_rejection(|_| Boom::OPEN).layer(inner()))),
-        Row::retry(STACK, "**fusebox** retry over **fusebox** breaker, typed rejection")
+        Row::empty(STACK, "**fusebox** retry over **fusebox** breaker, typed rejection")
             .service(Column::Stacked, move || retry().layer(breaker().map_rejection(ours::open).layer(inner()))),
-        Row::retry("fusebox-both-boxed", "the same, boxed errors")
+        Row::empty("fusebox-both-boxed", "the same, boxed errors")
             .service(Column::Stacked, move || retry().layer(breaker().layer(inner()))),
     ]
 }

@@ -1,4 +1,4 @@
-use super::{RETRIES, WAIT, flaky};
+use super::{RETRIES, WAIT, counted, flaky};
 use crate::caller::{Boom, Req, inner};
 use crate::rows::{Column, Row};
 use std::future::{Ready, ready};
@@ -88,8 +88,13 @@ fn rich() -> Arc<TpsBudget> {
     Arc::new(TpsBudget::new(Duration::from_secs(10), 1_000, 1_000.0))
 }
 
+/// One that never does.
+fn poor() -> Arc<TpsBudget> {
+    Arc::new(TpsBudget::new(Duration::from_secs(10), 0, 0.0))
+}
+
 pub fn row() -> Row {
-    Row::retry("tower-retry", "tower::retry 0.5.3, the least policy")
+    Row::empty("tower-retry", "tower::retry 0.5.3, the least policy")
         .service(Column::FirstTry, || Retry::new(any_error(NoDelay, ()), inner()))
         .service(Column::TwoRetries, || Retry::new(any_error(NoDelay, ()), flaky()))
         .service_waits(|| Retry::new(any_error(Timer, ()), flaky()))
@@ -97,10 +102,11 @@ pub fn row() -> Row {
 }
 
 pub fn row_with_budget() -> Row {
-    Row::retry("tower-retry-budget", "tower::retry 0.5.3 and `TpsBudget`")
+    Row::empty("tower-retry-budget", "tower::retry 0.5.3 and `TpsBudget`")
         .service(Column::FirstTry, || Retry::new(any_error(NoDelay, rich()), inner()))
         .service(Column::TwoRetries, || Retry::new(any_error(NoDelay, rich()), flaky()))
         .service_waits(|| Retry::new(any_error(Timer, rich()), flaky()))
+        .unpaid(|| Retry::new(any_error(NoDelay, poor()), counted()))
 }
 
 #[cfg(feature = "ours")]

@@ -13,12 +13,12 @@ fn layer<E: Send + 'static>(delay: Duration) -> RetryLayer<Req, u32, E> {
 }
 
 pub fn row() -> Row {
-    Row::retry("tower-resilience-retry", "tower-resilience-retry 0.14.0")
+    Row::empty("tower-resilience-retry", "tower-resilience-retry 0.14.0")
         .service(Column::FirstTry, || layer(Duration::ZERO).layer(inner()))
         .service_waits(|| layer(WAIT).layer(flaky()))
 }
 
 pub fn stack() -> Row {
-    Row::retry("tower-resilience-both", "tower-resilience-retry over its breaker")
+    Row::empty("tower-resilience-both", "tower-resilience-retry over its breaker")
         .service(Column::Stacked, || layer(Duration::ZERO).layer(tower_resilience::service(Setup::STEADY, false)))
 }

@@ -1,0 +1,9 @@
+use backon::{ExponentialBuilder, Retryable};
+use recloser::{AsyncRecloser, Recloser};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let breaker = AsyncRecloser::from(Recloser::custom().error_rate(0.5).closed_len(100).build());
+    let call = || breaker.call(Box::pin(async { Ok::<_, std::io::Error>(2) }));
+    println!("{:?}", call.retry(ExponentialBuilder::default()).sleep(tokio::time::sleep).await.ok());
+}
