@@ -59,6 +59,16 @@ impl Control {
         }
     }
 
+    /// The machine, where it decides by itself.
+    #[inline]
+    pub(super) const fn solo(&mut self) -> Option<&mut Machine> {
+        match self {
+            Self::Solo(machine) => Some(machine),
+            #[cfg(feature = "fleet")]
+            Self::Held(_) | Self::Shared(_) => None,
+        }
+    }
+
     #[inline]
     pub(super) fn step(&mut self, rules: &Rules, input: Input<'_>, at: StepContext, facts: &mut Facts) -> Decision {
         match self {

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "fleet")]
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::asked::Asked;
 use super::events::Listener;
@@ -39,7 +40,7 @@ impl Settings {
     /// How exactly the end of each success must be known.
     #[cfg(not(feature = "fleet"))]
     #[expect(clippy::unused_self, reason = "a fleet asks for more")]
-    pub(super) fn time_resolution(&self, detector: &dyn Detector) -> Option<std::time::Duration> {
+    pub(super) fn time_resolution(&self, detector: &dyn Detector) -> Option<Duration> {
         detector.time_resolution()
     }
 
@@ -60,6 +61,11 @@ impl Settings {
             ClockSource::System | ClockSource::Coarse => ClockSource::System,
             other @ ClockSource::Other(_) => other,
         };
+    }
+
+    /// Tells whether no rule asks when calls of the closed state end, nor for how long they went on.
+    pub(super) fn asks_no_time(&self, detector: &dyn Detector) -> bool {
+        detector.time_tolerance() == Duration::MAX && !self.rules.needs_duration()
     }
 
     /// Tells whether the two could be one.

@@ -69,6 +69,24 @@ impl Machine {
         }
     }
 
+    /// Takes in successes of this generation, and after them a failure that is no probe's, where no rule asks when they were:
+    /// the time is asked for only if the circuit opens by it. Returns when that was.
+    pub(crate) fn fail(
+        &mut self,
+        rules: &Rules,
+        successes: u64,
+        outcome: Outcome,
+        at: impl FnOnce() -> StepContext,
+        facts: &mut Facts,
+    ) -> Option<Timestamp> {
+        let earliest = self.state.since;
+        self.record_successes(successes, earliest, facts);
+        let tally = self.observe(rules, outcome, None, earliest, facts)?;
+        let at = at();
+        self.trip(rules, tally, outcome, at, facts);
+        Some(at.now)
+    }
+
     fn acquire(&mut self, rules: &Rules, reserve: bool, at: StepContext, facts: &mut Facts) -> Decision {
         self.expire_override(at.now, facts);
         if let Some(standing) = self.state.standing() {

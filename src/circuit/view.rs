@@ -70,12 +70,16 @@ impl Machine {
             }
             (None, State::HalfOpen) => Admission::Ask,
         };
+        let recovers = self.state.recovery().is_some();
+        View { generation: self.state.generation, admission, clean: self.is_clean(), recovers }
+    }
+
+    /// Tells whether one more success would change nothing.
+    pub(crate) fn is_clean(&self) -> bool {
         let absorbs = || guarded(|| self.detector.absorbs_success()).unwrap_or(false);
         // What a success shows of a recovery, a success changes.
-        let recovers = self.state.recovery().is_some();
-        let changes_nothing = self.state.log().is_none() && !recovers;
-        let clean = self.state.state == State::Closed && changes_nothing && absorbs();
-        View { generation: self.state.generation, admission, clean, recovers }
+        let changes_nothing = || self.state.log().is_none() && self.state.recovery().is_none();
+        self.state.state == State::Closed && changes_nothing() && absorbs()
     }
 
     pub(crate) const fn state(&self) -> State {

@@ -79,3 +79,28 @@ fn successes_read_the_clock_for_a_growing_cooldown_while_a_recovery_is_seen_and_
     fixed.opens_and_closes();
     assert_eq!(fixed.reads_of(CALLS), healthy);
 }
+
+/// A rule over numbers of calls asks for no time. The truth is a rule over a time, whose failures have each one.
+#[test]
+fn failures_over_numbers_of_calls_read_the_clock_only_when_they_open_the_circuit() {
+    let reads_of_each = |detector: Box<dyn Detector>| {
+        let clock = CountingClock::default();
+        let breaker = CircuitBreaker::new(config(|b| b.detector(detector).clock(clock.clone())));
+        let reads = std::iter::from_fn(|| {
+            let before = clock.reads.load(SeqCst);
+            breaker.acquire().ok()?.failure();
+            Some(clock.reads.load(SeqCst) - before)
+        });
+        reads.collect::<Vec<usize>>()
+    };
+    let of_last = || detect::failures(4).of_last(9);
+    let in_a_row = detect::consecutive_failures(4);
+    assert_eq!(reads_of_each(of_last().into()), [0, 0, 0, 1]);
+    assert_eq!(reads_of_each(in_a_row.into()), [0, 0, 0, 1]);
+    assert_eq!(reads_of_each(of_last().or(detect::consecutive_failures(9)).into()), [0, 0, 0, 1]);
+    let within = detect::failures(4).within(secs(60));
+    assert_eq!(reads_of_each(within.clone().into()), [1, 1, 1, 1]);
+    assert_eq!(reads_of_each(of_last().or(within).into()), [1, 1, 1, 1]);
+    let slow = detect::slow_call_rate(1.0).slower_than(secs(9)).of_last(9).min_calls(9);
+    assert_eq!(reads_of_each(of_last().or(slow).into()), [2, 2, 2, 2], "when it began, and when it ended");
+}

@@ -89,6 +89,12 @@ impl AdmissionWord {
         self.0 == generation.get() << FLAGS
     }
 
+    /// Closed, in this generation; no listener hears of every call, and no rule asks when one began or ended.
+    #[inline]
+    pub(super) const fn only_judges(self, generation: Generation) -> bool {
+        self.0 & !CLEAN == generation.get() << FLAGS
+    }
+
     #[inline]
     pub(super) const fn admits_all(self) -> bool {
         self.0 & ADMISSION == 0

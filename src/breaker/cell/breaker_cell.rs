@@ -16,7 +16,7 @@ use crate::breaker::shared::Shared;
 use crate::circuit::{Admission, Decision, Detector, Facts, Generation, Input, Machine, PermitId, Rules, StepContext};
 use crate::clock::{ClockSource, seed};
 use crate::sync::{
-    AtomicU64, Mutex,
+    AtomicU64, Mutex, MutexGuard,
     Ordering::{self, Relaxed},
     lock,
 };
@@ -127,7 +127,11 @@ impl BreakerCell {
         let first_generation = self.word().generation().next();
         let (of_calls, of_recovery) = (settings.time_resolution(&*detector), settings.rules.cooldown.time_resolution());
         let ticks = of_calls.into_iter().chain(of_recovery).min().map_or(0, Info::ticks_of);
-        let dated = if of_calls.is_some() { Info::ALWAYS_DATED } else { 0 };
+        let dated = match of_calls {
+            Some(_) => Info::ALWAYS_DATED,
+            None if settings.asks_no_time(&*detector) => Info::NEVER_TIMED,
+            None => 0,
+        };
         let clock = match settings.clock {
             ClockSource::System => 0,
             ClockSource::Coarse => Info::COARSE,
@@ -270,7 +274,12 @@ impl BreakerCell {
 
     /// Runs `f` under the lock, then tells listeners, outside it, what happened.
     pub(in crate::breaker) fn visit<R>(&'static self, f: impl FnOnce(Visit<'_>) -> R) -> Option<R> {
-        self.visit_at(|_, clock| Some(StepContext { now: clock.now(), seed: self.seed() }), f)
+        self.visit_at(|_, clock| Some(self.step_context(clock)), f)
+    }
+
+    /// What a step takes that is made now.
+    pub(super) fn step_context(&self, clock: &ClockSource) -> StepContext {
+        StepContext { now: clock.now(), seed: self.seed() }
     }
 
     /// A number that differs from breaker to breaker: many that open in one moment must not come back in one.
@@ -290,6 +299,23 @@ impl BreakerCell {
         let body = slot.body.as_mut()?;
         let at = time(&body.control, &body.settings.clock)?;
         let result = f(Visit { body, at, first_generation });
+        self.leave(slot);
+        Some(result)
+    }
+
+    /// Lets go of the lock, and then has it told, outside it, what there is to tell.
+    #[inline]
+    pub(super) fn leave(&'static self, slot: MutexGuard<'_, Slot>) {
+        if slot.body.as_ref().is_some_and(Body::has_audience) {
+            self.tell_audience(slot);
+        }
+    }
+
+    #[inline(never)]
+    fn tell_audience(&'static self, slot: MutexGuard<'_, Slot>) {
+        let Some(body) = &slot.body else {
+            return;
+        };
         let due = |queue: Option<&Arc<WaitQueue>>| queue.filter(|queue| queue.has_due()).cloned();
         let (waiting, alarmed) = (due(body.wait_queue()), due(body.alarms()));
         let notifier = body.notifier().filter(|notifier| notifier.has_pending()).cloned();
@@ -300,7 +326,6 @@ impl BreakerCell {
         if let Some(notifier) = notifier {
             self.deliver(&notifier);
         }
-        Some(result)
     }
 
     /// Takes a look: waiting successes are in, and an override that is over has ended.
@@ -411,6 +436,11 @@ impl Body {
         if all.is_empty() {
             self.audience = None;
         }
+    }
+
+    /// Tells whether there is someone who might be told what happens.
+    pub(super) const fn has_audience(&self) -> bool {
+        self.audience.is_some()
     }
 
     pub(super) fn notifier(&self) -> Option<&Arc<Notifier>> {

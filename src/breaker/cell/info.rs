@@ -15,8 +15,10 @@ impl Info {
     pub(super) const COARSE: u32 = 1 << 6;
     /// The breaker has a clock of its own, behind the lock.
     pub(super) const OWN_CLOCK: u32 = 1 << 7;
-    /// Above that, the seconds of the last use: they come round after half a year.
-    const USED: u32 = 8;
+    /// No rule asks when, or for how long, calls of the closed state went on.
+    pub(super) const NEVER_TIMED: u32 = 1 << 8;
+    /// Above that, the seconds of the last use: they come round after a quarter of a year.
+    const USED: u32 = 9;
 
     /// Ticks by which times are known so exactly.
     pub(super) fn ticks_of(resolution: Duration) -> u32 {

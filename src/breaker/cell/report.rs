@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use super::breaker_cell::{Body, BreakerCell, Visit};
-use super::success_counter::Added;
+use super::info::Info;
+use super::success_counter::{Added, Mark};
 use crate::breaker::call_times::CallTimes;
 #[cfg(feature = "fleet")]
 use crate::breaker::control::Control;
 use crate::breaker::events::{EventKind, Occurrence};
 use crate::breaker::permit::RESERVED;
+use crate::breaker::settings::Settings;
 use crate::circuit::{Facts, Generation, Input, Outcome, PermitId};
 use crate::sync::{
     Ordering::{self, Relaxed},
-    try_lock,
+    lock, try_lock,
 };
 use crate::time::Timestamp;
 
@@ -26,6 +28,13 @@ impl BreakerCell {
     /// Takes in how a call ended, unless it was a success that [`count_success`](Self::count_success) took in.
     #[inline(never)]
     pub(in crate::breaker) fn report(&'static self, permit: PermitId, outcome: Outcome, times: CallTimes) {
+        if permit.lease.is_some() || !outcome.is_failure() || !self.count_failure(permit.generation, outcome) {
+            self.report_slow(permit, outcome, times);
+        }
+    }
+
+    #[inline(never)]
+    fn report_slow(&'static self, permit: PermitId, outcome: Outcome, times: CallTimes) {
         let word = self.word();
         if !word.tells_every_call() {
             let stale = word.generation() != permit.generation || !word.records();
@@ -83,6 +92,18 @@ impl BreakerCell {
     /// Counts a success, not of a probe, without the lock; `false` when it must be reported.
     #[inline(never)]
     pub(in crate::breaker) fn count_success(&self, generation: Generation, started: Timestamp) -> bool {
+        // What most come to at the first look; everything else is looked at from the beginning.
+        if let Some(mark) = self.successes.mark()
+            && self.word().only_counts(generation)
+            && self.add_at(mark)
+        {
+            return true;
+        }
+        self.count_success_slow(generation, started)
+    }
+
+    #[inline(never)]
+    fn count_success_slow(&self, generation: Generation, started: Timestamp) -> bool {
         self.count_success_by(generation, |ended| ended.since(started))
     }
 
@@ -121,6 +142,33 @@ impl BreakerCell {
         word.is_clean() || self.add_success(generation, tick)
     }
 
+    /// Takes in a failure, not of a probe, where no rule asks when it was: the clock is read only if the circuit opens by it.
+    /// `false` when it must be reported.
+    #[inline]
+    fn count_failure(&'static self, generation: Generation, outcome: Outcome) -> bool {
+        if !self.info().has(Info::NEVER_TIMED) {
+            return false;
+        }
+        let mut slot = lock(&self.slot);
+        // Under the lock it is as it is.
+        let word = self.word();
+        let Some(body) = slot.body.as_mut().filter(|body| word.only_judges(generation) && !body.has_audience()) else {
+            return false;
+        };
+        let Some(machine) = body.control.solo() else {
+            return false;
+        };
+        let Settings { rules, clock, .. } = &*body.settings;
+        // What happens is told to none.
+        let mut facts = Facts::default();
+        let opened = machine.fail(rules, self.successes.drain(), outcome, || self.step_context(clock), &mut facts);
+        if opened.is_some() || machine.is_clean() != word.is_clean() {
+            let now = opened.unwrap_or_else(|| machine.since());
+            self.publish(body, now);
+        }
+        true
+    }
+
     /// Adds a success to those that wait; `false` while another thread changes the breaker.
     #[inline]
     fn add_success(&self, generation: Generation, tick: u64) -> bool {
@@ -134,15 +182,20 @@ impl BreakerCell {
             if tick > 0 && tick > self.tick.load(Ordering::Acquire) && self.move_on(tick) {
                 continue;
             }
-            match self.successes.add(mark) {
-                Added::Again => {}
-                Added::Yes => return true,
-                Added::Batch => {
-                    self.settle_if_free();
-                    return true;
-                }
+            if self.add_at(mark) {
+                return true;
             }
         }
+    }
+
+    /// Adds a success at a moment of the counter; `false`: that is over.
+    #[inline]
+    fn add_at(&self, mark: Mark) -> bool {
+        let added = self.successes.add(mark);
+        if added == Added::Batch {
+            self.settle_if_free();
+        }
+        added != Added::Again
     }
 
     /// Begins a new tick, unless the lock is taken: then its holder will, and the success counts in the old one.

@@ -42,7 +42,8 @@ impl SuccessCounter {
     #[inline]
     pub(super) fn mark(&self) -> Option<Mark> {
         let word = self.0.load(Ordering::Acquire);
-        (word & BLOCKED == 0 && word & COUNT < COUNT).then_some(Mark(word))
+        // Blocked is beyond the highest count.
+        (word & (BLOCKED | COUNT) < COUNT).then_some(Mark(word))
     }
 
     /// Adds one success if nothing happened since the mark.
@@ -58,10 +59,12 @@ impl SuccessCounter {
     /// Takes out what waits. Only under the lock.
     #[inline]
     pub(super) fn drain(&self) -> u64 {
-        if self.0.load(Ordering::Acquire) & COUNT == 0 {
+        let word = self.0.load(Ordering::Acquire);
+        if word & COUNT == 0 {
             return 0;
         }
-        self.0.fetch_and(!COUNT, Ordering::AcqRel) & COUNT
+        // Meanwhile only the count can change.
+        self.0.swap(word & !COUNT, Ordering::AcqRel) & COUNT
     }
 
     /// Begins a change of generation or tick; returns what waited. Only under the lock.

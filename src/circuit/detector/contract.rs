@@ -132,7 +132,8 @@ pub trait Detector: BoxedClone + Debug + Send + Sync + 'static {
     }
 
     /// Returns how far off the times of calls may be. Where nothing in a breaker needs more than some ten milliseconds, it
-    /// reads a clock at a third of the price. Default: zero.
+    /// reads a clock at a third of the price. With `Duration::MAX`, times say nothing to it: a failure then reads no clock
+    /// unless the circuit opens by it, and has the time since when the circuit has been closed. Default: zero.
     fn time_tolerance(&self) -> Duration {
         Duration::ZERO
     }

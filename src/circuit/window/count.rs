@@ -81,8 +81,11 @@ impl CountWindow {
             let (word, bit) = ((self.head / 64) as usize, self.head % 64);
             let n = left.min(64 - bit).min(size - self.head);
             let mask = (u64::MAX >> (64 - n)) << bit;
-            self.bad -= (self.bits[word] & mask).count_ones();
-            self.bits[word] &= !mask;
+            let out = self.bits[word] & mask;
+            if out != 0 {
+                self.bad -= out.count_ones();
+                self.bits[word] ^= out;
+            }
             self.head = if self.head + n == size { 0 } else { self.head + n };
             left -= n;
         }
