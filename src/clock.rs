@@ -195,6 +195,12 @@ mod system {
     pub(crate) fn system_coarse() -> Timestamp {
         read(ClockId::MonotonicCoarse)
     }
+
+    /// Whole seconds by it.
+    #[inline]
+    pub(crate) fn system_seconds() -> u64 {
+        clock_gettime(ClockId::MonotonicCoarse).tv_sec.cast_unsigned()
+    }
 }
 
 #[cfg(not(all(target_os = "linux", not(feature = "testing"))))]
@@ -225,9 +231,13 @@ mod system {
     pub(crate) fn system_coarse() -> Timestamp {
         system_now()
     }
+
+    pub(crate) fn system_seconds() -> u64 {
+        system_now().as_nanos() / 1_000_000_000
+    }
 }
 
-pub(crate) use system::{system_coarse, system_now};
+pub(crate) use system::{system_coarse, system_now, system_seconds};
 
 /// The wall clock, for people and for dates in headers; no rule depends on it.
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]

@@ -12,11 +12,11 @@ use super::config::CircuitBreakerConfig;
 use super::events::EventKind;
 use super::handle::CircuitBreaker;
 use super::readers::Readers;
-use super::registry_name::bounded;
+use super::registry_name::{NameHashes, bounded};
 use super::settings::Settings;
 use super::start_events::StartEvents;
 use super::unguarded::Unguarded;
-use crate::clock::system_coarse;
+use crate::clock::system_seconds;
 use crate::error::ConfigError;
 use crate::key::is_unmatched;
 use crate::sync::unpoisoned;
@@ -28,7 +28,9 @@ pub(super) type Template = dyn Fn(&str) -> Result<CircuitBreakerConfig, ConfigEr
 pub(super) struct Inner {
     pub(super) template: Box<Template>,
     shards: [RwLock<Shard>; SHARDS],
-    hasher: RandomState,
+    hashes: NameHashes,
+    /// Which names meet in an overflow breaker.
+    overflow_hashes: RandomState,
     pub(super) len: AtomicUsize,
     pub(super) max: AtomicUsize,
     /// Nanoseconds.
@@ -47,9 +49,8 @@ pub(super) struct Inner {
     advised: AtomicBool,
 }
 
-#[derive(Default)]
 struct Shard {
-    breakers: HashMap<Arc<str>, CircuitBreaker>,
+    breakers: HashMap<Arc<str>, CircuitBreaker, NameHashes>,
     /// The second of the last sweep.
     swept: Option<u32>,
 }
@@ -60,10 +61,13 @@ const OVERFLOW: usize = 64;
 
 impl Inner {
     pub(super) fn new(template: Box<Template>) -> Self {
+        let hashes = NameHashes::new();
+        let empty = || Shard { breakers: HashMap::with_hasher(hashes.clone()), swept: None };
         Self {
             template,
-            shards: Default::default(),
-            hasher: RandomState::new(),
+            shards: std::array::from_fn(|_| RwLock::new(empty())),
+            hashes,
+            overflow_hashes: RandomState::new(),
             len: AtomicUsize::new(0),
             max: AtomicUsize::new(10_000),
             idle: AtomicU64::new(nanos(Duration::from_secs(3600))),
@@ -80,9 +84,9 @@ impl Inner {
     }
 
     fn shard(&self, name: &str) -> &RwLock<Shard> {
-        // The map inside a shard uses the hash's other bits.
-        let hash = self.hasher.hash_one(name);
-        &self.shards[usize::try_from(hash >> 60).unwrap_or(0)]
+        // The map inside a shard uses the lowest bits of the same hash, and the highest.
+        let hash = self.hashes.hash_one(name);
+        &self.shards[usize::try_from(hash >> 32).unwrap_or(0) % SHARDS]
     }
 
     pub(super) fn find<R>(&self, name: &str, f: impl FnOnce(&CircuitBreaker) -> R) -> Option<R> {
@@ -237,7 +241,7 @@ impl Inner {
 
     /// Which of the overflow breakers a name has.
     fn overflow_of(&self, name: &str) -> (usize, &OnceLock<CircuitBreaker>) {
-        let at = usize::try_from(self.hasher.hash_one(name) % OVERFLOW as u64).unwrap_or(0);
+        let at = usize::try_from(self.overflow_hashes.hash_one(name) % OVERFLOW as u64).unwrap_or(0);
         (at, &self.overflow[at])
     }
 
@@ -279,7 +283,7 @@ impl Inner {
 
 /// Seconds on the coarse clock.
 fn seconds() -> u32 {
-    u32::try_from((system_coarse().as_nanos() / 1_000_000_000) & u64::from(u32::MAX)).unwrap_or(0)
+    u32::try_from(system_seconds() & u64::from(u32::MAX)).unwrap_or(0)
 }
 
 fn read(shard: &RwLock<Shard>) -> RwLockReadGuard<'_, Shard> {
