@@ -61,6 +61,7 @@ impl Machine {
 
     /// Takes in successes of this generation that were not slow, in order before the next input: the oldest of them ended at
     /// `at`.
+    #[inline]
     pub(crate) fn record_successes(&mut self, count: u64, at: Timestamp, facts: &mut Facts) {
         if count > 0 && self.state.state == State::Closed && self.records() {
             self.recover(at);
@@ -204,6 +205,7 @@ impl Machine {
 
     /// Takes in how a call of this generation ended that was no probe. Returns what the detector trips on, if it does;
     /// [`trip`](Self::trip) then opens the circuit.
+    #[inline]
     pub(crate) fn observe(
         &mut self,
         rules: &Rules,

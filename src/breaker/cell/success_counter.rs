@@ -75,6 +75,7 @@ impl SuccessCounter {
 
     /// Ends a change. Only under the lock.
     pub(super) fn unblock(&self) {
-        self.0.fetch_and(!BLOCKED, Ordering::Release);
+        // No count is added to it while it is blocked.
+        self.0.store(self.0.load(Ordering::Relaxed) & !BLOCKED, Ordering::Release);
     }
 }

@@ -148,11 +148,11 @@ impl Threshold {
     /// Tells whether `bad` of `calls` reach it.
     #[must_use]
     pub fn holds(&self, bad: u64, calls: u64) -> bool {
-        let reached = match self.limit {
+        let reached = || match self.limit {
             Limit::Count(n) => bad >= u64::from(n),
             Limit::Rate(rate) => self.tally(bad, calls).rate().is_some_and(|share| share >= rate),
         };
-        reached && calls >= u64::from(self.min_calls)
+        calls >= u64::from(self.min_calls) && reached()
     }
 
     pub(crate) const fn tally(&self, bad: u64, calls: u64) -> Tally {
