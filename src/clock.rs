@@ -14,6 +14,7 @@
 //! ```
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -270,10 +271,16 @@ pub(crate) fn seed() -> u64 {
     *SEED.get_or_init(|| RandomState::new().hash_one(nanos(Duration::MAX)))
 }
 
-/// A seed that is new each time.
+/// A seed that is new each time. Each thread counts on its own: when a dependency fails, every call wants one.
 pub(crate) fn fresh_seed() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    mix(seed().wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)))
+    static THREADS: AtomicU64 = AtomicU64::new(0);
+    thread_local!(static NEXT: Cell<Option<u64>> = const { Cell::new(None) });
+    NEXT.with(|next| {
+        let begin = || mix(seed().wrapping_add(THREADS.fetch_add(1, Ordering::Relaxed)));
+        let seed = next.get().unwrap_or_else(begin);
+        next.set(Some(seed.wrapping_add(1)));
+        mix(seed)
+    })
 }
 
 /// The time of Tokio's timers, for what is to end with one.
@@ -293,6 +300,17 @@ pub(crate) fn sleep_blocking(wait: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fresh_seeds_differ_within_a_thread_and_between_threads() {
+        let draw = || (0..1_000).map(|_| fresh_seed()).collect::<Vec<_>>();
+        let threads = [(); 4].map(|()| std::thread::spawn(draw));
+        let mut seeds = draw();
+        seeds.extend(threads.into_iter().flat_map(|thread| thread.join().expect("no panic")));
+        seeds.sort_unstable();
+        seeds.dedup();
+        assert_eq!(seeds.len(), 5_000);
+    }
 
     #[test]
     fn the_coarse_clock_is_at_most_its_lag_behind() {
