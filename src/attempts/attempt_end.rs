@@ -6,12 +6,38 @@ use super::event::{RetryEvent, RetryEventKind, StopReason};
 use crate::circuit::Outcome;
 use crate::classify::Retry;
 
-/// A result that goes to the caller as it is.
+/// A result that goes to the caller as it is. It fits in a register: every call that goes well has one.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Done {
-    pub(super) outcome: Outcome,
-    /// It gives back what failures take from the budget.
-    pub(super) earns: bool,
+pub(super) enum Done {
+    /// `earns`: it gives back what failures take from the budget.
+    Success {
+        earns: bool,
+    },
+    Ignored,
+    Cancelled,
+}
+
+impl Done {
+    /// The same; a success earns as is said.
+    #[inline]
+    pub(super) fn earning(self, earns: impl FnOnce() -> bool) -> Self {
+        match self {
+            Self::Success { .. } => Self::Success { earns: earns() },
+            Self::Ignored | Self::Cancelled => self,
+        }
+    }
+
+    pub(super) const fn earns(self) -> bool {
+        matches!(self, Self::Success { earns: true })
+    }
+
+    pub(super) const fn outcome(self) -> Outcome {
+        match self {
+            Self::Success { .. } => Outcome::Success,
+            Self::Ignored => Outcome::Ignored,
+            Self::Cancelled => Outcome::Cancelled,
+        }
+    }
 }
 
 /// An attempt that did not do.
@@ -33,24 +59,28 @@ pub(super) enum Cause {
     Rejected(Option<Duration>),
 }
 
+/// Tells whether a result goes to the caller as it is, or why it does not do. Nothing is earned by it so far.
+#[inline]
+pub(super) const fn judged(outcome: Outcome, retry: Retry) -> Result<Done, Failed> {
+    let (cause, takes) = match retry {
+        Retry::Never => match outcome {
+            Outcome::Success => return Ok(Done::Success { earns: false }),
+            Outcome::Ignored => return Ok(Done::Ignored),
+            Outcome::Cancelled => return Ok(Done::Cancelled),
+            Outcome::Failure | Outcome::FailureAfter(_) => (Cause::Final(StopReason::NotRetryable), false),
+        },
+        Retry::Refused => (Cause::Final(StopReason::NotRetryable), true),
+        _ => (Cause::Retryable(retry), true),
+    };
+    Err(Failed { outcome, cause, takes })
+}
+
 impl Failed {
     pub(super) const TIMED_OUT: Self =
         Self { outcome: Outcome::Failure, cause: Cause::Retryable(Retry::IfIdempotent), takes: true };
     /// The time of all attempts is over. `asked`: while the dependency was.
     pub(super) const fn out_of_time(asked: bool) -> Self {
         Self { outcome: Outcome::Failure, cause: Cause::Final(StopReason::Deadline), takes: asked }
-    }
-
-    /// Tells why a result does not do; `None` when it goes to the caller as it is.
-    #[inline]
-    pub(super) fn of(outcome: Outcome, retry: Retry) -> Option<Self> {
-        let (cause, takes) = match retry {
-            Retry::Never if !outcome.is_failure() => return None,
-            Retry::Never => (Cause::Final(StopReason::NotRetryable), false),
-            Retry::Refused => (Cause::Final(StopReason::NotRetryable), true),
-            _ => (Cause::Retryable(retry), true),
-        };
-        Some(Self { outcome, cause, takes })
     }
 
     pub(super) const fn rejected(after: Option<Duration>) -> Self {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::attempt_end::{Cause, Done, Failed, Place};
+use super::attempt_end::{Cause, Done, Failed, Place, judged};
 use super::event::StopReason;
 use super::policy::Shared;
 use crate::circuit::Outcome;
@@ -26,9 +26,9 @@ impl OpenCall {
     /// The response ended so. `earns`: it gives back what failures take from the budget.
     pub(crate) fn ended(mut self, outcome: Outcome, retry: Retry, earns: bool) {
         self.if_left = None;
-        match Failed::of(outcome, retry) {
-            None => self.shared.done(Done { outcome, earns: earns && outcome == Outcome::Success }, self.place),
-            Some(failed) => {
+        match judged(outcome, retry) {
+            Ok(done) => self.shared.done(done.earning(|| earns), self.place),
+            Err(failed) => {
                 // The caller has the response already.
                 let reason = match failed.cause {
                     Cause::Final(reason) => reason,

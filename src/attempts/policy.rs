@@ -14,7 +14,6 @@ use super::event::StopReason;
 use super::event::{RetryEvent, RetryEventKind};
 use super::stats::RetryStats;
 use crate::backoff::{Backoff, Curve, mix};
-use crate::clock::fresh_seed;
 use crate::guard::guarded;
 
 /// What to do when a circuit breaker further in rejects an attempt. The dependency was not asked, so a rejection never
@@ -121,12 +120,10 @@ impl Policy {
 }
 
 impl Shared {
-    /// The seed of one request.
-    pub(super) fn seed(shared: Option<&Self>) -> u64 {
-        match shared.and_then(|shared| shared.seed.as_ref()) {
-            Some(seed) => mix(seed.start.wrapping_add(seed.next.fetch_add(1, Ordering::Relaxed))),
-            None => fresh_seed(),
-        }
+    /// The seed of one request, where the configuration gives them.
+    pub(super) fn seed(&self) -> Option<u64> {
+        let Seed { start, next } = self.seed.as_ref()?;
+        Some(mix(start.wrapping_add(next.fetch_add(1, Ordering::Relaxed))))
     }
 
     pub(super) fn begin(&self) {
@@ -155,11 +152,11 @@ impl Shared {
         if let Some(stats) = &self.stats {
             stats.attempt();
         }
-        if let Some(budget) = self.budget.as_ref().filter(|_| done.earns) {
+        if let Some(budget) = self.budget.as_ref().filter(|_| done.earns()) {
             budget.success();
         }
         if place.attempt > 1 {
-            self.tell(&place.event(done.outcome, RetryEventKind::Succeeded));
+            self.tell(&place.event(done.outcome(), RetryEventKind::Succeeded));
         }
     }
 

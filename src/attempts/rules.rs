@@ -3,42 +3,91 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attempt_end::{Cause, Done, Failed, Place};
+use super::attempt_end::{Cause, Done, Failed, Place, judged};
 use super::budget::Budget;
 use super::event::{RetryEventKind, StopReason};
 #[cfg(feature = "http")]
 use super::open_call::OpenCall;
 use super::policy::{Plain, Policy, Shared, WhenRejected};
-use crate::backoff::{Pace, draw};
+use crate::backoff::{Backoff, Curve, Pace, draw};
 use crate::circuit::Outcome;
 use crate::classify::{Classify, Retry};
+use crate::clock::fresh_seed;
 
 /// The attempts of one call so far. What a call that succeeds at once does not need is made when the first attempt failed.
+///
+/// In this order: next to `plain`, the room for `progress` would be copied along while it is empty.
+#[repr(C)]
 pub(crate) struct Attempts {
     plain: Plain,
-    held: Option<Held>,
+    shared: Option<Arc<Shared>>,
     /// None while the first attempt is on its way.
     progress: Option<Progress>,
 }
 
 /// How far a call has come after its first attempt failed.
-#[derive(Clone, Copy, Debug)]
 struct Progress {
     /// The attempts that failed.
     failed: u32,
-    pace: Pace,
-    total_delay: Duration,
     /// A request that was not processed has been sent again at no cost.
     resent: bool,
     /// A request has been sent over another connection.
     moved: bool,
+    /// None until chance is asked for, where the configuration gives none.
+    seed: Option<u64>,
+    course: Course,
+    total_delay: Duration,
 }
 
-/// What a configuration shares with its calls, and the delays of a backoff of its own: in a box, because every call makes
-/// room for them and hardly any needs them.
-struct Held {
-    shared: Arc<Shared>,
-    delays: Option<Box<dyn Iterator<Item = Duration> + Send + Sync>>,
+/// How far a call has come with its backoff: along a curve, or with one of the configuration's own.
+enum Course {
+    Curve(Pace),
+    Own(Box<dyn Iterator<Item = Duration> + Send + Sync>),
+}
+
+impl Progress {
+    #[inline]
+    fn begin(shared: Option<&Shared>) -> Self {
+        Self {
+            failed: 0,
+            resent: false,
+            moved: false,
+            seed: shared.and_then(Shared::seed),
+            course: Course::Curve(Pace::new()),
+            total_delay: Duration::ZERO,
+        }
+    }
+
+    fn seed(&mut self) -> u64 {
+        *self.seed.get_or_insert_with(fresh_seed)
+    }
+
+    /// The delay that the backoff has next.
+    #[inline]
+    fn delay(&mut self, curve: &Curve, shared: Option<&Shared>) -> Option<Duration> {
+        if let Some(own) = shared.and_then(|shared| shared.backoff.as_ref()) {
+            return self.own_delay(&**own);
+        }
+        let Self { course: Course::Curve(pace), seed, .. } = self else {
+            return None;
+        };
+        Some(pace.step(curve, || *seed.get_or_insert_with(fresh_seed)))
+    }
+
+    fn own_delay(&mut self, backoff: &dyn Backoff) -> Option<Duration> {
+        if let Course::Curve(_) = self.course {
+            self.course = Course::Own(backoff.delays(self.seed()).into_boxed());
+        }
+        let Course::Own(delays) = &mut self.course else {
+            return None;
+        };
+        delays.next()
+    }
+
+    /// The backoff begins anew.
+    fn restart_backoff(&mut self) {
+        self.course = Course::Curve(Pace::new());
+    }
 }
 
 /// What the rules ask of the request.
@@ -56,22 +105,23 @@ pub(crate) trait Repeat {
 impl Attempts {
     #[inline]
     pub(super) fn new(policy: &Policy) -> Self {
-        let held = policy.shared.as_ref().map(|shared| Held { shared: shared.clone(), delays: None });
-        Self { plain: policy.plain, held, progress: None }
+        Self { plain: policy.plain, shared: policy.shared.clone(), progress: None }
     }
 
     /// The attempt on its way, counted from 1.
     pub(super) fn number(&self) -> u32 {
-        self.progress.map_or(1, |progress| progress.failed.saturating_add(1))
-    }
-
-    fn shared(&self) -> Option<&Shared> {
-        self.held.as_ref().map(|held| &*held.shared)
+        self.progress.as_ref().map_or(1, |progress| progress.failed.saturating_add(1))
     }
 
     #[inline]
-    fn budget(&self) -> Option<&Budget> {
-        self.held.as_ref()?.shared.budget.as_ref()
+    fn shared(&self) -> Option<&Shared> {
+        self.shared.as_deref()
+    }
+
+    /// The budget that such a failure is held against.
+    #[inline]
+    fn budget(&self, failed: &Failed) -> Option<&Budget> {
+        self.shared()?.budget.as_ref().filter(|_| failed.takes)
     }
 
     /// Tells how a result counts that goes to the caller as it is, or why it does not do.
@@ -85,11 +135,7 @@ impl Attempts {
             return Err(Failed::rejected(rejected.retry_after()));
         }
         let (outcome, retry) = classify.judge(result);
-        if let Some(failed) = Failed::of(outcome, retry) {
-            return Err(failed);
-        }
-        let earns = outcome == Outcome::Success && self.counts_successes() && classify.earns(result);
-        Ok(Done { outcome, earns })
+        Ok(judged(outcome, retry)?.earning(|| self.counts_successes() && classify.earns(result)))
     }
 
     #[inline]
@@ -100,113 +146,91 @@ impl Attempts {
     /// The call has ended in such a result.
     #[inline]
     pub(super) fn done(&self, done: Done) {
-        if self.progress.is_some() || self.counts_successes() {
-            self.tell_done(done);
+        if let Some(shared) = self.shared()
+            && (self.progress.is_some() || shared.counts_successes())
+        {
+            self.tell_done(shared, done);
         }
     }
 
     #[cold]
-    fn tell_done(&self, done: Done) {
-        if let Some(shared) = self.shared() {
-            shared.done(done, self.place());
-        }
+    fn tell_done(&self, shared: &Shared, done: Done) {
+        shared.done(done, self.place());
     }
 
     /// The call, to be told of when its response has ended; `None` where nothing is told of calls.
     #[cfg(feature = "http")]
     pub(super) fn open(&self, if_left: Option<Done>) -> Option<OpenCall> {
-        let shared = self.held.as_ref().map(|held| &held.shared).filter(|shared| shared.hears_of_ends())?;
+        let shared = self.shared.as_ref().filter(|shared| shared.hears_of_ends())?;
         Some(OpenCall::new(shared.clone(), self.place(), if_left))
     }
 
+    #[inline]
     fn progress(&mut self) -> &mut Progress {
-        let shared = self.held.as_ref().map(|held| &*held.shared);
-        self.progress.get_or_insert_with(|| Progress {
-            failed: 0,
-            pace: Pace::new(Shared::seed(shared)),
-            total_delay: Duration::ZERO,
-            resent: false,
-            moved: false,
-        })
+        self.progress.get_or_insert_with(|| Progress::begin(self.shared.as_deref()))
     }
 
     /// The delay that the backoff has next.
+    #[inline]
     fn delay(&mut self) -> Option<Duration> {
-        let curve = self.plain.curve;
-        let seed = self.progress().pace.seed();
-        if let Some(Held { shared, delays }) = &mut self.held
-            && let Some(backoff) = &shared.backoff
-        {
-            return delays.get_or_insert_with(|| backoff.delays(seed).into_boxed()).next();
-        }
-        Some(self.progress().pace.step(&curve))
-    }
-
-    /// The backoff begins anew.
-    fn restart_backoff(&mut self) {
-        let pace = &mut self.progress().pace;
-        *pace = Pace::new(pace.seed());
-        if let Some(held) = &mut self.held {
-            held.delays = None;
-        }
+        let Self { plain, shared, progress } = self;
+        let shared = shared.as_deref();
+        progress.get_or_insert_with(|| Progress::begin(shared)).delay(&plain.curve, shared)
     }
 
     /// How long to wait before the next attempt; `None`: there is none. `allows`: whether there is time for such a wait.
     pub(super) fn next(
         &mut self,
-        failed: Failed,
+        failed: &Failed,
         allows: impl Fn(Duration) -> bool,
         request: &mut Option<impl Repeat>,
     ) -> Option<Duration> {
         if let Some(shared) = self.shared() {
             shared.ended(matches!(failed.cause, Cause::Rejected(_)));
         }
-        match self.plan(failed, allows, request) {
+        let is_free = self.is_free(failed.cause);
+        if !is_free {
+            self.budget(failed).into_iter().for_each(Budget::failure);
+        }
+        match self.repeat(failed, is_free, allows, request) {
             Ok(after) => {
-                if let Some(progress) = &mut self.progress {
-                    progress.total_delay = progress.total_delay.saturating_add(after);
-                }
-                self.tell(failed.outcome, RetryEventKind::Retrying { after });
-                if let Some(progress) = &mut self.progress {
-                    progress.failed = progress.failed.saturating_add(1);
-                }
+                self.go_on(failed.outcome, after);
                 Some(after)
             }
             Err(reason) => {
+                // It is free only if it is made.
+                if is_free {
+                    self.budget(failed).into_iter().for_each(Budget::failure);
+                }
                 self.tell(failed.outcome, RetryEventKind::Stopped { reason });
                 None
             }
         }
     }
 
-    fn plan(
-        &mut self,
-        failed: Failed,
-        allows: impl Fn(Duration) -> bool,
-        request: &mut Option<impl Repeat>,
-    ) -> Result<Duration, StopReason> {
-        let budget = self.budget().filter(|_| failed.takes).cloned();
-        let is_free = self.is_free(failed.cause);
-        if !is_free {
-            budget.iter().for_each(Budget::failure);
+    /// There is another attempt.
+    #[inline]
+    fn go_on(&mut self, outcome: Outcome, after: Duration) {
+        if self.shared.is_some() {
+            let progress = self.progress();
+            progress.total_delay = progress.total_delay.saturating_add(after);
+            self.tell(outcome, RetryEventKind::Retrying { after });
         }
-        let planned = self.repeat(failed.cause, budget.as_ref().filter(|_| !is_free), allows, request);
-        // It is free only if it is made.
-        if is_free && planned.is_err() {
-            budget.iter().for_each(Budget::failure);
-        }
-        planned
+        let progress = self.progress();
+        progress.failed = progress.failed.saturating_add(1);
     }
 
-    /// Prepares the next attempt, which costs the `budget` one retry, and says how long to wait before it.
+    /// Prepares the next attempt, which costs the budget one retry unless it is free, and says how long to wait before it.
+    #[inline]
     fn repeat(
         &mut self,
-        cause: Cause,
-        budget: Option<&Budget>,
+        failed: &Failed,
+        is_free: bool,
         allows: impl Fn(Duration) -> bool,
         request: &mut Option<impl Repeat>,
     ) -> Result<Duration, StopReason> {
-        let after = self.wait(cause, self.is_free(cause))?;
+        let cause = failed.cause;
+        let after = self.wait(failed, is_free)?;
         if !allows(after) {
             return Err(StopReason::Deadline);
         }
@@ -214,6 +238,7 @@ impl Attempts {
         if matches!(cause, Cause::Retryable(retry) if !request.may_repeat(retry)) {
             return Err(StopReason::NotReplayable);
         }
+        let budget = self.budget(failed).filter(|_| !is_free);
         // Last of all, so that what is withdrawn is spent.
         if budget.is_some_and(|budget| !budget.withdraw()) {
             return Err(StopReason::Budget);
@@ -222,7 +247,7 @@ impl Attempts {
             request.change_connection();
         }
         if !request.prepare(self.number().saturating_add(1)) {
-            budget.iter().for_each(|budget| budget.refund());
+            budget.into_iter().for_each(Budget::refund);
             return Err(StopReason::NotReplayable);
         }
         Ok(after)
@@ -230,44 +255,49 @@ impl Attempts {
 
     /// Whether the next attempt costs neither time nor budget: the first one after a request that was not processed.
     fn is_free(&self, cause: Cause) -> bool {
-        cause == Cause::Retryable(Retry::Unprocessed) && !self.progress.is_some_and(|progress| progress.resent)
+        cause == Cause::Retryable(Retry::Unprocessed) && !self.progress.as_ref().is_some_and(|progress| progress.resent)
     }
 
     /// How long to wait before the next attempt, or why there is none, as far as the request has no say in it.
-    fn wait(&mut self, cause: Cause, is_free: bool) -> Result<Duration, StopReason> {
-        let (cap, waits_for_breakers) = (self.plain.retry_after_cap(), self.plain.waits_for_breakers());
+    #[inline(never)]
+    fn wait(&mut self, failed: &Failed, is_free: bool) -> Result<Duration, StopReason> {
+        let cause = failed.cause;
         match cause {
-            Cause::Final(reason) => Err(reason),
-            Cause::Rejected(_) if self.plain.when_rejected == WhenRejected::Return => Err(StopReason::Rejected),
-            _ if self.number() > self.plain.max_retries => Err(StopReason::MaxRetries),
+            Cause::Final(reason) => return Err(reason),
+            Cause::Rejected(_) if self.plain.when_rejected == WhenRejected::Return => return Err(StopReason::Rejected),
+            _ if self.number() > self.plain.max_retries => return Err(StopReason::MaxRetries),
             Cause::Retryable(Retry::Unprocessed) if is_free => {
                 self.progress().resent = true;
-                Ok(Duration::ZERO)
+                return Ok(Duration::ZERO);
             }
-            Cause::Retryable(Retry::Once) if self.progress().moved => Err(StopReason::NotRetryable),
+            Cause::Retryable(Retry::Once) if self.progress().moved => return Err(StopReason::NotRetryable),
             Cause::Retryable(Retry::Once) => {
                 self.progress().moved = true;
-                Ok(Duration::ZERO)
+                return Ok(Duration::ZERO);
             }
             Cause::Retryable(Retry::Pushback(wait)) => {
-                self.restart_backoff();
-                Ok(wait.min(cap))
+                self.progress().restart_backoff();
+                return Ok(wait.min(self.plain.retry_after_cap()));
             }
             // Never sooner than the dependency said: where that is too late, not at all.
-            Cause::Retryable(Retry::After(least)) if least > cap => Err(StopReason::RetryAfter),
-            Cause::Retryable(Retry::After(least)) => {
-                let delay = self.delay().ok_or(StopReason::BackoffEnded)?;
-                let nonce = u64::from(self.number());
-                let spread = least.div_f64(10.0).mul_f64(draw(!self.progress().pace.seed(), nonce));
-                Ok(delay.max(least).saturating_add(spread))
+            Cause::Retryable(Retry::After(least)) if least > self.plain.retry_after_cap() => {
+                return Err(StopReason::RetryAfter);
             }
             // Further away than a caller should wait: then it is not worth waiting at all.
-            Cause::Rejected(Some(after)) if waits_for_breakers && after > cap => Err(StopReason::Rejected),
-            Cause::Rejected(Some(after)) if waits_for_breakers => {
-                self.delay().ok_or(StopReason::BackoffEnded)?;
-                Ok(after)
+            Cause::Rejected(Some(after)) if self.plain.waits_for_breakers() && after > self.plain.retry_after_cap() => {
+                return Err(StopReason::Rejected);
             }
-            Cause::Retryable(_) | Cause::Rejected(_) => self.delay().ok_or(StopReason::BackoffEnded),
+            Cause::Retryable(_) | Cause::Rejected(_) => {}
+        }
+        let delay = self.delay().ok_or(StopReason::BackoffEnded)?;
+        match cause {
+            Cause::Retryable(Retry::After(least)) => {
+                let nonce = u64::from(self.number());
+                let spread = least.div_f64(10.0).mul_f64(draw(!self.progress().seed(), nonce));
+                Ok(delay.max(least).saturating_add(spread))
+            }
+            Cause::Rejected(Some(after)) if self.plain.waits_for_breakers() => Ok(after),
+            _ => Ok(delay),
         }
     }
 
@@ -278,7 +308,7 @@ impl Attempts {
     }
 
     fn place(&self) -> Place {
-        let total_delay = self.progress.map_or(Duration::ZERO, |progress| progress.total_delay);
+        let total_delay = self.progress.as_ref().map_or(Duration::ZERO, |progress| progress.total_delay);
         Place { attempt: self.number(), total_delay }
     }
 

@@ -1,6 +1,7 @@
 //! One call with its attempts: as a future, and on a thread.
 
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use super::policy::Policy;
 use super::rules::{Attempts, Repeat};
 use super::timeouts::{Limits, OnTimeout, Timeouts};
 use super::wait::{Wait, read};
-use crate::classify::{Classify, Retry};
+use crate::classify::{Classify, Leftover, Retry};
 use crate::clock::sleep_blocking;
 
 /// Where attempts come from.
@@ -31,7 +32,7 @@ pub(crate) trait Source: Repeat {
 pin_project! {
     /// One call with its attempts, of the type `F`. It has no bounds, so that its future is `Send` where its parts are, in
     /// tasks too.
-    pub(crate) struct Run<A, F, C, L, T> {
+    pub(crate) struct Run<A, F, C, L, M, T> {
         #[pin]
         state: State<F>,
         #[pin]
@@ -39,8 +40,9 @@ pin_project! {
         // None: sent once.
         source: Option<A>,
         classify: C,
-        timeouts: T,
+        late: M,
         attempts: Attempts,
+        timeouts: PhantomData<fn() -> T>,
     }
 }
 
@@ -68,7 +70,20 @@ enum Seen<R, E> {
     Waiting,
 }
 
-impl<A, F, C, T: Timeouts> Run<A, F, C, T::Limits, T> {
+impl<F> State<F> {
+    /// The next attempt is after `wait`; `left` is read meanwhile.
+    #[inline]
+    fn wait(mut self: Pin<&mut Self>, wait: Duration, mut left: Option<Leftover>, cx: &mut Context<'_>) {
+        if wait.is_zero() {
+            read(&mut left, cx);
+            self.set(Self::Starting);
+        } else {
+            self.set(Self::Waiting { wait: Wait::boxed(wait, left) });
+        }
+    }
+}
+
+impl<A, F, C, T: Timeouts> Run<A, F, C, T::Limits, T::Late, T> {
     /// A call whose first attempt is on its way. `source`: where further attempts come from, if there can be any; `limits`:
     /// begun before that attempt.
     #[inline]
@@ -77,19 +92,21 @@ impl<A, F, C, T: Timeouts> Run<A, F, C, T::Limits, T> {
         limits: T::Limits,
         attempt: F,
         source: Option<A>,
-        (classify, timeouts): (C, T),
+        (classify, timeouts): (C, &T),
     ) -> Self {
         let state = State::Running { attempt };
-        Self { state, limits, source, classify, timeouts, attempts: Attempts::new(policy) }
+        let (late, attempts) = (timeouts.late(), Attempts::new(policy));
+        Self { state, limits, source, classify, late, attempts, timeouts: PhantomData }
     }
 
     /// A call whose time was over before its first attempt, as `limits` say. It ends when it is polled.
-    pub(crate) fn out_of_time(policy: &Policy, limits: T::Limits, (classify, timeouts): (C, T)) -> Self {
-        Self { state: State::Starting, limits, source: None, classify, timeouts, attempts: Attempts::new(policy) }
+    pub(crate) fn out_of_time(policy: &Policy, limits: T::Limits, (classify, timeouts): (C, &T)) -> Self {
+        let (late, attempts) = (timeouts.late(), Attempts::new(policy));
+        Self { state: State::Starting, limits, source: None, classify, late, attempts, timeouts: PhantomData }
     }
 }
 
-impl<A, F, C, T, R, E> Future for Run<A, F, C, T::Limits, T>
+impl<A, F, C, T, R, E> Future for Run<A, F, C, T::Limits, T::Late, T>
 where
     A: Source<Attempt = F, Error = E>,
     F: Future<Output = Result<R, E>>,
@@ -105,19 +122,18 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.as_mut().project();
         let StateProj::Running { attempt } = this.state.project() else {
-            return self.go_on(cx, None);
+            return self.go_on(cx);
         };
-        let seen = match attempt.poll(cx) {
-            Poll::Ready(result) => match this.attempts.judge(this.classify, &result) {
-                Ok(done) => {
-                    let head = Head::new(this.attempts, &*this.limits, Some(done));
-                    return Poll::Ready(deliver::<A::Answers, C, T, R, E>(this.classify, head, result));
-                }
-                Err(failed) => Seen::Failed(failed, result),
-            },
-            Poll::Pending => Seen::Pending,
+        let Poll::Ready(result) = attempt.poll(cx) else {
+            return self.pending(cx);
         };
-        self.go_on(cx, Some(seen))
+        match this.attempts.judge(this.classify, &result) {
+            Ok(done) => {
+                let head = Head::new(this.attempts, &*this.limits, Some(done));
+                Poll::Ready(deliver::<A::Answers, C, T, R, E>(this.classify, head, result))
+            }
+            Err(failed) => self.failed(cx, &failed, result),
+        }
     }
 }
 
@@ -142,7 +158,7 @@ where
     }
 }
 
-impl<A, F, C, T, R, E> Run<A, F, C, T::Limits, T>
+impl<A, F, C, T, R, E> Run<A, F, C, T::Limits, T::Late, T>
 where
     A: Source<Attempt = F, Error = E>,
     F: Future<Output = Result<R, E>>,
@@ -151,56 +167,86 @@ where
     A::Answers: Deliver<C::Scope, C, T::Bodies, R>,
     E: 'static,
 {
-    /// Goes on after what was seen, where the call was looked at already.
+    /// Goes on after a failed attempt, where it was the only one of this poll so far.
     #[inline(never)]
-    fn go_on(
+    fn failed(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut seen: Option<Seen<R, E>>,
+        failed: &Failed,
+        result: Result<R, E>,
     ) -> Poll<<Self as Future>::Output> {
+        match self.as_mut().after_failed(cx, failed, result) {
+            Some(end) => Poll::Ready(end),
+            None => self.go_on(cx),
+        }
+    }
+
+    /// Goes on where the attempt on its way has been polled already.
+    #[inline(never)]
+    fn pending(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
+        match ready!(self.as_mut().after_pending(cx)) {
+            Some(end) => Poll::Ready(end),
+            None => self.go_on(cx),
+        }
+    }
+
+    /// Goes on where no attempt has been polled.
+    #[inline(never)]
+    fn go_on(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
         loop {
-            let seen = match seen.take() {
-                Some(seen) => seen,
-                None => self.as_mut().look(cx),
-            };
-            let mut this = self.as_mut().project();
-            let (wait, mut left) = match seen {
+            let end = match self.as_mut().look(cx) {
                 Seen::Done(result, done) => {
+                    let this = self.project();
                     let head = Head::new(this.attempts, &*this.limits, done);
                     return Poll::Ready(deliver::<A::Answers, C, T, R, E>(this.classify, head, result));
                 }
+                Seen::Failed(failed, result) => self.as_mut().after_failed(cx, &failed, result),
+                Seen::Pending => ready!(self.as_mut().after_pending(cx)),
                 Seen::Waiting => return Poll::Pending,
-                Seen::Failed(failed, result) => {
-                    let allows = |wait| this.limits.allow(wait);
-                    match this.attempts.next(failed, allows, this.source) {
-                        // No result is held during the wait, because a response holds a connection.
-                        Some(wait) => (wait, this.classify.leftover(result)),
-                        None => {
-                            let head = Head::new(this.attempts, &*this.limits, None);
-                            return Poll::Ready(deliver::<A::Answers, C, T, R, E>(this.classify, head, result));
-                        }
-                    }
-                }
-                Seen::Pending => {
-                    let expired = ready!(this.limits.as_mut().poll_expired(cx, this.attempts.number()));
-                    let is_final = T::Limits::is_final(&expired);
-                    let asked = matches!(this.state.as_mut().project(), StateProj::Running { .. });
-                    let failed = if is_final { Failed::out_of_time(asked) } else { Failed::TIMED_OUT };
-                    let allows = |wait| this.limits.allow(wait);
-                    match this.attempts.next(failed, allows, this.source) {
-                        Some(wait) => (wait, None),
-                        None => return Poll::Ready(Err(this.timeouts.timed_out(expired))),
-                    }
-                }
             };
-            if wait.is_zero() {
-                read(&mut left, cx);
-                this.state.set(State::Starting);
-                this.limits.next_attempt();
-            } else {
-                this.state.set(State::Waiting { wait: Box::pin(Wait::new(wait, left)) });
+            if let Some(end) = end {
+                return Poll::Ready(end);
             }
         }
+    }
+
+    /// An attempt did not do: there is another one, or the call ends.
+    fn after_failed(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        failed: &Failed,
+        result: Result<R, E>,
+    ) -> Option<<Self as Future>::Output> {
+        let this = self.project();
+        let allows = |wait| this.limits.allow(wait);
+        let Some(wait) = this.attempts.next(failed, allows, this.source) else {
+            let head = Head::new(this.attempts, &*this.limits, None);
+            return Some(deliver::<A::Answers, C, T, R, E>(this.classify, head, result));
+        };
+        // No result is held during the wait, because a response holds a connection.
+        let left = this.classify.leftover(result);
+        this.state.wait(wait, left, cx);
+        if wait.is_zero() {
+            this.limits.next_attempt();
+        }
+        None
+    }
+
+    /// An attempt is on its way, or cannot start: where its time is over there is another one, or the call ends.
+    fn after_pending(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<<Self as Future>::Output>> {
+        let mut this = self.project();
+        let expired = ready!(this.limits.as_mut().poll_expired(cx, this.attempts.number()));
+        let asked = matches!(this.state.as_mut().project(), StateProj::Running { .. });
+        let failed = if T::Limits::is_final(&expired) { Failed::out_of_time(asked) } else { Failed::TIMED_OUT };
+        let allows = |wait| this.limits.allow(wait);
+        let Some(wait) = this.attempts.next(&failed, allows, this.source) else {
+            return Poll::Ready(Some(Err(T::timed_out(this.late, expired))));
+        };
+        this.state.wait(wait, None, cx);
+        if wait.is_zero() {
+            this.limits.next_attempt();
+        }
+        Poll::Ready(None)
     }
 
     fn look(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Seen<R, E> {
@@ -283,7 +329,7 @@ where
             }
             Err(failed) => failed,
         };
-        let Some(wait) = attempts.next(failed, |wait| limits.allow(wait), &mut Some(Again)) else {
+        let Some(wait) = attempts.next(&failed, |wait| limits.allow(wait), &mut Some(Again)) else {
             return deliver::<AnyAnswer, C, T, R, E>(classify, Head::new(&attempts, &limits, None), result);
         };
         drop(result);

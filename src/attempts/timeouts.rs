@@ -30,15 +30,26 @@ pub trait Timeouts: Clone + sealed::Sealed {
     #[doc(hidden)]
     type Limits: Limits;
 
+    /// Whether there can be any.
+    #[doc(hidden)]
+    const LIMITED: bool;
+
+    /// What a call carries of it to make its error, besides its limits.
+    #[doc(hidden)]
+    type Late;
+
     /// The limits of a response's body, whose errors are boxed where there are any.
     #[doc(hidden)]
-    type Bodies: Timeouts<Limits = Self::Limits> + Default;
+    type Bodies: Timeouts<Limits = Self::Limits, Late = ()>;
 
     #[doc(hidden)]
     #[inline]
     fn begin(&self) -> Self::Limits {
         self.begin_after(Waited::default(), None)
     }
+
+    #[doc(hidden)]
+    fn late(&self) -> Self::Late;
 
     #[doc(hidden)]
     fn begin_after(&self, waited: Waited, own: Option<CallerDeadline>) -> Self::Limits;
@@ -63,7 +74,7 @@ pub trait OnTimeout<E>: Timeouts {
     fn error(error: E) -> Self::Error;
 
     #[doc(hidden)]
-    fn timed_out(&self, expired: <Self::Limits as Limits>::Expired) -> Self::Error;
+    fn timed_out(late: &Self::Late, expired: <Self::Limits as Limits>::Expired) -> Self::Error;
 }
 
 /// No limit of time: errors keep their type.
@@ -128,6 +139,13 @@ impl Timeouts for Untimed {
     type Limits = NoLimits;
     type Bodies = Self;
 
+    const LIMITED: bool = false;
+
+    type Late = ();
+
+    #[inline]
+    fn late(&self) {}
+
     #[inline]
     fn begin_after(&self, _waited: Waited, own: Option<CallerDeadline>) -> NoLimits {
         NoLimits { own: own.and_then(CallerDeadline::end) }
@@ -145,6 +163,13 @@ impl Timeouts for Untimed {
 impl Timeouts for Timed {
     type Limits = Timer;
     type Bodies = Self;
+
+    const LIMITED: bool = true;
+
+    type Late = ();
+
+    #[inline]
+    fn late(&self) {}
 
     fn begin_after(&self, waited: Waited, own: Option<CallerDeadline>) -> Timer {
         let now = timer_now();
@@ -178,6 +203,15 @@ impl<F: Clone> Timeouts for MapTimeout<F> {
     type Limits = Timer;
     type Bodies = Timed;
 
+    const LIMITED: bool = true;
+
+    type Late = F;
+
+    #[inline]
+    fn late(&self) -> F {
+        self.f.clone()
+    }
+
     fn begin_after(&self, waited: Waited, own: Option<CallerDeadline>) -> Timer {
         self.timed.begin_after(waited, own)
     }
@@ -199,7 +233,7 @@ impl<E> OnTimeout<E> for Untimed {
         error
     }
 
-    fn timed_out(&self, expired: Infallible) -> E {
+    fn timed_out((): &(), expired: Infallible) -> E {
         match expired {}
     }
 }
@@ -211,7 +245,7 @@ impl<E: Into<BoxError>> OnTimeout<E> for Timed {
         error.into()
     }
 
-    fn timed_out(&self, expired: TimedOut) -> BoxError {
+    fn timed_out((): &(), expired: TimedOut) -> BoxError {
         expired.into()
     }
 }
@@ -223,8 +257,8 @@ impl<E, F: Fn(TimedOut) -> E + Clone> OnTimeout<E> for MapTimeout<F> {
         error
     }
 
-    fn timed_out(&self, expired: TimedOut) -> E {
-        (self.f)(expired)
+    fn timed_out(late: &F, expired: TimedOut) -> E {
+        late(expired)
     }
 }
 

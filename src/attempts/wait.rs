@@ -25,9 +25,11 @@ pin_project! {
 }
 
 impl Wait {
-    pub(super) fn new(wait: Duration, left: Option<Leftover>) -> Self {
+    /// In a box of its own, so that calls that never wait do not carry it.
+    #[inline(never)]
+    pub(super) fn boxed(wait: Duration, left: Option<Leftover>) -> Pin<Box<Self>> {
         let reading = left.as_ref().map(|_| sleep(READ_FOR));
-        Self { sleep: sleep(wait), left, reading }
+        Box::pin(Self { sleep: sleep(wait), left, reading })
     }
 }
 

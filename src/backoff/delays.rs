@@ -89,30 +89,33 @@ pub struct Delays {
 }
 
 enum Source {
-    Curve(Curve, Pace),
+    Curve { curve: Curve, seed: u64, pace: Pace },
     Other(Box<dyn Iterator<Item = Duration> + Send + Sync>),
 }
 
 /// How far along its curve a request is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
-    seed: u64,
     n: u32,
     previous: Duration,
 }
 
 impl Pace {
-    pub(crate) const fn new(seed: u64) -> Self {
-        Self { seed, n: 0, previous: Duration::ZERO }
+    pub(crate) const fn new() -> Self {
+        Self { n: 0, previous: Duration::ZERO }
     }
 
-    pub(crate) const fn seed(&self) -> u64 {
-        self.seed
+    /// The next delay along `curve`. The seed is asked for where chance has a part in it.
+    #[inline]
+    pub(crate) fn step(&mut self, curve: &Curve, seed: impl FnOnce() -> u64) -> Duration {
+        match curve {
+            Curve::Fixed(fixed) if fixed.is_exact() => fixed.delay(0.0),
+            _ => self.step_by_chance(curve, seed()),
+        }
     }
 
-    /// The next delay along `curve`.
-    pub(crate) fn step(&mut self, curve: &Curve) -> Duration {
-        let draw = draw(self.seed, self.n.into());
+    fn step_by_chance(&mut self, curve: &Curve, seed: u64) -> Duration {
+        let draw = draw(seed, self.n.into());
         self.previous = curve.delay(self.n, self.previous, draw);
         self.n = self.n.saturating_add(1);
         self.previous
@@ -128,12 +131,12 @@ impl Delays {
     pub(crate) fn into_boxed(self) -> Box<dyn Iterator<Item = Duration> + Send + Sync> {
         match self.source {
             Source::Other(delays) => delays,
-            Source::Curve(..) => Box::new(self),
+            Source::Curve { .. } => Box::new(self),
         }
     }
 
     pub(crate) const fn of(curve: Curve, seed: u64) -> Self {
-        Self { source: Source::Curve(curve, Pace::new(seed)) }
+        Self { source: Source::Curve { curve, seed, pace: Pace::new() } }
     }
 }
 
@@ -142,7 +145,7 @@ impl Iterator for Delays {
 
     fn next(&mut self) -> Option<Duration> {
         match &mut self.source {
-            Source::Curve(curve, pace) => Some(pace.step(curve)),
+            Source::Curve { curve, seed, pace } => Some(pace.step(curve, || *seed)),
             Source::Other(delays) => delays.next(),
         }
     }
@@ -151,7 +154,9 @@ impl Iterator for Delays {
 impl fmt::Debug for Delays {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.source {
-            Source::Curve(curve, pace) => f.debug_struct("Delays").field("curve", curve).field("n", &pace.n).finish(),
+            Source::Curve { curve, pace, .. } => {
+                f.debug_struct("Delays").field("curve", curve).field("n", &pace.n).finish()
+            }
             Source::Other(_) => f.debug_struct("Delays").finish_non_exhaustive(),
         }
     }

@@ -56,6 +56,13 @@ impl Fixed {
         format!("waits {:?} before each{}", self.delay, self.jitter.explain())
     }
 
+    /// Whether chance has no part in it.
+    #[inline]
+    pub(super) const fn is_exact(&self) -> bool {
+        matches!(self.jitter, Jitter::None)
+    }
+
+    #[inline]
     pub(super) fn delay(&self, draw: f64) -> Duration {
         self.jitter.spread(self.delay, draw)
     }

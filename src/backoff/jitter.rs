@@ -97,6 +97,7 @@ impl Jitter {
     }
 
     /// The delay, moved by `draw`, a random number from 0 to 1. Only proportional jitter can lengthen it.
+    #[inline]
     pub(super) fn spread(self, delay: Duration, draw: f64) -> Duration {
         let scale = match self {
             Self::None => return delay,

@@ -137,7 +137,7 @@ pin_project! {
         config: &'a RetryConfig<T>,
         classify: &'a C,
         #[pin]
-        state: State<F, Run<Call<F>, Fut, Borrowed<'a, C>, T::Limits, T>>,
+        state: State<F, Run<Call<F>, Fut, Borrowed<'a, C>, T::Limits, T::Late, T>>,
     }
 }
 
@@ -175,7 +175,7 @@ where
             policy.begin();
             let limits = timeouts.begin();
             let attempt = f();
-            let run = Run::new(policy, limits, attempt, Some(Call { f }), (Borrowed(*this.classify), timeouts.clone()));
+            let run = Run::new(policy, limits, attempt, Some(Call { f }), (Borrowed(*this.classify), timeouts));
             this.state.set(State::Running { run });
         }
         let StateProj::Running { run } = this.state.as_mut().project() else {

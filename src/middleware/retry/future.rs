@@ -25,7 +25,7 @@ pin_project! {
         T: Timeouts,
     {
         #[pin]
-        pub(super) run: Run<A, F, C, T::Limits, T>,
+        pub(super) run: Run<A, F, C, T::Limits, T::Late, T>,
     }
 }
 

@@ -141,7 +141,7 @@ impl<B, C, T> Body for ResponseBody<B, C, T>
 where
     B: Body<Error: 'static>,
     C: JudgeEnd,
-    T: OnTimeout<B::Error> + Default,
+    T: OnTimeout<B::Error> + Timeouts<Late = ()>,
 {
     type Data = B::Data;
     type Error = <T as OnTimeout<B::Error>>::Error;
@@ -171,7 +171,7 @@ where
         if let Some(watched) = this.watch.take() {
             watched.call.out_of_time();
         }
-        Poll::Ready(Some(Err(T::default().timed_out(expired))))
+        Poll::Ready(Some(Err(T::timed_out(&(), expired))))
     }
 
     fn is_end_stream(&self) -> bool {

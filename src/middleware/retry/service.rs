@@ -7,7 +7,7 @@ use tower_service::Service;
 use super::future::{Resend, ResponseFuture};
 use super::readiness::Readiness;
 use super::replay::{Cloned, Replay, Resends};
-use crate::attempts::{Deliver, Delivered, Limits, OnTimeout, RetryConfig, Run, Timeouts, Untimed};
+use crate::attempts::{Deliver, Delivered, Limits, OnTimeout, RetryConfig, Run, Timeouts, Untimed, Waited};
 use crate::classify::{Classify, Errors};
 
 /// A service whose failed calls are made again. Made by [`RetryLayer`](super::RetryLayer).
@@ -109,7 +109,7 @@ where
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         let mut ready = self.inner.poll_ready(cx);
-        if ready.is_pending() || !self.readiness.is_at_once() {
+        if T::LIMITED && (ready.is_pending() || !self.readiness.is_at_once()) {
             ready = self.wait_for_inner(ready, cx);
         }
         ready.map_err(T::error)
@@ -121,9 +121,10 @@ where
         let RetryConfig { policy, timeouts } = &self.config;
         let own = replay.deadline(&request);
         policy.begin();
-        let limits = timeouts.begin_after(self.readiness.end(), own);
+        let waited = if T::LIMITED { self.readiness.end() } else { Waited::default() };
+        let limits = timeouts.begin_after(waited, own);
         if limits.is_over() {
-            let run = Run::out_of_time(policy, limits, (self.classify.clone(), timeouts.clone()));
+            let run = Run::out_of_time(policy, limits, (self.classify.clone(), timeouts));
             self.release();
             return ResponseFuture { run };
         }
@@ -131,6 +132,6 @@ where
         // The instance that is ready is the one that is called; further attempts are a clone's.
         let attempt = self.inner.call(first);
         let again = saved.map(|saved| Resend::new(self.inner.clone(), replay.clone(), saved));
-        ResponseFuture { run: Run::new(policy, limits, attempt, again, (self.classify.clone(), timeouts.clone())) }
+        ResponseFuture { run: Run::new(policy, limits, attempt, again, (self.classify.clone(), timeouts)) }
     }
 }
