@@ -142,7 +142,8 @@ where
         self.poll_inner(cx).map_err(M::error)
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a future that is returned through memory is copied, and waits for that")]
+    #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
         if let Some(rejected) = self.promised() {
             return ResponseFuture::rejected(self.reject(request, rejected));

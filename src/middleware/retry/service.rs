@@ -115,7 +115,8 @@ where
         ready.map_err(T::error)
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a future that is returned through memory is copied, and waits for that")]
+    #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
         let replay = self.replay.replay();
         let RetryConfig { policy, timeouts } = &self.config;
