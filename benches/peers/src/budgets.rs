@@ -234,7 +234,7 @@ mod tests {
             (LOCKED, 2.0, 3.0),
             (ALLOCATIONS, 0.0, 0.25),
             (BYTES, 200.0, 208.0),
-            (TIMES, 1.0, 1.2),
+            (TIMES, 1.0, 1.6),
         ] {
             assert_eq!(over(&budgets(figure, old), &one(figure, new)), [(Some(old), Some(new))], "{figure}");
             assert_eq!(over(&budgets(figure, old), &one(figure, old)), [], "{figure}");
