@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+use foldhash::fast;
+
 use super::config::CircuitBreakerConfig;
 use super::events::EventKind;
 use super::handle::CircuitBreaker;
 use super::readers::Readers;
-use super::registry_name::{NameHashes, bounded};
+use super::registry_name::bounded;
 use super::settings::Settings;
 use super::start_events::StartEvents;
 use super::unguarded::Unguarded;
@@ -28,8 +30,11 @@ pub(super) type Template = dyn Fn(&str) -> Result<CircuitBreakerConfig, ConfigEr
 pub(super) struct Inner {
     pub(super) template: Box<Template>,
     shards: [RwLock<Shard>; SHARDS],
-    hashes: NameHashes,
-    /// Which names meet in an overflow breaker.
+    /// Finds the shard of a name, and in it its breaker. Names may come from requests; where some that were made on purpose
+    /// meet, a look takes longer, among no more names than a registry may hold.
+    hashes: fast::RandomState,
+    /// Says which names share an overflow breaker. There they shut one another out, so that no name can be made on purpose
+    /// to meet another by it.
     overflow_hashes: RandomState,
     pub(super) len: AtomicUsize,
     pub(super) max: AtomicUsize,
@@ -50,7 +55,7 @@ pub(super) struct Inner {
 }
 
 struct Shard {
-    breakers: HashMap<Arc<str>, CircuitBreaker, NameHashes>,
+    breakers: HashMap<Arc<str>, CircuitBreaker, fast::RandomState>,
     /// The second of the last sweep.
     swept: Option<u32>,
 }
@@ -61,7 +66,7 @@ const OVERFLOW: usize = 64;
 
 impl Inner {
     pub(super) fn new(template: Box<Template>) -> Self {
-        let hashes = NameHashes::new();
+        let hashes = fast::RandomState::default();
         let empty = || Shard { breakers: HashMap::with_hasher(hashes.clone()), swept: None };
         Self {
             template,
