@@ -146,7 +146,7 @@ impl BreakerCell {
     /// `false` when it must be reported.
     #[inline]
     fn count_failure(&'static self, generation: Generation, outcome: Outcome) -> bool {
-        if !self.info().has(Info::NEVER_TIMED) {
+        if !self.info().has(Info::NEVER_TIMED) || !self.word().only_judges(generation) {
             return false;
         }
         let mut slot = lock(&self.slot);
