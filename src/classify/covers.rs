@@ -4,6 +4,8 @@ use std::any::Any;
 
 use http::{Response, Version};
 
+use super::status::is_made_again;
+
 /// Takes the inner body out of one that is around it; what is no such body it returns as it is.
 pub(crate) type Uncover = fn(Box<dyn Any>) -> Box<dyn Any>;
 
@@ -16,7 +18,7 @@ struct Covers(Vec<Uncover>);
 /// connection: the others have nothing to carry, and are free of what that costs.
 pub(crate) fn note_cover<B>(response: &mut Response<B>, uncover: Uncover) {
     let has_clients = cfg!(any(feature = "hyper", feature = "axum"));
-    if !has_clients || response.version() > Version::HTTP_11 || !is_made_again(response.status().as_u16()) {
+    if !has_clients || response.version() > Version::HTTP_11 || !is_made_again(response.status()) {
         return;
     }
     let extensions = response.extensions_mut();
@@ -26,11 +28,6 @@ pub(crate) fn note_cover<B>(response: &mut Response<B>, uncover: Uncover) {
             extensions.insert(Covers(vec![uncover]));
         }
     }
-}
-
-/// Whether `classify::http` may ask for another attempt after such an answer, which may go over the same connection.
-const fn is_made_again(status: u16) -> bool {
-    matches!(status, 408 | 425 | 429 | 500..)
 }
 
 /// The body of a response without those that are noted.

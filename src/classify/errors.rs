@@ -109,7 +109,12 @@ impl<T, E: 'static, X: Excluded<E>> Classify<T, E> for Errors<X> {
 /// Whose fault an error is; `None`: it is not known. What is excluded is the caller's own affair.
 #[inline]
 pub(super) fn fault_of<E: 'static>(error: &E, except: &impl Excluded<E>) -> Option<Fault> {
-    if except.has(error) { Some(Fault::Caller) } else { fault_in(error) }
+    own_or_in(except.has(error), error)
+}
+
+#[inline]
+fn own_or_in<E: 'static>(is_excluded: bool, error: &E) -> Option<Fault> {
+    if is_excluded { Some(Fault::Caller) } else { fault_in(error) }
 }
 
 /// Whose fault it was says what it counts, and whether another attempt could mend it.
@@ -141,6 +146,5 @@ pub(super) fn judge_error<E: 'static>(error: &E, fault: Option<Fault>, outcomes:
 #[cfg(feature = "http")]
 pub(super) fn judge_body_error<E: 'static>(error: &E, except: &impl ExcludedSource, outcomes: &Outcomes) -> Outcome {
     let is_excluded = as_error(error).is_some_and(|error| except.has_source(error));
-    let fault = if is_excluded { Some(Fault::Caller) } else { fault_in(error) };
-    judge_error(error, fault, outcomes).0
+    judge_error(error, own_or_in(is_excluded, error), outcomes).0
 }

@@ -36,6 +36,8 @@ mod retry;
 #[cfg(feature = "http")]
 pub(crate) mod retry_after;
 #[cfg(feature = "http")]
+mod status;
+#[cfg(feature = "http")]
 mod web_trailers;
 
 #[cfg(feature = "http")]
