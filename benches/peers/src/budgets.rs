@@ -1,6 +1,6 @@
 //! The file of budgets: what calls may cost. A figure above its budget is a rise.
 
-use crate::laws::Law;
+use crate::laws::{self, Law};
 use crate::machine;
 use crate::other_build;
 use crate::table::Table;
@@ -114,7 +114,7 @@ pub fn write(figures: Figures) -> Result<(), String> {
 /// Whether a figure is not quite the same each time: windows of time move on meanwhile, and all the more under a stepper;
 /// names lie elsewhere in a map with each seed; other threads have allocated more or less.
 fn moves(what: &str) -> bool {
-    ["fusebox-honest/", "/keyed", "-shared/"].iter().any(|part| what.contains(part))
+    ["fusebox-honest/", "/keyed", "-shared/", "growth/breakers"].iter().any(|part| what.contains(part))
 }
 
 impl Budgets {
@@ -130,6 +130,7 @@ impl Budgets {
             ALLOCATIONS => budget + 0.002,
             BYTES if moves(what) => budget * 1.1,
             BYTES => budget * 1.01,
+            _ if moves(what) => (budget * 1.1).max(Law::Flat.most()) * laws::MOVING,
             // What is flat may be a little less or more so.
             _ => (budget * 1.1).max(Law::Flat.most()),
         }
@@ -234,7 +235,7 @@ mod tests {
             (LOCKED, 2.0, 3.0),
             (ALLOCATIONS, 0.0, 0.25),
             (BYTES, 200.0, 208.0),
-            (TIMES, 1.0, 1.6),
+            (TIMES, 1.0, 1.2),
         ] {
             assert_eq!(over(&budgets(figure, old), &one(figure, new)), [(Some(old), Some(new))], "{figure}");
             assert_eq!(over(&budgets(figure, old), &one(figure, old)), [], "{figure}");
