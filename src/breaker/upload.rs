@@ -161,13 +161,6 @@ impl<B: Body> Body for UploadBody<B> {
     }
 }
 
-impl<B: Default> Default for UploadBody<B> {
-    /// An empty body that tells nothing.
-    fn default() -> Self {
-        Self::new(B::default(), None)
-    }
-}
-
 impl<B> fmt::Debug for UploadBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UploadBody").finish_non_exhaustive()

@@ -8,9 +8,11 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
-use fusebox::circuit_breaker::UploadBody;
+use fusebox::circuit_breaker::{UploadBody, UploadLayer};
+use fusebox::classify::Http;
 use fusebox::{
     BoxError, CircuitBreaker, CircuitBreakerLayer, ManualClock, Registry, RetryConfig, RetryLayer, SafetyNet, State,
     classify, detect,
@@ -46,6 +48,12 @@ fn boxed(body: UploadBody<Body>) -> Body {
     body.boxed_unsync()
 }
 
+/// Counts from the end of uploads.
+fn watching(breaker: &CircuitBreaker) -> UploadLayer<fn(UploadBody<Body>) -> Body, Http> {
+    let wrap: fn(UploadBody<Body>) -> Body = boxed;
+    CircuitBreakerLayer::from(breaker.clone()).classify(classify::http()).upload(wrap)
+}
+
 /// What a caller sends a piece at a time.
 struct Pieces {
     pieces: UnboundedSender<Result<Frame<Bytes>, BoxError>>,
@@ -63,6 +71,13 @@ impl Pieces {
     async fn are_taken(&self, call: &mut (impl Future + Unpin)) {
         let ended = matches!(select(call, pin!(self.asked.notified())).await, Either::Left(_));
         assert!(!ended, "the call is on its way");
+    }
+
+    /// Ends the body after such a time in which the client waits for more of it.
+    async fn end_after(self, (clock, time): (&ManualClock, Duration), call: &mut (impl Future + Unpin)) {
+        self.are_taken(call).await;
+        clock.advance(time);
+        self.end(call).await;
     }
 
     /// Ends the body, and waits until the client has seen that.
@@ -93,7 +108,7 @@ async fn an_upload_of_five_seconds_is_no_slow_call() {
     for version in VERSIONS {
         for (after, state) in [(secs(0), State::Closed), (secs(1), State::Open)] {
             let ((breaker, clock), server) = (strict(), Told::start(version).await);
-            let layer = CircuitBreakerLayer::from(breaker.clone()).classify(classify::http()).upload(boxed);
+            let layer = watching(&breaker);
             let (mut said, (pieces, body)) = (server.next(), pieces());
             let mut call = Box::pin(layer.layer(server.client()).oneshot(server.sending(body)));
             for _ in 0..5 {
@@ -117,9 +132,7 @@ async fn without_it_the_callers_time_counts() {
     let layer = CircuitBreakerLayer::from(breaker.clone()).classify(classify::http());
     let (mut said, (pieces, body)) = (server.next(), pieces());
     let mut call = Box::pin(layer.layer(server.client()).oneshot(server.sending(body)));
-    pieces.are_taken(&mut call).await;
-    clock.advance(secs(5));
-    pieces.end(&mut call).await;
+    pieces.end_after((&clock, secs(5)), &mut call).await;
     said.head(Response::builder());
     call.await.expect("closed");
     assert!(breaker.is_open());
@@ -130,7 +143,7 @@ async fn without_it_the_callers_time_counts() {
 async fn while_the_callers_body_is_waited_for_no_time_counts() {
     for version in VERSIONS {
         let ((breaker, clock), server) = (strict(), Told::start(version).await);
-        let layer = CircuitBreakerLayer::from(breaker.clone()).classify(classify::http()).upload(boxed);
+        let layer = watching(&breaker);
         let (mut said, (pieces, body)) = (server.next(), pieces());
         let mut call = Box::pin(layer.layer(server.client()).oneshot(server.sending(body)));
         pieces.send(b"a piece");
@@ -148,7 +161,7 @@ async fn a_caller_who_leaves_counts_against_a_server_that_has_all() {
         [(false, secs(60), State::Closed), (true, just_under(secs(10)), State::Closed), (true, secs(10), State::Open)]
     {
         let ((breaker, clock), server) = (strict(), Told::start(Version::Two).await);
-        let layer = CircuitBreakerLayer::from(breaker.clone()).classify(classify::http()).upload(boxed);
+        let layer = watching(&breaker);
         let (_said, (pieces, body)) = (server.next(), pieces());
         let mut call = Box::pin(layer.layer(server.client()).oneshot(server.sending(body)));
         pieces.send(b"a piece");
@@ -170,9 +183,7 @@ async fn the_response_is_watched_to_its_end_as_ever() {
     let layer = CircuitBreakerLayer::from(breaker.clone()).classify(classify::http().at_end()).upload(boxed);
     let (mut said, (pieces, body)) = (server.next(), pieces());
     let mut call = Box::pin(layer.layer(server.client()).oneshot(server.sending(body)));
-    pieces.are_taken(&mut call).await;
-    clock.advance(secs(5));
-    pieces.end(&mut call).await;
+    pieces.end_after((&clock, secs(5)), &mut call).await;
     said.head(Response::builder());
     let mut body = call.await.expect("closed").into_body();
     assert!(poll!(body.frame()).is_pending());
@@ -189,7 +200,7 @@ async fn the_response_is_watched_to_its_end_as_ever() {
 #[tokio::test]
 async fn an_upload_that_breaks_is_the_callers_own() {
     let ((breaker, clock), server) = (strict(), Told::start(Version::One).await);
-    let layer = CircuitBreakerLayer::from(breaker.clone()).classify(classify::http()).upload(boxed);
+    let layer = watching(&breaker);
     let (_said, (pieces, body)) = (server.next(), pieces());
     let mut call = Box::pin(layer.layer(server.client()).oneshot(server.sending(body)));
     pieces.are_taken(&mut call).await;
@@ -205,7 +216,7 @@ async fn a_large_body_in_one_piece_takes_the_callers_time_too() {
     const LENGTH: usize = 64 * 1024 * 1024;
 
     let ((breaker, clock), (listener, address)) = (strict(), listen().await);
-    let layer = CircuitBreakerLayer::from(breaker.clone()).classify(classify::http()).upload(boxed);
+    let layer = watching(&breaker);
     let client: Client<HttpConnector, Body> = Client::builder(TokioExecutor::new()).build_http();
     let body = Full::from(vec![7; LENGTH]).map_err(|never| match never {}).boxed_unsync();
     let request = Request::put(format!("http://{address}/films/7")).body(body).expect("a request");
@@ -228,7 +239,7 @@ async fn a_large_body_in_one_piece_takes_the_callers_time_too() {
 async fn a_server_that_stops_reading_is_slow() {
     for (reads, state) in [(1, State::Open), (15, State::Open), (16, State::Closed), (0, State::Open)] {
         let (breaker, clock) = strict();
-        let layer = CircuitBreakerLayer::from(breaker.clone()).classify(classify::http()).upload(boxed);
+        let layer = watching(&breaker);
         let server = service_fn(|request: Request<Body>| {
             let clock = &clock;
             async move {
@@ -250,6 +261,28 @@ async fn a_server_that_stops_reading_is_slow() {
     }
 }
 
+/// One that needs no more than it has got, and takes its time from then on.
+#[tokio::test]
+async fn a_server_that_drops_what_it_waits_for_is_slow() {
+    let (breaker, clock) = strict();
+    let server = service_fn(|request: Request<Body>| {
+        let clock = &clock;
+        async move {
+            let mut body = request.into_body();
+            body.frame().await.expect("a piece")?;
+            assert!(poll!(body.frame()).is_pending(), "the caller has no more yet");
+            clock.advance(secs(60));
+            drop(body);
+            clock.advance(secs(1));
+            Ok::<_, BoxError>(Response::new(()))
+        }
+    });
+    let (pieces, body) = pieces();
+    pieces.send(b"a piece");
+    watching(&breaker).layer(server).oneshot(Request::new(body)).await.expect("closed");
+    assert!(breaker.is_open());
+}
+
 /// Reads to the end of a request's head, and not a byte more.
 async fn read_head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
@@ -264,7 +297,7 @@ async fn read_head(stream: &mut TcpStream) -> String {
 async fn what_sends_nothing_counts_from_the_call() {
     for version in VERSIONS {
         let ((breaker, clock), server) = (strict(), Told::start(version).await);
-        let layer = CircuitBreakerLayer::from(breaker.clone()).classify(classify::http()).upload(boxed);
+        let layer = watching(&breaker);
         let mut said = server.next();
         let mut call = Box::pin(layer.layer(server.client()).oneshot(server.request()));
         assert!(poll!(call.as_mut()).is_pending());
@@ -305,9 +338,7 @@ async fn keyed_breakers_and_safety_nets_count_uploads_too() {
         SafetyNet::builder().retry(RetryLayer::http(RetryConfig::default()).body(boxed_again)).breaker(keyed).build();
     let (mut said, (pieces, body)) = (server.next(), pieces());
     let mut call = Box::pin(net.layer(server.client()).oneshot(server.sending(body)));
-    pieces.are_taken(&mut call).await;
-    clock.advance(secs(5));
-    pieces.end(&mut call).await;
+    pieces.end_after((&clock, secs(5)), &mut call).await;
     said.head(Response::builder());
     call.await.expect("closed");
     assert_eq!(registry.get("shop.Prices").expect("made").state(), State::Closed);
@@ -328,9 +359,7 @@ async fn reqwest_counts_from_the_end_of_the_upload() {
         let body = reqwest::Body::wrap_stream(body.into_data_stream());
         let request = reqwest::Client::new().put(server.url()).body(body).build().expect("a request");
         let mut call = Box::pin(client.oneshot(request));
-        pieces.are_taken(&mut call).await;
-        clock.advance(secs(5));
-        pieces.end(&mut call).await;
+        pieces.end_after((&clock, secs(5)), &mut call).await;
         clock.advance(after);
         said.head(Response::builder());
         call.await.expect("closed");

@@ -36,6 +36,15 @@ fn never_ready() -> Stub {
     stub
 }
 
+/// A service of which the inner one gets ready three seconds after the first poll.
+async fn gets_ready_after_3_s(stub: &Stub, service: &mut Limited) {
+    stub.gets_ready(Ready::Never);
+    waits(service);
+    tokio::time::advance(secs(3)).await;
+    stub.gets_ready(Ready::Yes);
+    assert!(is_ready(service));
+}
+
 /// One that waits in a queue for the only place, which the other one has.
 fn queued() -> (Stub, Queued, Queued, RetryService<Queued, Errors, Cloned, Timed>) {
     let stub = Stub::new(Answer::Ok);
@@ -80,11 +89,7 @@ async fn an_unready_service_breaks_no_buffer_around_the_retry() {
 async fn the_wait_for_readiness_counts_against_the_call_that_follows_and_no_other() {
     let stub = Stub::new(Answer::Hang);
     let mut service = within_5_s(&stub);
-    stub.gets_ready(Ready::Never);
-    waits(&mut service);
-    tokio::time::advance(secs(3)).await;
-    stub.gets_ready(Ready::Yes);
-    assert!(is_ready(&mut service));
+    gets_ready_after_3_s(&stub, &mut service).await;
     for left in [2, 5, 5] {
         let before = timer_now();
         is_late(service.ready().await.expect("ready").call(1).await);
@@ -98,10 +103,7 @@ async fn the_waits_between_attempts_have_what_readiness_has_left() {
     for (backoff, calls) in [(ms(1_999), 4), (secs(2), 1)] {
         let stub = Stub::in_turn([Answer::Err, Answer::Ok]);
         let mut service = timed(waiting(backoff).deadline(secs(5))).layer(stub.clone());
-        stub.gets_ready(Ready::Never);
-        waits(&mut service);
-        tokio::time::advance(secs(3)).await;
-        stub.gets_ready(Ready::Yes);
+        gets_ready_after_3_s(&stub, &mut service).await;
         let answer = service.ready().await.expect("ready").call(7).await;
         assert_eq!(answer.ok(), (calls > 1).then_some(7), "{backoff:?}");
         assert_eq!(stub.calls(), calls.min(2), "{backoff:?}");
@@ -112,11 +114,7 @@ async fn the_waits_between_attempts_have_what_readiness_has_left() {
 async fn the_time_between_readiness_and_call_is_the_callers() {
     let stub = Stub::new(Answer::Hang);
     let mut service = within_5_s(&stub);
-    stub.gets_ready(Ready::Never);
-    waits(&mut service);
-    tokio::time::advance(secs(3)).await;
-    stub.gets_ready(Ready::Yes);
-    assert!(is_ready(&mut service));
+    gets_ready_after_3_s(&stub, &mut service).await;
     tokio::time::advance(secs(3_600)).await;
     assert!(is_ready(&mut service), "polled again, it is one readiness");
     let before = timer_now();

@@ -139,7 +139,7 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.poll_inner(cx).map_err(M::error)
+        self.poll_readiness(cx).map_err(M::error)
     }
 
     #[expect(clippy::inline_always, reason = "a future that is returned through memory is copied, and waits for that")]
@@ -164,7 +164,7 @@ where
 {
     /// Readiness for one call: that of the inner service, or to reject.
     #[inline]
-    pub(super) fn poll_inner<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>>
+    pub(super) fn poll_readiness<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>>
     where
         S: Service<Req>,
         K: Breakers,

@@ -71,7 +71,7 @@ impl<C, M, K, R> CircuitBreakerLayer<C, M, K, R> {
     where
         F: Fn(UploadBody<B>) -> O,
     {
-        UploadLayer::new(self, wrap)
+        UploadLayer { breaker: self, wrap }
     }
 }
 
@@ -95,12 +95,6 @@ impl<C, M, K, R> CircuitBreakerLayer<C, M, K, R> {
 pub struct UploadLayer<F, C = Errors, M = Boxed, K = One, R = KeepsReadiness> {
     breaker: CircuitBreakerLayer<C, M, K, R>,
     wrap: F,
-}
-
-impl<F, C, M, K, R> UploadLayer<F, C, M, K, R> {
-    pub(super) const fn new(breaker: CircuitBreakerLayer<C, M, K, R>, wrap: F) -> Self {
-        Self { breaker, wrap }
-    }
 }
 
 impl<F, C, M, R> UploadLayer<F, C, M, One, R> {
@@ -218,7 +212,7 @@ where
     type Future = UploadFuture<S::Future, M::Future, C, fn(Req) -> M>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.breaker.poll_inner(cx).map_err(M::error)
+        self.breaker.poll_readiness(cx).map_err(M::error)
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
