@@ -1,6 +1,6 @@
 //! The file of budgets: what calls may cost. A figure above its budget is a rise.
 
-use crate::laws::{self, Law};
+use crate::laws::Law;
 use crate::machine;
 use crate::other_build;
 use crate::table::Table;
@@ -112,9 +112,9 @@ pub fn write(figures: Figures) -> Result<(), String> {
 }
 
 /// Whether a figure is not quite the same each time: windows of time move on meanwhile, and all the more under a stepper;
-/// names lie elsewhere in a map with each seed; other threads have allocated more or less.
+/// other threads have allocated more or less.
 fn moves(what: &str) -> bool {
-    ["fusebox-honest/", "/keyed", "-shared/", "growth/breakers"].iter().any(|part| what.contains(part))
+    ["fusebox-honest/", "-shared/"].iter().any(|part| what.contains(part))
 }
 
 impl Budgets {
@@ -130,7 +130,6 @@ impl Budgets {
             ALLOCATIONS => budget + 0.002,
             BYTES if moves(what) => budget * 1.1,
             BYTES => budget * 1.01,
-            _ if moves(what) => (budget * 1.1).max(Law::Flat.most()) * laws::MOVING,
             // What is flat may be a little less or more so.
             _ => (budget * 1.1).max(Law::Flat.most()),
         }

@@ -39,13 +39,7 @@ pub struct Pair {
     make: Box<dyn Fn(u64) -> Runner>,
     /// Instructions are counted between so many calls and so many.
     calls: (u64, u64),
-    /// So many times what its law allows.
-    room: f64,
 }
-
-/// Room for names that lie elsewhere in a map with each seed, and for the seconds in which a breaker was used last. From 100
-/// to 10,000 a logarithm would double.
-pub const MOVING: f64 = 1.4;
 
 pub const TIMES: u64 = 100;
 const PREFIX: &str = "growth";
@@ -62,22 +56,12 @@ impl Pair {
         law: Law,
         make: impl Fn(u64) -> Runner + 'static,
     ) -> Pair {
-        Pair { id, grows, call, law, small, make: Box::new(make), calls: CALLS, room: 1.0 }
+        Pair { id, grows, call, law, small, make: Box::new(make), calls: CALLS }
     }
 
     #[cfg_attr(not(feature = "ours"), expect(dead_code, reason = "the peers have no pairs"))]
     pub fn over(self, calls: (u64, u64)) -> Pair {
         Pair { calls, ..self }
-    }
-
-    #[cfg_attr(not(feature = "ours"), expect(dead_code, reason = "the peers have no pairs"))]
-    pub fn moving(self) -> Pair {
-        Pair { room: MOVING, ..self }
-    }
-
-    /// How many times the cost may be by this law.
-    fn most(&self, law: Law) -> f64 {
-        law.most() * self.room
     }
 
     pub fn large(&self) -> u64 {
@@ -109,18 +93,18 @@ impl Counted {
     }
 
     pub fn holds(&self) -> bool {
-        self.ratio().is_some_and(|ratio| ratio <= self.pair.most(self.pair.law))
+        self.ratio().is_some_and(|ratio| ratio <= self.pair.law.most())
     }
 
     /// What the ratio says; a cost that grows more than it may is named so.
     pub fn law(&self) -> &'static str {
         let Some(ratio) = self.ratio() else { return "–" };
-        [Law::Flat, self.pair.law].into_iter().find(|law| ratio <= self.pair.most(*law)).map_or("**more**", Law::name)
+        [Law::Flat, self.pair.law].into_iter().find(|law| ratio <= law.most()).map_or("**more**", Law::name)
     }
 }
 
 pub fn count(pairs: Vec<Pair>) -> Result<Vec<Counted>, String> {
-    let of_pair = |pair: &Pair| pair.cells().map(|id| Counts { id, calls: pair.calls, stepped: None });
+    let of_pair = |pair: &Pair| pair.cells().map(|id| Counts { id, calls: pair.calls, stepped: None, times: 1 });
     let cells: Vec<_> = pairs.iter().flat_map(of_pair).collect();
     let counted = instr::count(&cells, None)?;
     let both = |of: &[instr::Counted]| Some([of[0].instructions?, of[1].instructions?]);

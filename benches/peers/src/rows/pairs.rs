@@ -174,7 +174,7 @@ pub fn pairs() -> Vec<Pair> {
         Pair::new("time-tenth", time, TENTH, Flat, |n| after(rate_within(Duration::from_secs(n)), 300, Tenths)),
         Pair::new("held", held, CLOSED, Flat, |n| after(rate_within(MINUTE), n, Successes)),
         Pair::new("held-tenth", held, TENTH, Flat, |n| after(rate_within(MINUTE), n, Tenths)),
-        Pair::new("breakers", ("breakers of a registry", 100), CLOSED, Flat, keyed).moving(),
+        Pair::new("breakers", ("breakers of a registry", 100), CLOSED, Flat, keyed),
         Pair::new("threads", threads, CLOSED, Flat, |n| beside_threads(n, Successes)).over(MANY),
         Pair::new("threads-tenth", threads, TENTH, Flat, |n| beside_threads(n, Tenths)).over(MANY),
         Pair::new("clones", ("clones of the service", 1), CLOSED, Flat, cloned),
