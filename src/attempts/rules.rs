@@ -1,5 +1,6 @@
 //! The rules of trying again, in one place: whether, and after how long.
 
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::event::{RetryEventKind, StopReason};
 #[cfg(feature = "http")]
 use super::open_call::OpenCall;
 use super::policy::{Plain, Policy, Shared, WhenRejected};
-use crate::backoff::{Backoff, Curve, Pace, draw};
+use crate::backoff::{Pace, draw};
 use crate::circuit::Outcome;
 use crate::classify::{Classify, Retry};
 use crate::clock::fresh_seed;
@@ -20,12 +21,23 @@ use crate::clock::fresh_seed;
 #[repr(C)]
 pub(crate) struct Attempts {
     plain: Plain,
-    shared: Option<Arc<Shared>>,
+    /// Dropped by hand, behind one test that is taken into the caller: a plain call has nothing to drop.
+    held: Option<ManuallyDrop<Held>>,
     /// None while the first attempt is on its way.
     progress: Option<Progress>,
 }
 
+/// What a call has of a configuration that is not plain.
+struct Held {
+    shared: Arc<Shared>,
+    /// Those of the configuration's own backoff, once asked for.
+    delays: Option<OwnDelays>,
+}
+
+type OwnDelays = Box<dyn Iterator<Item = Duration> + Send + Sync>;
+
 /// How far a call has come after its first attempt failed.
+#[derive(Clone, Copy)]
 struct Progress {
     /// The attempts that failed.
     failed: u32,
@@ -35,14 +47,17 @@ struct Progress {
     moved: bool,
     /// None until chance is asked for, where the configuration gives none.
     seed: Option<u64>,
-    course: Course,
+    pace: Pace,
     total_delay: Duration,
 }
 
-/// How far a call has come with its backoff: along a curve, or with one of the configuration's own.
-enum Course {
-    Curve(Pace),
-    Own(Box<dyn Iterator<Item = Duration> + Send + Sync>),
+impl Drop for Attempts {
+    #[inline]
+    fn drop(&mut self) {
+        if self.held.is_some() {
+            self.release();
+        }
+    }
 }
 
 impl Progress {
@@ -53,40 +68,13 @@ impl Progress {
             resent: false,
             moved: false,
             seed: shared.and_then(Shared::seed),
-            course: Course::Curve(Pace::new()),
+            pace: Pace::new(),
             total_delay: Duration::ZERO,
         }
     }
 
     fn seed(&mut self) -> u64 {
         *self.seed.get_or_insert_with(fresh_seed)
-    }
-
-    /// The delay that the backoff has next.
-    #[inline]
-    fn delay(&mut self, curve: &Curve, shared: Option<&Shared>) -> Option<Duration> {
-        if let Some(own) = shared.and_then(|shared| shared.backoff.as_ref()) {
-            return self.own_delay(&**own);
-        }
-        let Self { course: Course::Curve(pace), seed, .. } = self else {
-            return None;
-        };
-        Some(pace.step(curve, || *seed.get_or_insert_with(fresh_seed)))
-    }
-
-    fn own_delay(&mut self, backoff: &dyn Backoff) -> Option<Duration> {
-        if let Course::Curve(_) = self.course {
-            self.course = Course::Own(backoff.delays(self.seed()).into_boxed());
-        }
-        let Course::Own(delays) = &mut self.course else {
-            return None;
-        };
-        delays.next()
-    }
-
-    /// The backoff begins anew.
-    fn restart_backoff(&mut self) {
-        self.course = Course::Curve(Pace::new());
     }
 }
 
@@ -103,9 +91,15 @@ pub(crate) trait Repeat {
 }
 
 impl Attempts {
+    #[inline(never)]
+    fn release(&mut self) {
+        drop(self.held.take().map(ManuallyDrop::into_inner));
+    }
+
     #[inline]
     pub(super) fn new(policy: &Policy) -> Self {
-        Self { plain: policy.plain, shared: policy.shared.clone(), progress: None }
+        let held = |shared| ManuallyDrop::new(Held { shared, delays: None });
+        Self { plain: policy.plain, held: policy.shared.clone().map(held), progress: None }
     }
 
     /// The attempt on its way, counted from 1.
@@ -115,7 +109,7 @@ impl Attempts {
 
     #[inline]
     fn shared(&self) -> Option<&Shared> {
-        self.shared.as_deref()
+        self.held.as_ref().map(|held| &*held.shared)
     }
 
     /// The budget that such a failure is held against.
@@ -161,21 +155,42 @@ impl Attempts {
     /// The call, to be told of when its response has ended; `None` where nothing is told of calls.
     #[cfg(feature = "http")]
     pub(super) fn open(&self, if_left: Option<Done>) -> Option<OpenCall> {
-        let shared = self.shared.as_ref().filter(|shared| shared.hears_of_ends())?;
+        let shared = self.held.as_ref().map(|held| &held.shared).filter(|shared| shared.hears_of_ends())?;
         Some(OpenCall::new(shared.clone(), self.place(), if_left))
     }
 
     #[inline]
     fn progress(&mut self) -> &mut Progress {
-        self.progress.get_or_insert_with(|| Progress::begin(self.shared.as_deref()))
+        let shared = self.held.as_ref().map(|held| &*held.shared);
+        self.progress.get_or_insert_with(|| Progress::begin(shared))
     }
 
     /// The delay that the backoff has next.
     #[inline]
     fn delay(&mut self) -> Option<Duration> {
-        let Self { plain, shared, progress } = self;
-        let shared = shared.as_deref();
-        progress.get_or_insert_with(|| Progress::begin(shared)).delay(&plain.curve, shared)
+        let Self { plain, held, progress } = self;
+        let shared = held.as_ref().map(|held| &*held.shared);
+        let progress = progress.get_or_insert_with(|| Progress::begin(shared));
+        if shared.is_some_and(|shared| shared.backoff.is_some()) {
+            return self.own_delay();
+        }
+        let Progress { pace, seed, .. } = progress;
+        Some(pace.step(&plain.curve, || *seed.get_or_insert_with(fresh_seed)))
+    }
+
+    #[inline(never)]
+    fn own_delay(&mut self) -> Option<Duration> {
+        let seed = self.progress().seed();
+        let Held { shared, delays } = &mut **self.held.as_mut()?;
+        let backoff = shared.backoff.as_ref()?;
+        delays.get_or_insert_with(|| backoff.delays(seed).into_boxed()).next()
+    }
+
+    fn restart_backoff(&mut self) {
+        self.progress().pace = Pace::new();
+        if let Some(held) = &mut self.held {
+            held.delays = None;
+        }
     }
 
     /// How long to wait before the next attempt; `None`: there is none. `allows`: whether there is time for such a wait.
@@ -211,7 +226,7 @@ impl Attempts {
     /// There is another attempt.
     #[inline]
     fn go_on(&mut self, outcome: Outcome, after: Duration) {
-        if self.shared.is_some() {
+        if self.held.is_some() {
             let progress = self.progress();
             progress.total_delay = progress.total_delay.saturating_add(after);
             self.tell(outcome, RetryEventKind::Retrying { after });
@@ -259,13 +274,31 @@ impl Attempts {
     }
 
     /// How long to wait before the next attempt, or why there is none, as far as the request has no say in it.
-    #[inline(never)]
+    #[expect(
+        clippy::inline_always,
+        reason = "on its own it hands its answer over in memory, a fifth of a retry's cost"
+    )]
+    #[inline(always)]
     fn wait(&mut self, failed: &Failed, is_free: bool) -> Result<Duration, StopReason> {
-        let cause = failed.cause;
+        match failed.cause {
+            Cause::Retryable(Retry::IfIdempotent) if self.has_used_all_retries() => Err(StopReason::MaxRetries),
+            Cause::Retryable(Retry::IfIdempotent) => self.delay().ok_or(StopReason::BackoffEnded),
+            cause => self.wait_as_told(cause, is_free),
+        }
+    }
+
+    #[inline]
+    fn has_used_all_retries(&self) -> bool {
+        self.number() > self.plain.max_retries
+    }
+
+    /// The same where the result, or the breaker that rejected, says more than that another attempt might mend it.
+    #[inline(never)]
+    fn wait_as_told(&mut self, cause: Cause, is_free: bool) -> Result<Duration, StopReason> {
         match cause {
             Cause::Final(reason) => return Err(reason),
             Cause::Rejected(_) if self.plain.when_rejected == WhenRejected::Return => return Err(StopReason::Rejected),
-            _ if self.number() > self.plain.max_retries => return Err(StopReason::MaxRetries),
+            _ if self.has_used_all_retries() => return Err(StopReason::MaxRetries),
             Cause::Retryable(Retry::Unprocessed) if is_free => {
                 self.progress().resent = true;
                 return Ok(Duration::ZERO);
@@ -276,7 +309,7 @@ impl Attempts {
                 return Ok(Duration::ZERO);
             }
             Cause::Retryable(Retry::Pushback(wait)) => {
-                self.progress().restart_backoff();
+                self.restart_backoff();
                 return Ok(wait.min(self.plain.retry_after_cap()));
             }
             // Never sooner than the dependency said: where that is too late, not at all.

@@ -211,6 +211,7 @@ where
     }
 
     /// An attempt did not do: there is another one, or the call ends.
+    #[inline]
     fn after_failed(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -9,6 +9,7 @@ use super::fixed::Fixed;
 use super::linear::Linear;
 use super::random::draw;
 use crate::error::ConfigError;
+use crate::time::nanos;
 
 /// One of the curves of this module. Small and `Copy`: a request carries its own.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -97,12 +98,13 @@ enum Source {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
     n: u32,
-    previous: Duration,
+    /// The delay before, in nanoseconds: each call that has failed carries it.
+    previous: u64,
 }
 
 impl Pace {
     pub(crate) const fn new() -> Self {
-        Self { n: 0, previous: Duration::ZERO }
+        Self { n: 0, previous: 0 }
     }
 
     /// The next delay along `curve`. The seed is asked for where chance has a part in it.
@@ -114,11 +116,12 @@ impl Pace {
         }
     }
 
+    #[inline(never)]
     fn step_by_chance(&mut self, curve: &Curve, seed: u64) -> Duration {
         let draw = draw(seed, self.n.into());
-        self.previous = curve.delay(self.n, self.previous, draw);
-        self.n = self.n.saturating_add(1);
-        self.previous
+        let delay = curve.delay(self.n, Duration::from_nanos(self.previous), draw);
+        *self = Self { n: self.n.saturating_add(1), previous: nanos(delay) };
+        delay
     }
 }
 
