@@ -37,6 +37,8 @@ pub(super) struct Inner {
     /// to meet another by it.
     overflow_hashes: RandomState,
     pub(super) len: AtomicUsize,
+    /// The second in which a look at all breakers found none to forget, and one more: zero is none.
+    found_full: AtomicU64,
     pub(super) max: AtomicUsize,
     /// Nanoseconds.
     pub(super) idle: AtomicU64,
@@ -74,6 +76,7 @@ impl Inner {
             hashes,
             overflow_hashes: RandomState::new(),
             len: AtomicUsize::new(0),
+            found_full: AtomicU64::new(0),
             max: AtomicUsize::new(10_000),
             idle: AtomicU64::new(nanos(Duration::from_secs(3600))),
             overflow: std::array::from_fn(|_| OnceLock::new()),
@@ -141,6 +144,9 @@ impl Inner {
     pub(super) fn make(&self, name: &str, is_fallback: bool) -> Result<CircuitBreaker, ConfigError> {
         // The template is a user's code: it runs outside the lock.
         let config = (self.template)(name)?;
+        if self.is_known_to_be_full() {
+            return self.find(name, CircuitBreaker::clone).map_or_else(|| self.overflow(name), Ok);
+        }
         let mut forgotten = Vec::new();
         let mut shard = write(self.shard(name));
         if let Some(breaker) = shard.breakers.get(name) {
@@ -216,6 +222,7 @@ impl Inner {
         let now = seconds();
         let mut others: Vec<_> = self.shards.iter().filter_map(|other| other.try_write().ok()).collect();
         let mut shards: Vec<_> = others.iter_mut().map(|other| &mut **other).chain([shard]).collect();
+        let sees_all = shards.len() == SHARDS;
         shards.retain_mut(|shard| shard.swept.replace(now) != Some(now));
         for may_know_failures in [false, true] {
             for shard in &mut shards {
@@ -225,7 +232,17 @@ impl Inner {
                 return true;
             }
         }
+        if sees_all {
+            self.found_full.store(u64::from(now) + 1, Ordering::Relaxed);
+        }
         false
+    }
+
+    /// Whether a look at all breakers has found no room in this second, and none was made since. A flood of names would look
+    /// at each call, behind every lock.
+    fn is_known_to_be_full(&self) -> bool {
+        self.found_full.load(Ordering::Relaxed) == u64::from(seconds()) + 1
+            && self.len.load(Ordering::Relaxed) >= self.max.load(Ordering::Relaxed)
     }
 
     fn sweep(&self, shard: &mut Shard, may_know_failures: bool, forgotten: &mut Vec<CircuitBreaker>) {
