@@ -70,6 +70,11 @@ impl Control {
     }
 
     #[inline]
+    pub(super) const fn is_solo(&self) -> bool {
+        matches!(self, Self::Solo(_))
+    }
+
+    #[inline]
     pub(super) fn step(&mut self, rules: &Rules, input: Input<'_>, at: StepContext, facts: &mut Facts) -> Decision {
         match self {
             Self::Solo(machine) => machine.step(rules, input, at, facts),

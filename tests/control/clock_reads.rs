@@ -104,3 +104,21 @@ fn failures_over_numbers_of_calls_read_the_clock_only_when_they_open_the_circuit
     let slow = detect::slow_call_rate(1.0).slower_than(secs(9)).of_last(9).min_calls(9);
     assert_eq!(reads_of_each(of_last().or(slow).into()), [2, 2, 2, 2], "when it began, and when it ended");
 }
+
+/// Whether a service is ready is asked before each call: where the cooldown is over, the call is the one to find out more.
+#[test]
+fn a_service_whose_cooldown_is_over_is_ready_after_one_look_at_the_clock() {
+    let Counted { breaker, clock } = Counted::with(secs(5));
+    let layer = CircuitBreakerLayer::from(breaker.clone());
+    let mut service = layer.layer(service_fn(async |request: u32| Ok::<u32, &str>(request)));
+    let mut reads_of_ready = || {
+        let before = clock.reads.load(SeqCst);
+        assert!(service.ready().now_or_never().is_some_and(|ready| ready.is_ok()));
+        clock.reads.load(SeqCst) - before
+    };
+    breaker.trip().expect("no override stands");
+    let while_open = reads_of_ready();
+    clock.inner.advance(secs(5));
+    assert_eq!(reads_of_ready(), while_open);
+    assert_eq!(breaker.state(), State::Open, "no call has asked yet");
+}

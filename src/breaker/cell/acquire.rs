@@ -103,7 +103,7 @@ impl BreakerCell {
         if word.admits_none() && self.is_before(until) {
             return Some(self.refusal_at_sight(word, until));
         }
-        if word.admits_all() || word.is_unjudged() && until == u64::MAX {
+        if word.admits_all() || word.probes_next() || word.is_unjudged() && until == u64::MAX {
             return None;
         }
         let Decision::Rejected { reason, until } = self.step(Input::Poll).0 else {

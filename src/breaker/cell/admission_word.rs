@@ -2,7 +2,7 @@
 
 use crate::circuit::{Admission, Generation, RefusedBy, RejectReason, View};
 
-/// `generation << 7 | flags`. A transition every nanosecond would use up the 57 bits in four years.
+/// `generation << 8 | flags`. A transition every nanosecond would use up the 56 bits in two years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct AdmissionWord(pub(super) u64);
 
@@ -15,6 +15,8 @@ pub(super) struct CallNeeds {
     pub(super) every_call: bool,
     /// A detector, or a fleet, asks when successes end.
     pub(super) dated: bool,
+    /// Who may probe, a fleet says.
+    pub(super) shared: bool,
 }
 
 /// The bits of [`Admission`]; zero for `All`.
@@ -34,7 +36,9 @@ const TIMED: u64 = 1 << 4;
 const EVERY_CALL: u64 = 1 << 5;
 /// When a success ends makes a difference. Not together with `CLEAN`.
 const DATED: u64 = 1 << 6;
-const FLAGS: u32 = 7;
+/// With `NONE`: whether a call is a probe when that time is over is not this process's to say alone.
+const SHARED: u64 = 1 << 7;
+const FLAGS: u32 = 8;
 
 impl AdmissionWord {
     #[inline]
@@ -49,6 +53,7 @@ impl AdmissionWord {
             Admission::Ask => ASK,
             Admission::Unjudged { recorded, .. } => UNJUDGED | flag(recorded, MARK),
         };
+        let shared = needs.shared && admission == NONE;
         let dated = !view.clean && (needs.dated || view.recovers);
         Self(
             view.generation.get() << FLAGS
@@ -56,7 +61,8 @@ impl AdmissionWord {
                 | flag(view.clean, CLEAN)
                 | flag(needs.timed, TIMED)
                 | flag(needs.every_call, EVERY_CALL)
-                | flag(dated, DATED),
+                | flag(dated, DATED)
+                | flag(shared, SHARED),
         )
     }
 
@@ -103,6 +109,12 @@ impl AdmissionWord {
     #[inline]
     pub(super) const fn admits_none(self) -> bool {
         self.0 & ADMISSION == NONE
+    }
+
+    /// Open, by no operator and no fleet: the next call is a probe as soon as the cooldown is over.
+    #[inline]
+    pub(super) const fn probes_next(self) -> bool {
+        self.0 & (ADMISSION | CLEAN | MARK | SHARED) == NONE
     }
 
     /// Why a call is rejected while none is admitted.

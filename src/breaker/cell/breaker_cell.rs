@@ -202,6 +202,7 @@ impl BreakerCell {
             timed: body.settings.rules.needs_duration(),
             every_call: body.settings.every_call,
             dated: self.info().has(Info::ALWAYS_DATED),
+            shared: !body.control.is_solo(),
         };
         let (word, before) = (AdmissionWord::new(view, needs), self.word());
         if word == before {
