@@ -14,8 +14,8 @@ use bytes::Bytes;
 use fusebox::circuit_breaker::{UploadBody, UploadLayer};
 use fusebox::classify::Http;
 use fusebox::{
-    BoxError, CircuitBreaker, CircuitBreakerLayer, ManualClock, Registry, RetryConfig, RetryLayer, SafetyNet, State,
-    classify, detect,
+    BoxError, CircuitBreaker, CircuitBreakerConfigBuilder, CircuitBreakerLayer, EventKind, ManualClock, Registry,
+    RetryConfig, RetryLayer, SafetyNet, State, classify, detect,
 };
 use futures::channel::mpsc::{UnboundedSender, unbounded};
 use futures::channel::oneshot;
@@ -33,14 +33,20 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use crate::servers::listen;
 use crate::streams::{Body, Told, Version, recorded};
-use crate::support::{breaker, config, just_under, secs};
+use crate::support::{Record, breaker, config, just_under, secs};
 
 const VERSIONS: [Version; 2] = [Version::One, Version::Two];
 
 fn strict() -> (CircuitBreaker, ManualClock) {
+    strict_with(|builder| builder)
+}
+
+fn strict_with(
+    f: impl FnOnce(CircuitBreakerConfigBuilder) -> CircuitBreakerConfigBuilder,
+) -> (CircuitBreaker, ManualClock) {
     breaker(|builder| {
         let slow = detect::slow_call_rate(0.1).slower_than(secs(1)).of_last(10).min_calls(1);
-        builder.detector(detect::consecutive_failures(1).or(slow)).abandoned_after(secs(10)).execution_log(10)
+        f(builder).detector(detect::consecutive_failures(1).or(slow)).abandoned_after(secs(10)).execution_log(10)
     })
 }
 
@@ -142,7 +148,15 @@ async fn without_it_the_callers_time_counts() {
 #[tokio::test]
 async fn while_the_callers_body_is_waited_for_no_time_counts() {
     for version in VERSIONS {
-        let ((breaker, clock), server) = (strict(), Told::start(version).await);
+        let (times, server) = (Record::default(), Told::start(version).await);
+        let told = times.clone();
+        let (breaker, clock) = strict_with(|builder| {
+            builder.call_events(true).on_event(move |event| {
+                if let EventKind::Ended { took, .. } = event.kind() {
+                    told.add(took);
+                }
+            })
+        });
         let layer = watching(&breaker);
         let (mut said, (pieces, body)) = (server.next(), pieces());
         let mut call = Box::pin(layer.layer(server.client()).oneshot(server.sending(body)));
@@ -152,6 +166,7 @@ async fn while_the_callers_body_is_waited_for_no_time_counts() {
         said.head(Response::builder());
         call.await.expect("closed");
         assert_eq!((breaker.state(), recorded(&breaker)), (State::Closed, "S".to_owned()), "{version:?}");
+        assert_eq!(times.take(), [Some(Duration::ZERO)], "{version:?}: it is told as any other");
     }
 }
 
@@ -336,6 +351,10 @@ async fn keyed_breakers_and_safety_nets_count_uploads_too() {
     let keyed = keyed.classify(classify::http()).releases_readiness().upload(boxed);
     let net =
         SafetyNet::builder().retry(RetryLayer::http(RetryConfig::default()).body(boxed_again)).breaker(keyed).build();
+    assert!(net.breaker().is_none(), "it has many");
+    let one = strict().0;
+    let of_one = SafetyNet::builder().breaker(watching(&one)).build();
+    assert_eq!(of_one.breaker().map(CircuitBreaker::name), Some(one.name()));
     let (mut said, (pieces, body)) = (server.next(), pieces());
     let mut call = Box::pin(net.layer(server.client()).oneshot(server.sending(body)));
     pieces.end_after((&clock, secs(5)), &mut call).await;
