@@ -41,7 +41,7 @@
 //! | no Tower: futures, closures, synchronous code | [`CircuitBreaker`] |
 //! | to see what it does | [`Snapshot`], [`Event`], [`CircuitBreaker::events`], [`circuit_breaker`] for what is in them |
 //! | to read in words what a configuration does | [`CircuitBreakerConfig::explain`], [`RetryConfig::explain`] |
-//! | to take it in hand | [`CircuitBreaker::trip`], [`CircuitBreaker::reset`], [`Override`] |
+//! | to take it in hand | [`CircuitBreaker::trip`], [`CircuitBreaker::reset`], [`Override`]; a whole fleet: [`fleet::Operator`](fleet/struct.Operator.html) |
 //! | time under control in tests | [`ManualClock`], or the feature `testing` for paused Tokio time |
 //!
 //! # Features

@@ -116,6 +116,9 @@ impl Cooldown {
         Self { curve: Curve::Fixed(duration), jitter: Some(0.0), healthy_after: None, misplaced_factor: None }
     }
 
+    /// That of a breaker for which none was said.
+    pub(super) const USUAL: Duration = Duration::from_secs(30);
+
     const fn of(curve: Curve) -> Self {
         Self { curve, jitter: None, healthy_after: None, misplaced_factor: None }
     }
@@ -413,7 +416,7 @@ impl Cooldown {
             Curve::Linear(delays) => delays.delay(reopenings, draw),
             Curve::With(f) => {
                 let context = CooldownContext { reopenings, retry_after, draw };
-                let cooldown = guarded(|| f(&context)).unwrap_or(Duration::from_secs(30));
+                let cooldown = guarded(|| f(&context)).unwrap_or(Self::USUAL);
                 // The function may have used the draw: its lower half is another one.
                 self.shortened(cooldown, (draw * 65_536.0).fract())
             }
@@ -424,7 +427,7 @@ impl Cooldown {
 impl Default for Cooldown {
     /// 30 s.
     fn default() -> Self {
-        Duration::from_secs(30).into()
+        Self::USUAL.into()
     }
 }
 

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use super::detector::{Counted, Detector, Tally};
+use super::detector::{Detector, Tally};
 use super::machine_state::{History, MachineState};
 use super::overrides::Standing;
 use super::probe_round::{Lease, ProbeRound, RoundVerdict};
 use super::step::{Decision, Fact, Facts, Input, PermitId, StepContext, Transition};
 use super::window::CountWindow;
 use super::{Call, Generation, Origin, Outcome, Override, OverrideKind, RejectReason, Rules, State, TransitionReason};
-use crate::backoff::draw;
 use crate::guard::guarded;
 use crate::time::Timestamp;
 
@@ -332,7 +331,12 @@ impl Machine {
     }
 
     /// A command, unless an override stands.
-    fn command(&mut self, at: StepContext, facts: &mut Facts, f: impl FnOnce(&mut Self, &mut Facts)) -> Decision {
+    pub(super) fn command(
+        &mut self,
+        at: StepContext,
+        facts: &mut Facts,
+        f: impl FnOnce(&mut Self, &mut Facts),
+    ) -> Decision {
         self.expire_override(at.now, facts);
         if self.state.standing().is_some() {
             return Decision::Overridden;
@@ -369,34 +373,6 @@ impl Machine {
     fn let_go(&mut self, reason: TransitionReason, now: Timestamp, facts: &mut Facts) {
         self.state.history_mut().standing = None;
         self.close(reason, now, facts);
-    }
-
-    pub(crate) fn open(
-        &mut self,
-        rules: &Rules,
-        reason: TransitionReason,
-        retry_after: Option<Duration>,
-        at: StepContext,
-        facts: &mut Facts,
-    ) {
-        let by_round = self.state.state == State::HalfOpen;
-        let history = self.state.history_mut();
-        if !by_round && rules.cooldown.recovers_after(history).is_none() {
-            history.openings = 0;
-        }
-        let asked = retry_after.unwrap_or_default().min(rules.retry_after_cap);
-        let draw = draw(at.seed, at.now.as_nanos());
-        history.cooldown = rules.cooldown.delay(history.openings, retry_after, draw).max(asked);
-        history.open_until = at.now + history.cooldown;
-        history.openings = history.openings.saturating_add(1);
-        history.opened_by_round = by_round;
-        // What no round has shown to be over goes on.
-        history.slowness_counts = match reason {
-            TransitionReason::Detected(tally) => tally.counted() == Counted::SlowCalls,
-            _ => by_round && history.slowness_counts,
-        };
-        self.expect_recovery(rules);
-        self.go(State::Open, reason, at.now, facts);
     }
 
     /// Cooldowns that have grown are kept in mind until the circuit has been closed and healthy for long enough.
@@ -440,7 +416,7 @@ impl Machine {
         self.go(State::Closed, reason, now, facts);
     }
 
-    fn go(&mut self, to: State, reason: TransitionReason, now: Timestamp, facts: &mut Facts) {
+    pub(super) fn go(&mut self, to: State, reason: TransitionReason, now: Timestamp, facts: &mut Facts) {
         self.enter(to, reason, (Origin::Decided, None), now, facts);
     }
 
@@ -463,6 +439,7 @@ impl Machine {
         }
         let history = self.state.history_mut();
         history.reason = Some(reason);
+        history.awaits_cooldown = false;
         if to != State::HalfOpen
             && let Some(round) = &mut history.round
         {

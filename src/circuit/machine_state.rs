@@ -52,6 +52,9 @@ pub(crate) struct History {
     pub(crate) opened_by_round: bool,
     /// Slow calls have opened the circuit, or kept it open: slow probes have failed.
     pub(crate) slowness_counts: bool,
+    /// An operator has opened the circuit who knows none of its rules: how long it stays open is for the first breaker to say
+    /// that goes on from here. Until then the cooldown is a guess.
+    pub(crate) awaits_cooldown: bool,
     /// The override that stands.
     pub(crate) standing: Option<Standing>,
 }
@@ -65,6 +68,7 @@ impl History {
         round: None,
         opened_by_round: false,
         slowness_counts: false,
+        awaits_cooldown: false,
         standing: None,
     };
 }
@@ -158,7 +162,8 @@ impl History {
         out.time(self.open_until);
         out.duration(Some(self.cooldown));
         out.u32(self.openings);
-        out.u8(u8::from(self.opened_by_round) | u8::from(self.slowness_counts) << 1);
+        let [round, slow, awaits] = [self.opened_by_round, self.slowness_counts, self.awaits_cooldown].map(u8::from);
+        out.u8(round | slow << 1 | awaits << 2);
         out.option(self.round.as_ref(), ProbeRound::save);
         out.option(self.standing.as_ref(), |Standing { order, until }, out| {
             order.save(out);
@@ -176,7 +181,16 @@ impl History {
         let slowness_counts = if is_of_0_1 { by_slow_calls } else { opened_by & 2 != 0 };
         let round = from.option(|from| ProbeRound::load(from, is_of_0_1))?;
         let standing = from.option(|from| Ok(Standing { order: Override::load(from)?, until: from.time()? }))?;
-        let opened_by_round = opened_by & 1 != 0;
-        Ok(Self { open_until, cooldown, openings, reason, round, opened_by_round, slowness_counts, standing })
+        Ok(Self {
+            open_until,
+            cooldown,
+            openings,
+            reason,
+            round,
+            opened_by_round: opened_by & 1 != 0,
+            slowness_counts,
+            awaits_cooldown: !is_of_0_1 && opened_by & 4 != 0,
+            standing,
+        })
     }
 }

@@ -17,6 +17,7 @@ mod late_heads;
 mod machine;
 mod machine_state;
 mod mixing;
+mod opening;
 mod outcome;
 mod overrides;
 mod probe_round;
@@ -52,7 +53,7 @@ pub(crate) use codec::{Reader, Writer};
 pub(crate) use machine::Machine;
 #[cfg(feature = "fleet")]
 pub(crate) use machine_state::{History, MachineState};
-#[cfg(all(test, feature = "fleet"))]
+#[cfg(feature = "fleet")]
 pub(crate) use overrides::Standing;
 #[cfg(feature = "fleet")]
 pub(crate) use probe_round::{Hold, Lease, ProbeRound, held_until};

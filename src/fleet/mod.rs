@@ -37,6 +37,8 @@
 //! store has them; the instance that gave one tells of both. Given while the store is away, an override reaches the
 //! fleet when the store is back, with what is left of its time; to trip and to reset are void after a minute.
 //!
+//! A program that has none of the application's breakers looks and commands over the store alone: [`Operator`].
+//!
 //! # What no call ever does
 //!
 //! No call waits for the store, not even a probe. Calls look at this instance's view of the fleet; an engine on a thread of
@@ -53,6 +55,7 @@ mod keys;
 mod loads;
 mod member;
 mod members;
+mod operator;
 mod outages;
 mod polls;
 mod pulse;
@@ -67,6 +70,10 @@ pub use crate::circuit::{Advice, Verdict};
 pub use crate::replica::{FleetStatus, WhenDown};
 pub use config::Fleet;
 pub use engine::flush;
+pub use operator::{
+    FleetBreaker, FleetChange, FleetFilter, FleetProbes, FleetRecord, FleetSnapshot, FleetTransition, FleetWatch,
+    Operator, OperatorError, RecordTrouble, RecordTroubleKind, Right, StoreCheck,
+};
 
 pub(crate) use engine::{Engine, Found, Message};
 pub(crate) use identity::random;

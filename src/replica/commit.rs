@@ -8,10 +8,11 @@ use super::merge::News;
 use super::notice::Announcement;
 use super::poll::{Budget, JITTER, Plan, Priority, Request, Why};
 use super::pooled::{Moment, Telling, kept_at_first};
+use super::record::Record;
 use super::replica::{Replica, Turn};
 use super::state::{Merged, POLL_INTERVAL, Pending, Protocol, StoredRecord, TakenBatch};
 use crate::circuit::{Fact, FleetFact, State};
-use crate::store::{BatchId, Commit, MAX_ROUND_BATCHES, StoreTime, Summary};
+use crate::store::{BatchId, Commit, MAX_ROUND_BATCHES, StoreTime, Summary, Version};
 use crate::time::Timestamp;
 
 /// A turn at combining ends after so many rounds, or so long.
@@ -19,6 +20,17 @@ const MAX_ROUNDS: u32 = 20;
 const MAX_COMBINING_TIME: Duration = Duration::from_millis(250);
 /// A command to trip or to reset that the store did not take for so long is void.
 const MAX_COMMAND_AGE: Duration = Duration::from_secs(60);
+
+/// What writes a record over that version, by the store's time now.
+pub(super) fn commit_of(record: &Record, expected: Version, now: Timestamp) -> Commit {
+    let summary = Summary {
+        state: record.state(),
+        failures: record.failures(),
+        open_until: record.until().filter(|_| record.state() == State::Open).map(StoreTime::from),
+        generation: record.generation().get(),
+    };
+    Commit::new(expected, record.save().into(), summary, record.ttl(now))
+}
 
 impl Replica {
     /// Takes out what waits; `false` where that is nothing any more.
@@ -221,14 +233,7 @@ impl Replica {
     /// Asks the store to replace the record; so many of the commands that wait are in the new one.
     fn write(&mut self, stored: &StoredRecord, merged: Merged, commands: usize, turn: &Turn<'_>) -> Request {
         let record = &merged.record;
-        let summary = Summary {
-            state: record.state(),
-            failures: record.failures(),
-            open_until: record.until().filter(|_| record.state() == State::Open).map(StoreTime::from),
-            generation: record.generation().get(),
-        };
-        let ttl = record.ttl(self.store_now(turn));
-        let mut commit = Commit::new(stored.version, record.save().into(), summary, ttl);
+        let mut commit = commit_of(record, stored.version, self.store_now(turn));
         commit.notice =
             self.announcement(stored, &merged, self.store_now(turn)).map(|announcement| announcement.save().into());
         if let Some(combining) = &self.state.in_flight.combining {

@@ -15,7 +15,7 @@ use super::state::{
     CALM_LINGER, Combining, Contact, Failing, MAX_LINGER, MIN_LINGER, POLL_INTERVAL, Pending, Protocol, StoredRecord,
 };
 use super::status::WhenDown;
-use crate::circuit::{Fact, Facts, FleetFact, Generation, Outcome, State};
+use crate::circuit::{Fact, Facts, FleetFact, Generation, Outcome, State, StepContext};
 use crate::store::{Committed, ROUND_LEASE, StoreError, StoreTime, Stored, Version};
 use crate::time::Timestamp;
 
@@ -474,7 +474,7 @@ impl Replica {
         turn: &mut Turn<'_>,
     ) {
         let now = turn.now;
-        let (record, lost) = match self.reconcile(record, legacy_open_until, at.store) {
+        let (mut record, mut lost) = match self.reconcile(record, legacy_open_until, at.store) {
             Ok(reconciled) => reconciled,
             Err(newer @ Unreadable::Newer(_)) => return self.block(&newer.to_string().into(), turn),
             Err(corrupt @ Unreadable::Corrupt(_)) => {
@@ -494,6 +494,13 @@ impl Replica {
                 (Record::fresh(Generation::new(1), at.store), true)
             }
         };
+        // An operator has left it to the fleet for how long: what the first instance writes counts for all.
+        let awaits_cooldown = record.machine.history().awaits_cooldown;
+        if awaits_cooldown {
+            let opened = StepContext { now: record.machine.since, ..turn.at };
+            record.machine.history_mut().decide_cooldown(turn.rules, opened);
+            lost = true;
+        }
         self.state.known.corrupt_since = None;
         self.state.known.blocked_until = None;
         // The instance that wrote this met an empty outbox, or goes on emptying it.
@@ -503,7 +510,16 @@ impl Replica {
             let known = before.and_then(|stored| stored.rewrite_at);
             known.unwrap_or_else(|| now + self.state.jitter(JITTER))
         });
+        let proposal = awaits_cooldown.then(|| {
+            let mut record = record.clone();
+            record.machine.history_mut().awaits_cooldown = true;
+            Arc::new(record)
+        });
         self.hold(StoredRecord { version, record: Arc::new(record), rewrite_at }, turn);
+        if let Some(record) = proposal {
+            // The circuit is open all the same, also where this instance may not write, or another one is faster.
+            self.apply(&record, self.store_now(turn), turn);
+        }
     }
 
     /// The store has this record now.

@@ -34,18 +34,8 @@ pub(super) struct News<'a> {
 impl Replica {
     /// Takes news into a record; `now` is the store's time.
     pub(super) fn merge(&mut self, record: &Record, news: &News<'_>, now: Timestamp, turn: &mut Turn<'_>) -> Merged {
-        // The evidence is judged apart from the machine, which gets its verdicts.
-        let machine = Machine::resume(record.machine.clone(), Box::new(consecutive_failures(1)));
-        let mut merge = Merge {
-            machine,
-            record: record.clone(),
-            would_open: None,
-            tells_all: false,
-            drops_evidence: false,
-            rules: turn.rules,
-            at: StepContext { now, ..turn.at },
-            writer: self.state.own.writer,
-        };
+        let at = StepContext { now, ..turn.at };
+        let mut merge = Merge::of(record, turn.rules, at, self.state.own.writer);
         merge.step(Input::Poll);
         news.batches.iter().for_each(|batch| merge.take_in(batch));
         if let (Some(judge_at), true) = (news.judge_at, self.state.is_pooled()) {
@@ -57,16 +47,7 @@ impl Replica {
         }
         merge.count_votes(self.state.terms.voter.as_ref().map(|voter| voter.quorum));
         news.commands.iter().for_each(|command| merge.obey(command));
-        let Merge { machine, record: mut new, would_open, tells_all, drops_evidence, .. } = merge;
-        let began = machine.generation() != record.generation();
-        new.machine = machine.state;
-        if began {
-            new.decider = self.state.own.writer;
-            (new.wants, new.handovers) = (Vec::new(), 0);
-            new.extension.clear();
-        }
-        new.fit();
-        Merged { changed: new != *record, record: new, began, would_open, tells_all, drops_evidence }
+        merge.finish(record)
     }
 
     /// Has the detector judge what only it can. It is this instance's own, with what that has seen, and gets that back.
@@ -101,7 +82,8 @@ struct Own {
     has_push: bool,
 }
 
-struct Merge<'a> {
+/// A record into which news is taken.
+pub(super) struct Merge<'a> {
     /// The record's machine, by the store's clock.
     machine: Machine,
     /// Its evidence and votes count; its machine is out of date until the end.
@@ -116,8 +98,39 @@ struct Merge<'a> {
     writer: u64,
 }
 
-impl Merge<'_> {
-    fn step(&mut self, input: Input<'_>) -> Decision {
+impl<'a> Merge<'a> {
+    /// Begins with the record, by the store's clock.
+    pub(super) fn of(record: &Record, rules: &'a Rules, at: StepContext, writer: u64) -> Self {
+        // The evidence is judged apart from the machine, which gets its verdicts.
+        let machine = Machine::resume(record.machine.clone(), Box::new(consecutive_failures(1)));
+        let record = record.clone();
+        let (would_open, tells_all, drops_evidence) = (None, false, false);
+        Self { machine, record, would_open, tells_all, drops_evidence, rules, at, writer }
+    }
+
+    /// Writes the record down again, which was `before`.
+    pub(super) fn finish(self, before: &Record) -> Merged {
+        let Self { machine, record: mut new, would_open, tells_all, drops_evidence, .. } = self;
+        let began = machine.generation() != before.generation();
+        new.machine = machine.state;
+        if began {
+            new.decider = self.writer;
+            (new.wants, new.handovers) = (Vec::new(), 0);
+            new.extension.clear();
+        }
+        new.fit();
+        Merged { changed: new != *before, record: new, began, would_open, tells_all, drops_evidence }
+    }
+
+    /// Has the machine do something that is no input; what it leads to is noted.
+    pub(super) fn command(&mut self, f: impl FnOnce(&mut Machine, StepContext, &mut Facts) -> Decision) -> Decision {
+        let mut facts = Facts::default();
+        let decision = f(&mut self.machine, self.at, &mut facts);
+        self.note(&facts);
+        decision
+    }
+
+    pub(super) fn step(&mut self, input: Input<'_>) -> Decision {
         let mut facts = Facts::default();
         let decision = self.machine.step(self.rules, input, self.at, &mut facts);
         self.note(&facts);

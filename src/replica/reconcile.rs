@@ -9,9 +9,7 @@ use super::poll::Priority;
 use super::pooled::{RuleEvidence, advice_of_calls};
 use super::record::{Record, Unreadable};
 use super::replica::{Replica, Turn};
-use crate::circuit::{
-    Advice, Fact, FleetFact, Generation, History, MachineState, Origin, ProbeRound, State, TransitionReason,
-};
+use crate::circuit::{Advice, Fact, FleetFact, History, MachineState, Origin, ProbeRound, State, TransitionReason};
 use crate::time::Timestamp;
 
 /// An instance that other ones wait for gives back its lease if it has had no call for so long.
@@ -32,13 +30,7 @@ impl Replica {
             (Ok(Some(record)), None) => Ok((record, false)),
             // Newer than anything known here, or as new.
             (Ok(Some(record)), Some(last)) if !last.generation().is_after(record.generation()) => Ok((record, false)),
-            (Ok(None), None) => {
-                let fresh = Record::fresh(Generation::new(1), now);
-                Ok(match legacy_open_until.filter(|until| *until > now) {
-                    Some(until) => (fresh.opened(until, now), true),
-                    None => (fresh, false),
-                })
-            }
+            (Ok(None), None) => Ok(Record::unwritten(legacy_open_until, now)),
             // Evidence is not given again: it might be in batches that are still to come.
             (Ok(None), Some(last)) => Ok((last.headline(), last.matters(now))),
             // The record began after the store had lost everything, by instances that knew less: a closed state from before
@@ -96,7 +88,7 @@ impl Replica {
             let decided = begins && record.decider == self.state.own.writer;
             self.follow(&local, if decided { Origin::Decided } else { Origin::Adopted }, turn);
         } else if !diverged {
-            self.keep_up(&local);
+            self.keep_up(&local, turn);
         }
         if let (State::HalfOpen, Some(round)) = (self.machine.state(), &record.machine.history().round)
             && !self.state.known.diverged
@@ -235,8 +227,17 @@ impl Replica {
     }
 
     /// The machine is in the record's generation already: only what happened in it is taken over.
-    fn keep_up(&mut self, local: &Record) {
+    fn keep_up(&mut self, local: &Record, turn: &Turn<'_>) {
         self.forget_fleets_growth(local);
+        let (own, fleet) = (self.machine.state.history(), local.machine.history());
+        if own.awaits_cooldown && !fleet.awaits_cooldown {
+            // Now it is decided.
+            let own = self.machine.state.history_mut();
+            (own.cooldown, own.openings) = (fleet.cooldown, fleet.openings);
+            own.open_until = fleet.open_until.min(turn.at.now + fleet.cooldown);
+            own.awaits_cooldown = false;
+            self.machine.expect_recovery(turn.rules);
+        }
         if let (State::HalfOpen, Some(round)) = (local.state(), &local.machine.history().round) {
             let own = self.machine.state.history_mut();
             own.slowness_counts = local.machine.history().slowness_counts;
@@ -276,6 +277,7 @@ impl Replica {
         let reason = fleet.reason.unwrap_or(TransitionReason::Reset);
         self.machine.enter(local.state(), reason, (origin, Some(local.generation())), here, turn.facts);
         self.machine.state.since = local.machine.since.min(here);
+        self.machine.state.history_mut().awaits_cooldown = fleet.awaits_cooldown;
         if let (State::Open, Some(verdict)) = (local.state(), local.verdict) {
             turn.facts.push(Fact::Fleet(FleetFact::Judged(verdict.shown(self.state.store_at(here)))));
         }

@@ -75,6 +75,16 @@ impl Record {
         Self::of(0, MachineState::closed(generation, now))
     }
 
+    /// What counts where there is no record, and whether it is to be written: a row of an older library may say that the circuit
+    /// is open.
+    pub(super) fn unwritten(legacy_open_until: Option<Timestamp>, now: Timestamp) -> (Self, bool) {
+        let fresh = Self::fresh(Generation::new(1), now);
+        match legacy_open_until.filter(|until| *until > now) {
+            Some(until) => (fresh.opened(until, now), true),
+            None => (fresh, false),
+        }
+    }
+
     const fn of(decider: u64, machine: MachineState) -> Self {
         Self {
             decider,
@@ -166,6 +176,11 @@ impl Record {
 
     pub(super) fn evidence_of(&self, rule: u64) -> Option<&RuleEvidence> {
         self.evidence.iter().find(|evidence| evidence.rule == rule)
+    }
+
+    /// Tells whether instances are asked what they have seen.
+    pub(crate) fn is_suspected(&self) -> bool {
+        self.evidence.iter().any(|evidence| evidence.suspicion().is_some())
     }
 
     /// The rules of which there is evidence, each with how many suspicions it has raised.

@@ -14,6 +14,7 @@ mod handovers;
 mod late_heads;
 mod malice;
 mod opaque;
+mod operated;
 mod peek;
 mod probes;
 mod recovery;

@@ -15,11 +15,6 @@ impl Record {
         self.machine.standing().is_some()
     }
 
-    /// Tells whether instances are asked what they have seen.
-    pub(crate) fn is_suspected(&self) -> bool {
-        self.evidence.iter().any(|evidence| evidence.suspicion().is_some())
-    }
-
     pub(crate) fn verdict_at(&self) -> Option<Timestamp> {
         self.verdict.map(|verdict| verdict.at)
     }

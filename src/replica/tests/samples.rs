@@ -164,7 +164,8 @@ prop_compose! {
         (since, open_until) in (time(), time()),
         reason in reason(),
         cooldown in any::<u64>(),
-        (openings, opened_by_round, slowness_counts) in (any::<u32>(), any::<bool>(), any::<bool>()),
+        (openings, opened_by_round, slowness_counts, awaits_cooldown)
+            in (any::<u32>(), any::<bool>(), any::<bool>(), any::<bool>()),
         round in prop::option::of(round()),
         standing in prop::option::of(standing()),
         evidence in prop::collection::vec(evidence(), 0..4),
@@ -187,6 +188,7 @@ prop_compose! {
             round,
             opened_by_round,
             slowness_counts,
+            awaits_cooldown,
             standing,
         };
         let mut record = Record::fresh(Generation::new(generation), since);
