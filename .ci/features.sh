@@ -22,6 +22,8 @@ pairs=(
     # What stores have in common, and which of them an environment can name.
     redis,postgres redis,postgres-tls redis-tls,postgres redis-tls,postgres-tls
     env,redis env,redis-tls env,postgres env,postgres-tls
+    # The program, beside what it includes; it names nothing of other features.
+    cli,http
     # The one rustls, with something to encrypt with and without.
     hyper,redis-tls hyper,postgres-tls
     # Time as it is measured, waited for and written.

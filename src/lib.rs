@@ -63,6 +63,7 @@
 //! | `postgres-tls` | the same over TLS; includes `postgres` |
 //! | `env` | [`env::store`](env/fn.store.html): the store that the environment names; includes `fleet` |
 //! | `serde` | [`settings`](settings/index.html): breakers, retries and registries from a file or the environment; snapshots as data |
+//! | `cli` | the program `fusebox`, which looks at a fleet and commands it: `cargo install fusebox --features cli`; of the library nothing that its other features do not bring |
 //! | `testing` | the system clock follows `tokio::time`, so paused time works |
 //!
 //! # What it costs

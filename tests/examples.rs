@@ -128,10 +128,6 @@ examples! {
         ]);
     }
 
-    "fleet_admin": #[cfg(feature = "env")] fn fleet_admin_says_what_it_can_do(out) {
-        out.has_in_order(&["usage: fleet_admin <command>", "list", "trip", "force", "resume", "migrate", "--actor"]);
-    }
-
     "gateway": #[cfg(all(feature = "axum", feature = "env", feature = "grpc", feature = "reqwest", feature = "serde"))]
     fn gateway_answers_what_it_can_while_one_service_after_the_other_is_ill(out) {
         out.has_in_order(&[
@@ -221,7 +217,7 @@ examples! {
     }
 
     "shared_postgres": #[cfg(feature = "postgres")] fn shared_postgres_says_what_it_needs(out) {
-        // `tests/operators` runs it against a server.
+        // `tests/operator` runs it against a server.
         out.has_in_order(&["set DATABASE_URL to a PostgreSQL"]);
     }
 

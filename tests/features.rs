@@ -200,7 +200,7 @@ const TABLE: [Row; 39] = [
             ("stores", "a_pools_settings_are_taken_and_none_of_its_connections"),
             ("stores", "a_pooler_in_transaction_mode_may_stand_between"),
             ("stores", "commands_and_notices_are_encrypted_where_the_url_asks_for_it"),
-            ("operators", "people_query_what_breakers_share"),
+            ("operator", "people_query_what_breakers_share"),
         ],
     ),
     (
@@ -367,8 +367,8 @@ const TABLE: [Row; 39] = [
         &[
             ("stores", "a_password_of_redis_is_asked_for_with_each_dial"),
             ("stores", "a_password_of_postgres_is_asked_for_with_each_dial"),
-            ("operators", "what_is_printed_is_what_migrate_runs"),
-            ("operators", "printed_text_run_by_hand_is_enough_for_a_role_with_the_least_rights"),
+            ("cli", "what_is_printed_is_what_migrate_runs"),
+            ("cli", "printed_text_run_by_hand_is_enough_for_a_role_with_the_least_rights"),
             ("stores", "commands_and_notices_are_encrypted_where_the_url_asks_for_it"),
             ("stores", "a_private_authority_is_trusted_where_it_is_given"),
         ],

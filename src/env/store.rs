@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ use crate::store::{PostgresStore, PostgresStoreBuilder};
 /// ```
 pub const fn store() -> StoreFromEnv {
     let place = Place { namespace: None, schema: None, table: None };
-    StoreFromEnv { dotenv: false, required: false, place }
+    StoreFromEnv { dotenv: false, required: false, url: None, place }
 }
 
 /// A question to the environment, asked when it is awaited; from [`store`].
@@ -49,11 +50,12 @@ pub const fn store() -> StoreFromEnv {
 ///     .await?;
 /// # let _ = store; Ok(()) }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "nothing is read before it is awaited"]
 pub struct StoreFromEnv {
     dotenv: bool,
     required: bool,
+    url: Option<String>,
     place: Place,
 }
 
@@ -89,6 +91,20 @@ impl StoreFromEnv {
     /// ```
     pub const fn required(mut self) -> Self {
         self.required = true;
+        self
+    }
+
+    /// Takes this URL in the place of `FUSEBOX_STORE_URL`, for a program that has one from its command line. What may be in
+    /// it, and what is said of it where it is wrong, is the same; no text of it is ever shown.
+    ///
+    /// ```
+    /// # tokio_test::block_on(async {
+    /// let store = fusebox::env::store().url("memory:").required().await?;
+    /// assert_eq!(store.describe(), "MemoryStore");
+    /// # Ok::<(), fusebox::env::EnvError>(()) }).unwrap();
+    /// ```
+    pub fn url(mut self, url: impl Into<String>) -> Self {
+        self.url = Some(url.into());
         self
     }
 
@@ -151,7 +167,9 @@ impl StoreFromEnv {
 
     fn read(&self) -> Result<(Plan, Place), ConfigError> {
         let file = if self.dotenv { nearest_file()? } else { HashMap::new() };
-        let lookup = |name: &str| std::env::var_os(name).or_else(|| file.get(name).map(OsString::from));
+        let given = |name: &str| self.url.as_ref().filter(|_| name == super::url::URL).map(OsString::from);
+        let set = |name: &str| std::env::var_os(name).or_else(|| file.get(name).map(OsString::from));
+        let lookup = |name: &str| given(name).or_else(|| set(name));
         Ok((variables::plan(&lookup)?, self.place.clone().or(variables::place(&lookup)?)))
     }
 
@@ -160,6 +178,18 @@ impl StoreFromEnv {
         variables::check(&plan, &place)?;
         let names_none = matches!(plan, Plan::Memory(StoreSource::Unset));
         if names_none && self.required { Err(variables::nothing_set()) } else { Ok((plan, place)) }
+    }
+}
+
+/// Without the URL: a password may be in it.
+impl fmt::Debug for StoreFromEnv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreFromEnv")
+            .field("dotenv", &self.dotenv)
+            .field("required", &self.required)
+            .field("has_url", &self.url.is_some())
+            .field("place", &self.place)
+            .finish()
     }
 }
 

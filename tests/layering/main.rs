@@ -61,7 +61,10 @@ fn sources() -> Vec<Source> {
         for entry in fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
-                folders.push(path);
+                // Programs are crates of their own, and see what every user sees.
+                if path != src.join("bin") {
+                    folders.push(path);
+                }
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).expect("a text file");
                 let path = path.strip_prefix(&src).expect("below src").to_path_buf();

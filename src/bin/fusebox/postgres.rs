@@ -1,0 +1,51 @@
+//! `migrate` and `prune`: what only PostgreSQL has.
+
+use std::time::Duration;
+
+use fusebox::store::PostgresStoreBuilder;
+use serde_json::json;
+
+use crate::args::{Migrate, Options};
+use crate::failure::{Failure, with_sources};
+use crate::json;
+use crate::opened::named;
+
+pub(crate) async fn migrate(options: &Options, migrate: &Migrate) -> Result<(), Failure> {
+    let store = named(options);
+    let store = if migrate.print { store } else { store.required() };
+    let builder = migrate.grant_to.iter().fold(store.postgres()?, PostgresStoreBuilder::grant_to);
+    if migrate.print {
+        let script = builder.migration().map_err(|error| Failure::usage(with_sources(&error)))?;
+        print!("{script}");
+        return Ok(());
+    }
+    within(options, builder.migrate()).await?;
+    if options.json {
+        return json::print(&json!({ "migrated": true }));
+    }
+    println!("the tables are there");
+    Ok(())
+}
+
+pub(crate) async fn prune(options: &Options, older_than: Duration) -> Result<(), Failure> {
+    let builder = named(options).required().postgres()?.keep_closed(older_than);
+    let store = within(options, builder.connect()).await?;
+    let pruned = store.prune().await?;
+    if options.json {
+        return json::print(&json!({ "rows": pruned.rows, "events": pruned.events }));
+    }
+    println!("taken away: {} breakers, {} events", pruned.rows, pruned.events);
+    Ok(())
+}
+
+/// A migration may wait for locks, which it says itself; a server that is not there is given up.
+async fn within<T>(
+    options: &Options,
+    asked: impl Future<Output = Result<T, fusebox::store::StoreError>>,
+) -> Result<T, Failure> {
+    let most = options.timeout.max(Duration::from_secs(35));
+    match tokio::time::timeout(most, asked).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Failure::away(format!("the store did not answer within {most:?}"))),
+    }
+}
