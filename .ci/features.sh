@@ -26,6 +26,8 @@ pairs=(
     cli,http
     # The one rustls, with something to encrypt with and without.
     hyper,redis-tls hyper,postgres-tls
+    # What is counted: in a fleet, and in a snapshot that is written out.
+    counts,fleet counts,http counts,serde
     # Time as it is measured, waited for and written.
     http,testing http,serde serde,testing redis,testing postgres,testing
 )

@@ -246,8 +246,8 @@ pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 
-/// The wall clock's time since 1970, for stores that have no clock of their own.
-#[cfg(feature = "fleet")]
+/// The wall clock's time since 1970, for stores that have no clock of their own, and for people.
+#[cfg(any(feature = "fleet", feature = "counts"))]
 pub(crate) fn wall_time() -> Timestamp {
     Timestamp::from_nanos(nanos(wall_clock().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()))
 }

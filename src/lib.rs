@@ -64,6 +64,7 @@
 //! | `env` | [`env::store`](env/fn.store.html): the store that the environment names; includes `fleet` |
 //! | `serde` | [`settings`](settings/index.html): breakers, retries and registries from a file or the environment; snapshots as data |
 //! | `cli` | the program `fusebox`, which looks at a fleet and commands it: `cargo install fusebox --features cli`; of the library nothing that its other features do not bring |
+//! | `counts` | what each breaker has counted, in its [`Snapshot`]; [`telemetry`](telemetry/index.html): all of it at once, for metrics |
 //! | `testing` | the system clock follows `tokio::time`, so paused time works |
 //!
 //! # What it costs
@@ -78,6 +79,8 @@ mod breaker;
 mod circuit;
 pub mod classify;
 pub mod clock;
+#[cfg(any(feature = "counts", all(test, fusebox_loom)))]
+mod counts;
 #[cfg(feature = "env")]
 pub mod env;
 mod error;
@@ -102,6 +105,8 @@ pub mod settings;
 #[cfg(feature = "fleet")]
 pub mod store;
 mod sync;
+#[cfg(feature = "counts")]
+pub mod telemetry;
 mod text;
 mod time;
 #[cfg(feature = "http")]

@@ -5,10 +5,22 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Enums that end up in no label: what they say of errors and of stores is for programs that match on them, and of the
-/// end of a body for the layers alone.
-const NO_LABELS: [&str; 9] =
-    ["BodyEnd", "CallError", "Changes", "Committed", "EnvError", "Jitter", "Notice", "Over", "Shape"];
+/// Enums that end up in no label: what they say of errors and of stores is for programs that match on them, of the end of a
+/// body for the layers alone, and of measurements for what writes them.
+const NO_LABELS: [&str; 12] = [
+    "BodyEnd",
+    "CallError",
+    "Changes",
+    "Committed",
+    "EnvError",
+    "Jitter",
+    "Keys",
+    "Notice",
+    "Over",
+    "Shape",
+    "Unit",
+    "Value",
+];
 
 /// Labels that are not their variant in snake case: two that one counter takes together, and one that is a setting's name.
 const NAMED_OTHERWISE: [(&str, &str, &str); 2] =

@@ -4,6 +4,7 @@ mod attempt_end;
 mod budget;
 mod builder;
 mod caller_deadline;
+mod calls_counter;
 mod config;
 mod deliver;
 mod event;

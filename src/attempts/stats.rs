@@ -1,11 +1,18 @@
 //! Counters of retries.
 
+#[cfg(feature = "counts")]
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+#[cfg(feature = "counts")]
+use std::sync::{Mutex, Weak};
 use std::time::Duration;
 
+use super::calls_counter::CallsCounter;
 use super::event::{RetryEvent, RetryEventKind, StopReason};
 use crate::circuit::Outcome;
+#[cfg(feature = "counts")]
+use crate::sync::unpoisoned;
 use crate::time::nanos;
 
 /// Counters of retries, for metrics. Clones count together; give one to each layer, or one to several.
@@ -22,7 +29,7 @@ use crate::time::nanos;
 /// assert_eq!((counts.calls, counts.attempts, counts.exhausted), (1, 4, 1));
 /// # Ok::<(), fusebox::ConfigError>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct RetryStats {
     counters: Arc<Counters>,
 }
@@ -30,8 +37,13 @@ pub struct RetryStats {
 #[derive(Debug, Default)]
 struct Counters {
     name: Arc<str>,
-    calls: AtomicU64,
-    attempts: AtomicU64,
+    numbers: Numbers,
+}
+
+#[derive(Debug, Default)]
+struct Numbers {
+    /// What every call counts.
+    each: CallsCounter,
     rejected_attempts: AtomicU64,
     retries: AtomicU64,
     recovered: AtomicU64,
@@ -99,7 +111,14 @@ impl RetryStats {
     /// ```
     #[must_use]
     pub fn named(name: impl AsRef<str>) -> Self {
-        Self { counters: Arc::new(Counters { name: Arc::from(name.as_ref()), ..Counters::default() }) }
+        Self::of(Counters { name: Arc::from(name.as_ref()), numbers: Numbers::default() })
+    }
+
+    fn of(counters: Counters) -> Self {
+        let counters = Arc::new(counters);
+        #[cfg(feature = "counts")]
+        unpoisoned(ALL.lock()).living.push(Arc::downgrade(&counters));
+        Self { counters }
     }
 
     /// Returns the name, empty where there is none.
@@ -111,40 +130,23 @@ impl RetryStats {
     /// Returns the counters.
     #[must_use]
     pub fn counts(&self) -> RetryCounts {
-        let c = &*self.counters;
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        RetryCounts {
-            calls: get(&c.calls),
-            attempts: get(&c.attempts),
-            rejected_attempts: get(&c.rejected_attempts),
-            retries: get(&c.retries),
-            recovered: get(&c.recovered),
-            exhausted: get(&c.exhausted),
-            budget_refused: get(&c.budget_refused),
-            deadline: get(&c.deadline),
-            rejected: get(&c.rejected),
-            not_retryable: get(&c.not_retryable),
-            not_replayable: get(&c.not_replayable),
-            retry_after: get(&c.retry_after),
-            not_ready: get(&c.not_ready),
-            total_delay: Duration::from_nanos(get(&c.delay)),
-        }
+        self.counters.numbers.counts()
     }
 
     pub(super) fn call(&self) {
-        self.counters.calls.fetch_add(1, Ordering::Relaxed);
+        self.counters.numbers.each.call();
     }
 
     pub(super) fn attempt(&self) {
-        self.counters.attempts.fetch_add(1, Ordering::Relaxed);
+        self.counters.numbers.each.attempt();
     }
 
     pub(super) fn rejected_attempt(&self) {
-        self.counters.rejected_attempts.fetch_add(1, Ordering::Relaxed);
+        self.counters.numbers.rejected_attempts.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn event(&self, event: &RetryEvent) {
-        let c = &*self.counters;
+        let c = &self.counters.numbers;
         let counter = match event.kind {
             RetryEventKind::Retrying { after } => {
                 c.delay.fetch_add(nanos(after), Ordering::Relaxed);
@@ -165,5 +167,95 @@ impl RetryStats {
             },
         };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Numbers {
+    fn counts(&self) -> RetryCounts {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        RetryCounts {
+            calls: self.each.calls(),
+            attempts: self.each.attempts(),
+            rejected_attempts: get(&self.rejected_attempts),
+            retries: get(&self.retries),
+            recovered: get(&self.recovered),
+            exhausted: get(&self.exhausted),
+            budget_refused: get(&self.budget_refused),
+            deadline: get(&self.deadline),
+            rejected: get(&self.rejected),
+            not_retryable: get(&self.not_retryable),
+            not_replayable: get(&self.not_replayable),
+            retry_after: get(&self.retry_after),
+            not_ready: get(&self.not_ready),
+            total_delay: Duration::from_nanos(get(&self.delay)),
+        }
+    }
+}
+
+impl Default for RetryStats {
+    fn default() -> Self {
+        Self::of(Counters::default())
+    }
+}
+
+/// All counters of the process, for a scrape.
+#[cfg(feature = "counts")]
+#[derive(Debug)]
+struct All {
+    living: Vec<Weak<Counters>>,
+    /// Of those that are gone, by their names; of not too many names, which may be made from requests.
+    gone: BTreeMap<Arc<str>, RetryCounts>,
+}
+
+#[cfg(feature = "counts")]
+static ALL: Mutex<All> = Mutex::new(All { living: Vec::new(), gone: BTreeMap::new() });
+
+#[cfg(feature = "counts")]
+const MAX_GONE: usize = 1_024;
+
+#[cfg(feature = "counts")]
+impl Drop for Counters {
+    fn drop(&mut self) {
+        let counts = self.numbers.counts();
+        let mut all = unpoisoned(ALL.lock());
+        all.living.retain(|counters| counters.strong_count() > 0);
+        if counts != RetryCounts::default() && (all.gone.contains_key(&self.name) || all.gone.len() < MAX_GONE) {
+            all.gone.entry(Arc::clone(&self.name)).or_default().add(&counts);
+        }
+    }
+}
+
+#[cfg(feature = "counts")]
+impl RetryCounts {
+    fn add(&mut self, other: &Self) {
+        self.calls += other.calls;
+        self.attempts += other.attempts;
+        self.rejected_attempts += other.rejected_attempts;
+        self.retries += other.retries;
+        self.recovered += other.recovered;
+        self.exhausted += other.exhausted;
+        self.budget_refused += other.budget_refused;
+        self.deadline += other.deadline;
+        self.rejected += other.rejected;
+        self.not_retryable += other.not_retryable;
+        self.not_replayable += other.not_replayable;
+        self.retry_after += other.retry_after;
+        self.not_ready += other.not_ready;
+        self.total_delay += other.total_delay;
+    }
+
+    /// What was counted under each name of which there are counters; those of one name together.
+    pub(crate) fn by_name() -> BTreeMap<Arc<str>, Self> {
+        // Dropped outside the lock, which the last of a counter's owners takes.
+        let (living, gone) = {
+            let all = unpoisoned(ALL.lock());
+            (all.living.iter().filter_map(Weak::upgrade).collect::<Vec<_>>(), all.gone.clone())
+        };
+        let mut by_name = BTreeMap::new();
+        for counters in &living {
+            let known = || gone.get(&counters.name).copied().unwrap_or_default();
+            by_name.entry(Arc::clone(&counters.name)).or_insert_with(known).add(&counters.numbers.counts());
+        }
+        by_name
     }
 }

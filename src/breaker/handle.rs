@@ -10,6 +10,7 @@ use super::config::CircuitBreakerConfig;
 #[cfg(not(feature = "fleet"))]
 use super::control::Control;
 use super::events::{Channel, Events, Subject};
+use super::home::Home;
 use super::permit::{AtSight, Permit};
 use super::settings::Settings;
 use super::start_events::StartEvents;
@@ -42,16 +43,22 @@ impl CircuitBreaker {
     pub fn new(config: CircuitBreakerConfig) -> Self {
         let CircuitBreakerConfig { name, detector, settings } = config;
         let start = StartEvents::of(&settings);
-        let breaker = Self::with_settings(name, detector, settings);
+        let breaker = Self::with_settings(name, detector, settings, Home::Name);
         start.tell(breaker.cell());
         breaker
     }
 
-    pub(super) fn with_settings(name: Arc<str>, detector: Box<dyn Detector>, settings: Arc<Settings>) -> Self {
+    pub(super) fn with_settings(
+        name: Arc<str>,
+        detector: Box<dyn Detector>,
+        settings: Arc<Settings>,
+        home: Home,
+    ) -> Self {
         let cell = BreakerCell::alloc(Contents {
             name,
             detector,
             settings,
+            home,
             #[cfg(feature = "fleet")]
             take_control: super::fleet::join,
             #[cfg(not(feature = "fleet"))]

@@ -1,8 +1,12 @@
 //! The breaker as users hold it: configuration, handle, permits, events, registry.
 
+#[cfg(feature = "counts")]
+mod account;
 mod alarm;
 mod asked;
 mod builder;
+#[cfg(feature = "counts")]
+mod by_name;
 mod call;
 mod call_error;
 mod call_future;
@@ -10,6 +14,10 @@ mod call_times;
 mod cell;
 mod config;
 mod control;
+#[cfg(feature = "counts")]
+mod counts;
+#[cfg(feature = "counts")]
+mod departed;
 mod events;
 mod explain;
 #[cfg(feature = "fleet")]
@@ -18,15 +26,20 @@ mod guarded;
 #[cfg(feature = "http")]
 mod guarded_body;
 mod handle;
+mod home;
 mod keyed;
 #[cfg(all(test, fusebox_loom))]
 mod loom_tests;
 mod permit;
+#[cfg(feature = "counts")]
+mod place;
 mod readers;
 mod registration;
 mod registry;
 mod registry_contents;
 mod registry_events;
+#[cfg(feature = "counts")]
+mod registry_list;
 mod registry_name;
 #[cfg(feature = "http")]
 mod response_permit;
@@ -35,6 +48,8 @@ mod settings;
 mod shared;
 mod snapshot;
 mod start_events;
+#[cfg(feature = "counts")]
+mod survey;
 mod unguarded;
 #[cfg(feature = "http")]
 mod upload;
@@ -46,6 +61,8 @@ pub use call::{Classified, Wrapped};
 pub use call_error::CallError;
 pub use call_future::{Apply, CallFuture, CallOrFuture};
 pub use config::CircuitBreakerConfig;
+#[cfg(feature = "counts")]
+pub use counts::{Counts, RejectionCount, TransitionCount};
 pub use events::{Event, EventKind, Events};
 #[cfg(feature = "http")]
 pub use guarded_body::GuardedBody;
@@ -63,6 +80,8 @@ pub(crate) use alarm::Alarm;
 pub(crate) use asked::Asked;
 pub(crate) use cell::Refusal;
 pub(crate) use guarded::Guarded;
+#[cfg(feature = "counts")]
+pub(crate) use survey::{Survey, SurveyedBreaker, SurveyedRegistry};
 #[cfg(feature = "http")]
 pub(crate) use upload::{GuardedUpload, Upload};
 pub(crate) use waiter::Waiter;

@@ -54,7 +54,10 @@ impl Registry {
     where
         F: Fn(&str) -> Result<CircuitBreakerConfig, ConfigError> + Send + Sync + 'static,
     {
-        Self { inner: Arc::new(Inner::new(Box::new(template))) }
+        let inner = Arc::new(Inner::new(Box::new(template)));
+        #[cfg(feature = "counts")]
+        super::registry_list::add(&inner);
+        Self { inner }
     }
 
     /// Makes a registry whose breakers are configured like `template`. Each has its own name.
@@ -113,7 +116,10 @@ impl Registry {
     /// ```
     #[must_use]
     pub fn named(self, name: impl AsRef<str>) -> Self {
-        *unpoisoned(self.inner.name.lock()) = Arc::from(name.as_ref());
+        let name: Arc<str> = Arc::from(name.as_ref());
+        #[cfg(feature = "counts")]
+        self.inner.account.rename(&name);
+        *unpoisoned(self.inner.name.lock()) = name;
         self
     }
 

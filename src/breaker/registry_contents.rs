@@ -10,9 +10,12 @@ use std::time::Duration;
 
 use foldhash::fast;
 
+#[cfg(feature = "counts")]
+use super::account::Account;
 use super::config::CircuitBreakerConfig;
 use super::events::EventKind;
 use super::handle::CircuitBreaker;
+use super::home::Home;
 use super::readers::Readers;
 use super::registry_name::bounded;
 use super::settings::Settings;
@@ -49,6 +52,9 @@ pub(super) struct Inner {
     pub(super) unguarded: Unguarded,
     pub(super) readers: Readers,
     pub(super) name: Mutex<Arc<str>>,
+    /// What its breakers have counted.
+    #[cfg(feature = "counts")]
+    pub(super) account: Arc<Account>,
     /// It was told that nothing heeds the outcomes that the template gives.
     told_of_outcomes: AtomicBool,
     /// It was told that the template gives no detector.
@@ -85,6 +91,8 @@ impl Inner {
             unguarded: Unguarded::default(),
             readers: Readers::default(),
             name: Mutex::new(Arc::from("")),
+            #[cfg(feature = "counts")]
+            account: Account::open(),
             told_of_outcomes: AtomicBool::new(false),
             #[cfg(feature = "fleet")]
             advised: AtomicBool::new(false),
@@ -135,6 +143,8 @@ impl Inner {
 
     pub(super) fn remove(&self, name: &str) -> Option<CircuitBreaker> {
         let removed = write(self.shard(name)).breakers.remove(name)?;
+        #[cfg(feature = "counts")]
+        self.account.keep(removed.cell().counts());
         self.len.fetch_sub(1, Ordering::Relaxed);
         self.readers.leave(&removed);
         Some(removed)
@@ -187,7 +197,11 @@ impl Inner {
         if settings.has_default_rule && self.advised.swap(true, Ordering::Relaxed) {
             Arc::make_mut(&mut settings).has_default_rule = false;
         }
-        let breaker = CircuitBreaker::with_settings(name, detector, self.shared(settings));
+        #[cfg(feature = "counts")]
+        let home = Home::Registry(Arc::clone(&self.account));
+        #[cfg(not(feature = "counts"))]
+        let home = Home::Name;
+        let breaker = CircuitBreaker::with_settings(name, detector, self.shared(settings), home);
         breaker.cell().touch(seconds());
         self.readers.hear_of(&breaker);
         breaker
@@ -254,6 +268,8 @@ impl Inner {
             let is_free = || if may_know_failures { !breaker.cell().protects() } else { breaker.cell().is_idle() };
             let keep = !(unused && breaker.is_only_handle() && is_free());
             if !keep {
+                #[cfg(feature = "counts")]
+                self.account.forget(breaker.cell().counts());
                 forgotten.push(breaker.clone());
             }
             keep
@@ -280,7 +296,7 @@ impl Inner {
 
     fn make_overflow(&self, at: usize, place: &OnceLock<CircuitBreaker>) -> Result<CircuitBreaker, ConfigError> {
         // The template and listeners are a user's code, which may ask for the same place: they run while it is free.
-        let name = format!("(overflow {at})");
+        let name = overflow_name(at);
         let config = (self.template)(&name)?;
         let mut start = None;
         let breaker = place.get_or_init(|| {
@@ -301,6 +317,33 @@ impl Inner {
             _ => last.insert(settings).clone(),
         }
     }
+}
+
+#[cfg(feature = "counts")]
+impl Inner {
+    /// Shows it every breaker that it holds, by the name that it is kept under; the overflow breakers last.
+    pub(super) fn each(&self, mut f: impl FnMut(&Arc<str>, &CircuitBreaker)) {
+        for shard in &self.shards {
+            read(shard).breakers.iter().for_each(|(name, breaker)| f(name, breaker));
+        }
+        for (at, breaker) in self.overflow.iter().enumerate() {
+            if let Some(breaker) = breaker.get() {
+                f(&overflow_name(at).into(), breaker);
+            }
+        }
+    }
+}
+
+/// Its breakers may be in other hands, and go on counting for it.
+#[cfg(feature = "counts")]
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.each(|_, breaker| self.account.keep(breaker.cell().counts()));
+    }
+}
+
+fn overflow_name(at: usize) -> String {
+    format!("(overflow {at})")
 }
 
 /// Seconds on the coarse clock.

@@ -68,6 +68,16 @@ impl Settings {
         detector.time_tolerance() == Duration::MAX && !self.rules.needs_duration()
     }
 
+    /// By whose calls the circuit opens.
+    #[cfg(feature = "counts")]
+    pub(super) fn mode(&self) -> &'static str {
+        #[cfg(feature = "fleet")]
+        if self.store.is_some() {
+            return if self.fleet.clone().unwrap_or_default().is_pooled() { "pooled" } else { "votes" };
+        }
+        "local"
+    }
+
     /// Tells whether the two could be one.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         #[cfg(feature = "fleet")]

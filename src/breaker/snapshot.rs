@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::cell::{Body, BreakerCell};
+#[cfg(feature = "counts")]
+use super::counts::Counts;
 use super::handle::CircuitBreaker;
 use crate::circuit::{
     Generation, Outcome, PartTally, ProbeTally, StandingOverride, State, StateScope, TransitionReason,
@@ -82,6 +84,9 @@ pub struct Snapshot {
     pub openings: u32,
     /// The override that stands, if one does.
     pub overridden: Option<StandingOverride>,
+    /// What this instance's breaker has counted since it was made.
+    #[cfg(feature = "counts")]
+    pub counts: Counts,
     /// How this instance stands with its fleet. `None` where the breaker shares its state with no other.
     #[cfg(feature = "fleet")]
     pub fleet: Option<FleetStatus>,
@@ -98,7 +103,11 @@ impl CircuitBreaker {
 impl Snapshot {
     pub(super) fn of(cell: &'static BreakerCell) -> Self {
         let name = cell.name();
-        cell.look(|body, now| Self::of_body(name.clone(), body, now)).unwrap_or_else(|| Self::of_nothing(name))
+        let seen =
+            cell.look(|body, now| Self::of_body(name.clone(), body, now)).unwrap_or_else(|| Self::of_nothing(name));
+        #[cfg(feature = "counts")]
+        let seen = Self { counts: cell.counts().counts(), ..seen };
+        seen
     }
 
     fn of_body(name: Arc<str>, body: &Body, now: Timestamp) -> Self {
@@ -123,6 +132,8 @@ impl Snapshot {
             probes: machine.probes(&settings.rules),
             openings: machine.openings(),
             overridden: machine.overridden().cloned().map(StandingOverride::of),
+            #[cfg(feature = "counts")]
+            counts: Counts::default(),
             #[cfg(feature = "fleet")]
             fleet: control.shared().map(|shared| shared.replica.status(now)),
         }
@@ -143,6 +154,8 @@ impl Snapshot {
             probes: None,
             openings: 0,
             overridden: None,
+            #[cfg(feature = "counts")]
+            counts: Counts::default(),
             #[cfg(feature = "fleet")]
             fleet: None,
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 mod arrows;
 
 /// The modules by rank: each uses those of its own rank and below.
-const RANKS: [(&str, u32); 27] = [
+const RANKS: [(&str, u32); 29] = [
     ("time", 0),
     ("error", 0),
     ("error_chain", 1),
@@ -16,6 +16,7 @@ const RANKS: [(&str, u32); 27] = [
     ("explanation", 0),
     ("guard", 0),
     ("backoff", 1),
+    ("counts", 1),
     ("circuit", 2),
     ("clock", 3),
     ("rejected", 3),
@@ -28,6 +29,7 @@ const RANKS: [(&str, u32); 27] = [
     ("attempts", 7),
     ("middleware", 8),
     ("settings", 8),
+    ("telemetry", 8),
     ("web", 9),
     ("grpc", 9),
     ("env", 9),

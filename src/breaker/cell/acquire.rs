@@ -66,13 +66,13 @@ impl BreakerCell {
             // Without the lock while the cooldown is surely not over.
             let until = self.until.load(Relaxed);
             if self.is_before(until) {
-                return Err(self.reject(self.refusal_at_sight(word, until)));
+                return Err(self.refuse(self.refusal_at_sight(word, until), reserve));
             }
         }
         let (decision, now) = self.step(Input::Acquire { reserve });
         match decision {
             Decision::Admitted(permit) => Ok(Permit::new(self, permit, now)),
-            Decision::Rejected { reason, until } => Err(self.reject(self.refusal_by(reason, until))),
+            Decision::Rejected { reason, until } => Err(self.refuse(self.refusal_by(reason, until), reserve)),
             // Only a cell without a breaker answers otherwise, and there is no handle to one.
             Decision::Done | Decision::Stale | Decision::Overridden => Ok(Permit::new(self, at_sight, now)),
         }
@@ -140,6 +140,17 @@ impl BreakerCell {
 
     #[inline]
     fn reject(&'static self, refusal: Refusal) -> Rejected {
+        self.refuse(refusal, false)
+    }
+
+    /// Rejects a call; with `waits` none, but a caller that asks again later.
+    #[cfg_attr(not(feature = "counts"), expect(unused_variables, reason = "only a call that is rejected is counted"))]
+    #[inline]
+    fn refuse(&'static self, refusal: Refusal, waits: bool) -> Rejected {
+        #[cfg(feature = "counts")]
+        if !waits {
+            self.counts.rejected(refusal.reason);
+        }
         let Refusal { generation, reason, until } = refusal;
         self.tell_rejected(self.word(), reason);
         Rejected::new(self, generation, reason, until)
@@ -150,6 +161,8 @@ impl BreakerCell {
         if let Some(refusal) = self.refusal_slow(word) {
             return self.reject(refusal);
         }
+        #[cfg(feature = "counts")]
+        self.counts.rejected(RejectReason::NotReady);
         self.tell_rejected(word, RejectReason::NotReady);
         Rejected::new(self, word.generation(), RejectReason::NotReady, 0)
     }

@@ -5,14 +5,19 @@ use std::sync::atomic::AtomicU32;
 
 use super::admission_word::{AdmissionWord, CallNeeds};
 use super::arena::Arena;
+#[cfg(feature = "counts")]
+use super::cell_counts::{BY_HAND, CellCounts};
 use super::info::Info;
 use super::success_counter::SuccessCounter;
 use crate::backoff::mix;
 use crate::breaker::control::Control;
 use crate::breaker::events::{Channel, Notifier, Source, WaitQueue};
+use crate::breaker::home::Home;
 use crate::breaker::settings::Settings;
 #[cfg(feature = "fleet")]
 use crate::breaker::shared::Shared;
+#[cfg(feature = "counts")]
+use crate::breaker::{by_name, place::About};
 use crate::circuit::{Admission, Decision, Detector, Facts, Generation, Input, Machine, PermitId, Rules, StepContext};
 use crate::clock::{ClockSource, seed};
 use crate::sync::{
@@ -41,6 +46,8 @@ pub(in crate::breaker) struct BreakerCell {
     info: AtomicU32,
     /// How many [`CellRef`]s there are.
     handles: AtomicU32,
+    #[cfg(feature = "counts")]
+    pub(super) counts: CellCounts,
     pub(super) slot: Mutex<Slot>,
 }
 
@@ -53,6 +60,9 @@ pub(super) struct Slot {
     pub(super) name: Arc<str>,
     /// Of the breaker that is, or last was, here.
     pub(super) first_generation: Generation,
+    /// Where the breaker belongs that is, or last was, here.
+    #[cfg(feature = "counts")]
+    pub(super) home: Option<Home>,
     pub(super) body: Option<Body>,
 }
 
@@ -91,6 +101,7 @@ pub(in crate::breaker) struct Contents {
     pub(in crate::breaker) name: Arc<str>,
     pub(in crate::breaker) detector: Box<dyn Detector>,
     pub(in crate::breaker) settings: Arc<Settings>,
+    pub(in crate::breaker) home: Home,
     /// What a breaker with these settings is controlled by.
     pub(in crate::breaker) take_control: TakeControl,
 }
@@ -109,7 +120,15 @@ impl BreakerCell {
             slow_after: AtomicU64::new(0),
             info: AtomicU32::new(0),
             handles: AtomicU32::new(0),
-            slot: Mutex::new(Slot { name: Arc::from(""), first_generation: Generation::new(0), body: None }),
+            #[cfg(feature = "counts")]
+            counts: CellCounts::new(),
+            slot: Mutex::new(Slot {
+                name: Arc::from(""),
+                first_generation: Generation::new(0),
+                #[cfg(feature = "counts")]
+                home: None,
+                body: None,
+            }),
         }
     }
 
@@ -122,8 +141,14 @@ impl BreakerCell {
     }
 
     fn fill(&'static self, contents: Contents) {
-        let Contents { name, detector, settings, take_control } = contents;
+        #[cfg_attr(not(feature = "counts"), expect(unused_variables, reason = "only counts go home"))]
+        let Contents { name, detector, settings, home, take_control } = contents;
+        // A detector is a user's code, which runs outside the lock.
+        #[cfg(feature = "counts")]
+        let about = matches!(home, Home::Name).then(|| About::of(&*detector, &settings));
         let mut slot = lock(&self.slot);
+        #[cfg(feature = "counts")]
+        self.move_in(&mut slot, &name, home, about);
         let first_generation = self.word().generation().next();
         let (of_calls, of_recovery) = (settings.time_resolution(&*detector), settings.rules.cooldown.time_resolution());
         let ticks = of_calls.into_iter().chain(of_recovery).min().map_or(0, Info::ticks_of);
@@ -153,6 +178,8 @@ impl BreakerCell {
         let audience = notifier.map(|notifier| Box::new(Audience { notifier: Some(notifier), ..Audience::default() }));
         slot.name = name;
         slot.first_generation = first_generation;
+        #[cfg(feature = "counts")]
+        self.counts.happened(&facts);
         let body = slot.body.insert(Body { control, settings, audience });
         self.publish(body, now);
         body.note(&facts, now);
@@ -176,6 +203,10 @@ impl BreakerCell {
         self.successes.block();
         self.word.store(AdmissionWord::vacant(self.word().generation().next()).0, Ordering::Release);
         self.successes.unblock();
+        #[cfg(feature = "counts")]
+        if matches!(slot.home, Some(Home::Name)) {
+            by_name::part(&self.counts);
+        }
         drop(slot);
         // Listeners and detectors are users' code: dropped outside the lock.
         match body {
@@ -261,6 +292,8 @@ impl BreakerCell {
         body.control.end_hold(&body.settings);
         self.publish(body, at.now);
         if !facts.is_empty() {
+            #[cfg(feature = "counts")]
+            self.counts.happened(&facts);
             body.note(&facts, at.now);
             body.queues().for_each(|queue| queue.wake_later(usize::MAX));
         } else if frees_a_probe && let Some(queue) = body.wait_queue() {
@@ -459,6 +492,26 @@ impl Body {
     /// All who are to hear when the state changes.
     fn queues(&self) -> impl Iterator<Item = &Arc<WaitQueue>> {
         self.wait_queue().into_iter().chain(self.alarms())
+    }
+}
+
+#[cfg(feature = "counts")]
+impl BreakerCell {
+    /// A breaker comes: what the last one has counted goes where that belongs.
+    fn move_in(&'static self, slot: &mut Slot, name: &Arc<str>, home: Home, about: Option<About>) {
+        match &slot.home {
+            None => {}
+            Some(Home::Name) => by_name::retire(&slot.name, &self.counts),
+            Some(Home::Registry(account)) => account.retire(&self.counts),
+        }
+        match (&home, about) {
+            (Home::Registry(account), _) => self.counts.set_home(account.number()),
+            (Home::Name, about) => {
+                self.counts.set_home(BY_HAND);
+                by_name::enlist(name, self, about.unwrap_or_default());
+            }
+        }
+        slot.home = Some(home);
     }
 }
 

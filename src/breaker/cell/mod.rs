@@ -4,9 +4,13 @@ mod acquire;
 mod admission_word;
 mod arena;
 mod breaker_cell;
+#[cfg(feature = "counts")]
+mod cell_counts;
 mod info;
 mod inspect;
 mod report;
+#[cfg(feature = "counts")]
+mod sight;
 mod success_counter;
 
 pub(crate) use acquire::Refusal;
@@ -14,3 +18,5 @@ pub(crate) use acquire::Refusal;
 #[cfg(feature = "fleet")]
 pub(super) use breaker_cell::Visit;
 pub(super) use breaker_cell::{Body, BreakerCell, CellRef, Contents};
+#[cfg(feature = "counts")]
+pub(super) use cell_counts::CellCounts;

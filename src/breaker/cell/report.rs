@@ -19,10 +19,15 @@ use crate::sync::{
 use crate::time::Timestamp;
 
 impl BreakerCell {
-    /// Tells whether a success of this generation would change nothing, and no listener hears of it.
+    /// Takes in a success of this generation if it would change nothing, and no listener hears of it.
     #[inline]
     pub(in crate::breaker) fn absorbs_success_of(&self, generation: Generation) -> bool {
-        self.word().absorbs_success_of(generation)
+        let is_absorbed = self.word().absorbs_success_of(generation);
+        #[cfg(feature = "counts")]
+        if is_absorbed {
+            self.counts.success();
+        }
+        is_absorbed
     }
 
     /// Takes in how a call ended, unless it was a success that [`count_success`](Self::count_success) took in.
@@ -41,10 +46,13 @@ impl BreakerCell {
             // Whether a cancelled call is a failure depends on how long it was waited for.
             let says_nothing = outcome == Outcome::Ignored || outcome == Outcome::Cancelled && !word.is_timed();
             if stale || says_nothing && permit.lease.is_none() {
+                #[cfg(feature = "counts")]
+                self.count_undecided(permit, outcome, times);
                 return;
             }
         }
-        self.visit(|Visit { body, at, first_generation }| {
+        #[cfg_attr(not(feature = "counts"), expect(unused_variables, reason = "only counts miss a call"))]
+        let heard = self.visit(|Visit { body, at, first_generation }| {
             // A cell that was given to another breaker meanwhile has no use for it.
             if permit.generation < first_generation {
                 return;
@@ -63,8 +71,16 @@ impl BreakerCell {
             }
             // The rules are about how long it took to answer.
             let took = whole.map(|_| times.answered_after(at.now));
+            #[cfg(feature = "counts")]
+            if times.started != RESERVED {
+                self.counts.ended(counted, rules.is_slow(took));
+            }
             self.step_locked(body, Input::Report { permit, outcome: counted, took }, at);
         });
+        #[cfg(feature = "counts")]
+        if heard.is_none() {
+            self.count_late_call(permit.generation, outcome, times);
+        }
     }
 
     /// Takes in that the dependency has answered a probe, whose response is on its way. Returns when that was.
@@ -97,6 +113,8 @@ impl BreakerCell {
             && self.word().only_counts(generation)
             && self.add_at(mark)
         {
+            #[cfg(feature = "counts")]
+            self.counts.success();
             return true;
         }
         self.count_success_slow(generation, started)
@@ -115,7 +133,17 @@ impl BreakerCell {
     }
 
     #[inline]
-    fn count_success_by(&self, generation: Generation, took: impl FnOnce(Timestamp) -> Duration) -> bool {
+    fn count_success_by(&self, generation: Generation, took: impl Fn(Timestamp) -> Duration) -> bool {
+        let is_in = self.take_success_in(generation, &took);
+        #[cfg(feature = "counts")]
+        if is_in {
+            self.count_success_of(generation, took);
+        }
+        is_in
+    }
+
+    #[inline]
+    fn take_success_in(&self, generation: Generation, took: &impl Fn(Timestamp) -> Duration) -> bool {
         let word = self.word();
         if word.only_counts(generation) {
             return self.add_success(generation, 0);
@@ -162,6 +190,11 @@ impl BreakerCell {
         // What happens is told to none.
         let mut facts = Facts::default();
         let opened = machine.fail(rules, self.successes.drain(), outcome, || self.step_context(clock), &mut facts);
+        #[cfg(feature = "counts")]
+        {
+            self.counts.ended(outcome, false);
+            self.counts.happened(&facts);
+        }
         if opened.is_some() || machine.is_clean() != word.is_clean() {
             let now = opened.unwrap_or_else(|| machine.since());
             self.publish(body, now);
@@ -209,8 +242,7 @@ impl BreakerCell {
         };
         let start = Timestamp::from_nanos(tick << self.info().tick_bits());
         // A detector that panics over successes is told of at the next step, if it does so again.
-        self.settle(body, start, &mut Facts::default());
-        self.publish_settled(body, start);
+        self.settle_by_itself(body, start);
         true
     }
 
@@ -221,9 +253,16 @@ impl BreakerCell {
             && let Some(body) = &mut slot.body
         {
             let now = body.settings.clock.now();
-            self.settle(body, now, &mut Facts::default());
-            self.publish_settled(body, now);
+            self.settle_by_itself(body, now);
         }
+    }
+
+    fn settle_by_itself(&self, body: &mut Body, now: Timestamp) {
+        let mut facts = Facts::default();
+        self.settle(body, now, &mut facts);
+        #[cfg(feature = "counts")]
+        self.counts.happened(&facts);
+        self.publish_settled(body, now);
     }
 
     /// What successes have changed: a window may be clean by them, or a recovery over, which a fleet must hear of.
@@ -260,5 +299,56 @@ impl BreakerCell {
         let begin = Timestamp::from_nanos(counted_in << ticks);
         let end = Timestamp::from_nanos(counted_in << ticks | ((1 << ticks) - 1));
         body.control.record_successes(waited, begin, end.min(now), facts);
+    }
+}
+
+/// Counting what decides nothing.
+#[cfg(feature = "counts")]
+impl BreakerCell {
+    /// Counts a success that was taken in.
+    fn count_success_of(&self, generation: Generation, took: impl Fn(Timestamp) -> Duration) {
+        let word = self.word();
+        // Of one that was looked at whether it was slow, or that none is asked.
+        if word.generation() == generation && (word.records() || !word.is_timed()) {
+            self.counts.success();
+        } else {
+            self.count_late(generation, Outcome::Success, |now| (Duration::ZERO, took(now)));
+        }
+    }
+
+    /// Counts a call that says nothing, or of which nothing is heard: it is late, or an operator has switched the breaker off.
+    fn count_undecided(&self, permit: PermitId, outcome: Outcome, times: CallTimes) {
+        let is_plain = self.word().generation() == permit.generation && !self.word().is_timed();
+        if !(is_plain && times.started != RESERVED && self.counts.nothing_said(outcome)) {
+            self.count_late_call(permit.generation, outcome, times);
+        }
+    }
+
+    fn count_late_call(&self, generation: Generation, outcome: Outcome, times: CallTimes) {
+        // A reserved permit is of no call until that begins.
+        if times.started != RESERVED {
+            self.count_late(generation, outcome, |now| (times.silence(now), times.answered_after(now)));
+        }
+    }
+
+    /// Counts a call that ended in another generation, or after its breaker. It is no other breaker's. `times`: for how long
+    /// the dependency has been silent, and how long it took to answer.
+    #[cold]
+    fn count_late(
+        &self,
+        generation: Generation,
+        outcome: Outcome,
+        times: impl FnOnce(Timestamp) -> (Duration, Duration),
+    ) {
+        let slot = lock(&self.slot);
+        if generation < slot.first_generation {
+            return;
+        }
+        let Some(Body { settings, .. }) = &slot.body else {
+            self.counts.ended(outcome, false);
+            return;
+        };
+        let (silence, took) = settings.rules.needs_duration().then(|| times(settings.clock.now())).unzip();
+        self.counts.ended(settings.rules.counts_as(outcome, silence), settings.rules.is_slow(took));
     }
 }

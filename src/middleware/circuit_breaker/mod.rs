@@ -40,6 +40,8 @@ mod wait;
 pub use crate::breaker::{
     Apply, CallFuture, CallOrFuture, Classified, Events, NameTaken, Overridden, Recent, Watch, Wrapped,
 };
+#[cfg(feature = "counts")]
+pub use crate::breaker::{Counts, RejectionCount, TransitionCount};
 #[cfg(feature = "http")]
 pub use crate::breaker::{GuardedBody, UploadBody};
 pub use crate::circuit::{

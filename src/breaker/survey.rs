@@ -1,0 +1,192 @@
+//! Every breaker of the process at a glance: no lock of a healthy one is taken, and nothing changes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::account::Account;
+use super::by_name::{self, Listed};
+use super::counts::Counts;
+use super::place::{About, Place, Sight};
+use super::registry_contents::Inner;
+use super::registry_list;
+use crate::circuit::{OverrideKind, PartTally, State};
+use crate::counts::View;
+use crate::sync::{Ordering::Relaxed, unpoisoned};
+
+/// Every breaker of the process.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    /// Those that the application has made, by name. Of one name there may be several: they are one here.
+    pub(crate) breakers: Vec<SurveyedBreaker>,
+    /// The registries, by name, likewise.
+    pub(crate) registries: Vec<SurveyedRegistry>,
+}
+
+/// The breakers of one name.
+#[derive(Debug)]
+pub(crate) struct SurveyedBreaker {
+    pub(crate) name: Arc<str>,
+    pub(crate) counts: Counts,
+    pub(crate) levels: Levels,
+    /// Seconds since 1970.
+    pub(crate) last_transition: Option<f64>,
+    /// Of the first of them.
+    pub(crate) rule: String,
+    pub(crate) mode: &'static str,
+    pub(crate) parts: Vec<PartTally>,
+    pub(crate) probes_in_flight: u64,
+}
+
+/// The registries of one name.
+#[derive(Debug)]
+pub(crate) struct SurveyedRegistry {
+    pub(crate) name: Arc<str>,
+    pub(crate) counts: Counts,
+    pub(crate) levels: Levels,
+    pub(crate) overflowed: u64,
+    pub(crate) forgotten: u64,
+    pub(crate) unguarded: u64,
+    /// Names of breakers that are not closed: oldest trouble first.
+    pub(crate) troubled: Vec<(Arc<str>, State)>,
+}
+
+/// How many breakers are in which state, and overridden in which way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Levels {
+    states: [u64; 3],
+    overrides: [u64; 3],
+}
+
+impl Levels {
+    pub(crate) const STATES: [State; 3] = [State::Closed, State::Open, State::HalfOpen];
+    pub(crate) const OVERRIDES: [OverrideKind; 3] =
+        [OverrideKind::ForcedOpen, OverrideKind::Disabled, OverrideKind::DryRun];
+
+    fn add(&mut self, sight: Sight) {
+        let state = Self::STATES.iter().position(|state| *state == sight.state);
+        let overridden = Self::OVERRIDES.iter().position(|kind| Some(*kind) == sight.overridden);
+        state.into_iter().for_each(|at| self.states[at] += 1);
+        overridden.into_iter().for_each(|at| self.overrides[at] += 1);
+    }
+
+    pub(crate) fn states(&self) -> impl Iterator<Item = (State, u64)> {
+        Self::STATES.into_iter().zip(self.states)
+    }
+
+    pub(crate) fn overrides(&self) -> impl Iterator<Item = (OverrideKind, u64)> {
+        Self::OVERRIDES.into_iter().zip(self.overrides)
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Survey {
+    pub(crate) fn of_process() -> Self {
+        let breakers = by_name::all().into_iter().filter_map(|(listed, counts)| SurveyedBreaker::of(&listed, counts));
+        Self { breakers: breakers.collect(), registries: registries() }
+    }
+}
+
+impl SurveyedBreaker {
+    fn of(listed: &[Listed], counts: Counts) -> Option<Self> {
+        let Listed { name, about, .. } = listed.first()?;
+        let About { rule, mode, parts } = &**about;
+        let mut this = Self {
+            name: Arc::clone(name),
+            counts,
+            levels: Levels::default(),
+            last_transition: listed.iter().filter_map(|listed| listed.place.counts().last_transition()).max().map(secs),
+            rule: rule.clone(),
+            mode,
+            parts: parts.clone(),
+            probes_in_flight: 0,
+        };
+        for (nth, Listed { place, .. }) in listed.iter().enumerate() {
+            let sight = place.sight();
+            this.levels.add(sight);
+            // A clean window holds nothing bad, and a circuit that is closed has no probes.
+            if !sight.is_clean
+                && let Some(inner) = place.inner_sight(sight.generation)
+            {
+                this.probes_in_flight += inner.probes.map_or(0, |probes| u64::from(probes.in_flight));
+                if nth == 0 {
+                    this.parts = inner.parts;
+                }
+            }
+        }
+        Some(this)
+    }
+}
+
+fn secs(nanos: u64) -> f64 {
+    Duration::from_nanos(nanos).as_secs_f64()
+}
+
+fn registries() -> Vec<SurveyedRegistry> {
+    let all = registry_list::all();
+    let mut by_name: BTreeMap<Arc<str>, Vec<&Inner>> = BTreeMap::new();
+    for inner in &all {
+        by_name.entry(unpoisoned(inner.name.lock()).clone()).or_default().push(inner);
+    }
+    let view = View::new();
+    let surveyed = by_name.into_iter().map(|(name, registries)| SurveyedRegistry::of(name, &registries, &view));
+    // That of the process holds breakers that belong to their names, and mostly no others.
+    let is_of_names = |registry: &SurveyedRegistry| {
+        registry.name.is_empty() && registry.levels.is_empty() && registry.counts == Counts::default()
+    };
+    surveyed.filter(|registry| !is_of_names(registry)).collect()
+}
+
+impl SurveyedRegistry {
+    fn of(name: Arc<str>, registries: &[&Inner], view: &View) -> Self {
+        let living: Vec<_> = registries.iter().map(|registry| registry.account.number()).collect();
+        let counts = Account::counts_of_gone(&name, &living, view);
+        let mut this = Self {
+            name,
+            counts,
+            levels: Levels::default(),
+            overflowed: 0,
+            forgotten: 0,
+            unguarded: 0,
+            troubled: Vec::new(),
+        };
+        let mut troubled = Vec::new();
+        for registry in registries {
+            this.overflowed += registry.overflowed.load(Relaxed);
+            this.forgotten += registry.account.forgotten();
+            this.unguarded += registry.unguarded.count();
+            let counts = registry.account.counts(view, || this.look_into(registry, view, &mut troubled));
+            this.counts.add(&counts);
+        }
+        troubled.sort_by_key(|(since, ..)| *since);
+        this.troubled = troubled.into_iter().map(|(_, name, state)| (name, state)).collect();
+        this
+    }
+
+    /// Looks at all breakers that a registry holds, and returns what they have counted.
+    fn look_into(
+        &mut self,
+        registry: &Inner,
+        view: &View,
+        troubled: &mut Vec<(Option<u64>, Arc<str>, State)>,
+    ) -> Counts {
+        let mut sum = Counts::default();
+        registry.each(|name, breaker| {
+            let (place, counts) = (breaker.cell(), breaker.cell().counts());
+            // Another's, which it was given to be found.
+            if counts.home() != registry.account.number() {
+                return;
+            }
+            let sight = place.sight();
+            self.levels.add(sight);
+            sum.add(&counts.counts_by(view));
+            if sight.state != State::Closed {
+                troubled.push((counts.last_transition(), Arc::clone(name), sight.state));
+            }
+        });
+        sum
+    }
+}

@@ -1,0 +1,87 @@
+//! What every breaker of the process has counted, and how it stands: for metrics.
+//!
+//! Nothing is registered and nothing is pushed: a [`Collector`] walks over all breakers when it is asked, so a call pays for
+//! metrics by one plain store. A library of metrics takes what the collector finds by a [`Sink`].
+//!
+//! ```
+//! use fusebox::telemetry::{Collector, Family, Sink, Value};
+//! use fusebox::{CircuitBreaker, CircuitBreakerConfig};
+//!
+//! /// How many calls have failed in the whole process.
+//! #[derive(Default)]
+//! struct Failures {
+//!     is_about_calls: bool,
+//!     sum: u64,
+//! }
+//!
+//! impl Sink for Failures {
+//!     fn family(&mut self, family: &'static Family) {
+//!         self.is_about_calls = family.dotted_name() == "fusebox.breaker.calls";
+//!     }
+//!     fn sample(&mut self, labels: &[(&'static str, &str)], value: Value) {
+//!         if let (true, true, Value::Count(count)) =
+//!             (self.is_about_calls, labels.contains(&("outcome", "failure")), value)
+//!         {
+//!             self.sum += count;
+//!         }
+//!     }
+//! }
+//!
+//! let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+//! breaker.acquire()?.failure();
+//! let mut failures = Failures::default();
+//! Collector::process().collect(&mut failures);
+//! assert_eq!(failures.sum, 1);
+//! # Ok::<(), fusebox::Rejected>(())
+//! ```
+//!
+//! # What it finds
+//!
+//! Names as Prometheus has them. OpenTelemetry's are `fusebox.breaker.calls` and so on, with the unit beside.
+//!
+//! | family | labels besides `breaker`, `registry` | says |
+//! |---|---|---|
+//! | `fusebox_breaker_calls_total` | `outcome`: success, failure, ignored, cancelled | calls that have ended |
+//! | `fusebox_breaker_slow_calls_total` | | successes and failures among them that were slow |
+//! | `fusebox_breaker_rejected_calls_total` | `reason`: [`RejectReason`](crate::circuit_breaker::RejectReason) | calls that were rejected |
+//! | `fusebox_breaker_transitions_total` | `from`, `to`, `cause`: [`TransitionReason`](crate::circuit_breaker::TransitionReason), `origin` | changes of state. Also a short one, which no gauge shows. Over a fleet, sum those with `origin="decided"` |
+//! | `fusebox_breaker_would_open_total` | | trips that a dry run has kept from happening |
+//! | `fusebox_breaker_detector_panics_total` | | panics of the detector |
+//! | `fusebox_breaker_state` | `state`: closed, open, half_open | 1 for the state it is in |
+//! | `fusebox_breaker_override` | `kind`: forced_open, disabled, dry_run | 1 for the override that stands |
+//! | `fusebox_breaker_last_transition_timestamp_seconds` | | when the state last changed; absent before the first time |
+//! | `fusebox_breaker_info` | `rule`, `mode`: local, pooled, votes | 1 |
+//! | `fusebox_breaker_tally` | `part` of the rule: 0, 1 and so on, `counted`: failures, slow_calls | what is in the window |
+//! | `fusebox_breaker_tally_calls` | `part` | among how many calls; absent where only bad ones are counted, and while there is no bad one |
+//! | `fusebox_breaker_probes_in_flight` | | probes on their way |
+//! | `fusebox_registry_breakers` | `state`; no `breaker` | breakers in it |
+//! | `fusebox_registry_overridden_breakers` | `kind`; no `breaker` | breakers in it that are overridden |
+//! | `fusebox_registry_overflowed_total`, `_forgotten_total`, `_unguarded_total` | no `breaker` | as [`overflowed`](crate::Registry::overflowed), breakers that gave way, [`unguarded`](crate::Registry::unguarded) |
+//! | `fusebox_registry_keys_left_out` | no `breaker` | breakers that are not closed, beyond those that have series |
+//!
+//! | `fusebox_retry_calls_total`, `_attempts_total`, `_rejected_attempts_total`, `_retries_total`, `_recovered_total`, `_delay_seconds_total` | `retry` instead: the name of [`RetryStats`](crate::retry::RetryStats) | as [`RetryCounts`](crate::retry::RetryCounts) |
+//! | `fusebox_retry_stopped_total` | `retry`, `reason`: [`StopReason`](crate::retry::StopReason) | calls that ended without success |
+//!
+//! A breaker that the application makes has all series, with its name as `breaker` and an empty `registry`. Two of one name
+//! are one: counters add up, and states count.
+//!
+//! The breakers of a [`Registry`](crate::Registry) are together one set of counters, with an empty `breaker` and the registry's
+//! [name](crate::Registry::named), since keys may be without number. Those of them that are not closed have series of
+//! `fusebox_breaker_state`, with their name and `state` open or half_open, at most 100: see [`Keys`].
+//!
+//! # Counters never fall
+//!
+//! They go on when a registry forgets a breaker, when a thread ends, and when a breaker is dropped and made again under its
+//! name; of names that went, the last 1,024 are remembered. A call that ends after its breaker was dropped counts as well,
+//! unless its breaker's place in memory is another's by then: at least a thousand breakers later.
+
+mod breakers;
+mod collector;
+mod family;
+mod registries;
+mod retries;
+mod sink;
+
+pub use collector::{Collector, Keys};
+pub use family::{Family, Kind, Unit, Value};
+pub use sink::Sink;

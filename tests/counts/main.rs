@@ -1,0 +1,15 @@
+//! What breakers count, against what the test itself has counted: to the unit, from any number of threads.
+#![cfg(feature = "counts")]
+#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+#![expect(clippy::float_cmp, reason = "counts are whole")]
+
+mod calls;
+mod collector;
+mod model;
+mod retries;
+mod threads;
+
+#[expect(clippy::allow_attributes, reason = "what is unused differs from file to file")]
+#[allow(dead_code, reason = "not every file needs every helper")]
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,85 @@
+//! What retries count, to the unit and from many threads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use fusebox::retry::{RetryCounts, RetryStats};
+use fusebox::{RetryConfig, RetryLayer, backoff};
+
+use crate::collector::Samples;
+use crate::support::ms;
+
+fn layer(stats: &RetryStats) -> RetryLayer {
+    let config = RetryConfig::builder().backoff(backoff::fixed(ms(0))).max_retries(2).stats(stats.clone());
+    RetryLayer::new(config.build().expect("a configuration that works"))
+}
+
+/// Makes `n` calls, of which every tenth fails, at each attempt.
+fn calls(layer: &RetryLayer, n: u32) {
+    for nth in 0..n {
+        let result = layer.call_blocking(|| if nth % 10 == 0 { Err("down") } else { Ok(nth) });
+        assert_eq!(result.is_err(), nth % 10 == 0);
+    }
+}
+
+#[test]
+fn retries_of_threads_that_come_and_go_are_counted_exactly_and_never_fall() {
+    let stats = RetryStats::new();
+    let made = Arc::new(AtomicU64::new(0));
+    let mut last = RetryCounts::default();
+    for _ in 0..10 {
+        let threads = (0..8).map(|_| {
+            let (layer, made) = (layer(&stats), made.clone());
+            thread::spawn(move || {
+                calls(&layer, 200);
+                made.fetch_add(200, Ordering::Relaxed);
+            })
+        });
+        let threads: Vec<_> = threads.collect();
+        while !threads.iter().all(thread::JoinHandle::is_finished) {
+            let now = stats.counts();
+            assert!(now.calls >= last.calls && now.attempts >= last.attempts, "{last:?}, then {now:?}");
+            last = now;
+        }
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+    }
+    let (counts, made) = (stats.counts(), made.load(Ordering::Relaxed));
+    assert_eq!((counts.calls, counts.exhausted, counts.retries), (made, made / 10, made / 5));
+    assert_eq!(counts.attempts, made + made / 5);
+}
+
+#[test]
+fn new_counters_begin_at_zero_wherever_others_have_been() {
+    for _ in 0..50 {
+        let all: Vec<_> = (0..20).map(|_| RetryStats::new()).collect();
+        for stats in &all {
+            assert_eq!(stats.counts(), RetryCounts::default());
+            calls(&layer(stats), 11);
+            assert_eq!(stats.counts().calls, 11);
+        }
+    }
+}
+
+#[test]
+fn retries_of_one_name_are_one_series_which_outlives_them() {
+    let value = |family: &str, labels: &[(&str, &str)]| Samples::collect().get(family, labels);
+    let (one, other) = (RetryStats::named("prices"), RetryStats::named("prices"));
+    calls(&layer(&one), 10);
+    calls(&layer(&other), 20);
+    let name = [("retry", "prices")];
+    assert_eq!(value("fusebox_retry_calls_total", &name), Some(30.0));
+    assert_eq!(value("fusebox_retry_attempts_total", &name), Some(36.0));
+    assert_eq!(value("fusebox_retry_retries_total", &name), Some(6.0));
+    assert_eq!(value("fusebox_retry_delay_seconds_total", &name), Some(0.0));
+    assert_eq!(value("fusebox_retry_stopped_total", &[("retry", "prices"), ("reason", "max_retries")]), Some(3.0));
+    assert_eq!(value("fusebox_retry_stopped_total", &[("retry", "prices"), ("reason", "budget")]), Some(0.0));
+    drop(one);
+    assert_eq!(value("fusebox_retry_calls_total", &name), Some(30.0));
+    drop(other);
+    assert_eq!(value("fusebox_retry_calls_total", &name), None);
+    let third = RetryStats::named("prices");
+    calls(&layer(&third), 1);
+    assert_eq!(value("fusebox_retry_calls_total", &name), Some(31.0));
+    assert_eq!(third.counts().calls, 1, "by itself it is new");
+}
