@@ -26,8 +26,9 @@ pairs=(
     cli,http
     # The one rustls, with something to encrypt with and without.
     hyper,redis-tls hyper,postgres-tls
-    # What is counted: in a fleet, and in a snapshot that is written out.
+    # What is counted: in a fleet, in a snapshot that is written out, and what more than one bridge shares.
     counts,fleet counts,http counts,serde
+    prometheus-client,metrics metrics,opentelemetry prometheus-client,opentelemetry
     # Time as it is measured, waited for and written.
     http,testing http,serde serde,testing redis,testing postgres,testing
 )

@@ -65,6 +65,9 @@
 //! | `serde` | [`settings`](settings/index.html): breakers, retries and registries from a file or the environment; snapshots as data |
 //! | `cli` | the program `fusebox`, which looks at a fleet and commands it: `cargo install fusebox --features cli`; of the library nothing that its other features do not bring |
 //! | `counts` | what each breaker has counted, in its [`Snapshot`]; [`telemetry`](telemetry/index.html): all of it at once, for metrics |
+//! | `prometheus-client` | the same as a collector of the crate `prometheus-client`; includes `counts` |
+//! | `metrics` | the same published to the facade `metrics`; includes `counts` |
+//! | `opentelemetry` | the same observed by OpenTelemetry (0.33, the API alone); includes `counts` |
 //! | `testing` | the system clock follows `tokio::time`, so paused time works |
 //!
 //! # What it costs

@@ -78,10 +78,20 @@
 mod breakers;
 mod collector;
 mod family;
+#[cfg(any(feature = "prometheus-client", feature = "metrics", feature = "opentelemetry"))]
+mod gathered;
+#[cfg(feature = "metrics")]
+mod metrics_facade;
+#[cfg(feature = "opentelemetry")]
+mod opentelemetry;
+#[cfg(feature = "prometheus-client")]
+mod prometheus_client;
 mod registries;
 mod retries;
 mod sink;
 
 pub use collector::{Collector, Keys};
 pub use family::{Family, Kind, Unit, Value};
+#[cfg(feature = "opentelemetry")]
+pub use opentelemetry::Observed;
 pub use sink::Sink;

@@ -3,6 +3,8 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 #![expect(clippy::float_cmp, reason = "counts are whole")]
 
+#[cfg(any(feature = "prometheus-client", feature = "metrics", feature = "opentelemetry"))]
+mod bridges;
 mod calls;
 mod collector;
 mod model;
