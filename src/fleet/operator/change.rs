@@ -22,7 +22,7 @@ use super::row::FleetBreaker;
 pub struct FleetChange {
     /// What there was before; `None`: nothing.
     pub before: Option<FleetBreaker>,
-    /// What there is now; `None`: nothing, it was [forgotten](Operator::forget).
+    /// What there is now; `None`: nothing, it was [forgotten](super::Operator::forget).
     pub after: Option<FleetBreaker>,
     /// Whether anything was written. A circuit that is open is not tripped, and where no override stands none is ended.
     pub changed: bool,
