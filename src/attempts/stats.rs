@@ -12,6 +12,8 @@ use super::calls_counter::CallsCounter;
 use super::event::{RetryEvent, RetryEventKind, StopReason};
 use crate::circuit::Outcome;
 #[cfg(feature = "counts")]
+use crate::counts::{Departed, Sum};
+#[cfg(feature = "counts")]
 use crate::sync::unpoisoned;
 use crate::time::nanos;
 
@@ -203,15 +205,12 @@ impl Default for RetryStats {
 #[derive(Debug)]
 struct All {
     living: Vec<Weak<Counters>>,
-    /// Of those that are gone, by their names; of not too many names, which may be made from requests.
-    gone: BTreeMap<Arc<str>, RetryCounts>,
+    /// Of those that are gone, by their names.
+    departed: Departed<RetryCounts>,
 }
 
 #[cfg(feature = "counts")]
-static ALL: Mutex<All> = Mutex::new(All { living: Vec::new(), gone: BTreeMap::new() });
-
-#[cfg(feature = "counts")]
-const MAX_GONE: usize = 1_024;
+static ALL: Mutex<All> = Mutex::new(All { living: Vec::new(), departed: Departed::new() });
 
 #[cfg(feature = "counts")]
 impl Drop for Counters {
@@ -219,14 +218,12 @@ impl Drop for Counters {
         let counts = self.numbers.counts();
         let mut all = unpoisoned(ALL.lock());
         all.living.retain(|counters| counters.strong_count() > 0);
-        if counts != RetryCounts::default() && (all.gone.contains_key(&self.name) || all.gone.len() < MAX_GONE) {
-            all.gone.entry(Arc::clone(&self.name)).or_default().add(&counts);
-        }
+        all.departed.add(&self.name, &counts);
     }
 }
 
 #[cfg(feature = "counts")]
-impl RetryCounts {
+impl Sum for RetryCounts {
     fn add(&mut self, other: &Self) {
         self.calls += other.calls;
         self.attempts += other.attempts;
@@ -243,18 +240,22 @@ impl RetryCounts {
         self.not_ready += other.not_ready;
         self.total_delay += other.total_delay;
     }
+}
 
+#[cfg(feature = "counts")]
+impl RetryCounts {
     /// What was counted under each name of which there are counters; those of one name together.
     pub(crate) fn by_name() -> BTreeMap<Arc<str>, Self> {
         // Dropped outside the lock, which the last of a counter's owners takes.
-        let (living, gone) = {
-            let all = unpoisoned(ALL.lock());
-            (all.living.iter().filter_map(Weak::upgrade).collect::<Vec<_>>(), all.gone.clone())
-        };
+        let mut living = Vec::new();
         let mut by_name = BTreeMap::new();
-        for counters in &living {
-            let known = || gone.get(&counters.name).copied().unwrap_or_default();
-            by_name.entry(Arc::clone(&counters.name)).or_insert_with(known).add(&counters.numbers.counts());
+        {
+            let all = unpoisoned(ALL.lock());
+            living.extend(all.living.iter().filter_map(Weak::upgrade));
+            for counters in &living {
+                let departed = || all.departed.of(&counters.name);
+                by_name.entry(Arc::clone(&counters.name)).or_insert_with(departed).add(&counters.numbers.counts());
+            }
         }
         by_name
     }

@@ -1,6 +1,7 @@
 //! What a breaker has counted since it was made.
 
 use crate::circuit::{Origin, RejectReason, State, TransitionReason};
+use crate::counts::Sum;
 
 /// What a breaker has counted since it was made. Everything here only ever grows, whatever the breaker does and forgets.
 ///
@@ -113,11 +114,6 @@ impl Counts {
         self.rejections.iter().find(|rejection| rejection.reason == reason).map_or(0, |rejection| rejection.count)
     }
 
-    /// Takes in what another breaker has counted.
-    pub(super) fn add(&mut self, other: &Self) {
-        self.combine(other, |mine, theirs| *mine += theirs);
-    }
-
     /// Takes over what is more in another count of the same breakers.
     pub(super) fn raise(&mut self, other: &Self) {
         self.combine(other, |mine, theirs| *mine = (*mine).max(theirs));
@@ -151,6 +147,13 @@ impl Counts {
 
     fn transition(&mut self, like: TransitionCount) -> &mut u64 {
         count_of(&mut self.transitions, like)
+    }
+}
+
+/// What another breaker has counted comes on top.
+impl Sum for Counts {
+    fn add(&mut self, other: &Self) {
+        self.combine(other, |mine, theirs| *mine += theirs);
     }
 }
 

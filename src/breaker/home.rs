@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 #[cfg(feature = "counts")]
-use super::account::Account;
+use super::registry_counts::RegistryCounts;
 
 /// Where a breaker belongs: what it has counted goes on there when it is gone.
 #[derive(Clone, Debug)]
@@ -13,5 +13,5 @@ pub(in crate::breaker) enum Home {
     Name,
     /// To a registry.
     #[cfg(feature = "counts")]
-    Registry(Arc<Account>),
+    Registry(Arc<RegistryCounts>),
 }

@@ -1,23 +1,19 @@
 //! The breaker as users hold it: configuration, handle, permits, events, registry.
 
-#[cfg(feature = "counts")]
-mod account;
 mod alarm;
 mod asked;
 mod builder;
-#[cfg(feature = "counts")]
-mod by_name;
 mod call;
 mod call_error;
 mod call_future;
 mod call_times;
 mod cell;
+#[cfg(feature = "counts")]
+mod cell_view;
 mod config;
 mod control;
 #[cfg(feature = "counts")]
 mod counts;
-#[cfg(feature = "counts")]
-mod departed;
 mod events;
 mod explain;
 #[cfg(feature = "fleet")]
@@ -30,13 +26,15 @@ mod home;
 mod keyed;
 #[cfg(all(test, fusebox_loom))]
 mod loom_tests;
-mod permit;
 #[cfg(feature = "counts")]
-mod place;
+mod named_breakers;
+mod permit;
 mod readers;
 mod registration;
 mod registry;
 mod registry_contents;
+#[cfg(feature = "counts")]
+mod registry_counts;
 mod registry_events;
 #[cfg(feature = "counts")]
 mod registry_list;

@@ -118,7 +118,7 @@ impl Registry {
     pub fn named(self, name: impl AsRef<str>) -> Self {
         let name: Arc<str> = Arc::from(name.as_ref());
         #[cfg(feature = "counts")]
-        self.inner.account.rename(&name);
+        self.inner.counts.rename(&name);
         *unpoisoned(self.inner.name.lock()) = name;
         self
     }

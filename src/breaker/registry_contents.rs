@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use foldhash::fast;
 
-#[cfg(feature = "counts")]
-use super::account::Account;
 use super::config::CircuitBreakerConfig;
 use super::events::EventKind;
 use super::handle::CircuitBreaker;
 use super::home::Home;
 use super::readers::Readers;
+#[cfg(feature = "counts")]
+use super::registry_counts::RegistryCounts;
 use super::registry_name::bounded;
 use super::settings::Settings;
 use super::start_events::StartEvents;
@@ -54,7 +54,7 @@ pub(super) struct Inner {
     pub(super) name: Mutex<Arc<str>>,
     /// What its breakers have counted.
     #[cfg(feature = "counts")]
-    pub(super) account: Arc<Account>,
+    pub(super) counts: Arc<RegistryCounts>,
     /// It was told that nothing heeds the outcomes that the template gives.
     told_of_outcomes: AtomicBool,
     /// It was told that the template gives no detector.
@@ -92,7 +92,7 @@ impl Inner {
             readers: Readers::default(),
             name: Mutex::new(Arc::from("")),
             #[cfg(feature = "counts")]
-            account: Account::open(),
+            counts: RegistryCounts::open(),
             told_of_outcomes: AtomicBool::new(false),
             #[cfg(feature = "fleet")]
             advised: AtomicBool::new(false),
@@ -144,7 +144,7 @@ impl Inner {
     pub(super) fn remove(&self, name: &str) -> Option<CircuitBreaker> {
         let removed = write(self.shard(name)).breakers.remove(name)?;
         #[cfg(feature = "counts")]
-        self.account.keep(removed.cell().counts());
+        self.counts.keep(removed.cell().counts());
         self.len.fetch_sub(1, Ordering::Relaxed);
         self.readers.leave(&removed);
         Some(removed)
@@ -198,7 +198,7 @@ impl Inner {
             Arc::make_mut(&mut settings).has_default_rule = false;
         }
         #[cfg(feature = "counts")]
-        let home = Home::Registry(Arc::clone(&self.account));
+        let home = Home::Registry(Arc::clone(&self.counts));
         #[cfg(not(feature = "counts"))]
         let home = Home::Name;
         let breaker = CircuitBreaker::with_settings(name, detector, self.shared(settings), home);
@@ -269,7 +269,7 @@ impl Inner {
             let keep = !(unused && breaker.is_only_handle() && is_free());
             if !keep {
                 #[cfg(feature = "counts")]
-                self.account.forget(breaker.cell().counts());
+                self.counts.forget(breaker.cell().counts());
                 forgotten.push(breaker.clone());
             }
             keep
@@ -338,7 +338,7 @@ impl Inner {
 #[cfg(feature = "counts")]
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.each(|_, breaker| self.account.keep(breaker.cell().counts()));
+        self.each(|_, breaker| self.counts.keep(breaker.cell().counts()));
     }
 }
 
@@ -367,5 +367,69 @@ impl fmt::Debug for Inner {
             .field("max", &self.max)
             .field("overflowed", &self.overflowed)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(fusebox_loom)))]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    fn full() -> Inner {
+        let inner = Inner::new(Box::new(|name| Ok(CircuitBreakerConfig::new(name))));
+        inner.max.store(1, Ordering::Relaxed);
+        inner.make("first", false).expect("there is room");
+        inner
+    }
+
+    /// Has it look at all its breakers, in a second that has just begun.
+    fn looked_at(inner: &Inner) -> u32 {
+        let before = seconds();
+        while seconds() == before {
+            thread::yield_now();
+        }
+        while !inner.is_known_to_be_full() {
+            let other = inner.make("one more", false).expect("an overflow breaker");
+            assert!(other.name().starts_with("(overflow "), "{}", other.name());
+        }
+        seconds()
+    }
+
+    /// A flood of names waits for no caller, nor a caller for it.
+    #[test]
+    fn a_name_without_room_waits_for_no_other_names_lock() {
+        let inner = Arc::new(full());
+        loop {
+            let second = looked_at(&inner);
+            let readers: Vec<_> = inner.shards.iter().map(read).collect();
+            let (tell, told) = mpsc::channel();
+            let other = Arc::clone(&inner);
+            let flood = thread::spawn(move || {
+                let breaker = other.make("another", false).expect("an overflow breaker");
+                tell.send(breaker.name()).ok();
+            });
+            let in_time = told.recv_timeout(Duration::from_millis(300));
+            let is_over = seconds() != second;
+            drop(readers);
+            flood.join().expect("no panic");
+            match in_time {
+                Ok(name) => return assert!(name.starts_with("(overflow "), "{name}"),
+                // In another second it looks again, and waits.
+                Err(_) => assert!(is_over, "it waits for readers"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_place_that_is_free_again_is_taken_at_once() {
+        let inner = full();
+        looked_at(&inner);
+        inner.remove("first").expect("it is there");
+        assert_eq!(&*inner.make("second", false).expect("there is room").name(), "second");
+        looked_at(&inner);
+        inner.max.store(2, Ordering::Relaxed);
+        assert_eq!(&*inner.make("third", false).expect("there is room").name(), "third");
     }
 }

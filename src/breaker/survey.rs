@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::account::Account;
-use super::by_name::{self, Listed};
+use super::cell_view::{About, Place, Sight};
 use super::counts::Counts;
-use super::place::{About, Place, Sight};
+use super::named_breakers::{self, Listed};
 use super::registry_contents::Inner;
+use super::registry_counts::RegistryCounts;
 use super::registry_list;
 use crate::circuit::{OverrideKind, PartTally, State};
-use crate::counts::View;
+use crate::counts::{Sum, View};
 use crate::sync::{Ordering::Relaxed, unpoisoned};
 
 /// Every breaker of the process.
@@ -85,7 +85,8 @@ impl Levels {
 
 impl Survey {
     pub(crate) fn of_process() -> Self {
-        let breakers = by_name::all().into_iter().filter_map(|(listed, counts)| SurveyedBreaker::of(&listed, counts));
+        let breakers =
+            named_breakers::all().into_iter().filter_map(|(listed, counts)| SurveyedBreaker::of(&listed, counts));
         Self { breakers: breakers.collect(), registries: registries() }
     }
 }
@@ -142,8 +143,8 @@ fn registries() -> Vec<SurveyedRegistry> {
 
 impl SurveyedRegistry {
     fn of(name: Arc<str>, registries: &[&Inner], view: &View) -> Self {
-        let living: Vec<_> = registries.iter().map(|registry| registry.account.number()).collect();
-        let counts = Account::counts_of_gone(&name, &living, view);
+        let living: Vec<_> = registries.iter().map(|registry| registry.counts.number()).collect();
+        let counts = RegistryCounts::counts_of_gone(&name, &living, view);
         let mut this = Self {
             name,
             counts,
@@ -156,9 +157,9 @@ impl SurveyedRegistry {
         let mut troubled = Vec::new();
         for registry in registries {
             this.overflowed += registry.overflowed.load(Relaxed);
-            this.forgotten += registry.account.forgotten();
+            this.forgotten += registry.counts.forgotten();
             this.unguarded += registry.unguarded.count();
-            let counts = registry.account.counts(view, || this.look_into(registry, view, &mut troubled));
+            let counts = registry.counts.sum(view, || this.look_into(registry, view, &mut troubled));
             this.counts.add(&counts);
         }
         troubled.sort_by_key(|(since, ..)| *since);
@@ -177,7 +178,7 @@ impl SurveyedRegistry {
         registry.each(|name, breaker| {
             let (place, counts) = (breaker.cell(), breaker.cell().counts());
             // Another's, which it was given to be found.
-            if counts.home() != registry.account.number() {
+            if counts.home() != registry.counts.number() {
                 return;
             }
             let sight = place.sight();

@@ -1,5 +1,7 @@
 //! Counters that many threads write and a scrape reads: each thread by plain stores into cells of its own.
 
+#[cfg(feature = "counts")]
+mod departed;
 #[cfg_attr(not(feature = "counts"), expect(dead_code, reason = "the model checker looks at the ledger alone"))]
 mod ledger;
 #[cfg(all(test, fusebox_loom))]
@@ -8,5 +10,7 @@ mod segments;
 #[cfg(feature = "counts")]
 mod thread;
 
+#[cfg(feature = "counts")]
+pub(crate) use departed::{Departed, Sum};
 #[cfg(feature = "counts")]
 pub(crate) use thread::{Lane, View, add_rare, add_success};

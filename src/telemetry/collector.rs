@@ -6,7 +6,7 @@ use super::retries::tell_retries;
 use super::sink::Sink;
 use crate::breaker::Survey;
 
-/// Collects from every breaker of the process, whoever made it. Nothing is registered beforehand.
+/// Collects from every breaker of the process, made by hand or by a registry. Nothing is registered beforehand.
 ///
 /// Collecting takes no lock of a healthy breaker, changes nothing (an override that is over stands until a call, or a look at the
 /// breaker, ends it), and tells no listener. It reads what each thread has counted, so it takes some nanoseconds for each

@@ -161,10 +161,7 @@ impl BreakerCell {
         if let Some(refusal) = self.refusal_slow(word) {
             return self.reject(refusal);
         }
-        #[cfg(feature = "counts")]
-        self.counts.rejected(RejectReason::NotReady);
-        self.tell_rejected(word, RejectReason::NotReady);
-        Rejected::new(self, word.generation(), RejectReason::NotReady, 0)
+        self.reject(Refusal { generation: word.generation(), reason: RejectReason::NotReady, until: 0 })
     }
 
     #[inline]

@@ -17,7 +17,7 @@ use crate::breaker::settings::Settings;
 #[cfg(feature = "fleet")]
 use crate::breaker::shared::Shared;
 #[cfg(feature = "counts")]
-use crate::breaker::{by_name, place::About};
+use crate::breaker::{cell_view::About, named_breakers};
 use crate::circuit::{Admission, Decision, Detector, Facts, Generation, Input, Machine, PermitId, Rules, StepContext};
 use crate::clock::{ClockSource, seed};
 use crate::sync::{
@@ -205,7 +205,7 @@ impl BreakerCell {
         self.successes.unblock();
         #[cfg(feature = "counts")]
         if matches!(slot.home, Some(Home::Name)) {
-            by_name::part(&self.counts);
+            named_breakers::part(&self.counts);
         }
         drop(slot);
         // Listeners and detectors are users' code: dropped outside the lock.
@@ -501,14 +501,14 @@ impl BreakerCell {
     fn move_in(&'static self, slot: &mut Slot, name: &Arc<str>, home: Home, about: Option<About>) {
         match &slot.home {
             None => {}
-            Some(Home::Name) => by_name::retire(&slot.name, &self.counts),
-            Some(Home::Registry(account)) => account.retire(&self.counts),
+            Some(Home::Name) => named_breakers::retire(&slot.name, &self.counts),
+            Some(Home::Registry(registry)) => registry.retire(&self.counts),
         }
         match (&home, about) {
-            (Home::Registry(account), _) => self.counts.set_home(account.number()),
+            (Home::Registry(registry), _) => self.counts.set_home(registry.number()),
             (Home::Name, about) => {
                 self.counts.set_home(BY_HAND);
-                by_name::enlist(name, self, about.unwrap_or_default());
+                named_breakers::enlist(name, self, about.unwrap_or_default());
             }
         }
         slot.home = Some(home);

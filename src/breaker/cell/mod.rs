@@ -9,9 +9,9 @@ mod cell_counts;
 mod info;
 mod inspect;
 mod report;
-#[cfg(feature = "counts")]
-mod sight;
 mod success_counter;
+#[cfg(feature = "counts")]
+mod view;
 
 pub(crate) use acquire::Refusal;
 

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use super::cell::CellCounts;
+use super::cell_view::{About, Place};
 use super::counts::Counts;
-use super::departed::Departed;
-use super::place::{About, Place};
-use crate::counts::View;
+use crate::counts::{Departed, Sum, View};
 use crate::sync::unpoisoned;
 
 /// A breaker that the application has made, or what is left of it.
@@ -24,7 +23,7 @@ struct ByName {
     /// By the number of the cell.
     listed: HashMap<u32, Listed>,
     /// Those whose cells others have now.
-    departed: Departed,
+    departed: Departed<Counts>,
 }
 
 static BY_NAME: LazyLock<Mutex<ByName>> =
@@ -57,7 +56,7 @@ pub(super) fn all() -> Vec<(Vec<Listed>, Counts)> {
     let view = View::new();
     let mut all: BTreeMap<&str, (Vec<Listed>, Counts)> = BTreeMap::new();
     for listed in by_name.listed.values().filter(|listed| !listed.is_gone) {
-        let departed = || by_name.departed.get(&listed.name).cloned().unwrap_or_default();
+        let departed = || by_name.departed.of(&listed.name);
         all.entry(&listed.name).or_insert_with(|| (Vec::new(), departed())).0.push(listed.clone());
     }
     for listed in by_name.listed.values() {

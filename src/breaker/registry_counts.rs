@@ -6,13 +6,12 @@ use std::sync::{Arc, Mutex, Weak};
 
 use super::cell::CellCounts;
 use super::counts::Counts;
-use super::departed::Departed;
-use crate::counts::View;
+use crate::counts::{Departed, Sum, View};
 use crate::sync::unpoisoned;
 
-/// The account of a registry, which lives as long as a cell that one of its breakers was in last.
+/// What the breakers of a registry have counted. It lives as long as a cell that one of them was in last.
 #[derive(Debug)]
-pub(super) struct Account {
+pub(super) struct RegistryCounts {
     /// From 1 on: what its breakers are known by.
     number: u32,
     name: Mutex<Arc<str>>,
@@ -30,27 +29,27 @@ struct Kept {
     told: Counts,
 }
 
-/// All accounts there are.
+/// Those of all registries.
 #[derive(Debug)]
-struct Accounts {
-    all: Vec<Weak<Account>>,
+struct All {
+    registries: Vec<Weak<RegistryCounts>>,
     /// Of registries that are gone, by their names.
-    departed: Departed,
+    departed: Departed<Counts>,
 }
 
-static ACCOUNTS: Mutex<Accounts> = Mutex::new(Accounts { all: Vec::new(), departed: Departed::new() });
+static ALL: Mutex<All> = Mutex::new(All { registries: Vec::new(), departed: Departed::new() });
 
-impl Account {
+impl RegistryCounts {
     pub(super) fn open() -> Arc<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(1);
-        let account = Arc::new(Self {
+        let counts = Arc::new(Self {
             number: NEXT.fetch_add(1, Relaxed),
             name: Mutex::new(Arc::from("")),
             kept: Mutex::default(),
             forgotten: AtomicU64::new(0),
         });
-        unpoisoned(ACCOUNTS.lock()).all.push(Arc::downgrade(&account));
-        account
+        unpoisoned(ALL.lock()).registries.push(Arc::downgrade(&counts));
+        counts
     }
 
     pub(super) const fn number(&self) -> u32 {
@@ -88,7 +87,7 @@ impl Account {
 
     /// What all its breakers have counted: those that are away, and those that the registry holds. It is asked for the
     /// latter last: a breaker may leave it meanwhile, and must not be counted twice.
-    pub(super) fn counts(&self, view: &View, held: impl FnOnce() -> Counts) -> Counts {
+    pub(super) fn sum(&self, view: &View, held: impl FnOnce() -> Counts) -> Counts {
         let mut sum = {
             let kept = unpoisoned(self.kept.lock());
             let mut sum = kept.retired.clone();
@@ -104,24 +103,24 @@ impl Account {
     /// What registries of that name have counted that are gone, and whose breakers may live on.
     pub(super) fn counts_of_gone(name: &str, living: &[u32], view: &View) -> Counts {
         let (gone, mut sum) = {
-            let accounts = unpoisoned(ACCOUNTS.lock());
-            let all: Vec<_> = accounts.all.iter().filter_map(Weak::upgrade).collect();
-            (all, accounts.departed.get(name).cloned().unwrap_or_default())
+            let all = unpoisoned(ALL.lock());
+            let registries: Vec<_> = all.registries.iter().filter_map(Weak::upgrade).collect();
+            (registries, all.departed.of(name))
         };
-        for account in gone.iter().filter(|account| !living.contains(&account.number)) {
-            if **unpoisoned(account.name.lock()) == *name {
-                sum.add(&account.counts(view, Counts::default));
+        for counts in gone.iter().filter(|counts| !living.contains(&counts.number)) {
+            if **unpoisoned(counts.name.lock()) == *name {
+                sum.add(&counts.sum(view, Counts::default));
             }
         }
         sum
     }
 }
 
-impl Drop for Account {
+impl Drop for RegistryCounts {
     fn drop(&mut self) {
         let (name, kept) = (unpoisoned(self.name.lock()).clone(), unpoisoned(self.kept.lock()));
-        let mut accounts = unpoisoned(ACCOUNTS.lock());
-        accounts.all.retain(|account| account.strong_count() > 0);
-        accounts.departed.add(&name, &kept.retired);
+        let mut all = unpoisoned(ALL.lock());
+        all.registries.retain(|counts| counts.strong_count() > 0);
+        all.departed.add(&name, &kept.retired);
     }
 }

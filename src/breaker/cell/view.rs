@@ -2,7 +2,7 @@
 
 use super::breaker_cell::{Body, BreakerCell};
 use super::cell_counts::CellCounts;
-use crate::breaker::place::{InnerSight, Place, Sight};
+use crate::breaker::cell_view::{InnerSight, Place, Sight};
 use crate::circuit::{Generation, OverrideKind, State};
 use crate::sync::lock;
 
