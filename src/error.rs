@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
-use crate::text::OneLine;
+use crate::one_line::OneLine;
 
 /// The boxed error that Tower's middleware uses.
 ///

@@ -97,6 +97,7 @@ mod guard;
 pub mod guide;
 pub mod key;
 mod middleware;
+mod one_line;
 #[cfg(doctest)]
 mod pages;
 mod rejected;

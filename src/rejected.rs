@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use crate::circuit::{Generation, RejectReason, State};
 use crate::error_chain::{as_error, sources};
-use crate::text::{OneLine, Soon};
+use crate::one_line::OneLine;
+use crate::text::Soon;
 use crate::time::Timestamp;
 
 /// A call was rejected by an open (or half-open) breaker. It tells which one, why, and when to come back.

@@ -15,8 +15,8 @@ use super::permit::{AtSight, Permit};
 use super::settings::Settings;
 use super::start_events::StartEvents;
 use crate::circuit::{Decision, Detector, Input, Override, State};
+use crate::one_line::OneLine;
 use crate::rejected::Rejected;
-use crate::text::OneLine;
 
 /// A circuit breaker. Clones are the same breaker.
 ///

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::handle::CircuitBreaker;
 use super::registry::Registry;
-use crate::text::OneLine;
+use crate::one_line::OneLine;
 
 impl CircuitBreaker {
     /// Adds the breaker to [`Registry::global`].

@@ -14,7 +14,8 @@ use crate::circuit::{
 use crate::clock::wall_clock;
 #[cfg(feature = "fleet")]
 use crate::fleet::FleetStatus;
-use crate::text::{OneLine, Soon};
+use crate::one_line::OneLine;
+use crate::text::Soon;
 use crate::time::Timestamp;
 
 /// A breaker at one moment.

@@ -5,7 +5,7 @@ use std::fmt;
 #[cfg(feature = "fleet")]
 use std::time::Duration;
 
-use crate::text::OneLine;
+use crate::one_line::OneLine;
 #[cfg(feature = "fleet")]
 use crate::time::{Timestamp, nanos};
 

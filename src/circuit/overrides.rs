@@ -6,7 +6,7 @@ use std::time::Duration;
 
 #[cfg(feature = "fleet")]
 use super::codec::{LoadError, Reader, Writer};
-use crate::text::OneLine;
+use crate::one_line::OneLine;
 use crate::time::Timestamp;
 
 /// An operator's hold on a breaker. It beats every detector and every command until it ends.

@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use crate::error::ConfigError;
-use crate::text::OneLine;
+use crate::one_line::OneLine;
 
 /// What errors call it.
 const FILE: &str = ".env";

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::ConfigError;
+use crate::one_line::OneLine;
 use crate::replica::{Voter, WhenDown};
-use crate::text::OneLine;
 
 /// How the instances of a fleet share a breaker.
 ///

@@ -9,7 +9,7 @@ use super::batch::Vote;
 use super::clocks::translate;
 use super::pooled::{RuleEvidence, Telling, Verdict};
 use crate::circuit::{Generation, History, LoadError, MachineState, Reader, State, TransitionReason, Writer};
-use crate::text::OneLine;
+use crate::one_line::OneLine;
 use crate::time::Timestamp;
 
 /// A breaker as its fleet sees it. All times are the store's.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::text::OneLine;
+use crate::one_line::OneLine;
 
 /// A value that a format has given.
 #[derive(Clone, Copy, Debug)]

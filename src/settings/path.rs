@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::text::OneLine;
+use crate::one_line::OneLine;
 
 /// How long a name may be, as long as a registry keeps it.
 pub(super) const MAX_NAME: usize = 255;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use super::path::Path;
 use super::table::{meant, or};
-use crate::text::OneLine;
+use crate::one_line::OneLine;
 
 /// What can be named without a section, and in which it would stand.
 const BUILT_IN: [(&str, &str); 1] = [("fleets", "pooled")];

@@ -17,7 +17,7 @@ use super::contract::{
 use super::error::StoreError;
 use crate::circuit::State;
 use crate::clock::fresh_seed;
-use crate::text::OneLine;
+use crate::one_line::OneLine;
 
 /// Puts a store through its contract. Those are some 20 checks under keys of their own, in a few seconds.
 ///

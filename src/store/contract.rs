@@ -11,7 +11,7 @@ use futures_core::Stream;
 
 use super::error::StoreError;
 use crate::circuit::State;
-use crate::text::OneLine;
+use crate::one_line::OneLine;
 use crate::time::Timestamp;
 
 /// What a store's methods return.

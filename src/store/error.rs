@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::error::BoxError;
 use crate::guard::guarded;
-use crate::text::OneLine;
+use crate::one_line::OneLine;
 
 /// Why a store did not do what it was asked.
 ///

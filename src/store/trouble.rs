@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::one_line::OneLine;
 use crate::sync::unpoisoned;
-use crate::text::OneLine;
 
 /// What is wrong with a store. It is away, or one of the ways on which it tells of changes is. See
 /// [`Event::store_trouble`](crate::Event::store_trouble).

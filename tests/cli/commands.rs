@@ -100,3 +100,30 @@ async fn a_list_has_the_worst_first_and_takes_patterns_and_states() {
     })
     .await;
 }
+
+/// As `fusebox list | head -1` does, whose reader is gone before all is said. The exit code tells what there is, nonetheless.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_who_leaves_is_no_failure() {
+    let unread = |url: &str, words: &[&str]| {
+        let mut program = program();
+        program.args(words).env("FUSEBOX_STORE_URL", url).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut running = program.spawn().expect("to start it");
+        drop(running.stdout.take());
+        let ended = running.wait_with_output().expect("it ends");
+        (ended.status.code(), String::from_utf8(ended.stderr).expect("UTF-8"))
+    };
+    let said_nothing = (Some(0), String::new());
+    for words in [&["--help"][..], &["--version"], &["completions", "bash"], &["man"]] {
+        assert_eq!(unread("memory:", words), said_nothing, "{words:?}");
+    }
+    on_both(async |url, _, raw| {
+        let _fleet = fleet(&raw, "search").await;
+        for words in [&["list"][..], &["list", "--json"], &["list", "--watch"], &["show", "search"], &["check"]] {
+            assert_eq!(unread(&url, words), said_nothing, "{words:?}");
+        }
+        assert_eq!(unread(&url, &["trip", "search"]), said_nothing);
+        let (code, said) = unread(&url, &["list", "--fail-if-open"]);
+        assert_eq!((code, said.as_str()), (Some(1), "fusebox: 1 of 1 listed are open\n"));
+    })
+    .await;
+}

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 mod arrows;
 
 /// The modules by rank: each uses those of its own rank and below.
-const RANKS: [(&str, u32); 29] = [
+const RANKS: [(&str, u32); 30] = [
     ("time", 0),
     ("error", 0),
     ("error_chain", 1),
     ("sync", 0),
+    ("one_line", 0),
     ("text", 0),
     ("explanation", 0),
     ("guard", 0),

@@ -6,7 +6,7 @@ use fusebox::fleet::{FleetBreaker, FleetChange, Operator, OperatorError};
 use crate::args::{Changed, Forget, Hold, Options, Trip};
 use crate::failure::Failure;
 use crate::opened::operator;
-use crate::{json, names};
+use crate::{json, names, terminal};
 
 const CREATE: &str = "; --create makes it";
 
@@ -31,13 +31,11 @@ async fn told(
         return json::print(&change);
     }
     let row = |row: &Option<FleetBreaker>| row.as_ref().map_or_else(|| "no record".to_owned(), ToString::to_string);
-    if change.changed {
-        println!("before: {}", row(&change.before));
-        println!("now:    {}", row(&change.after));
+    terminal::print(if change.changed {
+        format!("before: {}\nnow:    {}\n", row(&change.before), row(&change.after))
     } else {
-        println!("as it was: {}", row(&change.after));
-    }
-    Ok(())
+        format!("as it was: {}\n", row(&change.after))
+    })
 }
 
 pub(crate) async fn trip(options: &Options, trip: &Trip) -> Result<(), Failure> {

@@ -4,18 +4,14 @@ use fusebox::fleet::{Right, StoreCheck};
 
 use crate::args::Options;
 use crate::failure::Failure;
-use crate::json;
 use crate::opened::operator;
-use crate::terminal::shown;
+use crate::terminal::Lines;
+use crate::{json, terminal};
 
 pub(crate) async fn run(options: &Options, writes: bool) -> Result<(), Failure> {
     let operator = operator(options).await?;
     let found = if writes { operator.check_writes().await? } else { operator.check().await? };
-    if options.json {
-        json::print(&found)?;
-    } else {
-        print(&found);
-    }
+    let printed = if options.json { json::print(&found) } else { terminal::print(text(&found)) };
     if !found.is_complete() {
         return Err(Failure::incomplete("something is missing"));
     }
@@ -23,27 +19,28 @@ pub(crate) async fn run(options: &Options, writes: bool) -> Result<(), Failure> 
         let (unread, all) = (found.unreadable.len(), found.breakers);
         return Err(Failure::incomplete(format!("{unread} of {all} breakers cannot be read")));
     }
-    Ok(())
+    printed
 }
 
-fn print(found: &StoreCheck) {
+fn text(found: &StoreCheck) -> Lines {
     let right = |right: &Right| match right {
         Right::Granted => "yes".to_owned(),
         Right::Missing { why, .. } => format!("no: {why}"),
         Right::Unsupported => "this store has no such thing".to_owned(),
         _ => "not tried, --write does".to_owned(),
     };
-    let line = |what: &str, value: &str| println!("{what:<14} {}", shown(value));
-    line("store", &found.store);
-    line("answers", &format!("within {:.1?}", found.latency));
-    line("clock", &format!("{:.1?} from this machine's, beyond the latency", found.clock_difference));
-    line("reads", &right(&found.reads));
-    line("lists", &right(&found.lists));
-    line("tells changes", &right(&found.tells_changes));
-    line("writes", &right(&found.writes));
-    line("notices", &right(&found.notifies));
-    line("breakers", &found.breakers.to_string());
+    let mut lines = Lines::of(14);
+    lines.add("store", &found.store);
+    lines.add("answers", format_args!("within {:.1?}", found.latency));
+    lines.add("clock", format_args!("{:.1?} from this machine's, beyond the latency", found.clock_difference));
+    lines.add("reads", right(&found.reads));
+    lines.add("lists", right(&found.lists));
+    lines.add("tells changes", right(&found.tells_changes));
+    lines.add("writes", right(&found.writes));
+    lines.add("notices", right(&found.notifies));
+    lines.add("breakers", found.breakers);
     for row in &found.unreadable {
-        line("cannot read", &row.to_string());
+        lines.add("cannot read", row);
     }
+    lines
 }

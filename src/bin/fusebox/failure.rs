@@ -1,6 +1,7 @@
 //! Why a command has not done what it was to do, and the exit code for that.
 
 use std::error::Error;
+use std::io;
 
 use fusebox::env::EnvError;
 use fusebox::fleet::OperatorError;
@@ -38,12 +39,23 @@ impl Failure {
         Self { code: 4, kind: "incomplete", text: text.into() }
     }
 
+    /// What was to be said cannot be written. Where its reader is gone, nothing is left to be said, and nothing has failed.
+    pub(crate) fn unwritten(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self { code: 0, kind: "unread", text: String::new() },
+            _ => Self::no(format!("nothing can be written: {error}")),
+        }
+    }
+
     pub(crate) const fn code(&self) -> u8 {
         self.code
     }
 
     /// Says it on one line; for programs as an object as well.
     pub(crate) fn tell(&self, is_json: bool) {
+        if self.text.is_empty() {
+            return;
+        }
         let text = redacted(&shown(&self.text));
         if is_json {
             json::print(&serde_json::json!({ "error": { "kind": self.kind, "message": text } })).ok();

@@ -1,7 +1,6 @@
 //! `watch` and `wait`.
 
 use std::cell::RefCell;
-use std::io::{Write, stdout};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use futures_core::Stream;
 use crate::args::{Options, Wait};
 use crate::failure::Failure;
 use crate::opened::operator;
-use crate::{json, names};
+use crate::{json, names, terminal};
 
 pub(crate) async fn watch(options: &Options, pattern: Option<&str>) -> Result<(), Failure> {
     let operator = operator(options).await?;
@@ -26,8 +25,7 @@ pub(crate) async fn watch(options: &Options, pattern: Option<&str>) -> Result<()
             Some(Ok(told)) => {
                 let at = told.breaker.snapshot().map(|seen| humantime::format_rfc3339_seconds(seen.since).to_string());
                 let at = at.unwrap_or_else(|| "-".to_owned());
-                let written = writeln!(stdout(), "{at}  {told}").and_then(|()| stdout().flush());
-                written.map_err(|error| Failure::no(format!("nothing can be written: {error}")))?;
+                terminal::print(format_args!("{at}  {told}\n"))?;
             }
         }
     }
@@ -69,6 +67,5 @@ pub(crate) async fn wait(options: &Options, wait: &Wait) -> Result<(), Failure> 
     if options.json {
         return json::print(&row);
     }
-    println!("{row}");
-    Ok(())
+    terminal::print(format_args!("{row}\n"))
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter};
 
 use crate::failure::Failure;
-use crate::terminal::is_seen;
+use crate::one_line::is_seen;
 
 /// An object, with the number of the schema that it follows: `docs/fusebox-cli.schema.json`.
 #[derive(Serialize)]
@@ -21,10 +21,9 @@ pub(crate) fn print(value: &impl Serialize) -> Result<(), Failure> {
     let mut out = Vec::new();
     let mut to = serde_json::Serializer::with_formatter(&mut out, Escaping);
     let told = Told { schema: 1, value };
-    let unwritten = |error: &dyn std::fmt::Display| Failure::no(format!("nothing can be written: {error}"));
-    told.serialize(&mut to).map_err(|error| unwritten(&error))?;
+    told.serialize(&mut to).map_err(|error| Failure::unwritten(&error.into()))?;
     out.push(b'\n');
-    io::stdout().write_all(&out).map_err(|error| unwritten(&error))
+    io::stdout().write_all(&out).map_err(|error| Failure::unwritten(&error))
 }
 
 /// Writes what cannot be seen as it is by its number.

@@ -1,7 +1,7 @@
 //! `list`.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{IsTerminal, stdout};
 use std::time::Duration;
 
 use fusebox::State;
@@ -12,7 +12,7 @@ use crate::args::{Condition, List, Options, Sort};
 use crate::failure::Failure;
 use crate::opened::operator;
 use crate::terminal::{Paint, shown, time};
-use crate::{json, names};
+use crate::{json, names, terminal};
 
 #[derive(Serialize)]
 struct Listed<'a> {
@@ -25,11 +25,12 @@ pub(crate) async fn run(options: &Options, list: &List) -> Result<(), Failure> {
         return again(&operator, options, list).await;
     }
     let rows = rows(&operator, list).await?;
-    if options.json {
-        json::print(&Listed { breakers: &rows })?;
+    // Whether it is read or not, the exit code tells the same.
+    let printed = if options.json {
+        json::print(&Listed { breakers: &rows })
     } else {
-        print!("{}", table(&rows, Paint::new(options.color)));
-    }
+        terminal::print(table(&rows, Paint::new(options.color)))
+    };
     if list.fail_if_open && rows.iter().any(|row| row.state() == Some(State::Open)) {
         let open = rows.iter().filter(|row| row.state() == Some(State::Open)).count();
         return Err(Failure::no(format!("{open} of {} listed are open", rows.len())));
@@ -38,7 +39,7 @@ pub(crate) async fn run(options: &Options, list: &List) -> Result<(), Failure> {
     if unread > 0 && !list.state.contains(&Condition::Unreadable) {
         return Err(Failure::incomplete(format!("{unread} of {} breakers cannot be read", rows.len())));
     }
-    Ok(())
+    printed
 }
 
 async fn rows(operator: &Operator, list: &List) -> Result<Vec<FleetBreaker>, Failure> {
@@ -94,8 +95,7 @@ async fn again(operator: &Operator, options: &Options, list: &List) -> Result<()
         };
         let (begin, end) = if is_terminal { ("\u{1b}[H\u{1b}[J", "") } else { ("", "\n") };
         if !options.json {
-            let written = write!(stdout(), "{begin}{text}{end}").and_then(|()| stdout().flush());
-            written.map_err(|error| Failure::no(format!("nothing can be written: {error}")))?;
+            terminal::print(format_args!("{begin}{text}{end}"))?;
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }

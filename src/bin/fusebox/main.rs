@@ -2,7 +2,7 @@
 //!
 //! Exit codes: 0 done; 1 no, which is refused, not found, or `--fail-if-open`; 2 wrong words; 3 the store did not answer; 4
 //! it answers, and something is missing: tables, rights, records that can be read.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to its reader")]
+#![expect(clippy::print_stderr, reason = "a program talks to its reader")]
 
 mod args;
 mod change;
@@ -12,6 +12,9 @@ mod follow;
 mod json;
 mod list;
 mod names;
+// The library's: what is shown of others' texts is one rule.
+#[path = "../../one_line.rs"]
+mod one_line;
 mod opened;
 mod postgres;
 mod settings;
@@ -33,10 +36,7 @@ fn main() -> ExitCode {
             eprint!("{}", redacted(&error.render().to_string()));
             return ExitCode::from(2);
         }
-        Err(help) => {
-            print!("{}", help.render());
-            return ExitCode::SUCCESS;
-        }
+        Err(help) => return ended(terminal::print(help.render()), false),
     };
     let is_json = args.options.json;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -44,6 +44,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime.block_on(run(args)),
         Err(error) => Err(Failure::away(format!("no runtime can be had: {error}"))),
     };
+    ended(done, is_json)
+}
+
+fn ended(done: Result<(), Failure>, is_json: bool) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -72,14 +76,16 @@ async fn run(args: Args) -> Result<(), Failure> {
         Command::Prune(prune) => postgres::prune(&options, prune.older_than).await,
         Command::Config(ConfigCommand::Check { file }) => settings::check(&options, &file),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "fusebox", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "fusebox", &mut script);
+            terminal::print(String::from_utf8_lossy(&script))
         }
         Command::Man => man(),
     }
 }
 
 fn man() -> Result<(), Failure> {
-    let page = clap_mangen::Man::new(Args::command());
-    page.render(&mut std::io::stdout()).map_err(|error| Failure::no(format!("the page cannot be written: {error}")))
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Args::command()).render(&mut page).map_err(|error| Failure::unwritten(&error))?;
+    terminal::print(String::from_utf8_lossy(&page))
 }

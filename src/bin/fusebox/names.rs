@@ -1,6 +1,7 @@
 //! Names that the store has, for those that it has not.
 
 use fusebox::fleet::{FleetFilter, Operator, OperatorError};
+use strsim::osa_distance;
 
 use crate::failure::Failure;
 
@@ -19,7 +20,7 @@ pub(crate) async fn unknown(operator: &Operator, name: &str, advice: &str) -> Fa
         Ok(names) => names,
         Err(error) => return Failure::no(format!("no breaker {name:?} is in {place}, which lists none: {error}")),
     };
-    names.sort_by_cached_key(|known| (distance(&known.to_lowercase(), &name.to_lowercase()), known.clone()));
+    names.sort_by_cached_key(|known| (osa_distance(&known.to_lowercase(), &name.to_lowercase()), known.clone()));
     let known = match names.len() {
         0 => "it has none".to_owned(),
         count if count <= MOST => format!("known: {}", quoted(&names)),
@@ -44,19 +45,4 @@ pub(crate) async fn expect_some(operator: &Operator, pattern: &str) -> Result<()
 
 fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
-}
-
-/// How many letters must be put in, left out or changed to make one of the other (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (at, letter) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], at + 1);
-        for (column, others) in other.iter().enumerate() {
-            let changed = diagonal + usize::from(letter != *others);
-            diagonal = row[column + 1];
-            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[other.len()]
 }

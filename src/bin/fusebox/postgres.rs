@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::args::{Migrate, Options};
 use crate::failure::{Failure, with_sources};
-use crate::json;
 use crate::opened::named;
+use crate::{json, terminal};
 
 pub(crate) async fn migrate(options: &Options, migrate: &Migrate) -> Result<(), Failure> {
     let store = named(options);
@@ -16,15 +16,13 @@ pub(crate) async fn migrate(options: &Options, migrate: &Migrate) -> Result<(), 
     let builder = migrate.grant_to.iter().fold(store.postgres()?, PostgresStoreBuilder::grant_to);
     if migrate.print {
         let script = builder.migration().map_err(|error| Failure::usage(with_sources(&error)))?;
-        print!("{script}");
-        return Ok(());
+        return terminal::print(script);
     }
     within(options, builder.migrate()).await?;
     if options.json {
         return json::print(&json!({ "migrated": true }));
     }
-    println!("the tables are there");
-    Ok(())
+    terminal::print("the tables are there\n")
 }
 
 pub(crate) async fn prune(options: &Options, older_than: Duration) -> Result<(), Failure> {
@@ -34,8 +32,7 @@ pub(crate) async fn prune(options: &Options, older_than: Duration) -> Result<(),
     if options.json {
         return json::print(&json!({ "rows": pruned.rows, "events": pruned.events }));
     }
-    println!("taken away: {} breakers, {} events", pruned.rows, pruned.events);
-    Ok(())
+    terminal::print(format_args!("taken away: {} breakers, {} events\n", pruned.rows, pruned.events))
 }
 
 /// A migration may wait for locks, which it says itself; a server that is not there is given up.

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use crate::args::Options;
 use crate::failure::{Failure, with_sources};
-use crate::json;
 use crate::terminal::shown;
+use crate::{json, terminal};
 
 pub(crate) fn check(options: &Options, file: &Path) -> Result<(), Failure> {
     let name = file.display();
@@ -36,6 +36,6 @@ pub(crate) fn check(options: &Options, file: &Path) -> Result<(), Failure> {
     if options.json {
         return json::print(&json!({ "file": name.to_string(), "explained": lines }));
     }
-    lines.iter().for_each(|line| println!("{}", shown(line)));
-    Ok(())
+    let lines: Vec<_> = lines.into_iter().map(shown).collect();
+    terminal::print(lines.join("\n") + "\n")
 }

@@ -1,31 +1,54 @@
 //! What reaches a terminal, and how.
 
-use std::fmt::Write as _;
-use std::io::{IsTerminal, stdout};
+use std::fmt::{self, Display};
+use std::io::{IsTerminal, Write, stdout};
 use std::time::Duration;
 
 use fusebox::State;
 
 use crate::args::Color;
+use crate::failure::Failure;
+use crate::one_line::OneLine;
 
 /// A text of others, with all escaped that a terminal would obey or that cannot be seen as it is.
 pub(crate) fn shown(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_seen(c) {
-            out.push(c);
-        } else {
-            // Writing to a string cannot fail.
-            write!(out, "{}", c.escape_default()).ok();
-        }
-    }
-    out
+    OneLine(text).to_string()
 }
 
-/// Letters and digits of all scripts, but for those that show nothing.
-pub(crate) fn is_seen(c: char) -> bool {
-    let shows_nothing = matches!(c, '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{3164}' | '\u{ffa0}');
-    matches!(c, ' '..='~') || c.is_alphanumeric() && !shows_nothing
+/// Prints what a program or a person reads. Where it is read by none any more (`fusebox list | head`), that is no failure.
+pub(crate) fn print(text: impl Display) -> Result<(), Failure> {
+    let mut out = stdout().lock();
+    write!(out, "{text}").and_then(|()| out.flush()).map_err(|error| Failure::unwritten(&error))
+}
+
+/// What is told of one thing, a line for each property.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    text: String,
+    width: usize,
+}
+
+impl Lines {
+    /// With names of so many letters at most.
+    pub(crate) const fn of(width: usize) -> Self {
+        Self { text: String::new(), width }
+    }
+
+    pub(crate) fn add(&mut self, name: &str, value: impl Display) {
+        self.add_painted(name, &shown(&value.to_string()));
+    }
+
+    /// Adds words of this program, which may be in a colour.
+    pub(crate) fn add_painted(&mut self, name: &str, words: &str) {
+        let width = self.width;
+        self.text.push_str(&format!("{name:<width$} {words}\n"));
+    }
+}
+
+impl Display for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 /// Colours, where they are wanted.
@@ -77,11 +100,5 @@ mod tests {
         for (seconds, text) in [(0, "0s"), (59, "59s"), (61, "1m01s"), (3_660, "1h01m"), (90_000, "1d01h")] {
             assert_eq!(time(Duration::from_secs(seconds)), text);
         }
-    }
-
-    #[test]
-    fn what_a_terminal_would_obey_is_escaped() {
-        assert_eq!(shown("a\u{1b}]0;x\u{7}\n\u{202e}\u{9b}\u{3164}"), "a\\u{1b}]0;x\\u{7}\\n\\u{202e}\\u{9b}\\u{3164}");
-        assert_eq!(shown("Zürich 支払い"), "Zürich 支払い");
     }
 }

@@ -11,9 +11,9 @@ use crate::circuit::{
 #[cfg(feature = "fleet")]
 use crate::circuit::{FleetFact, Verdict};
 use crate::error::ConfigError;
+use crate::one_line::OneLine;
 #[cfg(feature = "fleet")]
 use crate::store::{Hearer, StoreTrouble};
-use crate::text::OneLine;
 use crate::time::Timestamp;
 
 /// Something that happened to a breaker.

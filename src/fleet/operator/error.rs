@@ -5,8 +5,8 @@ use std::fmt;
 
 use super::row::RecordTrouble;
 use crate::circuit::{StandingOverride, State};
+use crate::one_line::OneLine;
 use crate::store::StoreError;
-use crate::text::OneLine;
 
 /// Why a command of an [`Operator`](super::Operator) is not carried out. Nothing has changed then, unless it says
 /// otherwise.

@@ -4,9 +4,10 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use crate::circuit::{Generation, OverrideKind, StandingOverride, State, TransitionReason, Verdict};
+use crate::one_line::OneLine;
 use crate::replica::{Operated, Sight, Unreadable};
 use crate::store::{Key, StoreError, Stored};
-use crate::text::{OneLine, Soon};
+use crate::text::Soon;
 use crate::time::Timestamp;
 
 /// A breaker as its store has it, for an operator: a row of [`Operator::list`](super::Operator::list).

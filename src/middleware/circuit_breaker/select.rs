@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::breaker::{CircuitBreaker, Permit, Registry};
 use crate::key::Key;
+use crate::one_line::OneLine;
 use crate::rejected::Rejected;
-use crate::text::OneLine;
 
 /// Which breaker a request belongs to: [`One`], [`By`] or [`ByOwned`]. Sealed.
 ///

@@ -10,9 +10,9 @@ use super::overrides::OVERRIDE;
 use super::probes::PROBES;
 use crate::breaker::{CircuitBreakerConfig, CircuitBreakerConfigBuilder};
 use crate::circuit::Override;
+use crate::one_line::OneLine;
 use crate::settings::table::{ABOVE_ZERO, ANY_LENGTH, Field, Kind, Need, Rule, Table};
 use crate::settings::value::{Fault, Fields, Value};
-use crate::text::OneLine;
 
 /// By itself, with its name.
 pub(in crate::settings) static BREAKER: Table =

@@ -6,9 +6,9 @@ use super::backoffs::BACKOFF;
 use super::budgets::BUDGET;
 use crate::attempts::{RetryConfig, RetryConfigBuilder, Timed, WhenRejected};
 use crate::error::ConfigError;
+use crate::one_line::OneLine;
 use crate::settings::table::{ABOVE_ZERO, ANY_LENGTH, Field, Kind, Need, Table, Word};
 use crate::settings::value::{Fault, Fields, Value, Waits};
-use crate::text::OneLine;
 
 pub(in crate::settings) static RETRY: Table = Table { make: make_timed, ..table() };
 

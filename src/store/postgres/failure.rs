@@ -1,8 +1,8 @@
 //! What the failures of PostgreSQL and its driver mean for a store.
 
 use crate::error::BoxError;
+use crate::one_line::OneLine;
 use crate::store::error::StoreError;
-use crate::text::OneLine;
 
 /// Turns a driver's error into a store's. `sent`: the statement was on its way.
 pub(super) fn store_error(error: &sqlx::Error, sent: bool) -> StoreError {

@@ -5,9 +5,9 @@ use std::fmt;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use super::nodes::Address;
+use crate::one_line::OneLine;
 use crate::store::credentials::Provider;
 use crate::store::error::StoreError;
-use crate::text::OneLine;
 
 /// Why an operation failed.
 #[derive(Clone, Debug)]

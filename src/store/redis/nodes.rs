@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use redis::{Client, ConnectionAddr, RedisResult, Value, from_redis_value};
 
 use crate::clock::fresh_seed;
-use crate::text::OneLine;
+use crate::one_line::OneLine;
 
 /// Where a node is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
