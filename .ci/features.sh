@@ -19,6 +19,8 @@ pairs=(
     hyper,redis hyper,postgres grpc,redis grpc,postgres
     # A rejection and a snapshot say more in a fleet, and are written out.
     fleet,http fleet,grpc fleet,serde fleet,testing
+    # Logs tell of stores as well.
+    fleet,tracing
     # What stores have in common, and which of them an environment can name.
     redis,postgres redis,postgres-tls redis-tls,postgres redis-tls,postgres-tls
     env,redis env,redis-tls env,postgres env,postgres-tls

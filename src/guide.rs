@@ -361,3 +361,43 @@
 //!   their holder dies. An instance without one rejects
 //!   ([`AwaitingLease`](crate::circuit_breaker::RejectReason::AwaitingLease)).
 //! - **A fleet of one** decides as a breaker without a store does.
+//!
+//! # Logs: what happened, and why
+//!
+//! With the feature `tracing` breakers, retries and stores tell the application's own subscriber what happens; there is
+//! nothing to set up and no listener to register. Nothing that a single call does is above DEBUG, and there is no span.
+//!
+//! ```text
+//! WARN fusebox::breaker: circuit opened breaker="payments" registry="" from="closed" to="open" cause="detected"
+//!      counted="failures" count=5 calls=12 rule="failure_rate(0.4).of_last(20).min_calls(10)" openings=1
+//!      cooldown_ms=30000 generation=7 scope="fleet" origin="decided"
+//! ```
+//!
+//! | target | level | message | fields besides `breaker` and `registry` |
+//! |---|---|---|---|
+//! | `fusebox::breaker` | WARN | circuit opened | `from`, `to`, `cause`, `counted`, `count`, `calls`, `votes`, `rule`, `openings`, `cooldown_ms`, `generation`, `scope`, `origin` |
+//! | | WARN | circuit forced open | `from`, `to`, `cause`, `kind`, `reason`, `actor`, `expires_in_ms`, `generation`, `scope`, `origin` |
+//! | | WARN | detector panicked | `rule` |
+//! | | WARN | request without a key was not guarded; template refused a name; too many rules share the breaker; instance rejects calls until the fleet has a verdict; events were lost on the way to a slow listener | `error` or `events`, where there are such |
+//! | | INFO | circuit half-open, circuit closed | `from`, `to`, `cause`, `open_for_ms`, `generation`, `scope`, `origin` |
+//! | | INFO | override set, override ended | as forced open, and `open_for_ms` |
+//! | | INFO | would have opened | `counted`, `count`, `calls`, `rule` |
+//! | | INFO | advice, fallback key used, instance rejects no more calls by itself | `kind`, `advice` |
+//! | | DEBUG | call rejected | `reason`, `retry_after_ms`; in the caller's span |
+//! | | DEBUG | call failed | `took_ms`, `probe`, `abandoned`; in the caller's span |
+//! | | DEBUG | the fleet has a verdict | `verdict` |
+//! | `fusebox::retry` | DEBUG | retrying | `retry` (its name), `attempt`, `outcome`, `delay_ms`; no breaker |
+//! | | DEBUG | given up | `retry`, `reason`, `attempts`, `outcome`, `total_delay_ms`; no breaker |
+//! | | INFO | nothing limits these retries, give them a budget and a deadline | `retry`; no breaker |
+//! | `fusebox::store` | WARN, INFO | store away, store back | `store`, `error`, `away_for_ms`; no breaker, as it is told once for all |
+//! | | WARN, INFO | store impaired, store mended | `store`, `error`, `impaired_for_ms`; no breaker |
+//! | | WARN | record unreadable, batch unreadable | `error` |
+//! | | INFO | config drift | |
+//!
+//! A field that does not apply is left out. What happens to a breaker is told in its order and outside of every lock, by the
+//! thread that made it happen or, where another is just telling, by that one. `registry` is what
+//! [`Registry::named`](crate::Registry::named) had said when the breaker was made. No text has a password of a store's
+//! address. Where no subscriber is installed nothing is prepared to be told, and so nothing comes to the crate `log` either.
+//!
+//! For spans of one's own there are [`Rejected::error_type`](crate::Rejected::error_type), OpenTelemetry's `error.type`, and
+//! `retry::Attempt`, its `http.request.resend_count`.

@@ -68,6 +68,7 @@
 //! | `prometheus-client` | the same as a collector of the crate `prometheus-client`; includes `counts` |
 //! | `metrics` | the same published to the facade `metrics`; includes `counts` |
 //! | `opentelemetry` | the same observed by OpenTelemetry (0.33, the API alone); includes `counts` |
+//! | `tracing` | events for logs, in [this table](guide#logs-what-happened-and-why) |
 //! | `testing` | the system clock follows `tokio::time`, so paused time works |
 //!
 //! # What it costs

@@ -120,6 +120,30 @@ impl Rejected {
         self.reason
     }
 
+    /// Returns what kind of error it is, for OpenTelemetry's attribute `error.type`: `fusebox.` and the
+    /// [reason](Self::reason), so that it takes few values.
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreaker, CircuitBreakerConfig};
+    ///
+    /// let breaker = CircuitBreaker::new(CircuitBreakerConfig::new("payments"));
+    /// breaker.trip()?;
+    /// assert_eq!(breaker.acquire().unwrap_err().error_type(), "fusebox.open");
+    /// # Ok::<(), fusebox::circuit_breaker::Overridden>(())
+    /// ```
+    #[must_use]
+    pub const fn error_type(&self) -> &'static str {
+        match self.reason {
+            RejectReason::Open => "fusebox.open",
+            RejectReason::ProbesBusy => "fusebox.probes_busy",
+            RejectReason::ForcedOpen => "fusebox.forced_open",
+            RejectReason::NotReady => "fusebox.not_ready",
+            RejectReason::StoreDown => "fusebox.store_down",
+            RejectReason::AwaitingVerdict => "fusebox.awaiting_verdict",
+            RejectReason::AwaitingLease => "fusebox.awaiting_lease",
+        }
+    }
+
     /// Returns how long from now it is worth another try. Zero once that time has come, `None` when it is not known: of
     /// its own probes a breaker does not know when they end, and an override without expiry depends on its operator.
     /// Where a fleet decides which calls probe, and while a store is away, it is known.
@@ -206,5 +230,43 @@ pub(crate) fn rejection_in<E: 'static>(error: &E) -> Option<&Rejected> {
     match as_error(error) {
         Some(error) => rejection(error),
         None => any.downcast_ref(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Gone;
+
+    impl Rejecter for Gone {
+        fn name_at(&self, _: Generation) -> Option<Arc<str>> {
+            None
+        }
+
+        fn now_in(&self, _: Generation) -> Option<Timestamp> {
+            None
+        }
+
+        fn explain(&self, _: Generation) -> Option<String> {
+            None
+        }
+    }
+
+    #[test]
+    fn the_type_of_the_error_is_the_label_of_its_reason() {
+        for reason in [
+            RejectReason::Open,
+            RejectReason::ProbesBusy,
+            RejectReason::ForcedOpen,
+            RejectReason::NotReady,
+            RejectReason::StoreDown,
+            RejectReason::AwaitingVerdict,
+            RejectReason::AwaitingLease,
+        ] {
+            let rejected = Rejected::new(&Gone, Generation::new(1), reason, u64::MAX);
+            assert_eq!(rejected.error_type(), format!("fusebox.{}", reason.as_str()));
+        }
     }
 }

@@ -5,19 +5,18 @@ use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 #[cfg(any(feature = "http", feature = "testing"))]
 use fusebox::State;
 use fusebox::{
-    BoxError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, Rejected, circuit_breaker::RejectReason,
-    rejection,
+    BoxError, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, EventKind, Rejected,
+    circuit_breaker::RejectReason, rejection,
 };
 use futures::FutureExt;
 use support::{Answer, Down, Stub, Wakes, tripping_at};
-#[cfg(any(feature = "http", feature = "testing"))]
-use tower::ServiceExt;
 use tower::limit::{ConcurrencyLimit, ConcurrencyLimitLayer};
-use tower::{Layer, Service};
+use tower::{Layer, Service, ServiceExt};
 
 #[expect(clippy::allow_attributes, reason = "what is unused differs from file to file")]
 #[allow(dead_code, reason = "not every file needs every helper")]
@@ -490,4 +489,25 @@ mod idle {
         support::report(&breaker, 2, fusebox::Outcome::Success);
         assert_eq!(breaker.state(), State::Closed, "two of the three that counted");
     }
+}
+
+/// It is let through in the end.
+#[tokio::test]
+async fn a_call_that_waits_for_the_circuit_is_not_told_as_rejected() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let config = CircuitBreakerConfig::builder("waits").cooldown(Duration::from_millis(20)).call_events(true);
+    let config = config.on_event(move |event| {
+        if matches!(event.kind(), EventKind::Rejected { .. }) {
+            tell.send(event.to_string()).expect("the test reads on");
+        }
+    });
+    let layer = CircuitBreakerLayer::new(config.build().expect("a configuration")).wait_when_open();
+    let breaker = layer.breaker().clone();
+    trip(&breaker);
+    let service = layer.layer(tower::service_fn(async |(): ()| Ok::<_, BoxError>(())));
+    service.oneshot(()).await.expect("after a while");
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), [""; 0]);
+    trip(&breaker);
+    breaker.acquire().expect_err("open");
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), ["waits: call rejected (open)"]);
 }

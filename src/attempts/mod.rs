@@ -20,6 +20,8 @@ mod stats;
 mod time_left;
 mod timed_out;
 mod timeouts;
+#[cfg(feature = "tracing")]
+mod trace;
 mod wait;
 
 pub use budget::Budget;

@@ -13,6 +13,8 @@ use super::budget::Budget;
 use super::event::StopReason;
 use super::event::{RetryEvent, RetryEventKind};
 use super::stats::RetryStats;
+#[cfg(feature = "tracing")]
+use super::trace;
 use crate::backoff::{Backoff, Curve, mix};
 use crate::guard::guarded;
 
@@ -193,6 +195,8 @@ impl Shared {
     }
 
     fn hear(&self, event: &RetryEvent) {
+        #[cfg(feature = "tracing")]
+        trace::tell(self.stats.as_ref().map_or("", RetryStats::name), event);
         let is_retry = matches!(event.kind, RetryEventKind::Retrying { .. });
         for listener in &self.listeners {
             // A listener that panics has said so on standard error; the call and the other listeners go on.

@@ -10,6 +10,8 @@ use super::event::{RetryEventKind, StopReason};
 #[cfg(feature = "http")]
 use super::open_call::OpenCall;
 use super::policy::{Plain, Policy, Shared, WhenRejected};
+#[cfg(feature = "tracing")]
+use super::trace;
 use crate::backoff::{Pace, draw};
 use crate::circuit::Outcome;
 use crate::classify::{Classify, Retry};
@@ -226,7 +228,7 @@ impl Attempts {
     /// There is another attempt.
     #[inline]
     fn go_on(&mut self, outcome: Outcome, after: Duration) {
-        if self.held.is_some() {
+        if self.held.is_some() || cfg!(feature = "tracing") {
             let progress = self.progress();
             progress.total_delay = progress.total_delay.saturating_add(after);
             self.tell(outcome, RetryEventKind::Retrying { after });
@@ -346,6 +348,10 @@ impl Attempts {
     }
 
     fn tell(&self, outcome: Outcome, kind: RetryEventKind) {
+        #[cfg(feature = "tracing")]
+        if self.held.is_none() {
+            trace::tell("", &self.place().event(outcome, kind));
+        }
         if let Some(shared) = self.shared() {
             shared.tell(&self.place().event(outcome, kind));
         }

@@ -1,6 +1,9 @@
 //! What decides for a breaker: its machine alone, or a replica of what its fleet shares.
 
 #[cfg(feature = "fleet")]
+use std::sync::Arc;
+
+#[cfg(feature = "fleet")]
 use super::events::EventKind;
 use super::events::Occurrence;
 #[cfg(feature = "fleet")]
@@ -10,6 +13,8 @@ use super::shared::Shared;
 #[cfg(feature = "fleet")]
 use crate::circuit::detector::consecutive_failures;
 use crate::circuit::{Decision, Facts, Input, Machine, PartTally, Rules, StateScope, StepContext, View};
+#[cfg(feature = "fleet")]
+use crate::store::StoreTrouble;
 use crate::time::Timestamp;
 
 #[derive(Debug)]
@@ -147,14 +152,18 @@ impl Control {
             #[cfg(feature = "fleet")]
             Self::Held(_) => what,
             #[cfg(feature = "fleet")]
-            Self::Shared(shared) => {
-                let trouble = match what.kind {
-                    EventKind::StoreDegraded | EventKind::StoreRecovered => shared.replica.outage(),
-                    EventKind::StoreImpaired | EventKind::StoreMended => shared.replica.impairment(),
-                    _ => None,
-                };
-                Occurrence { store_trouble: trouble.cloned(), ..what }
-            }
+            Self::Shared(_) => Occurrence { store_trouble: self.trouble_of(what.kind).cloned(), ..what },
+        }
+    }
+
+    /// The trouble with the store that such an event tells of.
+    #[cfg(feature = "fleet")]
+    pub(super) fn trouble_of(&self, kind: EventKind) -> Option<&Arc<StoreTrouble>> {
+        let replica = &self.shared()?.replica;
+        match kind {
+            EventKind::StoreDegraded | EventKind::StoreRecovered => replica.outage(),
+            EventKind::StoreImpaired | EventKind::StoreMended => replica.impairment(),
+            _ => None,
         }
     }
 

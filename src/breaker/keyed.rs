@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use super::events::{EventKind, Occurrence, tell_of_none};
+#[cfg(feature = "tracing")]
+use super::events::trace;
+use super::events::{Event, EventKind, Occurrence, tell_of_none};
 use super::permit::Permit;
 use super::registry::Registry;
 use super::registry_contents::Inner;
 use super::registry_name::bounded;
 use super::settings::Settings;
-use super::unguarded::NAME;
+use super::unguarded::{NAME, Told};
 use crate::circuit::Generation;
 use crate::error::ConfigError;
 use crate::rejected::Rejected;
@@ -25,7 +27,10 @@ impl Registry {
                 .or_else(|| inner.acquire(&bounded(fallback?), true, true)),
             (None, Some(fallback)) => inner.acquire(&bounded(fallback), true, true),
             (None, None) => {
-                inner.unguarded.unkeyed.once(|| inner.tell_of_none(NAME, EventKind::Unguarded, None));
+                inner
+                    .unguarded
+                    .unkeyed
+                    .once(|| inner.tell_of_none(&inner.unguarded.unkeyed, NAME, EventKind::Unguarded, None));
                 None
             }
         };
@@ -47,7 +52,9 @@ impl Inner {
             None => match self.make(name, is_fallback) {
                 Ok(breaker) => breaker,
                 Err(error) => {
-                    self.unguarded.refused.once(|| self.tell_of_none(name, EventKind::TemplateFailed, Some(error)));
+                    self.unguarded.refused.once(|| {
+                        self.tell_of_none(&self.unguarded.refused, name, EventKind::TemplateFailed, Some(error))
+                    });
                     if !may_overflow {
                         return None;
                     }
@@ -58,17 +65,24 @@ impl Inner {
         Some(breaker.acquire())
     }
 
-    /// Tells the listeners that the template gives, and readers; `false` where there are none.
-    fn tell_of_none(&self, name: &str, kind: EventKind, error: Option<ConfigError>) -> bool {
+    /// Tells the listeners that the template gives, readers and logs; `false` where there are none.
+    fn tell_of_none(&self, told: &Told, name: &str, kind: EventKind, error: Option<ConfigError>) -> bool {
         let (settings, readers) = (self.any_settings(), self.readers.all());
-        if settings.is_none() && readers.is_empty() {
+        let is_heard = settings.is_some() || !readers.is_empty();
+        if !is_heard && !told.is_for_logs() {
             return false;
         }
         let settings = settings.unwrap_or_default();
         let occurrence = Occurrence::new(kind, Generation::new(0), settings.clock.now());
         let what = Occurrence { config_error: error.map(Arc::new), ..occurrence };
-        tell_of_none(&settings.listeners, &readers, Arc::from(name), what);
-        true
+        let event = Event { breaker: Arc::from(name), what };
+        #[cfg(feature = "tracing")]
+        if told.log() {
+            let registry = unpoisoned(self.name.lock()).clone();
+            trace::tell(&registry, &event, None);
+        }
+        tell_of_none(&settings.listeners, &readers, &event);
+        is_heard
     }
 
     /// The settings of a breaker as the template makes them. No breaker is made for that: it would join a fleet.

@@ -310,11 +310,15 @@ impl Inner {
         Ok(breaker.clone())
     }
 
-    fn shared(&self, settings: Arc<Settings>) -> Arc<Settings> {
+    fn shared(&self, mut settings: Arc<Settings>) -> Arc<Settings> {
+        let name = unpoisoned(self.name.lock()).clone();
         let mut last = unpoisoned(self.settings.lock());
         match &*last {
-            Some(last) if Arc::ptr_eq(last, &settings) || last.is_same(&settings) => last.clone(),
-            _ => last.insert(settings).clone(),
+            Some(last) if last.registry == name && last.is_same(&settings) => last.clone(),
+            _ => {
+                Arc::make_mut(&mut settings).registry = name;
+                last.insert(settings).clone()
+            }
         }
     }
 }

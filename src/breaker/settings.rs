@@ -1,6 +1,5 @@
 //! What breakers of one configuration have in common.
 
-#[cfg(feature = "fleet")]
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +33,8 @@ pub(super) struct Settings {
     /// No detector was given. Not so for most breakers of a registry: of many, one says so.
     #[cfg(feature = "fleet")]
     pub(super) has_default_rule: bool,
+    /// The name of the registry that made the breaker, as it was then.
+    pub(super) registry: Arc<str>,
 }
 
 impl Settings {

@@ -2,6 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+#[cfg(feature = "tracing")]
+use super::events::trace;
+
 /// The requests that a registry has no breaker for.
 #[derive(Debug, Default)]
 pub(super) struct Unguarded {
@@ -16,6 +19,8 @@ pub(super) struct Told {
     is_told: AtomicBool,
     /// How often there was something to tell, and none who could have been told.
     in_vain: AtomicU64,
+    #[cfg(feature = "tracing")]
+    is_logged: AtomicBool,
 }
 
 /// Listeners are told of requests without a key by this name.
@@ -42,5 +47,23 @@ impl Told {
         if !self.is_told.swap(true, Ordering::Relaxed) && !tell() {
             self.is_told.store(false, Ordering::Relaxed);
         }
+    }
+
+    /// Tells whether logs are to hear of it, whom listeners need not wait for.
+    #[cfg(feature = "tracing")]
+    pub(super) fn is_for_logs(&self) -> bool {
+        trace::hears() && !self.is_logged.load(Ordering::Relaxed)
+    }
+
+    #[cfg(not(feature = "tracing"))]
+    #[expect(clippy::unused_self, reason = "there are logs with a feature")]
+    pub(super) const fn is_for_logs(&self) -> bool {
+        false
+    }
+
+    /// Tells whether logs are to hear of it now: once.
+    #[cfg(feature = "tracing")]
+    pub(super) fn log(&self) -> bool {
+        self.is_for_logs() && !self.is_logged.swap(true, Ordering::Relaxed)
     }
 }

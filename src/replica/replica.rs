@@ -214,17 +214,21 @@ impl Replica {
         turn.facts.push(Fact::Fleet(if is_over { FleetFact::StoreMended } else { FleetFact::StoreImpaired }));
     }
 
+    /// Why this instance is on its own, while it is.
+    pub(crate) fn away(&self) -> Option<&Arc<str>> {
+        if let Contact::Away(why) = &self.state.known.contact { Some(why) } else { None }
+    }
+
     /// How this instance stands with its fleet.
     pub(crate) fn status(&self, now: Timestamp) -> FleetStatus {
         let known = &self.state.known;
-        let away = if let Contact::Away(why) = &known.contact { Some(why.clone()) } else { None };
         let trouble = known.trouble.as_ref().filter(|_| !known.store_is_down).map(|(why, _)| why.clone());
         let store = self.state.store_at(now);
         let votes = known.last_record.as_ref().map_or(0, |record| record.live_votes(store));
         let on_its_way = self.state.outbox.batch.as_ref().map_or(0, |batch| batch.calls);
         FleetStatus {
             generation: self.state.generation(),
-            away,
+            away: self.away().cloned(),
             trouble,
             heard: self.state.own.heard.map(|heard| now.since(heard.here)),
             waiting: self.state.outbox.untold.count() + on_its_way,

@@ -4,9 +4,15 @@ use std::any::TypeId;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+#[cfg(feature = "tracing")]
+use std::time::Duration;
 
+#[cfg(feature = "tracing")]
+use crate::clock::system_now;
 use crate::one_line::OneLine;
 use crate::sync::unpoisoned;
+#[cfg(feature = "tracing")]
+use crate::time::Timestamp;
 
 /// What is wrong with a store. It is away, or one of the ways on which it tells of changes is. See
 /// [`Event::store_trouble`](crate::Event::store_trouble).
@@ -45,6 +51,9 @@ use crate::sync::unpoisoned;
 pub struct StoreTrouble {
     store: Arc<str>,
     why: Arc<str>,
+    /// When it was found out.
+    #[cfg(feature = "tracing")]
+    began: Timestamp,
     /// Which listeners have heard that it began, or that it is over.
     told: Mutex<Vec<(Hearer, bool)>>,
 }
@@ -56,6 +65,9 @@ pub(crate) enum Hearer {
     Listener(TypeId),
     /// The reader of a stream.
     Reader(u64),
+    /// The logs of the process.
+    #[cfg(feature = "tracing")]
+    Logs,
 }
 
 impl Hearer {
@@ -75,7 +87,13 @@ impl StoreTrouble {
     pub(crate) fn new(store: Arc<str>, why: Arc<str>) -> Self {
         // Words of others, which those who print them need not think of.
         let [store, why] = [store, why].map(|words| OneLine(&words).to_string().into());
-        Self { store, why, told: Mutex::default() }
+        Self {
+            store,
+            why,
+            #[cfg(feature = "tracing")]
+            began: system_now(),
+            told: Mutex::default(),
+        }
     }
 
     /// Returns which store, in [its own words](crate::store::Store::describe). They are fit to be shown: control
@@ -99,6 +117,18 @@ impl StoreTrouble {
             told.push((hearer, is_over));
         }
         is_news
+    }
+
+    /// Tells whether that one has heard of it. Asked before there is something to tell it by.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn is_known_to(&self, hearer: Hearer, is_over: bool) -> bool {
+        unpoisoned(self.told.lock()).contains(&(hearer, is_over))
+    }
+
+    /// How long ago it was found out.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn lasted(&self) -> Duration {
+        system_now().since(self.began)
     }
 
     pub(crate) const fn shared_why(&self) -> &Arc<str> {

@@ -3,6 +3,8 @@
 use super::admission_word::AdmissionWord;
 use super::breaker_cell::{BreakerCell, Visit};
 use super::info::Info;
+#[cfg(feature = "tracing")]
+use crate::breaker::events::trace;
 use crate::breaker::events::{EventKind, Occurrence};
 use crate::breaker::permit::{AtSight, Permit};
 use crate::circuit::{Decision, Generation, Input, PermitId, RejectReason};
@@ -16,10 +18,10 @@ use crate::time::Timestamp;
 /// How a call would be rejected.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refusal {
-    generation: Generation,
-    reason: RejectReason,
+    pub(super) generation: Generation,
+    pub(super) reason: RejectReason,
     /// Until when; `u64::MAX` where that is not known.
-    until: u64,
+    pub(super) until: u64,
 }
 
 impl BreakerCell {
@@ -47,8 +49,9 @@ impl BreakerCell {
             return Some(Ok(Permit::new(self, permit, self.start(word))));
         }
         let until = self.until.load(Relaxed);
-        let rejects = word.admits_none() && !word.tells_every_call() && self.is_before(until);
-        rejects.then(|| Err(self.reject(self.refusal_at_sight(word, until))))
+        // What subscribes to logs is a user's code as well.
+        let rejects = word.admits_none() && !is_told_of_calls(word) && self.is_before(until);
+        rejects.then(|| Err(self.reject_quietly(self.refusal_at_sight(word, until))))
     }
 
     /// Asks for a call that will be made later, or not at all: until then the permit is [`RESERVED`].
@@ -132,43 +135,53 @@ impl BreakerCell {
     #[inline]
     pub(in crate::breaker) fn reject_as_promised(&'static self, promise: Refusal) -> Rejected {
         let word = self.word();
-        if word.generation() != promise.generation {
-            return self.reject_after_change(word);
+        // All that is not told to none is one branch.
+        if word.generation() != promise.generation || is_told_of_calls(word) {
+            return self.reject_heard(promise);
         }
-        self.reject(promise)
+        self.reject_quietly(promise)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn reject_heard(&'static self, promise: Refusal) -> Rejected {
+        let word = self.word();
+        if word.generation() == promise.generation {
+            return self.reject(promise);
+        }
+        let nothing_rejects = Refusal { generation: word.generation(), reason: RejectReason::NotReady, until: 0 };
+        self.reject(self.refusal_slow(word).unwrap_or(nothing_rejects))
+    }
+
+    /// Rejects a call; with `waits` none, but a caller that asks again later, which is told to none.
+    #[inline]
+    fn refuse(&'static self, refusal: Refusal, waits: bool) -> Rejected {
+        if waits { self.rejected(refusal) } else { self.reject(refusal) }
     }
 
     #[inline]
     fn reject(&'static self, refusal: Refusal) -> Rejected {
-        self.refuse(refusal, false)
+        #[cfg(feature = "tracing")]
+        if trace::hears_of_calls() {
+            self.log_rejected(refusal);
+        }
+        if self.word().tells_every_call() {
+            self.tell(EventKind::Rejected { reason: refusal.reason });
+        }
+        self.reject_quietly(refusal)
     }
 
-    /// Rejects a call; with `waits` none, but a caller that asks again later.
-    #[cfg_attr(not(feature = "counts"), expect(unused_variables, reason = "only a call that is rejected is counted"))]
+    /// Rejects a call that neither listeners nor logs hear of.
     #[inline]
-    fn refuse(&'static self, refusal: Refusal, waits: bool) -> Rejected {
+    fn reject_quietly(&'static self, refusal: Refusal) -> Rejected {
         #[cfg(feature = "counts")]
-        if !waits {
-            self.counts.rejected(refusal.reason);
-        }
-        let Refusal { generation, reason, until } = refusal;
-        self.tell_rejected(self.word(), reason);
-        Rejected::new(self, generation, reason, until)
-    }
-
-    #[cold]
-    fn reject_after_change(&'static self, word: AdmissionWord) -> Rejected {
-        if let Some(refusal) = self.refusal_slow(word) {
-            return self.reject(refusal);
-        }
-        self.reject(Refusal { generation: word.generation(), reason: RejectReason::NotReady, until: 0 })
+        self.counts.rejected(refusal.reason);
+        self.rejected(refusal)
     }
 
     #[inline]
-    fn tell_rejected(&'static self, word: AdmissionWord, reason: RejectReason) {
-        if word.tells_every_call() {
-            self.tell(EventKind::Rejected { reason });
-        }
+    fn rejected(&'static self, Refusal { generation, reason, until }: Refusal) -> Rejected {
+        Rejected::new(self, generation, reason, until)
     }
 
     fn start(&self, word: AdmissionWord) -> Timestamp {
@@ -193,11 +206,30 @@ impl BreakerCell {
     /// Tells those who hear of calls of something that the machine has no part in.
     pub(in crate::breaker) fn tell(&'static self, what: EventKind) {
         self.visit(|Visit { body, at, .. }| {
+            // Of calls, logs are told at once.
+            #[cfg(feature = "tracing")]
+            let is_logged = trace::hears() && !matches!(what, EventKind::Rejected { .. } | EventKind::Ended { .. });
+            #[cfg(not(feature = "tracing"))]
+            let is_logged = false;
+            #[cfg(feature = "tracing")]
+            if is_logged {
+                body.prepare_for_logs();
+            }
             if let Some(notifier) = body.notifier()
-                && notifier.tells_calls()
+                && (is_logged || notifier.tells_calls())
             {
                 notifier.push(Occurrence::new(what, body.control.machine().generation(), at.now));
             }
         });
     }
+}
+
+/// Tells whether listeners or logs hear of each call.
+#[inline]
+fn is_told_of_calls(word: AdmissionWord) -> bool {
+    #[cfg(feature = "tracing")]
+    if trace::hears_of_calls() {
+        return true;
+    }
+    word.tells_every_call()
 }

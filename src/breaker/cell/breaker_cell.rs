@@ -7,10 +7,14 @@ use super::admission_word::{AdmissionWord, CallNeeds};
 use super::arena::Arena;
 #[cfg(feature = "counts")]
 use super::cell_counts::{BY_HAND, CellCounts};
+#[cfg(feature = "tracing")]
+use super::episode::{Episode, is_news_for_logs};
 use super::info::Info;
 use super::success_counter::SuccessCounter;
 use crate::backoff::mix;
 use crate::breaker::control::Control;
+#[cfg(feature = "tracing")]
+use crate::breaker::events::trace;
 use crate::breaker::events::{Channel, Notifier, Source, WaitQueue};
 use crate::breaker::home::Home;
 use crate::breaker::settings::Settings;
@@ -81,10 +85,17 @@ struct Audience {
     wait_queue: Option<Arc<WaitQueue>>,
     /// Callers that wait for what is behind the breaker, and are to hear when its state changes.
     alarms: Option<Arc<WaitQueue>>,
+    /// What logs will tell of this trouble when it is over.
+    #[cfg(feature = "tracing")]
+    episode: Episode,
 }
 
 impl Audience {
     const fn is_empty(&self) -> bool {
+        #[cfg(feature = "tracing")]
+        if !self.episode.is_over() {
+            return false;
+        }
         self.notifier.is_none() && self.wait_queue.is_none() && self.alarms.is_none()
     }
 }
@@ -359,6 +370,20 @@ impl BreakerCell {
         }
         if let Some(notifier) = notifier {
             self.deliver(&notifier);
+            #[cfg(feature = "tracing")]
+            self.forget(notifier);
+        }
+    }
+
+    /// What tells logs alone goes when it has told all: most breakers have nothing to tell for most of their lives.
+    #[cfg(feature = "tracing")]
+    fn forget(&self, notifier: Arc<Notifier>) {
+        if !notifier.is_heard() {
+            // Before the lock is taken, so that the last of several threads that tell finds itself alone.
+            drop(notifier);
+            if let Some(body) = &mut lock(&self.slot).body {
+                body.drop_idle_notifier();
+            }
         }
     }
 
@@ -451,11 +476,38 @@ impl BreakerCell {
 
 impl Body {
     /// Has it told later, outside the lock, what happened.
+    #[cfg(not(feature = "tracing"))]
     fn note(&self, facts: &Facts, now: Timestamp) {
         if let Some(notifier) = self.notifier().filter(|_| !facts.is_empty()) {
             let generation = self.control.machine().generation();
-            notifier.push_facts(facts, generation, now, |what| self.control.complete(what));
+            notifier.push_facts(facts, generation, now, |what| self.control.complete(what).into());
         }
+    }
+
+    /// The same, and logs are told where something listens: what tells them is made when there is something to tell.
+    #[cfg(feature = "tracing")]
+    pub(super) fn note(&mut self, facts: &Facts, now: Timestamp) {
+        let Self { control, settings, audience } = self;
+        let is_told = audience.as_ref().is_some_and(|audience| audience.notifier.is_some());
+        let is_logged = trace::hears() && facts.iter().any(|fact| is_news_for_logs(control, fact));
+        if facts.is_empty() || !is_told && !is_logged {
+            return;
+        }
+        let Audience { notifier, episode, .. } = &mut **audience.get_or_insert_default();
+        let notifier = notifier.get_or_insert_with(|| Notifier::new(settings.clone()));
+        let generation = control.machine().generation();
+        notifier.push_facts(facts, generation, now, |what| {
+            let what = control.complete(what);
+            if is_logged { episode.complete(what, control) } else { what.into() }
+        });
+    }
+
+    /// Makes what tells logs of something that is no fact of the machine.
+    #[cfg(feature = "tracing")]
+    pub(super) fn prepare_for_logs(&mut self) {
+        let Self { settings, audience, .. } = self;
+        let notifier = &mut audience.get_or_insert_default().notifier;
+        notifier.get_or_insert_with(|| Notifier::new(settings.clone()));
     }
 
     /// Forgets what tells of the breaker, if it has nothing to tell and no one to tell it to.

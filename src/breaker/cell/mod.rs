@@ -6,6 +6,10 @@ mod arena;
 mod breaker_cell;
 #[cfg(feature = "counts")]
 mod cell_counts;
+#[cfg(feature = "tracing")]
+mod call_logs;
+#[cfg(feature = "tracing")]
+mod episode;
 mod info;
 mod inspect;
 mod report;

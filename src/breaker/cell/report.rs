@@ -8,6 +8,8 @@ use super::success_counter::{Added, Mark};
 use crate::breaker::call_times::CallTimes;
 #[cfg(feature = "fleet")]
 use crate::breaker::control::Control;
+#[cfg(feature = "tracing")]
+use crate::breaker::events::trace;
 use crate::breaker::events::{EventKind, Occurrence};
 use crate::breaker::permit::RESERVED;
 use crate::breaker::settings::Settings;
@@ -33,6 +35,10 @@ impl BreakerCell {
     /// Takes in how a call ended, unless it was a success that [`count_success`](Self::count_success) took in.
     #[inline(never)]
     pub(in crate::breaker) fn report(&'static self, permit: PermitId, outcome: Outcome, times: CallTimes) {
+        #[cfg(feature = "tracing")]
+        if trace::hears_of_calls() {
+            self.log_failed(permit, outcome, times);
+        }
         if permit.lease.is_some() || !outcome.is_failure() || !self.count_failure(permit.generation, outcome) {
             self.report_slow(permit, outcome, times);
         }
@@ -187,7 +193,7 @@ impl BreakerCell {
             return false;
         };
         let Settings { rules, clock, .. } = &*body.settings;
-        // What happens is told to none.
+        // What happens is told to no listener.
         let mut facts = Facts::default();
         let opened = machine.fail(rules, self.successes.drain(), outcome, || self.step_context(clock), &mut facts);
         #[cfg(feature = "counts")]
@@ -198,6 +204,12 @@ impl BreakerCell {
         if opened.is_some() || machine.is_clean() != word.is_clean() {
             let now = opened.unwrap_or_else(|| machine.since());
             self.publish(body, now);
+        }
+        #[cfg(feature = "tracing")]
+        if !facts.is_empty() {
+            let now = opened.unwrap_or_else(|| body.settings.clock.now());
+            body.note(&facts, now);
+            self.leave(slot);
         }
         true
     }

@@ -52,8 +52,8 @@ use crate::time::Timestamp;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Event {
-    pub(super) breaker: Arc<str>,
-    pub(super) what: Occurrence,
+    pub(in crate::breaker) breaker: Arc<str>,
+    pub(in crate::breaker) what: Occurrence,
 }
 
 /// What happened, on its way to the listeners.

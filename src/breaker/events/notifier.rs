@@ -4,11 +4,15 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use super::backlog::Backlog;
+use super::backlog::{Backlog, News};
 use super::channel::Channel;
+#[cfg(feature = "tracing")]
+use super::details::Details;
 use super::event::{Event, EventKind, Occurrence};
 use super::listener::{Listener, Subject};
 use super::stream::Source;
+#[cfg(feature = "tracing")]
+use super::trace;
 use crate::breaker::settings::Settings;
 use crate::circuit::{Fact, Facts, Generation, StateScope};
 use crate::guard::guarded;
@@ -25,8 +29,32 @@ pub(in crate::breaker) struct Notifier {
     streams: Mutex<Vec<Weak<Channel>>>,
 }
 
+/// What waits to be told.
+pub(in crate::breaker) struct Item {
+    pub(in crate::breaker) what: Occurrence,
+    /// What logs tell besides. Events that readers hold go without.
+    #[cfg(feature = "tracing")]
+    pub(in crate::breaker) details: Option<Box<Details>>,
+}
+
+impl From<Occurrence> for Item {
+    fn from(what: Occurrence) -> Self {
+        Self {
+            what,
+            #[cfg(feature = "tracing")]
+            details: None,
+        }
+    }
+}
+
+impl News for Item {
+    fn is_change(&self) -> bool {
+        self.what.is_change()
+    }
+}
+
 struct Pending {
-    queue: Backlog<Occurrence>,
+    queue: Backlog<Item>,
     /// A thread is telling; other threads leave their events to it, so that the order is kept.
     telling: bool,
 }
@@ -59,9 +87,9 @@ impl Notifier {
         self.has_pending.load(Ordering::Acquire)
     }
 
-    pub(in crate::breaker) fn push(&self, what: Occurrence) {
+    pub(in crate::breaker) fn push(&self, item: impl Into<Item>) {
         let mut pending = unpoisoned(self.pending.lock());
-        pending.queue.push(what);
+        pending.queue.push(item.into());
         self.has_pending.store(true, Ordering::Release);
     }
 
@@ -71,7 +99,7 @@ impl Notifier {
         facts: &Facts,
         generation: Generation,
         now: Timestamp,
-        complete: impl Fn(Occurrence) -> Occurrence,
+        mut complete: impl FnMut(Occurrence) -> Item,
     ) {
         for fact in facts.iter() {
             let kind = EventKind::from(fact);
@@ -92,7 +120,7 @@ impl Notifier {
     /// Tells everything there is to tell, unless another thread is at it.
     pub(in crate::breaker) fn deliver(&self, breaker: &Arc<str>, subject: Subject<'_>) {
         loop {
-            let (what, lost) = {
+            let (item, lost) = {
                 let mut pending = unpoisoned(self.pending.lock());
                 if pending.telling {
                     return;
@@ -106,10 +134,16 @@ impl Notifier {
             };
             let _telling = Telling(&self.pending);
             if lost > 0 {
-                let missed = Occurrence::new(EventKind::Missed { events: lost }, what.generation, what.at);
-                self.tell(subject, &Event { breaker: breaker.clone(), what: missed });
+                let missed = Occurrence::new(EventKind::Missed { events: lost }, item.what.generation, item.what.at);
+                let event = Event { breaker: breaker.clone(), what: missed };
+                #[cfg(feature = "tracing")]
+                trace::tell(&self.settings.registry, &event, None);
+                self.tell(subject, &event);
             }
-            self.tell(subject, &Event { breaker: breaker.clone(), what });
+            let event = Event { breaker: breaker.clone(), what: item.what };
+            #[cfg(feature = "tracing")]
+            trace::tell(&self.settings.registry, &event, item.details.as_deref());
+            self.tell(subject, &event);
         }
     }
 
@@ -125,6 +159,12 @@ impl Notifier {
         // Sending wakes readers, who may do anything, so not under the lock.
         let streams: Vec<_> = self.streams().iter().filter_map(Weak::upgrade).collect();
         streams.iter().for_each(|channel| channel.send(event.clone()));
+    }
+
+    /// Tells whether listeners or readers are told, and not logs alone.
+    #[cfg(feature = "tracing")]
+    pub(in crate::breaker) fn is_heard(&self) -> bool {
+        self.settings.has_listeners() || !self.is_unread()
     }
 
     /// Tells whether no stream is subscribed.
@@ -163,16 +203,10 @@ impl Source for Notifier {
 }
 
 /// Tells listeners and readers of something for which there is no breaker.
-pub(in crate::breaker) fn tell_of_none(
-    listeners: &[Listener],
-    readers: &[Arc<Channel>],
-    name: Arc<str>,
-    what: Occurrence,
-) {
-    let event = Event { breaker: name, what };
+pub(in crate::breaker) fn tell_of_none(listeners: &[Listener], readers: &[Arc<Channel>], event: &Event) {
     for listener in listeners {
         if let Listener::Event(listener) = listener {
-            guarded(|| listener.hear(&event));
+            guarded(|| listener.hear(event));
         }
     }
     readers.iter().for_each(|reader| reader.send(event.clone()));

@@ -150,6 +150,24 @@ impl Attempt {
     pub fn of(extensions: &http::Extensions) -> Self {
         extensions.get().copied().unwrap_or(Self(1))
     }
+
+    /// Returns how often the request was sent before: OpenTelemetry's attribute `http.request.resend_count`, which a
+    /// first attempt does not have.
+    ///
+    /// ```
+    /// use fusebox::retry::Attempt;
+    ///
+    /// let request = http::Request::new(());
+    /// assert_eq!(Attempt::of(request.extensions()).resends(), None);
+    /// assert_eq!(Attempt(3).resends(), Some(2));
+    /// ```
+    #[must_use]
+    pub const fn resends(self) -> Option<u32> {
+        match self.0 {
+            0 | 1 => None,
+            attempt => Some(attempt - 1),
+        }
+    }
 }
 
 #[cfg(feature = "grpc")]
