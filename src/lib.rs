@@ -41,6 +41,7 @@
 //! | no Tower: futures, closures, synchronous code | [`CircuitBreaker`] |
 //! | to see what it does | [`Snapshot`], [`Event`], [`CircuitBreaker::events`], [`circuit_breaker`] for what is in them |
 //! | to read in words what a configuration does | [`CircuitBreakerConfig::explain`], [`RetryConfig::explain`] |
+//! | to say whether this instance is fit to be sent requests | [`health`] |
 //! | to take it in hand | [`CircuitBreaker::trip`], [`CircuitBreaker::reset`], [`Override`]; a whole fleet: [`fleet::Operator`](fleet/struct.Operator.html) |
 //! | time under control in tests | [`ManualClock`], or the feature `testing` for paused Tokio time |
 //!
@@ -96,6 +97,8 @@ pub mod fleet;
 pub mod grpc;
 mod guard;
 pub mod guide;
+pub mod health;
+mod json;
 pub mod key;
 mod middleware;
 mod one_line;

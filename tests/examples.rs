@@ -57,6 +57,25 @@ examples! {
         assert!(!out.text.contains("/stock/{sku}: closed ->"), "the other route's breaker stays closed:\n{}", out.text);
     }
 
+    "health": #[cfg(all(feature = "axum", feature = "grpc"))] fn health_stays_for_a_dependency_and_leaves_for_a_critical_breaker(out) {
+        out.has_in_order(&[
+            "All is well:",
+            "GET /ready  200 OK  { \"status\": \"up\"",
+            "Check(\"shop.Prices\")  SERVING",
+            "The search is down",
+            "GET /ready  200 OK  { \"status\": \"degraded\"",
+            "Check(\"shop.Prices\")  SERVING",
+            "The database is",
+            "GET /ready  503 Service Unavailable  { \"status\": \"down\"",
+            "GET /live   200 OK  alive",
+            "Check(\"shop.Prices\")  NOT_SERVING",
+            "Check(\"\")  SERVING",
+            "Both are back:",
+            "GET /ready  200 OK  { \"status\": \"up\"",
+            "Check(\"shop.Prices\")  SERVING",
+        ]);
+    }
+
     "balance": #[cfg(feature = "http")] fn balance_lets_the_ill_server_drop_out_and_return(out) {
         let of = |round| -> [u64; 6] {
             let line = out.text.lines().find_map(|line| line.trim_start().strip_prefix(round)).expect(round);

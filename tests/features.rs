@@ -8,7 +8,7 @@ mod test_names;
 /// Number, title, and the tests: file and function.
 type Row = (u32, &'static str, &'static [(&'static str, &'static str)]);
 
-const TABLE: [Row; 39] = [
+const TABLE: [Row; 40] = [
     (
         1,
         "time-based detection: n failures within a window",
@@ -362,6 +362,17 @@ const TABLE: [Row; 39] = [
         ],
     ),
     (
+        45,
+        "health that does not take a whole fleet out of the balancer",
+        &[
+            ("fleet_processes", "a_bad_node_leaves_and_comes_back_and_the_others_stay"),
+            ("fleet_processes", "a_bad_dependency_takes_no_instance_out"),
+            ("fleet_processes", "a_bad_dependency_of_a_pooled_fleet_takes_no_instance_out"),
+            ("fleet_processes", "a_store_that_is_away_takes_no_instance_out_and_neither_does_a_dependency_with_it"),
+            ("health", "an_open_circuit_is_degraded_and_a_critical_one_is_down_until_a_call_may_show_that_it_is_well"),
+        ],
+    ),
+    (
         46,
         "credentials that rotate, least-privilege roles printed by the tool, schema, TLS for both stores",
         &[
@@ -389,7 +400,7 @@ fn every_feature_row_is_held_by_tests_that_exist() {
 #[test]
 fn the_rows_of_this_release_are_complete() {
     let numbers: Vec<_> = TABLE.iter().map(|(number, ..)| *number).collect();
-    assert_eq!(numbers, (1..=31).chain([33, 34]).chain(36..=39).chain([41, 46]).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..=31).chain([33, 34]).chain(36..=39).chain([41, 45, 46]).collect::<Vec<_>>());
 }
 
 #[test]

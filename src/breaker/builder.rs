@@ -396,8 +396,8 @@ impl CircuitBreakerConfigBuilder {
     /// assert_eq!(config.outcomes().of_status(429), Some(Outcome::Failure));
     /// # Ok::<(), fusebox::ConfigError>(())
     /// ```
-    pub const fn outcomes(mut self, outcomes: Outcomes) -> Self {
-        self.settings.outcomes = Some(outcomes);
+    pub fn outcomes(mut self, outcomes: Outcomes) -> Self {
+        self.settings.outcomes = Some(Box::new(outcomes));
         self
     }
 

@@ -83,7 +83,7 @@ impl CircuitBreakerConfig {
         if let Some(asked) = &self.settings.asked {
             asked.mark();
         }
-        self.settings.outcomes.unwrap_or_default()
+        self.settings.outcomes.as_deref().copied().unwrap_or_default()
     }
 }
 

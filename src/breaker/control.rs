@@ -10,6 +10,7 @@ use super::events::Occurrence;
 use super::settings::Settings;
 #[cfg(feature = "fleet")]
 use super::shared::Shared;
+use super::trouble::Sharing;
 #[cfg(feature = "fleet")]
 use crate::circuit::detector::consecutive_failures;
 use crate::circuit::{Decision, Facts, Input, Machine, PartTally, Rules, StateScope, StepContext, View};
@@ -142,6 +143,19 @@ impl Control {
             Self::Held(_) => StateScope::Instance,
             #[cfg(feature = "fleet")]
             Self::Shared(shared) => shared.replica.scope(),
+        }
+    }
+
+    /// How a breaker whose circuit is not closed stands with those of other instances.
+    pub(super) fn sharing(&self) -> Sharing {
+        match self {
+            Self::Solo(_) => Sharing::Unshared,
+            #[cfg(feature = "fleet")]
+            Self::Held(_) => Sharing::Shared,
+            #[cfg(feature = "fleet")]
+            Self::Shared(shared) if shared.replica.fleet_is_closed() => Sharing::Alone,
+            #[cfg(feature = "fleet")]
+            Self::Shared(_) => Sharing::Shared,
         }
     }
 

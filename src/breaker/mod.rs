@@ -1,6 +1,7 @@
 //! The breaker as users hold it: configuration, handle, permits, events, registry.
 
 mod alarm;
+mod all;
 mod asked;
 mod builder;
 mod call;
@@ -48,6 +49,7 @@ mod snapshot;
 mod start_events;
 #[cfg(feature = "counts")]
 mod survey;
+mod trouble;
 mod unguarded;
 #[cfg(feature = "http")]
 mod upload;
@@ -74,12 +76,14 @@ pub use upload::UploadBody;
 pub use watch::Watch;
 
 pub(crate) use alarm::Alarm;
+pub(crate) use all::each;
 #[cfg(feature = "serde")]
 pub(crate) use asked::Asked;
 pub(crate) use cell::Refusal;
 pub(crate) use guarded::Guarded;
 #[cfg(feature = "counts")]
 pub(crate) use survey::{Survey, SurveyedBreaker, SurveyedRegistry};
+pub(crate) use trouble::{Sharing, Trouble};
 #[cfg(feature = "http")]
 pub(crate) use upload::{GuardedUpload, Upload};
 pub(crate) use waiter::Waiter;

@@ -22,8 +22,8 @@ pub(super) struct Settings {
     pub(super) every_call: bool,
     /// What a breaker is held in from the start.
     pub(super) initial_override: Option<Override>,
-    /// What a layer for HTTP or gRPC counts otherwise.
-    pub(super) outcomes: Option<Outcomes>,
+    /// What a layer for HTTP or gRPC counts otherwise. Most ask for nothing of that kind, and pay for a pointer.
+    pub(super) outcomes: Option<Box<Outcomes>>,
     /// There where there are outcomes.
     pub(super) asked: Option<Asked>,
     #[cfg(feature = "fleet")]

@@ -16,7 +16,7 @@ pub(super) struct StartEvents {
 impl StartEvents {
     /// What breakers of these settings have to tell, if they are made now.
     pub(super) fn of(settings: &Settings) -> Self {
-        let has_outcomes = settings.outcomes.is_some_and(|outcomes| !outcomes.is_empty());
+        let has_outcomes = settings.outcomes.as_ref().is_some_and(|outcomes| !outcomes.is_empty());
         let is_asked = settings.asked.as_ref().is_some_and(Asked::is_marked);
         Self { is_held: settings.initial_override.is_some(), ignores_outcomes: has_outcomes && !is_asked }
     }

@@ -189,6 +189,12 @@ impl Engine {
         Arc::new(StoreTrouble::new(name.into(), why.into()))
     }
 
+    fn state(&self) -> StoreState {
+        let away = if self.pulse.is_silent() { Some(self.trouble(&self.pulse.why())) } else { self.pulse.outage() };
+        let store = away.as_ref().map_or_else(|| self.trouble("").store().into(), |trouble| trouble.store().into());
+        StoreState { store, away: away.map(|trouble| Arc::clone(trouble.shared_why())) }
+    }
+
     /// Looks whether the engine runs, for a breaker that has joined in `epoch`.
     #[inline]
     pub(crate) fn look(&self, epoch: u64) -> Option<Found> {
@@ -246,6 +252,21 @@ impl Ward for Engine {
             flushes.drain(..).filter_map(|flush| flush.upgrade()).for_each(|flush| flush.end());
         }
     }
+}
+
+/// A store that breakers of this process share their state in.
+#[derive(Debug)]
+pub(crate) struct StoreState {
+    /// Which one, in its own words.
+    pub(crate) store: Arc<str>,
+    /// Why breakers are on their own, while they are.
+    pub(crate) away: Option<Arc<str>>,
+}
+
+/// The stores of this process.
+pub(crate) fn stores() -> Vec<StoreState> {
+    let engines: Vec<_> = unpoisoned(ENGINES.lock()).iter().filter_map(Weak::upgrade).collect();
+    engines.iter().map(|engine| engine.state()).collect()
 }
 
 /// Returns when all breakers over that store have told what they have to tell. Those are the breakers of this process
@@ -392,6 +413,7 @@ impl Running {
     async fn run(&mut self) {
         loop {
             self.pulse.beat();
+            self.pulse.tell(self.scheduler.health.down().map(|down| &down.outage));
             let now = system_now();
             if self.jumps.notice(now, wall_time()) {
                 self.scheduler.renew_writers(identity::random, now);

@@ -75,6 +75,6 @@ pub use operator::{
     Operator, OperatorError, RecordTrouble, RecordTroubleKind, Right, StoreCheck,
 };
 
-pub(crate) use engine::{Engine, Found, Message};
+pub(crate) use engine::{Engine, Found, Message, StoreState, stores};
 pub(crate) use identity::random;
 pub(crate) use member::{Member, MemberId};

@@ -1,9 +1,10 @@
 //! Signs of life of an engine's thread.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use crate::clock::real_millis;
+use crate::store::StoreTrouble;
 use crate::sync::unpoisoned;
 
 /// When an engine's thread last went round, for all to see. Times are in milliseconds.
@@ -22,6 +23,8 @@ pub(super) struct Pulse {
     suspected_at: AtomicU64,
     /// Why no thread could go round.
     why: Mutex<Option<String>>,
+    /// What the thread has found to be the matter with the store.
+    outage: Mutex<Option<Arc<StoreTrouble>>>,
 }
 
 /// An engine that has not gone round for so long does not run, or something blocks its thread: it does so each second.
@@ -43,6 +46,19 @@ impl Pulse {
         self.beat.store(real_millis(), Relaxed);
         self.started.store(0, Relaxed);
         self.failed.store(0, Relaxed);
+    }
+
+    /// The thread tells how it finds the store: away, for that reason, or not.
+    pub(super) fn tell(&self, outage: Option<&Arc<StoreTrouble>>) {
+        let mut told = unpoisoned(self.outage.lock());
+        if told.is_some() != outage.is_some() {
+            *told = outage.cloned();
+        }
+    }
+
+    /// What the thread has found to be the matter with the store.
+    pub(super) fn outage(&self) -> Option<Arc<StoreTrouble>> {
+        unpoisoned(self.outage.lock()).clone()
     }
 
     /// The thread runs no more.

@@ -214,6 +214,11 @@ impl Replica {
         turn.facts.push(Fact::Fleet(if is_over { FleetFact::StoreMended } else { FleetFact::StoreImpaired }));
     }
 
+    /// Tells whether the fleet is known to be closed and held by no operator, whatever this instance is.
+    pub(crate) fn fleet_is_closed(&self) -> bool {
+        self.state.is_reachable() && self.state.generation().is_some() && !self.state.fleet_holds_a_state()
+    }
+
     /// Why this instance is on its own, while it is.
     pub(crate) fn away(&self) -> Option<&Arc<str>> {
         if let Contact::Away(why) = &self.state.known.contact { Some(why) } else { None }

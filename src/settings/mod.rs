@@ -78,7 +78,6 @@
 
 mod file;
 mod given;
-mod json;
 mod near;
 mod path;
 mod read;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::json::Json;
 use super::path::MAX_NAME;
 use super::span::UNITS;
 use super::table::{ANY_LENGTH, Field, JITTERS, Kind, MAX_ITEMS, Need, Rule, Table, Word, statuses};
 use super::tables::FILE;
+use crate::json::Json;
 
 /// Returns the JSON schema (draft 2020-12) of a file of [`Settings`](super::Settings). It is published in
 /// `docs/settings.schema.json`: editors complete and check by it.

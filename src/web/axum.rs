@@ -2,10 +2,12 @@
 
 use axum::response::{IntoResponse, Response};
 
+use super::health::health;
 use super::response::too_late;
 use super::unavailable::unavailable;
 use crate::attempts::TimedOut;
 use crate::breaker::CallError;
+use crate::health::Report;
 use crate::rejected::Rejected;
 
 /// 503 with `Retry-After` where it is known when to come back. It is as [`unavailable`](fn@crate::web::unavailable) has
@@ -20,6 +22,13 @@ impl IntoResponse for Rejected {
 impl IntoResponse for TimedOut {
     fn into_response(self) -> Response {
         too_late()
+    }
+}
+
+/// 200 or 503, as [`health`](fn@crate::web::health) has it.
+impl IntoResponse for Report {
+    fn into_response(self) -> Response {
+        health(&self)
     }
 }
 

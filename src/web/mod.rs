@@ -1,7 +1,7 @@
 //! HTTP: answers to rejected requests.
 //!
 //! [`unavailable`] is the answer of a layer, on clients and servers; [`response_of`] that of a handler whose own call was
-//! rejected. With the feature `axum`, [`Rejected`](crate::Rejected), [`CallError`](crate::CallError) and
+//! rejected. [`health`](fn@health) answers a load balancer. With the feature `axum`, [`Rejected`](crate::Rejected), [`CallError`](crate::CallError) and
 //! [`TimedOut`](crate::retry::TimedOut) are answers themselves, so that a handler can return them:
 //!
 //! ```
@@ -47,8 +47,10 @@
 
 #[cfg(feature = "axum")]
 mod axum;
+mod health;
 mod response;
 mod unavailable;
 
+pub use health::health;
 pub use response::response_of;
 pub use unavailable::unavailable;

@@ -88,6 +88,11 @@ impl Dependency {
         self.script().bad.insert(instance);
     }
 
+    #[cfg(feature = "http")]
+    pub(crate) fn is_well_for(&self, instance: usize) {
+        self.script().bad.remove(&instance);
+    }
+
     pub(crate) fn calls(&self) -> u64 {
         self.script().calls
     }

@@ -61,6 +61,12 @@ impl Settings {
         self.with("votes", votes)
     }
 
+    /// The instance is of no use without that breaker.
+    #[cfg(feature = "http")]
+    pub(crate) fn critical(self, breaker: &str) -> Self {
+        self.with("critical", breaker)
+    }
+
     /// `admit` or `reject`.
     pub(crate) fn when_down(self, what: &str) -> Self {
         self.with("when_down", what)

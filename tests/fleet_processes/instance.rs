@@ -141,6 +141,9 @@ struct Child {
     held: Vec<Permit>,
     counts: Arc<Counts>,
     number: String,
+    /// Where it is asked for its health.
+    #[cfg(feature = "http")]
+    health: String,
 }
 
 /// Runs until the parent has no more to say. Returns whether this process is a child at all.
@@ -153,7 +156,16 @@ pub(crate) fn run() -> bool {
     let output = Output(Arc::new(Mutex::new(std::io::stdout())));
     let breaker = settings.breaker(&output);
     let number = settings.get("number").unwrap_or_default().to_owned();
-    let mut child = Child { breaker, held: Vec::new(), counts: Arc::default(), number };
+    #[cfg(feature = "http")]
+    let health = serve_health(settings.get("critical"));
+    let mut child = Child {
+        breaker,
+        held: Vec::new(),
+        counts: Arc::default(),
+        number,
+        #[cfg(feature = "http")]
+        health,
+    };
     output.line("@ready");
     for line in std::io::stdin().lock().lines() {
         let Ok(line) = line else { break };
@@ -188,6 +200,8 @@ impl Child {
                 futures::executor::block_on(self.breaker.flush());
                 String::new()
             }
+            #[cfg(feature = "http")]
+            ["health"] => self.health.clone(),
             ["trip"] => format!("{:?}", self.breaker.trip()),
             ["reset"] => format!("{:?}", self.breaker.reset()),
             ["force_open", reason, actor] => {
@@ -300,4 +314,28 @@ fn call(address: &str, request: &str) -> std::io::Result<bool> {
     let mut answer = String::new();
     std::io::BufReader::new(stream).read_line(&mut answer)?;
     Ok(answer == "ok\n")
+}
+
+/// Answers questions of how this instance is; returns where.
+#[cfg(feature = "http")]
+fn serve_health(critical: Option<&str>) -> String {
+    let health = fusebox::health::Health::process().critical(critical);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut head = std::io::BufReader::new(stream.try_clone().expect("a stream")).lines();
+            // Up to the empty line at its end.
+            if !head.any(|line| line.is_ok_and(|line| line.is_empty())) {
+                continue;
+            }
+            let response = fusebox::web::health::<String>(&health.check());
+            let mut answer = format!("HTTP/1.1 {}\r\n", response.status());
+            for (name, value) in response.headers() {
+                answer += &format!("{name}: {}\r\n", value.to_str().expect("text"));
+            }
+            stream.write_all(format!("{answer}\r\n{}", response.body()).as_bytes()).ok();
+        }
+    });
+    address
 }

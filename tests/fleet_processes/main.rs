@@ -13,6 +13,8 @@ mod dependency;
 mod detection;
 mod fleet;
 mod forks;
+#[cfg(feature = "http")]
+mod health;
 mod honest;
 mod instance;
 mod laws;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 mod arrows;
 
 /// The modules by rank: each uses those of its own rank and below.
-const RANKS: [(&str, u32); 30] = [
+const RANKS: [(&str, u32); 32] = [
     ("time", 0),
     ("error", 0),
     ("error_chain", 1),
@@ -16,6 +16,7 @@ const RANKS: [(&str, u32); 30] = [
     ("text", 0),
     ("explanation", 0),
     ("guard", 0),
+    ("json", 0),
     ("backoff", 1),
     ("counts", 1),
     ("circuit", 2),
@@ -31,6 +32,7 @@ const RANKS: [(&str, u32); 30] = [
     ("middleware", 8),
     ("settings", 8),
     ("telemetry", 8),
+    ("health", 8),
     ("web", 9),
     ("grpc", 9),
     ("env", 9),

@@ -151,6 +151,16 @@ impl BreakerCell {
         CellRef(cell)
     }
 
+    /// All cells of the process, those without a breaker too.
+    pub(in crate::breaker) fn all() -> impl Iterator<Item = &'static Self> {
+        ARENA.all()
+    }
+
+    /// Tells whether a breaker is here.
+    pub(super) fn is_taken(&self) -> bool {
+        self.handles.load(Relaxed) > 0
+    }
+
     fn fill(&'static self, contents: Contents) {
         #[cfg_attr(not(feature = "counts"), expect(unused_variables, reason = "only counts go home"))]
         let Contents { name, detector, settings, home, take_control } = contents;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::breaker_cell::{Body, BreakerCell};
 use super::info::Info;
-use crate::circuit::{Generation, State};
+use crate::breaker::trouble::Trouble;
+use crate::circuit::{Generation, StandingOverride, State};
 use crate::clock::{ClockSource, system_coarse, system_now};
 use crate::rejected::Rejecter;
 use crate::sync::{Ordering::Relaxed, lock};
@@ -58,6 +59,35 @@ impl BreakerCell {
             State::HalfOpen => machine.next_deadline().is_some_and(|at| at > now),
         };
         holds || machine.overridden().is_some()
+    }
+
+    /// What is to be said of a breaker whose circuit is not closed. Nothing changes by that look, and what time has ended is
+    /// over, whether or not that was noticed.
+    pub(in crate::breaker) fn trouble(&self) -> Option<Trouble> {
+        if !self.is_taken() || self.word().admits_all() {
+            return None;
+        }
+        let slot = lock(&self.slot);
+        let Body { control, settings, .. } = slot.body.as_ref()?;
+        let (machine, now) = (control.machine(), settings.clock.now());
+        let standing = machine.state.standing();
+        if machine.state() == State::Closed || standing.is_some_and(|standing| standing.until <= now) {
+            return None;
+        }
+        let open_until = control.view().until().filter(|_| machine.state() == State::Open);
+        let retry_after = open_until.map(|until| until.since(now)).filter(|wait| !wait.is_zero());
+        Some(Trouble {
+            name: slot.name.clone(),
+            registry: settings.registry.clone(),
+            state: machine.state(),
+            scope: control.scope(),
+            reason: machine.reason(),
+            lasts: now.since(machine.since()),
+            retry_after,
+            rejects: machine.state() == State::Open && (open_until.is_none() || retry_after.is_some()),
+            overridden: standing.map(|standing| StandingOverride::of(standing.order.clone())),
+            sharing: control.sharing(),
+        })
     }
 
     /// How long until asking again is worth while for a call that found all probes on their way.

@@ -4,10 +4,10 @@ mod acquire;
 mod admission_word;
 mod arena;
 mod breaker_cell;
-#[cfg(feature = "counts")]
-mod cell_counts;
 #[cfg(feature = "tracing")]
 mod call_logs;
+#[cfg(feature = "counts")]
+mod cell_counts;
 #[cfg(feature = "tracing")]
 mod episode;
 mod info;

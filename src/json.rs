@@ -4,7 +4,8 @@ use std::fmt;
 
 /// A JSON value, whose members keep their order.
 #[derive(Clone, Debug)]
-pub(super) enum Json {
+pub(crate) enum Json {
+    Null,
     Bool(bool),
     Whole(u64),
     Number(f64),
@@ -14,21 +15,23 @@ pub(super) enum Json {
 }
 
 impl Json {
-    pub(super) fn text(text: impl Into<String>) -> Self {
+    pub(crate) fn text(text: impl Into<String>) -> Self {
         Self::Text(text.into())
     }
 
-    pub(super) fn texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
+    #[cfg(feature = "serde")]
+    pub(crate) fn texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
         Self::List(texts.into_iter().map(Self::text).collect())
     }
 
-    pub(super) fn object<'a>(members: impl IntoIterator<Item = (&'a str, Self)>) -> Self {
+    pub(crate) fn object<'a>(members: impl IntoIterator<Item = (&'a str, Self)>) -> Self {
         Self::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
     fn write(&self, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
         let line = |f: &mut fmt::Formatter<'_>, depth: usize| write!(f, "\n{:width$}", "", width = 2 * depth);
         match self {
+            Self::Null => f.write_str("null"),
             Self::Bool(on) => write!(f, "{on}"),
             Self::Whole(number) => write!(f, "{number}"),
             Self::Number(number) => write!(f, "{number}"),
