@@ -3,6 +3,8 @@
 use std::array;
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "counts")]
+use std::sync::Weak;
 use std::time::Duration;
 
 use crate::clock::{Clock, ClockSource};
@@ -54,6 +56,40 @@ pub struct Budget {
 enum Kind {
     Ratio(Arc<Ratio>),
     Tokens(Arc<Tokens>),
+}
+
+/// A budget that a scrape looks at while something spends from it.
+#[cfg(feature = "counts")]
+#[derive(Clone, Debug)]
+pub(super) enum WatchedBudget {
+    Ratio(Weak<Ratio>),
+    Tokens(Weak<Tokens>),
+}
+
+#[cfg(feature = "counts")]
+impl WatchedBudget {
+    pub(super) fn of(budget: &Budget) -> Self {
+        match &budget.kind {
+            Kind::Ratio(ratio) => Self::Ratio(Arc::downgrade(ratio)),
+            Kind::Tokens(tokens) => Self::Tokens(Arc::downgrade(tokens)),
+        }
+    }
+
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Ratio(a), Self::Ratio(b)) => a.ptr_eq(b),
+            (Self::Tokens(a), Self::Tokens(b)) => a.ptr_eq(b),
+            _ => false,
+        }
+    }
+
+    /// How many retries it allows now; `None` where nothing spends from it any more.
+    pub(super) fn available(&self) -> Option<u64> {
+        match self {
+            Self::Ratio(ratio) => Some(ratio.upgrade()?.available()),
+            Self::Tokens(tokens) => Some(tokens.upgrade()?.available()),
+        }
+    }
 }
 
 impl Budget {
@@ -291,7 +327,7 @@ impl fmt::Debug for Budget {
 const PARTS: usize = 10;
 
 #[derive(Clone)]
-struct RatioSettings {
+pub(super) struct RatioSettings {
     ratio: f64,
     reserve: u32,
     window: Duration,
@@ -313,7 +349,7 @@ impl RatioSettings {
 
 /// Requests are counted without a lock, because every request comes by; retries under one, because that makes
 /// "are there fewer than allowed" and "one more" a single step.
-struct Ratio {
+pub(super) struct Ratio {
     settings: RatioSettings,
     /// Retries for a million requests.
     per_million: u64,
@@ -429,7 +465,7 @@ fn whole(number: f64) -> u64 {
 /// Thousandths, as in gRPC.
 const TOKEN: u64 = 1_000;
 
-struct Tokens {
+pub(super) struct Tokens {
     max_tokens: u32,
     ratio: f64,
     /// In thousandths of a token.

@@ -188,6 +188,10 @@ impl<T: MaybeTimed> RetryConfigBuilder<T> {
         }
         if let Some(budget) = &self.shared.budget {
             budget.check()?;
+            #[cfg(feature = "counts")]
+            if let Some(stats) = &self.shared.stats {
+                stats.note_budget(budget);
+            }
         }
         let mut shared = self.shared;
         let is_unlimited = shared.budget.is_none() && deadline.is_none();

@@ -41,6 +41,8 @@ pub(crate) use deliver::{AnyAnswer, Deliver, Delivered};
 pub(crate) use open_call::OpenCall;
 pub(crate) use rules::Repeat;
 pub(crate) use run::{Run, Source, run_blocking};
+#[cfg(feature = "counts")]
+pub(crate) use stats::budgets_by_name;
 #[cfg(feature = "http")]
 pub(crate) use time_left::Rest;
 pub(crate) use timeouts::{Limits, Waited};

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, Weak};
 use std::time::Duration;
 
+#[cfg(feature = "counts")]
+use super::budget::{Budget, WatchedBudget};
 use super::calls_counter::CallsCounter;
 use super::event::{RetryEvent, RetryEventKind, StopReason};
 use crate::circuit::Outcome;
@@ -40,6 +42,9 @@ pub struct RetryStats {
 struct Counters {
     name: Arc<str>,
     numbers: Numbers,
+    /// What the retries that count here spend from.
+    #[cfg(feature = "counts")]
+    budgets: Mutex<Vec<WatchedBudget>>,
 }
 
 #[derive(Debug, Default)]
@@ -113,7 +118,23 @@ impl RetryStats {
     /// ```
     #[must_use]
     pub fn named(name: impl AsRef<str>) -> Self {
-        Self::of(Counters { name: Arc::from(name.as_ref()), numbers: Numbers::default() })
+        Self::of(Counters {
+            name: Arc::from(name.as_ref()),
+            numbers: Numbers::default(),
+            #[cfg(feature = "counts")]
+            budgets: Mutex::default(),
+        })
+    }
+
+    /// Retries that count here spend from that budget.
+    #[cfg(feature = "counts")]
+    pub(super) fn note_budget(&self, budget: &Budget) {
+        let budget = WatchedBudget::of(budget);
+        let mut budgets = unpoisoned(self.counters.budgets.lock());
+        budgets.retain(|known| known.available().is_some());
+        if !budgets.iter().any(|known| known.is_same(&budget)) {
+            budgets.push(budget);
+        }
     }
 
     fn of(counters: Counters) -> Self {
@@ -259,4 +280,24 @@ impl RetryCounts {
         }
         by_name
     }
+}
+
+/// How many retries the budgets of each name allow now; nothing of names without a budget.
+#[cfg(feature = "counts")]
+pub(crate) fn budgets_by_name() -> BTreeMap<Arc<str>, u64> {
+    let living: Vec<_> = unpoisoned(ALL.lock()).living.iter().filter_map(Weak::upgrade).collect();
+    let mut by_name: BTreeMap<_, Vec<WatchedBudget>> = BTreeMap::new();
+    for counters in &living {
+        let budgets = by_name.entry(Arc::clone(&counters.name)).or_default();
+        for budget in &*unpoisoned(counters.budgets.lock()) {
+            if !budgets.iter().any(|known| known.is_same(budget)) {
+                budgets.push(budget.clone());
+            }
+        }
+    }
+    let available = |budgets: Vec<WatchedBudget>| {
+        let left: Vec<_> = budgets.iter().filter_map(WatchedBudget::available).collect();
+        if left.is_empty() { None } else { Some(left.into_iter().fold(0, u64::saturating_add)) }
+    };
+    by_name.into_iter().filter_map(|(name, budgets)| Some((name, available(budgets)?))).collect()
 }

@@ -49,6 +49,8 @@ pub struct Counts {
     pub would_open: u64,
     /// How often the detector panicked.
     pub detector_panics: u64,
+    /// Calls that the fleet will never know of, because its store was away too long. Zero without a fleet.
+    pub forgotten: u64,
 }
 
 /// How many calls a breaker has rejected for one reason.
@@ -120,7 +122,7 @@ impl Counts {
     }
 
     fn combine(&mut self, other: &Self, f: impl Fn(&mut u64, u64)) {
-        let Self { successes, failures, ignored, cancelled, slow, would_open, detector_panics, .. } = other;
+        let Self { successes, failures, ignored, cancelled, slow, would_open, detector_panics, forgotten, .. } = other;
         f(&mut self.successes, *successes);
         f(&mut self.failures, *failures);
         f(&mut self.ignored, *ignored);
@@ -128,6 +130,7 @@ impl Counts {
         f(&mut self.slow, *slow);
         f(&mut self.would_open, *would_open);
         f(&mut self.detector_panics, *detector_panics);
+        f(&mut self.forgotten, *forgotten);
         for theirs in &other.rejections {
             f(self.rejection(theirs.reason), theirs.count);
         }

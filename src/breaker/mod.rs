@@ -80,6 +80,10 @@ pub(crate) use all::each;
 #[cfg(feature = "serde")]
 pub(crate) use asked::Asked;
 pub(crate) use cell::Refusal;
+#[cfg(all(feature = "counts", feature = "fleet"))]
+pub(crate) use cell_view::FleetSight;
+#[cfg(feature = "counts")]
+pub(crate) use events::lost_news;
 pub(crate) use guarded::Guarded;
 #[cfg(feature = "counts")]
 pub(crate) use survey::{Survey, SurveyedBreaker, SurveyedRegistry};

@@ -1,6 +1,8 @@
 //! What the breakers of a registry have counted, those that it has forgotten among them.
 
 use std::collections::BTreeMap;
+#[cfg(feature = "fleet")]
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -17,6 +19,9 @@ pub(super) struct RegistryCounts {
     name: Mutex<Arc<str>>,
     kept: Mutex<Kept>,
     forgotten: AtomicU64,
+    /// Some of its breakers share, or have shared, their state.
+    #[cfg(feature = "fleet")]
+    is_shared: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +52,8 @@ impl RegistryCounts {
             name: Mutex::new(Arc::from("")),
             kept: Mutex::default(),
             forgotten: AtomicU64::new(0),
+            #[cfg(feature = "fleet")]
+            is_shared: AtomicBool::new(false),
         });
         unpoisoned(ALL.lock()).registries.push(Arc::downgrade(&counts));
         counts
@@ -83,6 +90,17 @@ impl RegistryCounts {
 
     pub(super) fn forgotten(&self) -> u64 {
         self.forgotten.load(Relaxed)
+    }
+
+    /// One of its breakers shares its state.
+    #[cfg(feature = "fleet")]
+    pub(super) fn note_shared(&self) {
+        self.is_shared.store(true, Relaxed);
+    }
+
+    #[cfg(feature = "fleet")]
+    pub(super) fn is_shared(&self) -> bool {
+        self.is_shared.load(Relaxed)
     }
 
     /// What all its breakers have counted: those that are away, and those that the registry holds. It is asked for the

@@ -13,6 +13,10 @@ use crate::fleet::Fleet;
 #[cfg(feature = "fleet")]
 use crate::store::Store;
 
+/// The mode of breakers that share their state with none.
+#[cfg(feature = "counts")]
+pub(super) const LOCAL: &str = "local";
+
 /// What breakers of one configuration have in common; a registry shares it between them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Settings {
@@ -76,7 +80,7 @@ impl Settings {
         if self.store.is_some() {
             return if self.fleet.clone().unwrap_or_default().is_pooled() { "pooled" } else { "votes" };
         }
-        "local"
+        LOCAL
     }
 
     /// Tells whether the two could be one.

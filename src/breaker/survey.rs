@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "fleet")]
+use super::cell_view::FleetSight;
 use super::cell_view::{About, Place, Sight};
 use super::counts::Counts;
 use super::named_breakers::{self, Listed};
 use super::registry_contents::Inner;
 use super::registry_counts::RegistryCounts;
 use super::registry_list;
+#[cfg(feature = "fleet")]
+use super::settings::LOCAL;
+use crate::circuit::detector::Threshold;
 use crate::circuit::{OverrideKind, PartTally, State};
 use crate::counts::{Sum, View};
 use crate::sync::{Ordering::Relaxed, unpoisoned};
@@ -35,7 +40,11 @@ pub(crate) struct SurveyedBreaker {
     pub(crate) rule: String,
     pub(crate) mode: &'static str,
     pub(crate) parts: Vec<PartTally>,
+    /// So many of what each part counts are too many now, where the part says so as data.
+    pub(crate) limits: Vec<Option<f64>>,
     pub(crate) probes_in_flight: u64,
+    #[cfg(feature = "fleet")]
+    pub(crate) fleet: Option<FleetSight>,
 }
 
 /// The registries of one name.
@@ -49,6 +58,8 @@ pub(crate) struct SurveyedRegistry {
     pub(crate) unguarded: u64,
     /// Names of breakers that are not closed: oldest trouble first.
     pub(crate) troubled: Vec<(Arc<str>, State)>,
+    #[cfg(feature = "fleet")]
+    pub(crate) fleet: Option<FleetSight>,
 }
 
 /// How many breakers are in which state, and overridden in which way.
@@ -94,7 +105,7 @@ impl Survey {
 impl SurveyedBreaker {
     fn of(listed: &[Listed], counts: Counts) -> Option<Self> {
         let Listed { name, about, .. } = listed.first()?;
-        let About { rule, mode, parts } = &**about;
+        let About { rule, mode, parts, thresholds } = &**about;
         let mut this = Self {
             name: Arc::clone(name),
             counts,
@@ -103,7 +114,10 @@ impl SurveyedBreaker {
             rule: rule.clone(),
             mode,
             parts: parts.clone(),
+            limits: Vec::new(),
             probes_in_flight: 0,
+            #[cfg(feature = "fleet")]
+            fleet: None,
         };
         for (nth, Listed { place, .. }) in listed.iter().enumerate() {
             let sight = place.sight();
@@ -117,8 +131,24 @@ impl SurveyedBreaker {
                     this.parts = inner.parts;
                 }
             }
+            #[cfg(feature = "fleet")]
+            if listed[nth].about.mode != LOCAL {
+                add_sight(&mut this.fleet, place.fleet_sight());
+            }
         }
+        let limit = |(part, threshold): (&PartTally, &Option<Threshold>)| {
+            let calls = part.tally.calls().unwrap_or(0);
+            threshold.map(|threshold| threshold.limit_of(calls))
+        };
+        this.limits = this.parts.iter().zip(thresholds).map(limit).collect();
         Some(this)
+    }
+}
+
+#[cfg(feature = "fleet")]
+fn add_sight(sum: &mut Option<FleetSight>, one: Option<FleetSight>) {
+    if let Some(one) = one {
+        sum.get_or_insert_with(FleetSight::default).add(one);
     }
 }
 
@@ -153,6 +183,8 @@ impl SurveyedRegistry {
             forgotten: 0,
             unguarded: 0,
             troubled: Vec::new(),
+            #[cfg(feature = "fleet")]
+            fleet: None,
         };
         let mut troubled = Vec::new();
         for registry in registries {
@@ -183,6 +215,10 @@ impl SurveyedRegistry {
             }
             let sight = place.sight();
             self.levels.add(sight);
+            #[cfg(feature = "fleet")]
+            if registry.counts.is_shared() {
+                add_sight(&mut self.fleet, place.fleet_sight());
+            }
             sum.add(&counts.counts_by(view));
             if sight.state != State::Closed {
                 troubled.push((counts.last_transition(), Arc::clone(name), sight.state));

@@ -14,6 +14,8 @@ use tokio::sync::oneshot;
 use super::identity::{self, Jumps};
 use super::loads::Lane;
 use super::member::{Member, MemberId};
+#[cfg(feature = "counts")]
+use super::operation_counts::{self, Operation, OperationCounter};
 use super::pulse::Pulse;
 use super::scheduler::{Ask, Scheduler};
 use super::watchdog::{self, Ward};
@@ -36,6 +38,8 @@ pub(crate) struct Engine {
     flushes: Mutex<Vec<Weak<Flush>>>,
     /// What replicas have in common before the thread has looked at them.
     resting: Mutex<RestingStates>,
+    #[cfg(feature = "counts")]
+    operations: Arc<OperationCounter>,
 }
 
 /// The way to the engine's thread.
@@ -115,6 +119,8 @@ impl Engine {
                 epoch: AtomicU64::new(identity::random()),
                 flushes: Mutex::default(),
                 resting: Mutex::default(),
+                #[cfg(feature = "counts")]
+                operations: Arc::new(OperationCounter::new()),
             });
             engines.push(Arc::downgrade(&engine));
             engine
@@ -176,6 +182,8 @@ impl Engine {
             messages: line.messages.clone(),
             unread: Arc::clone(&line.unread),
             pulse: Arc::clone(&self.pulse),
+            #[cfg(feature = "counts")]
+            operations: Arc::clone(&self.operations),
         };
         self.pulse.begin();
         let spawned = std::thread::Builder::new().name("fusebox-fleet".to_owned()).spawn(move || run.run());
@@ -315,6 +323,8 @@ struct Start {
     messages: UnboundedSender<Message>,
     unread: Unread,
     pulse: Arc<Pulse>,
+    #[cfg(feature = "counts")]
+    operations: Arc<OperationCounter>,
 }
 
 /// Says that the thread has ended, however it did.
@@ -328,8 +338,8 @@ impl Drop for Ending {
 
 impl Start {
     fn run(self) {
-        let Self { store, messages: thread, unread, pulse } = self;
-        let ending = Ending(pulse);
+        let Self { store, messages: thread, unread, .. } = self;
+        let ending = Ending(self.pulse);
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => {
@@ -342,8 +352,10 @@ impl Start {
             return;
         };
         let inside = runtime.enter();
-        let name = guarded(|| store.describe()).unwrap_or_else(|| "a store".to_owned());
-        let mut scheduler = Scheduler::new(name.into(), fresh_seed(), system_now());
+        let name: Arc<str> = guarded(|| store.describe()).unwrap_or_else(|| "a store".to_owned()).into();
+        #[cfg(feature = "counts")]
+        self.operations.name(&name);
+        let mut scheduler = Scheduler::new(name, fresh_seed(), system_now());
         // Within the runtime, where stores begin to listen. A store is a user's code: without its notices, polls find
         // what has changed.
         let notices = guarded(|| {
@@ -370,6 +382,8 @@ impl Start {
             pulse,
             jumps: Jumps::new(now, wall_time()),
             hears: (MOST_NOTICES, now),
+            #[cfg(feature = "counts")]
+            operations: self.operations,
         };
         // What panics here is a fault of this crate: it costs what was on its way, and not the engine.
         while guarded(|| runtime.block_on(running.run())).is_none() {
@@ -397,6 +411,8 @@ struct Running {
     jumps: Jumps,
     /// How many more notices are heard until then.
     hears: (u32, Timestamp),
+    #[cfg(feature = "counts")]
+    operations: Arc<OperationCounter>,
 }
 
 /// A store that tells of more than that in a second is a user's, and tells nothing: polls find what has changed.
@@ -413,7 +429,7 @@ impl Running {
     async fn run(&mut self) {
         loop {
             self.pulse.beat();
-            self.pulse.tell(self.scheduler.health.down().map(|down| &down.outage));
+            self.tell_of_outages();
             let now = system_now();
             if self.jumps.notice(now, wall_time()) {
                 self.scheduler.renew_writers(identity::random, now);
@@ -454,6 +470,16 @@ impl Running {
         }
     }
 
+    fn tell_of_outages(&self) {
+        let outage = self.scheduler.health.down().map(|down| &down.outage);
+        #[cfg_attr(not(feature = "counts"), expect(unused_variables, reason = "outages are counted with a feature"))]
+        let is_news = self.pulse.tell(outage);
+        #[cfg(feature = "counts")]
+        if is_news && outage.is_some() {
+            self.operations.went_away();
+        }
+    }
+
     fn take_in(&mut self, message: Message) {
         let now = system_now();
         match message {
@@ -477,6 +503,8 @@ impl Running {
 
     fn ask(&self, ask: Ask) {
         let (store, thread) = (Arc::clone(&self.store), self.thread.clone());
+        #[cfg(feature = "counts")]
+        let (operations, began) = (Arc::clone(&self.operations), system_now());
         tokio::spawn(async move {
             let message = match ask {
                 Ask::Load(lane, ids, keys) => {
@@ -493,6 +521,10 @@ impl Running {
                     Message::Committed(id, Box::new(in_time(commit).await.map_err(StoreError::into_own)))
                 }
             };
+            #[cfg(feature = "counts")]
+            if let Some((operation, result)) = came_of(&message) {
+                operations.answered(operation, result, system_now().since(began));
+            }
             thread.send(message).ok();
         });
     }
@@ -528,6 +560,17 @@ impl Running {
     fn hear_no_more(&mut self) {
         let ended = std::mem::replace(&mut self.notices, never_notices());
         guarded(|| drop(ended));
+    }
+}
+
+/// What was asked of the store, and what came of it.
+#[cfg(feature = "counts")]
+fn came_of(message: &Message) -> Option<(Operation, &'static str)> {
+    match message {
+        Message::Loaded(_, answers) => Some((Operation::Load, operation_counts::of_load(answers))),
+        Message::Changed(answer) => Some((Operation::Changes, operation_counts::of_changes(answer))),
+        Message::Committed(_, answer) => Some((Operation::Commit, operation_counts::of_commit(answer))),
+        _ => None,
     }
 }
 

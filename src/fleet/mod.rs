@@ -55,6 +55,8 @@ mod keys;
 mod loads;
 mod member;
 mod members;
+#[cfg(feature = "counts")]
+mod operation_counts;
 mod operator;
 mod outages;
 mod polls;
@@ -78,3 +80,5 @@ pub use operator::{
 pub(crate) use engine::{Engine, Found, Message, StoreState, stores};
 pub(crate) use identity::random;
 pub(crate) use member::{Member, MemberId};
+#[cfg(feature = "counts")]
+pub(crate) use operation_counts::{Operation, OperationCounts};

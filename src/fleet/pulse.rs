@@ -48,12 +48,14 @@ impl Pulse {
         self.failed.store(0, Relaxed);
     }
 
-    /// The thread tells how it finds the store: away, for that reason, or not.
-    pub(super) fn tell(&self, outage: Option<&Arc<StoreTrouble>>) {
+    /// The thread tells how it finds the store: away, for that reason, or not. Returns whether that is news.
+    pub(super) fn tell(&self, outage: Option<&Arc<StoreTrouble>>) -> bool {
         let mut told = unpoisoned(self.outage.lock());
-        if told.is_some() != outage.is_some() {
+        let is_news = told.is_some() != outage.is_some();
+        if is_news {
             *told = outage.cloned();
         }
+        is_news
     }
 
     /// What the thread has found to be the matter with the store.

@@ -142,8 +142,7 @@ impl Replica {
     /// What the record says about the evidence for this instance's rule.
     fn take_evidence(&mut self, record: &Record, turn: &mut Turn<'_>) {
         let rule = self.state.outbox.untold.rule;
-        let drifts = record.evidence.iter().any(|evidence| evidence.rule != rule);
-        if drifts && !mem::replace(&mut self.state.known.drift_told, true) {
+        if record.drifts_from(rule) && !mem::replace(&mut self.state.known.drift_told, true) {
             turn.facts.push(Fact::Fleet(FleetFact::ConfigDrift));
         }
         let evidence = record.evidence_of(rule);

@@ -174,6 +174,11 @@ impl Record {
         what(self) == what(other)
     }
 
+    /// Tells whether it holds calls that were counted for another rule.
+    pub(super) fn drifts_from(&self, rule: u64) -> bool {
+        self.evidence.iter().any(|evidence| evidence.rule != rule)
+    }
+
     pub(super) fn evidence_of(&self, rule: u64) -> Option<&RuleEvidence> {
         self.evidence.iter().find(|evidence| evidence.rule == rule)
     }

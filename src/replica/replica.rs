@@ -237,11 +237,17 @@ impl Replica {
             trouble,
             heard: self.state.own.heard.map(|heard| now.since(heard.here)),
             waiting: self.state.outbox.untold.count() + on_its_way,
-            forgotten: self.state.outbox.forgotten,
+            forgotten: self.forgotten(),
             votes: (!self.state.is_pooled()).then_some(votes),
             verdict: self.verdict(store),
             awaits_verdict: known.protection.is_some_and(|protection| protection.is_told),
+            drifts: known.last_record.as_ref().is_some_and(|record| record.drifts_from(self.state.outbox.untold.rule)),
         }
+    }
+
+    /// Calls that the store will never know of.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.state.outbox.forgotten
     }
 
     /// What the fleet was opened for, while it is so.

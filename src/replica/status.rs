@@ -84,4 +84,6 @@ pub struct FleetStatus {
     pub verdict: Option<Verdict>,
     /// This instance rejects calls by itself until the fleet has a verdict.
     pub awaits_verdict: bool,
+    /// Others of the fleet judge by another rule: the record holds calls that were counted for it.
+    pub drifts: bool,
 }

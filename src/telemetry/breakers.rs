@@ -36,6 +36,8 @@ static TALLY_CALLS: Family = Family::gauge(
     CALL,
     "Among how many calls, where the window counts all and holds bad ones",
 );
+static TALLY_LIMIT: Family =
+    Family::gauge("breaker", "tally_limit", CALL, "So many of what a part of the rule counts open the circuit now");
 static PROBES_IN_FLIGHT: Family =
     Family::gauge("breaker", "probes_in_flight", CALL, "Probes on their way, while a circuit is half-open");
 static INFO: Family =
@@ -181,20 +183,26 @@ fn tell_overrides(survey: &Survey, sink: &mut impl Sink) {
 
 fn tell_windows(breakers: &[SurveyedBreaker], sink: &mut impl Sink) {
     let parts = breakers.iter().flat_map(|one| {
-        let parts = one.parts.iter().zip(0_u32..);
-        parts.map(|(part, nth)| (&*one.name, nth.to_string(), part.tally))
+        let parts = one.parts.iter().zip(&one.limits).zip(0_u32..);
+        parts.map(|((part, limit), nth)| (&*one.name, nth.to_string(), part.tally, *limit))
     });
     let parts: Vec<_> = parts.collect();
     sink.family(&TALLY);
-    for (breaker, part, tally) in &parts {
+    for (breaker, part, tally, _) in &parts {
         let counted = if tally.counted() == Counted::SlowCalls { "slow_calls" } else { "failures" };
         let labels = [("breaker", *breaker), ("registry", ""), ("part", part), ("counted", counted)];
         sink.sample(&labels, Value::Count(tally.count()));
     }
     sink.family(&TALLY_CALLS);
-    for (breaker, part, tally) in &parts {
+    for (breaker, part, tally, _) in &parts {
         if let Some(calls) = tally.calls().filter(|calls| *calls > 0) {
             sink.sample(&[("breaker", *breaker), ("registry", ""), ("part", part)], Value::Count(calls));
+        }
+    }
+    sink.family(&TALLY_LIMIT);
+    for (breaker, part, _, limit) in &parts {
+        if let Some(limit) = limit {
+            sink.sample(&[("breaker", *breaker), ("registry", ""), ("part", part)], Value::Amount(*limit));
         }
     }
     sink.family(&PROBES_IN_FLIGHT);

@@ -1,9 +1,14 @@
 //! Collecting from every breaker of the process.
 
 use super::breakers::tell_breakers;
+#[cfg(feature = "fleet")]
+use super::fleets::tell_fleets;
+use super::news::tell_news;
 use super::registries::tell_registries;
 use super::retries::tell_retries;
 use super::sink::Sink;
+#[cfg(feature = "fleet")]
+use super::stores::tell_stores;
 use crate::breaker::Survey;
 
 /// Collects from every breaker of the process, made by hand or by a registry. Nothing is registered beforehand.
@@ -62,6 +67,12 @@ impl Collector {
         tell_breakers(&survey, self.most_keys(), sink);
         tell_registries(&survey, self.most_keys(), sink);
         tell_retries(sink);
+        tell_news(sink);
+        #[cfg(feature = "fleet")]
+        {
+            tell_fleets(&survey, sink);
+            tell_stores(sink);
+        }
     }
 
     const fn most_keys(self) -> usize {

@@ -2,7 +2,7 @@
 
 use super::family::{Family, Unit, Value};
 use super::sink::Sink;
-use crate::attempts::RetryCounts;
+use crate::attempts::{RetryCounts, budgets_by_name};
 
 const ATTEMPT: Unit = Unit::One("attempt");
 const CALL: Unit = Unit::One("call");
@@ -15,6 +15,9 @@ static RETRIES: Family = Family::counter("retry", "retries", ATTEMPT, "Attempts 
 static RECOVERED: Family = Family::counter("retry", "recovered", CALL, "Calls that succeeded by a retry");
 static STOPPED: Family = Family::counter("retry", "stopped", CALL, "Calls that ended without success, by reason");
 static DELAY: Family = Family::counter("retry", "delay", Unit::Seconds, "Waits between attempts, all together");
+
+static BUDGET: Family =
+    Family::gauge("retry", "budget_available", ATTEMPT, "Retries that the budget allows now, where there is one");
 
 pub(super) fn tell_retries(sink: &mut impl Sink) {
     let all = RetryCounts::by_name();
@@ -31,6 +34,10 @@ pub(super) fn tell_retries(sink: &mut impl Sink) {
         for (name, counts) in &all {
             sink.sample(&[("retry", name)], of(counts));
         }
+    }
+    sink.family(&BUDGET);
+    for (name, available) in budgets_by_name() {
+        sink.sample(&[("retry", &name)], Value::Count(available));
     }
     sink.family(&STOPPED);
     for (name, counts) in &all {

@@ -114,7 +114,7 @@ fn parse(text: &str) -> Values {
             continue;
         }
         let (series, value) = line.rsplit_once(' ').expect("a value");
-        let (name, labels) = series.split_once('{').expect("labels");
+        let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
         let stem = name.strip_suffix("_total").unwrap_or(name);
         let kind = types.get(name).or_else(|| types.get(stem)).expect("a type");
         assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");

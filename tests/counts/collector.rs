@@ -52,7 +52,7 @@ impl Samples {
     }
 
     /// Those of a family that have these labels among others: the others, and their values.
-    fn of(&self, family: &str, labels: &[(&str, &str)]) -> Vec<(Vec<&str>, f64)> {
+    pub(crate) fn of(&self, family: &str, labels: &[(&str, &str)]) -> Vec<(Vec<&str>, f64)> {
         let has = |all: &BTreeMap<String, String>, (name, value): &(&str, &str)| {
             all.get(*name).is_some_and(|own| own == value)
         };
@@ -96,6 +96,7 @@ fn a_breaker_shows_what_it_has_counted_and_how_it_stands() {
     assert_eq!(of("fusebox_breaker_state"), [(vec!["closed"], 1.0), (vec!["half_open"], 0.0), (vec!["open"], 0.0)]);
     assert_eq!(of("fusebox_breaker_tally"), [(vec!["failures", "0"], 2.0), (vec!["failures", "1"], 2.0)]);
     assert_eq!(of("fusebox_breaker_tally_calls"), [(vec!["0"], 6.0)]);
+    assert_eq!(of("fusebox_breaker_tally_limit"), [(vec!["0"], 3.0), (vec!["1"], 5.0)]);
     assert_eq!(of("fusebox_breaker_info").len(), 1);
     assert_eq!(of("fusebox_breaker_last_transition_timestamp_seconds"), []);
     assert!(of("fusebox_breaker_transitions_total").iter().all(|(_, count)| *count == 0.0), "there, and none yet");
@@ -305,4 +306,20 @@ fn ten_thousand_keys_are_a_scrape_of_few_series() {
     let of_wide = samples.series.keys().filter(|(_, labels)| labels.get("registry").is_some_and(|name| name == "wide"));
     assert!(of_wide.count() < 250);
     assert_eq!(samples.of("fusebox_registry_keys_left_out", &[("registry", "wide")]), [(vec![], 900.0)]);
+}
+
+/// Readers that do not read: what they are told to have missed.
+#[test]
+fn events_that_were_lost_on_the_way_to_slow_readers_are_counted() {
+    let breaker = named("is not listened to").0;
+    let lost = || Samples::collect().get("fusebox_news_lost_total", &[]).expect("told");
+    let before = lost();
+    let readers = [breaker.events(), breaker.events()];
+    for _ in 0..1_000 {
+        breaker.trip().expect("no override");
+        breaker.reset().expect("no override");
+    }
+    let missed: u64 = readers.iter().map(fusebox::circuit_breaker::Events::dropped).sum();
+    assert!(missed > 0);
+    assert_eq!(lost() - before, f64::from(u32::try_from(missed).expect("few")));
 }

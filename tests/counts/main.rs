@@ -7,6 +7,8 @@
 mod bridges;
 mod calls;
 mod collector;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod model;
 mod retries;
 mod threads;

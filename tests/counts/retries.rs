@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use fusebox::retry::{RetryCounts, RetryStats};
-use fusebox::{RetryConfig, RetryLayer, backoff};
+use fusebox::{Budget, ManualClock, RetryConfig, RetryLayer, backoff};
 
 use crate::collector::Samples;
 use crate::support::ms;
@@ -82,4 +82,26 @@ fn retries_of_one_name_are_one_series_which_outlives_them() {
     calls(&layer(&third), 1);
     assert_eq!(value("fusebox_retry_calls_total", &name), Some(31.0));
     assert_eq!(third.counts().calls, 1, "by itself it is new");
+}
+
+#[test]
+fn what_a_budget_allows_now_is_told_as_long_as_something_spends_from_it() {
+    let budget = Budget::ratio(0.5).clock(ManualClock::new());
+    let layers = ["reads", "writes"].map(|name| {
+        let stats = RetryStats::named(name);
+        let config = RetryConfig::builder().backoff(backoff::fixed(ms(0))).max_retries(1).stats(stats.clone());
+        (RetryLayer::new(config.budget(budget.clone()).build().expect("a configuration that works")), stats)
+    });
+    let told = |name| Samples::collect().get("fusebox_retry_budget_available", &[("retry", name)]);
+    assert_eq!((told("reads"), told("prose")), (Some(0.0), None));
+    for _ in 0..20 {
+        assert_eq!(layers[0].0.call_blocking(|| Ok::<_, &str>(())), Ok(()));
+    }
+    // Half of twenty; and half of one more request, which spends one.
+    assert_eq!((told("reads"), told("writes")), (Some(10.0), Some(10.0)), "they spend from one");
+    assert_eq!(layers[1].0.call_blocking(|| Err::<(), _>("down")), Err("down"));
+    assert_eq!((told("reads"), told("writes")), (Some(9.0), Some(9.0)));
+    let [(layer, _stats), writes] = layers;
+    drop((layer, writes, budget));
+    assert_eq!(told("reads"), None);
 }

@@ -168,6 +168,12 @@ impl BreakerCell {
         #[cfg(feature = "counts")]
         let about = matches!(home, Home::Name).then(|| About::of(&*detector, &settings));
         let mut slot = lock(&self.slot);
+        #[cfg(all(feature = "counts", feature = "fleet"))]
+        if let Home::Registry(registry) = &home
+            && settings.store.is_some()
+        {
+            registry.note_shared();
+        }
         #[cfg(feature = "counts")]
         self.move_in(&mut slot, &name, home, about);
         let first_generation = self.word().generation().next();
@@ -309,6 +315,10 @@ impl BreakerCell {
             shared.watch_engine(at, &body.settings.rules, &mut facts);
         }
         let result = f(&mut body.control, &body.settings.rules, &mut facts);
+        #[cfg(all(feature = "counts", feature = "fleet"))]
+        if let Control::Shared(shared) = &body.control {
+            self.counts.forgotten(shared.replica.forgotten());
+        }
         #[cfg(feature = "fleet")]
         body.control.end_hold(&body.settings);
         self.publish(body, at.now);

@@ -46,6 +46,7 @@ struct Locked {
     slow: AtomicU64,
     would_open: AtomicU64,
     detector_panics: AtomicU64,
+    forgotten: AtomicU64,
 }
 
 /// The rarer things that are counted without the lock: these, and behind them rejections by reason.
@@ -144,6 +145,14 @@ impl CellCounts {
         }
     }
 
+    /// So many calls in all will never be known to the fleet. Under the breaker's lock.
+    #[cfg(feature = "fleet")]
+    pub(super) fn forgotten(&self, calls: u64) {
+        if calls > 0 {
+            self.rest().locked.forgotten.fetch_max(calls, Relaxed);
+        }
+    }
+
     #[cold]
     fn rest(&self) -> &Rest {
         self.rest.get_or_init(Box::default)
@@ -191,6 +200,7 @@ impl CellCounts {
             transitions: rest.map_or_else(Vec::new, |rest| unpoisoned(rest.transitions.lock()).clone()),
             would_open: locked(|locked| &locked.would_open),
             detector_panics: locked(|locked| &locked.detector_panics),
+            forgotten: locked(|locked| &locked.forgotten),
         }
     }
 
@@ -203,11 +213,12 @@ impl CellCounts {
         self.base.store(successes, Relaxed);
         if self.rest.get().is_some() || rare.iter().any(|sum| *sum > 0) {
             let Rest { locked, base, last_transition, transitions } = self.rest();
-            let Locked { successes, failures, ignored, cancelled, slow, would_open, detector_panics } = locked;
-            for counter in [successes, failures, ignored, cancelled, slow, would_open, detector_panics, last_transition]
-            {
+            let Locked { successes, failures, ignored, cancelled, slow, would_open, detector_panics, forgotten } =
+                locked;
+            for counter in [successes, failures, ignored, cancelled, slow, would_open, detector_panics, forgotten] {
                 counter.store(0, Relaxed);
             }
+            last_transition.store(0, Relaxed);
             if rare.iter().any(|sum| *sum > 0) {
                 let base = base.get_or_init(Box::default);
                 base.iter().zip(rare).for_each(|(base, sum)| base.store(sum, Relaxed));

@@ -2,6 +2,8 @@
 
 use super::breaker_cell::{Body, BreakerCell};
 use super::cell_counts::CellCounts;
+#[cfg(feature = "fleet")]
+use crate::breaker::cell_view::FleetSight;
 use crate::breaker::cell_view::{InnerSight, Place, Sight};
 use crate::circuit::{Generation, OverrideKind, State};
 use crate::sync::lock;
@@ -44,5 +46,12 @@ impl Place for BreakerCell {
             parts: control.tallies(settings.clock.now()),
             probes: machine.probes(&settings.rules),
         })
+    }
+
+    #[cfg(feature = "fleet")]
+    fn fleet_sight(&self) -> Option<FleetSight> {
+        let slot = lock(&self.slot);
+        let Body { control, settings, .. } = slot.body.as_ref()?;
+        Some(FleetSight::of(&control.shared()?.replica.status(settings.clock.now())))
     }
 }

@@ -1,6 +1,17 @@
 //! News that wait for a listener or a reader: bounded, and what matters most stays longest.
 
 use std::collections::VecDeque;
+#[cfg(feature = "counts")]
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How many news were lost in the whole process.
+#[cfg(feature = "counts")]
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+#[cfg(feature = "counts")]
+pub(crate) fn lost_news() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
 
 /// Something that is told.
 pub(super) trait News {
@@ -26,6 +37,8 @@ impl<T: News> Backlog<T> {
     pub(super) fn push(&mut self, item: T) {
         if self.items.len() >= self.most {
             self.lost += 1;
+            #[cfg(feature = "counts")]
+            LOST.fetch_add(1, Ordering::Relaxed);
             match self.items.iter().position(|item| !item.is_change()) {
                 Some(oldest) => {
                     self.items.remove(oldest);

@@ -12,6 +12,8 @@ mod stream;
 pub(super) mod trace;
 mod wait_queue;
 
+#[cfg(feature = "counts")]
+pub(crate) use backlog::lost_news;
 pub use event::{Event, EventKind};
 pub use stream::Events;
 

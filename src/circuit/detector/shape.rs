@@ -42,6 +42,18 @@ pub enum Shape {
     All(Vec<Self>),
 }
 
+#[cfg(feature = "counts")]
+impl Shape {
+    /// The thresholds of its parts, in the order of their [tallies](crate::detect::Detector::tallies).
+    pub(crate) fn thresholds(&self) -> Vec<Option<Threshold>> {
+        match self {
+            Self::Opaque => vec![None],
+            Self::Threshold(threshold) => vec![Some(*threshold)],
+            Self::Any(parts) | Self::All(parts) => parts.iter().flat_map(Self::thresholds).collect(),
+        }
+    }
+}
+
 /// How many calls of which kind, over which window, are too many.
 ///
 /// ```
@@ -153,6 +165,16 @@ impl Threshold {
             Limit::Rate(rate) => self.tally(bad, calls).rate().is_some_and(|share| share >= rate),
         };
         calls >= u64::from(self.min_calls) && reached()
+    }
+
+    /// How many bad ones are too many, where so many calls are counted.
+    #[cfg(feature = "counts")]
+    #[expect(clippy::cast_precision_loss, reason = "a window holds few enough calls")]
+    pub(crate) fn limit_of(&self, calls: u64) -> f64 {
+        match self.limit {
+            Limit::Count(n) => f64::from(n),
+            Limit::Rate(rate) => rate * calls.max(u64::from(self.min_calls)) as f64,
+        }
     }
 
     pub(crate) const fn tally(&self, bad: u64, calls: u64) -> Tally {
