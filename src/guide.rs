@@ -379,7 +379,7 @@
 //! | | WARN | circuit forced open | `from`, `to`, `cause`, `kind`, `reason`, `actor`, `expires_in_ms`, `generation`, `scope`, `origin` |
 //! | | WARN | detector panicked | `rule` |
 //! | | WARN | request without a key was not guarded; template refused a name; too many rules share the breaker; instance rejects calls until the fleet has a verdict; events were lost on the way to a slow listener | `error` or `events`, where there are such |
-//! | | INFO | circuit half-open, circuit closed | `from`, `to`, `cause`, `open_for_ms`, `generation`, `scope`, `origin` |
+//! | | INFO | circuit half-open, circuit closed | `from`, `to`, `cause`, `open_for_ms`, `rejected` (with the feature `counts`: calls meanwhile), `generation`, `scope`, `origin` |
 //! | | INFO | override set, override ended | as forced open, and `open_for_ms` |
 //! | | INFO | would have opened | `counted`, `count`, `calls`, `rule` |
 //! | | INFO | advice, fallback key used, instance rejects no more calls by itself | `kind`, `advice` |

@@ -13,9 +13,9 @@ use crate::breaker::Survey;
 
 /// Collects from every breaker of the process, made by hand or by a registry. Nothing is registered beforehand.
 ///
-/// Collecting takes no lock of a healthy breaker, changes nothing (an override that is over stands until a call, or a look at the
-/// breaker, ends it), and tells no listener. It reads what each thread has counted, so it takes some nanoseconds for each
-/// breaker and thread.
+/// Collecting takes no lock of a healthy breaker, unless that shares its state over a store. It changes nothing (an override
+/// that is over stands until a call, or a look at the breaker, ends it), and tells no listener. It reads what each thread has
+/// counted, so it takes some nanoseconds for each breaker and thread.
 ///
 /// See the [module](super) for what it finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

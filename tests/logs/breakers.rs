@@ -43,11 +43,20 @@ fn an_outage_is_told_from_its_beginning_to_its_end() {
     let (breaker, clock) = breaker("outage", |b| b.detector(rule).cooldown(growing));
     succeed(&breaker, 2);
     fail(&breaker, 2);
+    (0..3).for_each(|_| assert!(breaker.acquire().is_err()));
     clock.advance(secs(10));
     fail(&breaker, 1);
+    (0..2).for_each(|_| assert!(breaker.acquire().is_err()));
     clock.advance(secs(20));
     succeed(&breaker, 1);
     let rule = "failure_rate(0.5).of_last(10).min_calls(4)";
+    let mut closed = local(&json!({
+        "level": "INFO", "message": "circuit closed", "breaker": "outage", "from": "half_open", "to": "closed",
+        "cause": "probes_succeeded", "open_for_ms": 30_000,
+    }));
+    if cfg!(feature = "counts") {
+        closed["rejected"] = json!(5);
+    }
     let expected = [
         local(&json!({
             "level": "WARN", "message": "circuit opened", "breaker": "outage", "from": "closed", "to": "open",
@@ -66,12 +75,15 @@ fn an_outage_is_told_from_its_beginning_to_its_end() {
             "level": "INFO", "message": "circuit half-open", "breaker": "outage", "from": "open", "to": "half_open",
             "cause": "cooldown_over",
         })),
-        local(&json!({
-            "level": "INFO", "message": "circuit closed", "breaker": "outage", "from": "half_open", "to": "closed",
-            "cause": "probes_succeeded", "open_for_ms": 30_000,
-        })),
+        closed,
     ];
     assert_eq!(seen("outage"), expected);
+    // Those of an earlier outage are not among them.
+    breaker.trip().expect("no override");
+    breaker.acquire().expect_err("open");
+    breaker.reset().expect("no override");
+    let again = seen("outage");
+    assert_eq!(again.last().expect("told").get("rejected"), cfg!(feature = "counts").then_some(&json!(1)));
 }
 
 #[test]

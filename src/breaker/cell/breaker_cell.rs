@@ -209,7 +209,7 @@ impl BreakerCell {
         self.counts.happened(&facts);
         let body = slot.body.insert(Body { control, settings, audience });
         self.publish(body, now);
-        body.note(&facts, now);
+        self.note(body, &facts, now);
     }
 
     /// Tells listeners and readers what happened when the breaker was made. Not at once, as a registry makes it under
@@ -325,7 +325,7 @@ impl BreakerCell {
         if !facts.is_empty() {
             #[cfg(feature = "counts")]
             self.counts.happened(&facts);
-            body.note(&facts, at.now);
+            self.note(body, &facts, at.now);
             body.queues().for_each(|queue| queue.wake_later(usize::MAX));
         } else if frees_a_probe && let Some(queue) = body.wait_queue() {
             queue.wake_later(body.control.free_probes(&body.settings.rules) as usize);
@@ -492,22 +492,21 @@ impl BreakerCell {
     pub(in crate::breaker) fn unused_for(&self, second: u32) -> u32 {
         self.info().unused_for(second)
     }
-}
 
-impl Body {
     /// Has it told later, outside the lock, what happened.
     #[cfg(not(feature = "tracing"))]
-    fn note(&self, facts: &Facts, now: Timestamp) {
-        if let Some(notifier) = self.notifier().filter(|_| !facts.is_empty()) {
-            let generation = self.control.machine().generation();
-            notifier.push_facts(facts, generation, now, |what| self.control.complete(what).into());
+    #[expect(clippy::unused_self, reason = "logs tell more than a breaker's body knows")]
+    fn note(&self, body: &Body, facts: &Facts, now: Timestamp) {
+        if let Some(notifier) = body.notifier().filter(|_| !facts.is_empty()) {
+            let generation = body.control.machine().generation();
+            notifier.push_facts(facts, generation, now, |what| body.control.complete(what).into());
         }
     }
 
     /// The same, and logs are told where something listens: what tells them is made when there is something to tell.
     #[cfg(feature = "tracing")]
-    pub(super) fn note(&mut self, facts: &Facts, now: Timestamp) {
-        let Self { control, settings, audience } = self;
+    pub(super) fn note(&self, body: &mut Body, facts: &Facts, now: Timestamp) {
+        let Body { control, settings, audience } = body;
         let is_told = audience.as_ref().is_some_and(|audience| audience.notifier.is_some());
         let is_logged = trace::hears() && facts.iter().any(|fact| is_news_for_logs(control, fact));
         if facts.is_empty() || !is_told && !is_logged {
@@ -518,10 +517,22 @@ impl Body {
         let generation = control.machine().generation();
         notifier.push_facts(facts, generation, now, |what| {
             let what = control.complete(what);
-            if is_logged { episode.complete(what, control) } else { what.into() }
+            if is_logged { episode.complete(what, control, self.rejections()) } else { what.into() }
         });
     }
 
+    /// How many calls the breaker has rejected, where that is counted.
+    #[cfg(feature = "tracing")]
+    #[cfg_attr(not(feature = "counts"), expect(clippy::unused_self, reason = "with a feature it is counted"))]
+    fn rejections(&self) -> Option<u64> {
+        #[cfg(feature = "counts")]
+        return Some(self.counts.rejections());
+        #[cfg(not(feature = "counts"))]
+        None
+    }
+}
+
+impl Body {
     /// Makes what tells logs of something that is no fact of the machine.
     #[cfg(feature = "tracing")]
     pub(super) fn prepare_for_logs(&mut self) {

@@ -97,6 +97,12 @@ impl CellCounts {
         add_success(self.lane);
     }
 
+    /// Calls that were rejected, for whichever reason, by all breakers that were here.
+    #[cfg(feature = "tracing")]
+    pub(super) fn rejections(&self) -> u64 {
+        self.lane.rarities()[REJECTED..].iter().sum()
+    }
+
     #[inline]
     pub(super) fn rejected(&self, reason: RejectReason) {
         add_rare(self.lane, place_of(reason));

@@ -11,8 +11,8 @@ use crate::time::Timestamp;
 /// What is kept of one event so that a later one can be told with it.
 #[derive(Debug, Default)]
 pub(super) struct Episode {
-    /// When the circuit was last closed, while it is not.
-    left_closed: Option<Timestamp>,
+    /// When the circuit was last closed, while it is not, and how many calls had been rejected by then.
+    left_closed: Option<(Timestamp, Option<u64>)>,
     /// The override that stands.
     order: Option<Override>,
 }
@@ -23,9 +23,12 @@ impl Episode {
     }
 
     /// Adds to an event what only logs tell of it. Under the breaker's lock, in the order of events.
-    pub(super) fn complete(&mut self, what: Occurrence, control: &Control) -> Item {
+    /// `rejections`: how many calls the breaker has rejected, where that is counted.
+    pub(super) fn complete(&mut self, what: Occurrence, control: &Control, rejections: Option<u64>) -> Item {
         let details = match what.kind {
-            EventKind::StateChanged { from, to, reason } => self.follow((from, to), reason, what.at, control),
+            EventKind::StateChanged { from, to, reason } => {
+                self.follow((from, to), reason, (what.at, rejections), control)
+            }
             EventKind::WouldOpen { .. } | EventKind::DetectorPanicked => {
                 Details { rule: rule(control), ..Details::default() }
             }
@@ -43,14 +46,15 @@ impl Episode {
         &mut self,
         (from, to): (State, State),
         reason: TransitionReason,
-        now: Timestamp,
+        (now, rejections): (Timestamp, Option<u64>),
         control: &Control,
     ) -> Details {
         let machine = control.machine();
         if from == State::Closed && to != State::Closed {
-            self.left_closed = Some(now);
+            self.left_closed = Some((now, rejections));
         }
-        let open_for = self.left_closed.take_if(|_| to == State::Closed).map(|since| now.since(since));
+        let was_closed = self.left_closed.take_if(|_| to == State::Closed);
+        let rejected = was_closed.and_then(|(_, before)| Some(rejections?.saturating_sub(before?)));
         let standing = machine.overridden();
         let order = match reason {
             TransitionReason::Overridden => {
@@ -68,7 +72,8 @@ impl Episode {
             rule: if opens { rule(control) } else { None },
             openings: opens.then_some(history.openings),
             cooldown: opens.then_some(history.cooldown),
-            open_for,
+            open_for: was_closed.map(|(since, _)| now.since(since)),
+            rejected,
             order: order.map(StandingOverride::of),
             #[cfg(feature = "fleet")]
             error: None,

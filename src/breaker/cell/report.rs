@@ -208,7 +208,7 @@ impl BreakerCell {
         #[cfg(feature = "tracing")]
         if !facts.is_empty() {
             let now = opened.unwrap_or_else(|| body.settings.clock.now());
-            body.note(&facts, now);
+            self.note(body, &facts, now);
             self.leave(slot);
         }
         true

@@ -16,6 +16,8 @@ pub(in crate::breaker) struct Details {
     pub(in crate::breaker) cooldown: Option<Duration>,
     /// How long the circuit was not closed, where it is again.
     pub(in crate::breaker) open_for: Option<Duration>,
+    /// How many calls were rejected meanwhile, where that is counted.
+    pub(in crate::breaker) rejected: Option<u64>,
     /// The override that was set, or has ended.
     pub(in crate::breaker) order: Option<StandingOverride>,
     /// What is wrong with the breaker's record.

@@ -119,7 +119,9 @@ fn tell_change(registry: &str, event: &Event, details: &Details, (from, to): (St
             );
         }
         (State::HalfOpen, _) => changed!(INFO, event, registry, from, to, reason; "circuit half-open",),
-        (State::Closed, _) => changed!(INFO, event, registry, from, to, reason; "circuit closed", open_for_ms,),
+        (State::Closed, _) => {
+            changed!(INFO, event, registry, from, to, reason; "circuit closed", open_for_ms, rejected = details.rejected,);
+        }
     }
 }
 
