@@ -14,7 +14,7 @@ use super::calls_counter::CallsCounter;
 use super::event::{RetryEvent, RetryEventKind, StopReason};
 use crate::circuit::Outcome;
 #[cfg(feature = "counts")]
-use crate::counts::{Departed, Sum};
+use crate::counts::{Departed, Sum, lock_with_all};
 #[cfg(feature = "counts")]
 use crate::sync::unpoisoned;
 use crate::time::nanos;
@@ -238,7 +238,7 @@ impl Drop for Counters {
     fn drop(&mut self) {
         let counts = self.numbers.counts();
         let mut all = unpoisoned(ALL.lock());
-        all.living.retain(|counters| counters.strong_count() > 0);
+        all.living.retain(|counters| !std::ptr::eq(counters.as_ptr(), self));
         all.departed.add(&self.name, &counts);
     }
 }
@@ -267,12 +267,12 @@ impl Sum for RetryCounts {
 impl RetryCounts {
     /// What was counted under each name of which there are counters; those of one name together.
     pub(crate) fn by_name() -> BTreeMap<Arc<str>, Self> {
-        // Dropped outside the lock, which the last of a counter's owners takes.
-        let mut living = Vec::new();
         let mut by_name = BTreeMap::new();
+        // Dropped outside the lock, which the last of a counter's owners takes.
+        let living;
         {
-            let all = unpoisoned(ALL.lock());
-            living.extend(all.living.iter().filter_map(Weak::upgrade));
+            let all;
+            (all, living) = lock_with_all(&ALL, |all| &all.living);
             for counters in &living {
                 let departed = || all.departed.of(&counters.name);
                 by_name.entry(Arc::clone(&counters.name)).or_insert_with(departed).add(&counters.numbers.counts());

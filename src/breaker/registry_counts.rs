@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use super::cell::CellCounts;
 use super::counts::Counts;
-use crate::counts::{Departed, Sum, View};
+use crate::counts::{Departed, Sum, View, lock_with_all};
 use crate::sync::unpoisoned;
 
 /// What the breakers of a registry have counted. It lives as long as a cell that one of them was in last.
@@ -121,8 +121,7 @@ impl RegistryCounts {
     /// What registries of that name have counted that are gone, and whose breakers may live on.
     pub(super) fn counts_of_gone(name: &str, living: &[u32], view: &View) -> Counts {
         let (gone, mut sum) = {
-            let all = unpoisoned(ALL.lock());
-            let registries: Vec<_> = all.registries.iter().filter_map(Weak::upgrade).collect();
+            let (all, registries) = lock_with_all(&ALL, |all| &all.registries);
             (registries, all.departed.of(name))
         };
         for counts in gone.iter().filter(|counts| !living.contains(&counts.number)) {
@@ -138,7 +137,7 @@ impl Drop for RegistryCounts {
     fn drop(&mut self) {
         let (name, kept) = (unpoisoned(self.name.lock()).clone(), unpoisoned(self.kept.lock()));
         let mut all = unpoisoned(ALL.lock());
-        all.registries.retain(|counts| counts.strong_count() > 0);
+        all.registries.retain(|counts| !std::ptr::eq(counts.as_ptr(), self));
         all.departed.add(&name, &kept.retired);
     }
 }

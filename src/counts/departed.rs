@@ -1,7 +1,9 @@
 //! What was counted by what is gone, by a name.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+
+use crate::sync::unpoisoned;
 
 /// Counts that come to one.
 pub(crate) trait Sum: Clone + Default + PartialEq {
@@ -46,6 +48,27 @@ impl<C: Sum> Departed<C> {
     /// What was counted under that name; nothing, where that is not known.
     pub(crate) fn of(&self, name: &str) -> C {
         self.counts.get(name).cloned().unwrap_or_default()
+    }
+}
+
+/// Locks what knows the living and the departed, together with all the living.
+///
+/// One that was let go of by its last owner, and has not got the lock yet to be among the departed, is in neither: it is
+/// waited for, which takes no longer than others hold the lock. So each takes none but itself from the living. What is
+/// returned is to be dropped when the lock is free again, since its last owner takes it.
+pub(crate) fn lock_with_all<A, T>(
+    all: &Mutex<A>,
+    living: impl Fn(&A) -> &Vec<Weak<T>>,
+) -> (MutexGuard<'_, A>, Vec<Arc<T>>) {
+    loop {
+        let guard = unpoisoned(all.lock());
+        let known = living(&guard);
+        let found: Vec<_> = known.iter().filter_map(Weak::upgrade).collect();
+        if found.len() == known.len() {
+            return (guard, found);
+        }
+        drop(guard);
+        std::thread::yield_now();
     }
 }
 

@@ -11,6 +11,6 @@ mod segments;
 mod thread;
 
 #[cfg(feature = "counts")]
-pub(crate) use departed::{Departed, Sum};
+pub(crate) use departed::{Departed, Sum, lock_with_all};
 #[cfg(feature = "counts")]
 pub(crate) use thread::{Lane, View, add_rare, add_success};

@@ -105,3 +105,28 @@ fn what_a_budget_allows_now_is_told_as_long_as_something_spends_from_it() {
     drop((layer, writes, budget));
     assert_eq!(told("reads"), None);
 }
+
+#[test]
+fn counters_that_are_dropped_while_something_looks_are_in_the_sum_all_the_same() {
+    let stays = RetryStats::named("stays");
+    let made = Arc::new(AtomicU64::new(0));
+    let others = (0..2).map(|_| {
+        let made = made.clone();
+        thread::spawn(move || {
+            for _ in 0..50_000 {
+                let comes_and_goes = RetryStats::named("stays");
+                layer(&comes_and_goes).call_blocking(|| Ok::<_, &str>(())).expect("it works");
+                made.fetch_add(1, Ordering::SeqCst);
+            }
+        })
+    });
+    let others: Vec<_> = others.collect();
+    while !others.iter().all(thread::JoinHandle::is_finished) {
+        let before = f64::from(u32::try_from(made.load(Ordering::SeqCst)).expect("few"));
+        let now = Samples::collect().get("fusebox_retry_calls_total", &[("retry", "stays")]).expect("one lives");
+        assert!(now >= before, "{before} calls were made, and {now} are told");
+    }
+    others.into_iter().for_each(|thread| thread.join().expect("no panic"));
+    assert_eq!(Samples::collect().get("fusebox_retry_calls_total", &[("retry", "stays")]), Some(100_000.0));
+    drop(stays);
+}

@@ -180,3 +180,29 @@ fn calls_that_outlive_a_forgotten_breaker_count_for_its_registry() {
     assert_eq!(Samples::collect().calls("", "outlived"), [1, 1, 1, 1], "others are where it was");
     drop(moved_in);
 }
+
+#[test]
+fn registries_that_are_dropped_while_something_looks_are_in_the_sum_all_the_same() {
+    let registry = || Registry::of(CircuitBreakerConfig::new("template")).named("leaves");
+    let stays = registry();
+    stays.breaker("one").expect("a breaker").acquire().expect("closed").success();
+    let made = Arc::new(AtomicU64::new(1));
+    let others = (0..2).map(|_| {
+        let made = made.clone();
+        thread::spawn(move || {
+            for _ in 0..50_000 {
+                registry().breaker("one").expect("a breaker").acquire().expect("closed").success();
+                made.fetch_add(1, Ordering::SeqCst);
+            }
+        })
+    });
+    let others: Vec<_> = others.collect();
+    while !others.iter().all(thread::JoinHandle::is_finished) {
+        let before = made.load(Ordering::SeqCst);
+        let now = Samples::collect().calls("", "leaves")[0];
+        assert!(now >= before, "{before} calls were made, and {now} are told");
+    }
+    others.into_iter().for_each(|thread| thread.join().expect("no panic"));
+    assert_eq!(Samples::collect().calls("", "leaves")[0], 100_001);
+    drop(stays);
+}
