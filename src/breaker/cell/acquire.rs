@@ -135,19 +135,21 @@ impl BreakerCell {
     #[inline]
     pub(in crate::breaker) fn reject_as_promised(&'static self, promise: Refusal) -> Rejected {
         let word = self.word();
-        // All that is not told to none is one branch.
-        if word.generation() != promise.generation || is_told_of_calls(word) {
-            return self.reject_heard(promise);
+        let Refusal { generation, reason, until } = promise;
+        // All that is not told to none is one branch, to a function that takes what it needs in registers: nothing has to
+        // be kept for it.
+        if word.generation() != generation || is_told_of_calls(word) {
+            return self.reject_heard(generation, reason, until);
         }
         self.reject_quietly(promise)
     }
 
     #[cold]
     #[inline(never)]
-    fn reject_heard(&'static self, promise: Refusal) -> Rejected {
+    fn reject_heard(&'static self, generation: Generation, reason: RejectReason, until: u64) -> Rejected {
         let word = self.word();
-        if word.generation() == promise.generation {
-            return self.reject(promise);
+        if word.generation() == generation {
+            return self.reject(Refusal { generation, reason, until });
         }
         let nothing_rejects = Refusal { generation: word.generation(), reason: RejectReason::NotReady, until: 0 };
         self.reject(self.refusal_slow(word).unwrap_or(nothing_rejects))
@@ -228,8 +230,7 @@ impl BreakerCell {
 #[inline]
 fn is_told_of_calls(word: AdmissionWord) -> bool {
     #[cfg(feature = "tracing")]
-    if trace::hears_of_calls() {
-        return true;
-    }
+    return word.tells_every_call() || trace::hears_of_calls();
+    #[cfg(not(feature = "tracing"))]
     word.tells_every_call()
 }
