@@ -2,13 +2,13 @@
 
 use crate::laws::Law;
 use crate::machine;
-use crate::other_build;
+use crate::other_build::Build;
 use crate::table::Table;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// The build with more features has budgets of its own.
-const SECTION: &str = if other_build::IS_THIS { "parts" } else { "plain" };
+/// Each build has budgets of its own.
+const SECTION: &str = Build::THIS.name();
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/budgets.toml");
 
@@ -94,8 +94,8 @@ pub fn write(figures: Figures) -> Result<(), String> {
     sections.insert(SECTION.into(), figures);
     let mut text = format!(
         "# What calls may cost. `cargo run --release -- --gate` fails where one costs more, `--gate --write` writes this\n\
-         # file with what they cost now. `parts` is the build with the features fleet and http. `times`: how many times\n\
-         # the instructions are with a hundred times as much of it.\n\
+         # file with what they cost now. `parts` is the build with the features fleet and http, `operated` that with counts\n\
+         # and tracing. `times`: how many times the instructions are with a hundred times as much of it.\n\
          compiler = \"{}\"\ntarget = \"{}\"\n",
         machine::compiler(),
         target()
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn the_file_is_read_as_it_is_written() {
         let budgets = read().expect("the file");
-        assert!(["plain", "parts"].iter().all(|section| budgets.sections.contains_key(*section)));
+        assert!(["plain", "parts", "operated"].iter().all(|section| budgets.sections.contains_key(*section)));
         assert_eq!(budgets.old("fusebox/closed", ALLOCATIONS), Some(0.0));
     }
 }

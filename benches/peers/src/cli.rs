@@ -11,7 +11,7 @@ const USAGE: &str = "\
 fusebox-peers [--quick] [PART...]
     the comparison, retries, calls in a window, memory; and with
     --keys      many names and a flood of them
-    --more      bodies, calls over the loopback, a fleet's breakers (makes another build)
+    --more      bodies, calls over the loopback, a fleet's breakers, counts and logs (makes two other builds)
     --programs  what it takes to build a program
     --instr     instructions per call, and what they grow with (needs valgrind)
     --locks     with --instr: also locked instructions (needs cc; Linux on x86-64)
@@ -36,6 +36,7 @@ pub struct Wanted {
     pub publish: bool,
     ratios: bool,
     parts: bool,
+    operated: bool,
 }
 
 impl Wanted {
@@ -50,6 +51,7 @@ impl Wanted {
                 "--quick" => wanted.quick = true,
                 "--ratios" => wanted.ratios = true,
                 "--parts" => wanted.parts = true,
+                "--operated" => wanted.operated = true,
                 "--keys" => wanted.keys = true,
                 "--more" => wanted.more = true,
                 "--programs" => wanted.programs = true,
@@ -70,6 +72,7 @@ impl Wanted {
     fn run(&self) -> Result<(), String> {
         match self {
             Wanted { parts: true, .. } => run::parts(self),
+            Wanted { operated: true, .. } => run::operated(self),
             Wanted { ratios: true, .. } => {
                 run::ratios(self);
                 Ok(())

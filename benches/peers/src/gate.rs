@@ -4,7 +4,7 @@
 use crate::budgets::{self, ALLOCATIONS, BYTES, Figures, INSTRUCTIONS, LOCKED, TIMES};
 use crate::instr::{self, Counts, Stepper};
 use crate::laws::{self, Counted};
-use crate::other_build;
+use crate::other_build::Build;
 use crate::report;
 use crate::results::allocations_per_call;
 use crate::rows::{self, Cell, Column, Row, cell_id, is_ours};
@@ -14,11 +14,12 @@ fn has_own_instructions(column: Column) -> bool {
     column.threads() == 1 && column != Column::TwoWaits
 }
 
-/// The build with more features has what these features are for, and one row to tell what they cost beside that.
+/// A build with more features has what these features are for, and one row to tell what they cost beside that.
 fn is_gated(row: &Row) -> bool {
-    match other_build::IS_THIS {
-        true => row.id == rows::OURS || is_ours(row.id) && row.cell(Column::SmallBody).is_some(),
-        false => is_ours(row.id),
+    match Build::THIS {
+        Build::Plain => is_ours(row.id),
+        Build::Parts => row.id == rows::OURS || is_ours(row.id) && row.cell(Column::SmallBody).is_some(),
+        Build::Operated => row.id == rows::OURS,
     }
 }
 
@@ -61,8 +62,8 @@ fn measure() -> Result<(Figures, Vec<Counted>), String> {
             note(cell.id.clone(), LOCKED, (locked * 100.0).round() / 100.0);
         }
     }
-    // The laws are the same in both builds.
-    let laws = if other_build::IS_THIS { Vec::new() } else { laws::count(rows::pairs())? };
+    // The laws are the same in all builds.
+    let laws = if Build::THIS == Build::Plain { laws::count(rows::pairs())? } else { Vec::new() };
     for counted in &laws {
         let ratio = counted.ratio().ok_or_else(|| format!("growth/{} was not counted", counted.pair.id))?;
         note(format!("growth/{}", counted.pair.id), TIMES, (ratio * 100.0).round() / 100.0);
@@ -88,7 +89,7 @@ fn compare(figures: &Figures) -> Result<(), String> {
 }
 
 /// Compares with the budgets, or makes them what the figures are; a law holds whatever the budgets say. Then the other
-/// build does the same.
+/// builds do the same.
 pub fn run(writes: bool) -> Result<(), String> {
     let (figures, laws) = measure()?;
     if !laws.is_empty() {
@@ -99,11 +100,14 @@ pub fn run(writes: bool) -> Result<(), String> {
         return Err(format!("{}, {}: grows more than `{}`", pair.grows, pair.call, pair.law.name()));
     }
     let mine = if writes { budgets::write(figures) } else { compare(&figures) };
-    if other_build::IS_THIS || !cfg!(feature = "ours") {
+    if Build::THIS != Build::Plain || !cfg!(feature = "ours") {
         return mine;
     }
     let arguments: &[&str] = if writes { &["--gate", "--write"] } else { &["--gate"] };
-    let others = other_build::output("parts", arguments);
-    println!("\nWith the features `fleet` and `http`:\n\n{}", others.as_ref().unwrap_or_else(|why| why));
-    mine.and(others.map(drop).map_err(|_| "a figure of the build with more features is over its budget".into()))
+    Build::OTHERS.into_iter().fold(mine, |sum, build| {
+        let other = build.output(build.name(), arguments);
+        println!("\nWith the features {}:\n\n{}", build.features(), other.as_ref().unwrap_or_else(|why| why));
+        let over = |_| format!("a figure of the build with {} is over its budget", build.features());
+        sum.and(other.map(drop).map_err(over))
+    })
 }

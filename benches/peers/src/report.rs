@@ -6,11 +6,13 @@ use crate::laws;
 use crate::machine;
 use crate::measure::{REPEATED, median};
 use crate::memory::Memory;
+#[cfg(feature = "parts")]
+use crate::other_build::Build;
 use crate::results::Results;
 use crate::rows::floor::PASSTHROUGH;
 use crate::rows::keys::{self, Load};
 use crate::rows::retry::FLOOR;
-use crate::rows::{self, Column, Titled};
+use crate::rows::{self, Column, Row, Titled};
 use crate::table::{Table, hundredths, number, or_dash, whole};
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
@@ -35,6 +37,24 @@ fn titles(columns: &[Titled]) -> Vec<String> {
     columns.iter().map(|(.., title)| title.to_string()).collect()
 }
 
+fn cells(results: &Results, row: &Row, ratios_only: bool) -> Vec<String> {
+    let mut cells = times(results, row.id, PASSTHROUGH, &Column::BREAKERS, ratios_only);
+    cells.push(or_dash(results.scaling(row.id), |x| format!("{x:.2}")));
+    cells.push(or_dash(results.allocations(row.id, Column::Closed), hundredths));
+    let weight = || or_dash(row.cell(Column::Closed).and_then(|cell| (cell.weigh)()), whole);
+    cells.extend((!ratios_only).then(weight));
+    cells
+}
+
+/// Cells of a row that another build shows in its comparison: with times, and without.
+pub fn row_for_another(results: &Results) -> String {
+    let lines = [false, true].map(|ratios_only| {
+        let row = results.with(Column::Closed).find(|row| row.id == rows::OURS).expect("it is measured");
+        cells(results, row, ratios_only).join(" | ")
+    });
+    lines.join("\n")
+}
+
 pub fn comparison(results: &Results, ratios_only: bool) -> String {
     let mut columns = titles(&Column::BREAKERS);
     columns.extend(["throughput of 2 threads / 1".into(), "heap allocations per closed call".into()]);
@@ -42,12 +62,11 @@ pub fn comparison(results: &Results, ratios_only: bool) -> String {
     columns.extend((!ratios_only).then(|| "bytes of the future".into()));
     let mut table = Table::new(corner(ratios_only), columns);
     for row in results.with(Column::Closed) {
-        let mut cells = times(results, row.id, PASSTHROUGH, &Column::BREAKERS, ratios_only);
-        cells.push(or_dash(results.scaling(row.id), |x| format!("{x:.2}")));
-        cells.push(or_dash(results.allocations(row.id, Column::Closed), hundredths));
-        let weight = || or_dash(row.cell(Column::Closed).and_then(|cell| (cell.weigh)()), whole);
-        cells.extend((!ratios_only).then(weight));
-        table.row(row.name, cells);
+        table.row(row.name, cells(results, row, ratios_only));
+        let operated = results.operated.as_ref().filter(|_| row.id == rows::OURS);
+        if let Some(line) = operated.and_then(|lines| lines.lines().nth(usize::from(ratios_only))) {
+            table.row("**fusebox**, last 100, with counts and tracing", line.split(" | ").map(String::from));
+        }
     }
     table.to_string()
 }
@@ -189,8 +208,7 @@ fn memory(results: &Results) -> String {
 #[cfg(feature = "parts")]
 pub fn with_features(results: &Results) -> String {
     let table = comparison(results, false);
-    let features = if cfg!(feature = "wire") { "`axum`, `fleet` and `grpc`" } else { "`fleet` and `http`" };
-    format!("## With the features {features}\n\n{table}")
+    format!("## With the features {}\n\n{table}", Build::THIS.features())
 }
 
 #[cfg(feature = "parts")]

@@ -20,6 +20,8 @@ pub struct Results {
     pub laws: Option<Vec<laws::Counted>>,
     /// Parts of the document that no other part asks about.
     pub more: Vec<String>,
+    /// Cells of a row of the comparison, of another build: with times, and in the line below without.
+    pub operated: Option<String>,
 }
 
 impl Results {
@@ -35,6 +37,7 @@ impl Results {
             keys: Vec::new(),
             laws: None,
             more: Vec::new(),
+            operated: None,
         };
         for round in 1..=rounds {
             eprintln!("round {round} of {rounds}");

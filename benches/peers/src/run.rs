@@ -3,7 +3,7 @@
 use crate::cli::Wanted;
 use crate::instr::{self, Counts, Stepper};
 use crate::laws;
-use crate::other_build;
+use crate::other_build::Build;
 use crate::plot;
 use crate::programs;
 use crate::publish;
@@ -76,7 +76,9 @@ pub fn document(wanted: &Wanted) -> Result<(), String> {
     }
     if wanted.more {
         let arguments: &[&str] = if wanted.quick { &["--parts", "--quick"] } else { &["--parts"] };
-        results.more.push(other_build::output("wire", arguments)?);
+        results.more.push(Build::Parts.output("wire", arguments)?);
+        let arguments: &[&str] = if wanted.quick { &["--operated", "--quick"] } else { &["--operated"] };
+        results.operated = Some(Build::Operated.output("operated", arguments)?);
     }
     if wanted.programs {
         results.more.push(programs::report());
@@ -103,6 +105,17 @@ pub fn parts(wanted: &Wanted) -> Result<(), String> {
     println!("{}\n{}\n{}", report::with_features(&results), report::replay(&results), report::shared(&results));
     #[cfg(all(unix, feature = "wire"))]
     println!("{}", report::wire(&crate::wire::measure(wanted.rounds())));
+    Ok(())
+}
+
+/// The row of the comparison where an operator looks on: beside the floor in this run.
+pub fn operated(wanted: &Wanted) -> Result<(), String> {
+    if Build::THIS != Build::Operated {
+        return Err("this needs `--features operated`".into());
+    }
+    let rows = rows::all().into_iter().filter(|row| [rows::floor::PASSTHROUGH, rows::OURS].contains(&row.id));
+    let results = Results::measure(rows.collect(), wanted.rounds(), Vec::new());
+    println!("{}", report::row_for_another(&results));
     Ok(())
 }
 

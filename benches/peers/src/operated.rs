@@ -1,0 +1,5 @@
+//! What calls cost where an operator looks on.
+
+fn main() -> std::process::ExitCode {
+    fusebox_peers::main()
+}
