@@ -29,7 +29,13 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 #[allow(dead_code, reason = "not every file needs every helper")]
 mod support;
 
+#[cfg(feature = "counts")]
+#[path = "../support/exposition.rs"]
+mod exposition;
+
 mod clocks;
+#[cfg(feature = "counts")]
+mod exported;
 mod generations;
 mod listeners;
 #[cfg(feature = "testing")]

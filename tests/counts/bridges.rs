@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use fusebox::{CircuitBreaker, CircuitBreakerConfig, ManualClock, Outcome, Override, Registry, detect};
 
+use crate::exposition::Values;
+#[cfg(any(feature = "prometheus-client", feature = "metrics"))]
+use crate::exposition::parse;
 use crate::support::{fail, report, secs, succeed};
-
-/// Series by family and labels, with their values.
-type Values = BTreeMap<(String, BTreeMap<String, String>), f64>;
 
 /// An application that counts for itself.
 struct App {
@@ -102,53 +102,6 @@ impl App {
     }
 }
 
-/// Reads Prometheus' text, and what it says of types: every sample belongs to a family that has one.
-fn parse(text: &str) -> Values {
-    let (mut values, mut types) = (Values::new(), BTreeMap::new());
-    for line in text.lines().filter(|line| !line.is_empty()) {
-        if let Some(about) = line.strip_prefix("# ") {
-            if let Some(kind) = about.strip_prefix("TYPE ") {
-                let (name, kind) = kind.split_once(' ').expect("a type");
-                types.insert(name.to_owned(), kind.to_owned());
-            }
-            continue;
-        }
-        let (series, value) = line.rsplit_once(' ').expect("a value");
-        let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
-        let stem = name.strip_suffix("_total").unwrap_or(name);
-        let kind = types.get(name).or_else(|| types.get(stem)).expect("a type");
-        assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
-        let known = values.insert((name.to_owned(), parse_labels(labels)), value.parse().expect("a number"));
-        assert_eq!(known, None, "{series} comes once");
-    }
-    values
-}
-
-/// Reads labels up to the brace.
-fn parse_labels(text: &str) -> BTreeMap<String, String> {
-    let (mut labels, mut rest) = (BTreeMap::new(), text);
-    while let Some((name, value)) = rest.split_once("=\"") {
-        let (mut end, mut unescaped, mut chars) = (None, String::new(), value.char_indices());
-        while let Some((at, c)) = chars.next() {
-            match c {
-                '"' => {
-                    end = Some(at + 1);
-                    break;
-                }
-                '\\' => match chars.next().expect("an escape").1 {
-                    'n' => unescaped.push('\n'),
-                    other => unescaped.push(other),
-                },
-                other => unescaped.push(other),
-            }
-        }
-        labels.insert(name.trim_start_matches(',').to_owned(), unescaped);
-        rest = &value[end.expect("a quote")..];
-    }
-    assert_eq!(rest, "}");
-    labels
-}
-
 #[cfg(feature = "prometheus-client")]
 #[test]
 fn prometheus_client_shows_what_the_application_has_counted() {
@@ -200,53 +153,12 @@ fn the_metrics_facade_shows_what_the_application_has_counted() {
 
 #[cfg(feature = "opentelemetry")]
 mod opentelemetry {
-    use std::collections::BTreeMap;
-
     use fusebox::telemetry::Collector;
-    use opentelemetry::KeyValue;
     use opentelemetry::metrics::MeterProvider;
-    use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
     use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 
-    use super::{App, Values};
-
-    #[expect(clippy::cast_precision_loss, reason = "small counts")]
-    const fn as_f64(count: u64) -> f64 {
-        count as f64
-    }
-
-    /// Counters under the name that Prometheus would have given them.
-    fn read(exporter: &InMemoryMetricExporter) -> Values {
-        let mut values = Values::new();
-        let collected = exporter.get_finished_metrics().expect("in memory");
-        let newest = collected.last().expect("it was flushed");
-        for metric in newest.scope_metrics().flat_map(|scope| scope.metrics()) {
-            assert!(["s", "{call}"].contains(&metric.unit()) || metric.unit().starts_with('{'));
-            let stem = metric.name().replace('.', "_");
-            let mut add = |family: &str, attributes: Vec<&KeyValue>, value: f64| {
-                let labels: BTreeMap<_, _> =
-                    attributes.iter().map(|one| (one.key.to_string(), one.value.to_string())).collect();
-                assert_eq!(values.insert((family.to_owned(), labels), value), None);
-            };
-            match metric.data() {
-                AggregatedMetrics::U64(MetricData::Sum(sum)) => {
-                    assert!(sum.is_monotonic());
-                    let points = sum.data_points();
-                    points.for_each(|p| add(&format!("{stem}_total"), p.attributes().collect(), as_f64(p.value())));
-                }
-                AggregatedMetrics::U64(MetricData::Gauge(gauge)) => {
-                    gauge.data_points().for_each(|p| add(&stem, p.attributes().collect(), as_f64(p.value())));
-                }
-                AggregatedMetrics::F64(MetricData::Gauge(gauge)) => {
-                    assert_eq!(metric.unit(), "s");
-                    let points = gauge.data_points();
-                    points.for_each(|p| add(&format!("{stem}_seconds"), p.attributes().collect(), p.value()));
-                }
-                other => panic!("{}: {other:?}", metric.name()),
-            }
-        }
-        values
-    }
+    use super::App;
+    use crate::exposition::read;
 
     #[test]
     fn opentelemetry_shows_what_the_application_has_counted_until_it_is_dropped() {

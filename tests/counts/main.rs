@@ -13,6 +13,9 @@ mod model;
 mod retries;
 mod threads;
 
+#[cfg(any(feature = "prometheus-client", feature = "metrics", feature = "opentelemetry"))]
+#[path = "../support/exposition.rs"]
+mod exposition;
 #[expect(clippy::allow_attributes, reason = "what is unused differs from file to file")]
 #[allow(dead_code, reason = "not every file needs every helper")]
 #[path = "../support/mod.rs"]
