@@ -2,6 +2,7 @@
 #![cfg(feature = "cli")]
 #![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
+mod budget;
 mod codes;
 mod commands;
 mod damage;
@@ -10,6 +11,7 @@ mod migration;
 mod names;
 mod secrets;
 mod shells;
+mod turns;
 mod watching;
 
 use std::process::{Child, Command, Stdio};

@@ -1,9 +1,12 @@
 //! The stores on which all is tried, and what lies in them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use fusebox::store::{Commit, MemoryStore, PostgresStore, RedisStore, Store, Summary};
+use fusebox::fleet::Operator;
+use fusebox::store::{Commit, Committed, MemoryStore, PostgresStore, RedisStore, Store, Summary, Version};
 use fusebox::{CircuitBreaker, CircuitBreakerConfig};
+use futures::StreamExt;
 
 use crate::postgres_server::Database;
 use crate::servers::Redis;
@@ -69,7 +72,7 @@ impl Raw {
             Self::Memory(store) => {
                 let stored = store.load(&[key]).await.expect("memory").remove(0);
                 let summary = Summary::closed(1);
-                let day = std::time::Duration::from_secs(86_400);
+                let day = Duration::from_secs(86_400);
                 let commit = Commit::new(stored.version, record.to_vec().into(), summary, day);
                 store.commit(key, commit).await.expect("memory");
             }
@@ -136,4 +139,21 @@ pub(crate) async fn breakers(store: &Arc<dyn Store>, names: &[&str]) -> Vec<Circ
         breaker.flush().await;
     }
     breakers
+}
+
+pub(crate) const MANY: usize = 10_000;
+
+/// Fills a store with as many breakers as a registry of hosts may have, each as one that is open.
+pub(crate) async fn fill(store: &Arc<dyn Store>) {
+    Operator::new(store.clone()).create_missing().trip("first").await.expect("trips");
+    let record = store.load(&["first"]).await.expect("answers").remove(0).record;
+    let write = |at: usize| {
+        let (store, record) = (store.clone(), record.clone());
+        async move {
+            let commit = Commit::new(Version::NONE, record, Summary::closed(1), Duration::from_secs(600));
+            let answer = store.commit(&format!("host-{at}.example"), commit).await.expect("answers");
+            assert!(matches!(answer, Committed::Applied { .. }), "{answer:?}");
+        }
+    };
+    futures::stream::iter((1..MANY).map(write)).buffer_unordered(64).collect::<()>().await;
 }

@@ -2,13 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use fusebox::fleet::FleetFilter;
-use fusebox::store::{Answers, Commit, Committed, Key, Store, StoreFuture, Stored, Summary, Version};
+use fusebox::store::{Answers, Commit, Committed, Key, Store, StoreFuture, Stored};
 use fusebox::{Override, State};
-use futures::StreamExt;
 
-use super::both::{Raw, on_all};
+use super::both::{MANY, Raw, fill, on_all};
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,30 +35,13 @@ async fn breakers_are_listed_by_name_as_far_as_they_fit() {
     .await;
 }
 
-const MANY: usize = 10_000;
-
-/// As many breakers as a registry of hosts may have, each as one that has seen a failure.
-async fn fill(store: &Arc<dyn Store>, operator: &Operator) {
-    operator.trip("first").await.expect("trips");
-    let record: Bytes = store.load(&["first"]).await.expect("answers").remove(0).record;
-    let write = |at: usize| {
-        let (store, record) = (store.clone(), record.clone());
-        async move {
-            let commit = Commit::new(Version::NONE, record, Summary::closed(1), Duration::from_secs(600));
-            let answer = store.commit(&format!("host-{at}.example"), commit).await.expect("answers");
-            assert!(matches!(answer, Committed::Applied { .. }), "{answer:?}");
-        }
-    };
-    futures::stream::iter((1..MANY).map(write)).buffer_unordered(64).collect::<()>().await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_breakers_are_listed_within_45_round_trips() {
     on_all(async |raw| {
         let (store, counted) = (raw.store().await, Counted { inner: raw.store().await, asked: AtomicU64::new(0) });
         let counted = Arc::new(counted);
         let operator = operator(counted.clone());
-        fill(&store, &operator).await;
+        fill(&store).await;
         let (before, asked_before) = (commands(&raw).await, counted.asked.load(Ordering::SeqCst));
         let began = now();
         let rows = operator.list(&FleetFilter::all()).await.expect("lists");
