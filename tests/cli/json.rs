@@ -22,7 +22,7 @@ pub(super) fn validator() -> impl Fn(&Value) -> Result<(), String> {
 
 /// Each line that it printed, valid.
 #[track_caller]
-fn told(run: &Run) -> Vec<Value> {
+pub(super) fn told(run: &Run) -> Vec<Value> {
     let is_valid = validator();
     let lines = run.out.lines().map(|line| serde_json::from_str(line).expect("JSON"));
     let lines: Vec<Value> = lines.collect();

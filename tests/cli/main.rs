@@ -9,6 +9,7 @@ mod damage;
 mod json;
 mod migration;
 mod names;
+mod roles;
 mod secrets;
 mod shells;
 mod turns;

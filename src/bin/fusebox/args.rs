@@ -222,6 +222,9 @@ pub(crate) struct Hold {
 
 #[derive(Debug, Group)]
 pub(crate) struct Check {
+    /// Find out as well what this role lacks to use the tables (PostgreSQL)
+    #[arg(long)]
+    pub(crate) role: Option<String>,
     /// Write a record of its own as well, which is gone at once
     #[arg(long)]
     pub(crate) write: bool,

@@ -1,28 +1,55 @@
 //! `check`: whether the store answers, and what it lets one do.
 
 use fusebox::fleet::{Right, StoreCheck};
+use serde::Serialize;
 
-use crate::args::Options;
+use crate::args::{Check, Options};
 use crate::failure::Failure;
 use crate::opened::operator;
 use crate::terminal::Lines;
-use crate::{json, terminal};
+use crate::{json, postgres, terminal};
 
-pub(crate) async fn run(options: &Options, writes: bool) -> Result<(), Failure> {
+#[derive(Serialize)]
+struct Checked {
+    #[serde(flatten)]
+    store: StoreCheck,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<Role>,
+}
+
+/// Another role than the one that asks.
+#[derive(Serialize)]
+struct Role {
+    name: String,
+    /// What it lacks, each as `grant` takes it.
+    missing: Vec<String>,
+}
+
+pub(crate) async fn run(options: &Options, check: &Check) -> Result<(), Failure> {
+    let role = match &check.role {
+        Some(name) => Some(Role { name: name.clone(), missing: postgres::missing_rights(options, name).await? }),
+        None => None,
+    };
     let operator = operator(options).await?;
-    let found = if writes { operator.check_writes().await? } else { operator.check().await? };
+    let store = if check.write { operator.check_writes().await? } else { operator.check().await? };
+    let found = Checked { store, role };
     let printed = if options.json { json::print(&found) } else { terminal::print(text(&found)) };
-    if !found.is_complete() {
+    if !found.store.is_complete() {
         return Err(Failure::incomplete("something is missing"));
     }
-    if !found.unreadable.is_empty() {
-        let (unread, all) = (found.unreadable.len(), found.breakers);
+    if let Some(role) = found.role.filter(|role| !role.missing.is_empty()) {
+        let (name, missing) = (role.name, role.missing.len());
+        return Err(Failure::incomplete(format!("role {name:?} lacks {missing} of the rights that it needs")));
+    }
+    if !found.store.unreadable.is_empty() {
+        let (unread, all) = (found.store.unreadable.len(), found.store.breakers);
         return Err(Failure::incomplete(format!("{unread} of {all} breakers cannot be read")));
     }
     printed
 }
 
-fn text(found: &StoreCheck) -> Lines {
+fn text(found: &Checked) -> Lines {
+    let Checked { store: found, role } = found;
     let right = |right: &Right| match right {
         Right::Granted => "yes".to_owned(),
         Right::Missing { why, .. } => format!("no: {why}"),
@@ -41,6 +68,15 @@ fn text(found: &StoreCheck) -> Lines {
     lines.add("breakers", found.breakers);
     for row in &found.unreadable {
         lines.add("cannot read", row);
+    }
+    if let Some(role) = role {
+        lines.add(
+            "role",
+            format_args!("{:?} {}", role.name, if role.missing.is_empty() { "lacks nothing" } else { "lacks" }),
+        );
+        for right in &role.missing {
+            lines.add("", right);
+        }
     }
     lines
 }

@@ -71,7 +71,7 @@ async fn run(args: Args) -> Result<(), Failure> {
         Command::ForceOpen(hold) => change::hold(&options, &hold, fusebox::Override::force_open).await,
         Command::Disable(hold) => change::hold(&options, &hold, fusebox::Override::disable).await,
         Command::DryRun(hold) => change::hold(&options, &hold, fusebox::Override::dry_run).await,
-        Command::Check(check) => check::run(&options, check.write).await,
+        Command::Check(check) => check::run(&options, &check).await,
         Command::Migrate(migrate) => postgres::migrate(&options, &migrate).await,
         Command::Prune(prune) => postgres::prune(&options, prune.older_than).await,
         Command::Config(ConfigCommand::Check { file }) => settings::check(&options, &file),

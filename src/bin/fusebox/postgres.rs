@@ -1,8 +1,8 @@
-//! `migrate` and `prune`: what only PostgreSQL has.
+//! `migrate`, `prune` and the rights of roles: what only PostgreSQL has.
 
 use std::time::Duration;
 
-use fusebox::store::PostgresStoreBuilder;
+use fusebox::store::{PostgresStoreBuilder, Store};
 use serde_json::json;
 
 use crate::args::{Migrate, Options};
@@ -33,6 +33,15 @@ pub(crate) async fn prune(options: &Options, older_than: Duration) -> Result<(),
         return json::print(&json!({ "rows": pruned.rows, "events": pruned.events }));
     }
     terminal::print(format_args!("taken away: {} breakers, {} events\n", pruned.rows, pruned.events))
+}
+
+/// What a role lacks to use the store, which is another's to give.
+pub(crate) async fn missing_rights(options: &Options, role: &str) -> Result<Vec<String>, Failure> {
+    let builder = named(options).required().postgres()?;
+    let place = builder.clone().build().map_err(|error| Failure::usage(with_sources(&error)))?.describe();
+    let store = within(options, builder.connect()).await?;
+    let missing = within(options, store.missing_rights(role)).await?;
+    missing.ok_or_else(|| Failure::no(format!("no role {role:?} is in {place}")))
 }
 
 /// A migration may wait for locks, which it says itself; a server that is not there is given up.

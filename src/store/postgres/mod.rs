@@ -8,6 +8,7 @@ mod failure;
 mod limits;
 mod listener;
 mod prune;
+mod rights;
 mod schema;
 mod statements;
 mod store;

@@ -182,6 +182,38 @@ pub(super) fn check(table: &Table) -> String {
     )
 }
 
+/// Asks for what a role lacks to use the store: a row for each, as `grant` has it. `role` is an expression whose value is its
+/// name; a table that is missing lacks all.
+pub(super) fn lacking(table: &Table, role: &str) -> String {
+    let main = table.sql("");
+    let tables = TABLES.map(|suffix| table.sql(suffix));
+    let of_tables = tables.iter().flat_map(|table| {
+        RIGHTS.map(|right| {
+            let has = format!("has_table_privilege(r.name, to_regclass('{table}')::oid, '{right}')");
+            format!("('{right} on {table}', {has})")
+        })
+    });
+    let function = table.sql(FUNCTION);
+    let rows: Vec<_> = [
+        "('connect on database ' || quote_ident(current_database()), \
+         has_database_privilege(r.name, current_database(), 'connect'))"
+            .to_owned(),
+        "('usage on schema ' || r.home::text, has_schema_privilege(r.name, r.home::oid, 'usage'))".to_owned(),
+    ]
+    .into_iter()
+    .chain(of_tables)
+    .chain([format!(
+        "('execute on function {function}', has_function_privilege(r.name, to_regproc('{function}')::oid, 'execute'))"
+    )])
+    .collect();
+    format!(
+        "select needed.what from (select ({role})::name as name, (select c.relnamespace::regnamespace from pg_class c \
+         where c.oid = to_regclass('{main}')::oid) as home) r cross join lateral (values {rows}) needed (what, has) \
+         where needed.what is not null and needed.has is not true",
+        rows = rows.join(", "),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@ use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::{Arguments as _, AssertSqlSafe};
 
 use super::limits::{LATEST, LOCK_TIMEOUT_MS};
-use super::schema::{ADOPTED, FUNCTION, Table};
+use super::schema::{self, ADOPTED, FUNCTION, Table};
 use crate::circuit::State;
 use crate::store::contract::{Commit, Round};
 use crate::store::protocol::LARGEST;
@@ -35,6 +35,20 @@ impl Statement {
         let mut sql = "select 1 from pg_database where datname = ".to_owned();
         text_literal(name, &mut sql);
         Self::plain(sql)
+    }
+
+    /// Asks for one row where the server has a role of that name.
+    pub(super) fn has_role(name: &str) -> Self {
+        let mut sql = "select 1 from pg_roles where rolname = ".to_owned();
+        text_literal(name, &mut sql);
+        Self::plain(sql)
+    }
+
+    /// Asks for what a role lacks to use a table and its companions.
+    pub(super) fn lacking(table: &Table, role: &str) -> Self {
+        let mut name = String::new();
+        text_literal(role, &mut name);
+        Self::plain(schema::lacking(table, &name))
     }
 
     /// What a session says once that serves one store alone: statements are to end as [`within`](Self::within) has it.

@@ -10,11 +10,11 @@ use sqlx::postgres::PgRow;
 
 use super::connections::Connections;
 use super::dialler::Dialler;
-use super::failure::{schema_missing, store_error, unavailable};
+use super::failure::{store_error, unavailable};
 use super::limits::LATEST;
 use super::prune::{Pruned, Pruner};
-use super::schema::{self, Table};
-use super::statements::{self, Statement};
+use super::schema::Table;
+use super::statements;
 use super::{listener, listener::Channel};
 use crate::circuit::State;
 use crate::store::contract::{
@@ -68,9 +68,9 @@ use crate::text::unhex;
 ///
 /// Encrypted connections come with the feature `postgres-tls`: see [`url`](super::PostgresStoreBuilder::url).
 pub struct PostgresStore {
-    connections: Connections,
+    pub(super) connections: Connections,
     listening: Dialler,
-    table: Table,
+    pub(super) table: Table,
     namespace: String,
     prepared: bool,
     pruner: Arc<Pruner>,
@@ -99,40 +99,6 @@ impl PostgresStore {
     /// use the store have their own.
     pub(super) fn hang_up(&self) {
         self.connections.forget();
-    }
-
-    /// Looks whether the store can be used. The server must be there, take writes, have the schema, and let this role
-    /// use it. Changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Refused`] with what is to be done; [`StoreError::Unavailable`] when the server was not reached.
-    ///
-    /// ```no_run
-    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// let store = fusebox::store::PostgresStore::builder().url("postgres://app@db.internal/breakers").build()?;
-    /// if let Err(error) = store.check().await {
-    ///     eprintln!("starting without shared state: {error}");
-    /// }
-    /// # Ok(()) }
-    /// ```
-    pub async fn check(&self) -> Result<(), StoreError> {
-        let rows = self.connections.read(Statement::plain(schema::check(&self.table))).await?;
-        let row = rows.first().ok_or_else(nonsense)?;
-        let [is_there, may_use, takes_writes]: [bool; 3] = [get(row, 0)?, get(row, 1)?, get(row, 2)?];
-        let table = self.table.shown();
-        if !is_there {
-            Err(schema_missing(&format!("the table `{table}` or its companions are missing")))
-        } else if !may_use {
-            Err(StoreError::refused(format!(
-                "this role may not select, insert, update and delete in `{table}`, `{table}_outbox`, `{table}_writers` and \
-                 `{table}_events`, or not execute `{table}_commit_v2`"
-            )))
-        } else if !takes_writes {
-            Err(StoreError::refused("the server only reads: a replica, or `default_transaction_read_only`"))
-        } else {
-            Ok(())
-        }
     }
 
     /// Takes away what is no longer needed. Those are rows that are no longer written, and the log's oldest. A store
@@ -341,14 +307,14 @@ fn round(token: i64, batches: &str) -> Option<Round> {
     Some(Round::new(number(token), batches.split(',').map(batch).collect::<Option<_>>()?))
 }
 
-fn get<'r, T>(row: &'r PgRow, at: usize) -> Result<T, StoreError>
+pub(super) fn get<'r, T>(row: &'r PgRow, at: usize) -> Result<T, StoreError>
 where
     T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
 {
     row.try_get(at).map_err(|_| nonsense())
 }
 
-fn nonsense() -> StoreError {
+pub(super) fn nonsense() -> StoreError {
     unavailable(true, "the server answered something else than asked: the schema's function is not ours")
 }
 
