@@ -47,6 +47,17 @@ fn the_code_of_every_page_is_run() {
 }
 
 #[test]
+fn the_commands_of_every_page_are_run() {
+    let run = text_of("tests/fleet_processes/walk/mod.rs");
+    let mut pages = pages();
+    pages.retain(|page| text_of(page).lines().any(|line| line == "```console"));
+    assert!(pages.len() >= 2, "{pages:?}");
+    for page in pages {
+        assert!(run.contains(&format!("(\"{page}\", ")), "{page}: its commands belong into tests/fleet_processes/walk");
+    }
+}
+
+#[test]
 fn links_from_page_to_page_lead_somewhere() {
     for page in pages() {
         let text = text_of(&page);
@@ -145,8 +156,14 @@ fn paths(text: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// Pages that name nothing but this crate's items, and those of crates that it stands beside.
-const OUR_NAMES_ALONE: [&str; 5] =
-    ["README.md", "docs/choosing.md", "docs/outcomes.md", "docs/stores.md", "docs/fleet-protocol.md"];
+const OUR_NAMES_ALONE: [&str; 6] = [
+    "README.md",
+    "docs/choosing.md",
+    "docs/outcomes.md",
+    "docs/stores.md",
+    "docs/operate.md",
+    "docs/fleet-protocol.md",
+];
 
 #[test]
 fn the_items_that_pages_name_exist() {

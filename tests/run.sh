@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test of the crate. Needs a Rust toolchain, openssl, and the programs of Redis, PostgreSQL and PgBouncer, which
-# the tests start themselves.
+# Runs every test of the crate. Needs a Rust toolchain, openssl, curl, jq, and the programs of Redis, PostgreSQL and PgBouncer,
+# which the tests start themselves.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -138,6 +138,32 @@ if ! has_pgbouncer; then
     stop "PgBouncer is missing: a test of the PostgreSQL store runs through it." \
         "Debian, Ubuntu: apt-get install pgbouncer    Fedora: dnf install pgbouncer" \
         "Alpine: apk add pgbouncer                    macOS: brew install pgbouncer"
+fi
+
+# A page for operators is run as it stands there: it asks instances for their
+# health by curl, and reads what the program prints by jq.
+for tool in curl jq; do
+    if ! command -v "$tool" >/dev/null && [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+        echo "$tool is missing: installing it"
+        apt-get update -qq && apt-get install -y -qq --no-install-recommends "$tool"
+    fi
+    if ! command -v "$tool" >/dev/null; then
+        stop "$tool is missing: a page for operators is run with it." \
+            "Debian, Ubuntu: apt-get install $tool    Fedora: dnf install $tool" \
+            "Alpine: apk add $tool                    macOS: brew install $tool"
+    fi
+done
+
+# And Prometheus' own tool says whether its queries are right.
+if ! command -v promtool >/dev/null && [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    echo "promtool is missing: installing prometheus"
+    # Its package would also start a server, which nobody here asked for.
+    apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq --no-install-recommends prometheus
+fi
+if ! command -v promtool >/dev/null; then
+    stop "promtool is missing: it checks the queries of a page for operators." \
+        "Debian, Ubuntu: apt-get install prometheus    Fedora: dnf install golang-github-prometheus" \
+        "Alpine: apk add prometheus                    macOS: brew install prometheus"
 fi
 
 number=0

@@ -61,6 +61,18 @@ impl Settings {
         self.with("votes", votes)
     }
 
+    /// The breaker's name; `payments` without.
+    #[cfg(all(feature = "cli", feature = "http", feature = "tracing", feature = "counts"))]
+    pub(crate) fn named(self, breaker: &str) -> Self {
+        self.with("name", breaker)
+    }
+
+    /// The file into which the instance logs.
+    #[cfg(all(feature = "cli", feature = "http", feature = "tracing", feature = "counts"))]
+    pub(crate) fn log(self, file: &std::path::Path) -> Self {
+        self.with("log", file.display())
+    }
+
     /// The instance is of no use without that breaker.
     #[cfg(feature = "http")]
     pub(crate) fn critical(self, breaker: &str) -> Self {

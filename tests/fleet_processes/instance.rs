@@ -57,7 +57,7 @@ impl Settings {
     }
 
     fn breaker(&self, to: &Output) -> CircuitBreaker {
-        let mut config = CircuitBreakerConfig::builder("payments").store(self.store());
+        let mut config = CircuitBreakerConfig::builder(self.get("name").unwrap_or("payments")).store(self.store());
         if let Some(detector) = self.get("detector") {
             let parts: Vec<_> = detector.split(' ').collect();
             let number = |at: usize| parts[at].parse::<u32>().expect("a number");
@@ -154,6 +154,10 @@ pub(crate) fn run() -> bool {
     let pairs = settings.lines().filter_map(|line| line.split_once('='));
     let settings = Settings(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect());
     let output = Output(Arc::new(Mutex::new(std::io::stdout())));
+    #[cfg(feature = "tracing")]
+    if let Some(file) = settings.get("log") {
+        write_log(file);
+    }
     let breaker = settings.breaker(&output);
     let number = settings.get("number").unwrap_or_default().to_owned();
     #[cfg(feature = "http")]
@@ -314,6 +318,13 @@ fn call(address: &str, request: &str) -> std::io::Result<bool> {
     let mut answer = String::new();
     std::io::BufReader::new(stream).read_line(&mut answer)?;
     Ok(answer == "ok\n")
+}
+
+/// Writes what the instance logs into a file, as an application does that has nothing but the defaults.
+#[cfg(feature = "tracing")]
+fn write_log(file: &str) {
+    let file = std::fs::File::create(file).expect("a file");
+    tracing_subscriber::fmt().with_ansi(false).with_writer(Mutex::new(file)).init();
 }
 
 /// Answers questions of how this instance is; returns where.

@@ -30,6 +30,8 @@ mod records;
 #[expect(dead_code, reason = "not every file needs every helper")]
 mod servers;
 mod store;
+#[cfg(all(feature = "cli", feature = "http", feature = "tracing", feature = "counts"))]
+mod walk;
 
 /// Not a test but what children of the tests run.
 #[test]

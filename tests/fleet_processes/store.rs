@@ -82,6 +82,25 @@ impl Store {
         self.url_at(self.port())
     }
 
+    /// What those who use it are told that it is.
+    #[cfg(all(feature = "cli", feature = "http", feature = "tracing", feature = "counts"))]
+    pub(crate) fn described(&self) -> String {
+        use fusebox::store::{RedisStore, Store as _};
+        match self {
+            Self::Redis(_) => RedisStore::builder(self.url()).build().expect("a store").describe(),
+            Self::Postgres { .. } => PostgresStore::builder().url(self.url()).build().expect("a store").describe(),
+        }
+    }
+
+    /// Another database on the same server, without tables.
+    #[cfg(all(feature = "cli", feature = "http", feature = "tracing", feature = "counts"))]
+    pub(crate) fn another_database(&self) -> Database {
+        match self {
+            Self::Redis(_) => panic!("this is no PostgreSQL"),
+            Self::Postgres { database, .. } => wait(database.server.database()),
+        }
+    }
+
     pub(crate) fn url_through(&self, proxy: &Proxy) -> String {
         self.url_at(proxy.port())
     }
@@ -192,6 +211,23 @@ impl Store {
             let digits: String = record.iter().map(|byte| format!("{byte:02x}")).collect();
             self.sql(&format!(
                 "update hw_circuit_breakers set record = decode('{digits}', 'hex'), version = {version}"
+            ));
+        }
+    }
+
+    /// Puts what a newer release would write in the place of the record of one breaker of several.
+    #[cfg(all(feature = "cli", feature = "http", feature = "tracing", feature = "counts"))]
+    pub(crate) fn make_newer(&self, name: &str) {
+        let newer = Self::of_newer_format(b"FB\x02what a later release writes...");
+        if self.is_redis() {
+            let keys = self.keys();
+            let is_it = |(kind, key): &&(String, String)| kind == "r" && key.rsplit(':').next() == Some(name);
+            let key = &keys.iter().find(is_it).expect("a record").1;
+            self.command(&[b"HSET", key.as_bytes(), b"r", &newer]);
+        } else {
+            let digits: String = newer.iter().map(|byte| format!("{byte:02x}")).collect();
+            self.sql(&format!(
+                "update hw_circuit_breakers set record = decode('{digits}', 'hex') where resource_key = '{name}'"
             ));
         }
     }
