@@ -46,7 +46,7 @@ impl Health {
 
     /// Names breakers that this instance is of no use without, together with those that were named before.
     ///
-    /// When such a one takes the instance down stands [above](self). Names are compared as they are; a name that no breaker
+    /// When such a one takes the instance down stands [above](super). Names are compared as they are; a name that no breaker
     /// has counts for nothing.
     pub fn critical<I>(mut self, names: I) -> Self
     where
