@@ -62,7 +62,14 @@ impl Machine {
     /// `at`.
     #[inline]
     pub(crate) fn record_successes(&mut self, count: u64, at: Timestamp, facts: &mut Facts) {
-        if count > 0 && self.state.state == State::Closed && self.records() {
+        if count > 0 {
+            self.record_some_successes(count, at, facts);
+        }
+    }
+
+    #[inline(never)]
+    fn record_some_successes(&mut self, count: u64, at: Timestamp, facts: &mut Facts) {
+        if self.state.state == State::Closed && self.records() {
             self.recover(at);
             self.log(|log| log.push_good(count));
             self.judge(facts, |detector| detector.record_successes(count, at));
