@@ -409,9 +409,9 @@ impl Ratio {
             counts.filter(|&count| is_near(now, count)).map(|count| count & COUNT).sum()
         };
         let requests = sum(&mut self.requests.iter().map(|count| count.load(Ordering::Relaxed)));
-        let earned = u128::from(requests) * u128::from(self.per_million) / 1_000_000;
-        let allowed = u64::try_from(earned).unwrap_or(u64::MAX).saturating_add(self.reserve);
-        (allowed, sum(&mut retries.iter().copied()))
+        // Where that saturates, it is hundreds of times what a window can hold.
+        let earned = requests.saturating_mul(self.per_million) / 1_000_000;
+        (earned.saturating_add(self.reserve), sum(&mut retries.iter().copied()))
     }
 
     fn withdraw(&self) -> bool {
