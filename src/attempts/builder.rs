@@ -8,10 +8,11 @@ use std::time::Duration;
 use super::budget::Budget;
 use super::config::RetryConfig;
 use super::event::RetryEvent;
-use super::policy::{Listener, Plain, Policy, Seed, Shared, WhenRejected};
+use super::kept::KEPT;
+use super::policy::{Listener, Policy, Seed, Shared, WhenRejected};
 use super::stats::RetryStats;
 use super::timeouts::{Timed, Untimed};
-use crate::backoff::{Backoff, BuiltIn, Curve, exponential};
+use crate::backoff::{Backoff, BuiltIn};
 use crate::error::ConfigError;
 use crate::time::nanos;
 
@@ -28,19 +29,15 @@ use crate::time::nanos;
 #[derive(Clone)]
 #[must_use = "call `.build()`"]
 pub struct RetryConfigBuilder<T = Untimed> {
-    plain: Plain,
     shared: Shared,
     backoff_check: Result<(), ConfigError>,
     timeouts: T,
 }
 
-const CURVE: Curve = Curve::Exponential(exponential(Duration::from_millis(100)..=Duration::from_secs(10)));
-
 impl RetryConfig {
     /// Starts a configuration of your own.
     pub fn builder() -> RetryConfigBuilder {
-        let plain = Self::default().policy.plain;
-        RetryConfigBuilder { plain, shared: Shared::default(), backoff_check: Ok(()), timeouts: Untimed }
+        RetryConfigBuilder { shared: Shared::default(), backoff_check: Ok(()), timeouts: Untimed }
     }
 }
 
@@ -58,21 +55,17 @@ impl<T> RetryConfig<T> {
     /// # Ok::<(), fusebox::ConfigError>(())
     /// ```
     pub fn into_builder(self) -> RetryConfigBuilder<T> {
-        let Self { policy: Policy { plain, shared }, timeouts } = self;
-        let shared = shared.map(Arc::unwrap_or_clone).unwrap_or_default();
-        RetryConfigBuilder { plain, shared, backoff_check: Ok(()), timeouts }
+        let shared = match self.policy {
+            Policy::Plain(plain) => Shared { plain: *plain, ..Shared::default() },
+            Policy::Shared(shared) => Arc::unwrap_or_clone(shared),
+        };
+        RetryConfigBuilder { shared, backoff_check: Ok(()), timeouts: self.timeouts }
     }
 }
 
 impl Default for RetryConfig {
     fn default() -> Self {
-        let plain = Plain {
-            max_retries: 3,
-            when_rejected: WhenRejected::default(),
-            retry_after_cap: nanos(Duration::from_secs(300)),
-            curve: CURVE,
-        };
-        Self { policy: Policy { plain, shared: None }, timeouts: Untimed }
+        Self { policy: Policy::DEFAULT, timeouts: Untimed }
     }
 }
 
@@ -97,8 +90,8 @@ impl MaybeTimed for Timed {
 impl<T: MaybeTimed> RetryConfigBuilder<T> {
     /// As one that can have limits of time, and has none yet.
     pub(crate) fn timed(self) -> RetryConfigBuilder<Timed> {
-        let Self { plain, shared, backoff_check, timeouts } = self;
-        RetryConfigBuilder { plain, shared, backoff_check, timeouts: timeouts.timed() }
+        let Self { shared, backoff_check, timeouts } = self;
+        RetryConfigBuilder { shared, backoff_check, timeouts: timeouts.timed() }
     }
 
     /// Sets the time for the whole call: the wait for the service, all attempts, the waits between. Default: none.
@@ -196,15 +189,16 @@ impl<T: MaybeTimed> RetryConfigBuilder<T> {
         let mut shared = self.shared;
         let is_unlimited = shared.budget.is_none() && deadline.is_none();
         shared.unlimited = (is_unlimited && !shared.listeners.is_empty()).then(Arc::default);
-        let shared = shared.is_needed().then(|| Arc::new(shared));
-        Ok(RetryConfig { policy: Policy { plain: self.plain, shared }, timeouts: self.timeouts })
+        let plain = if shared.is_needed() { None } else { KEPT.find(shared.plain) };
+        let policy = plain.map_or_else(|| Policy::Shared(Arc::new(shared)), Policy::Plain);
+        Ok(RetryConfig { policy, timeouts: self.timeouts })
     }
 }
 
 impl<T> RetryConfigBuilder<T> {
     /// Sets how many attempts may follow the first. Default: 3. Zero is legal: no retries.
     pub const fn max_retries(mut self, retries: u32) -> Self {
-        self.plain.max_retries = retries;
+        self.shared.plain.max_retries = retries;
         self
     }
 
@@ -228,7 +222,7 @@ impl<T> RetryConfigBuilder<T> {
         self.backoff_check = backoff.check();
         match backoff.curve() {
             Some(BuiltIn(curve)) => {
-                self.plain.curve = curve;
+                self.shared.plain.curve = curve;
                 self.shared.backoff = None;
             }
             None => self.shared.backoff = Some(Arc::new(backoff)),
@@ -282,7 +276,7 @@ impl<T> RetryConfigBuilder<T> {
     /// # Ok::<(), fusebox::ConfigError>(())
     /// ```
     pub const fn retry_after_cap(mut self, cap: Duration) -> Self {
-        self.plain.retry_after_cap = nanos(cap);
+        self.shared.plain.retry_after_cap = nanos(cap);
         self
     }
 
@@ -304,7 +298,7 @@ impl<T> RetryConfigBuilder<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub const fn when_rejected(mut self, when_rejected: WhenRejected) -> Self {
-        self.plain.when_rejected = when_rejected;
+        self.shared.plain.when_rejected = when_rejected;
         self
     }
 
@@ -383,7 +377,7 @@ impl Shared {
 
 impl<T: fmt::Debug> fmt::Debug for RetryConfigBuilder<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { plain, timeouts, .. } = self;
+        let Self { shared: Shared { plain, .. }, timeouts, .. } = self;
         f.debug_struct("RetryConfigBuilder")
             .field("max_retries", &plain.max_retries)
             .field("backoff", &format_args!("{}", plain.curve))

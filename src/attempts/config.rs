@@ -53,9 +53,8 @@ impl<T: Timeouts> fmt::Display for RetryConfig<T> {
 
 impl<T: fmt::Debug> fmt::Debug for RetryConfig<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Policy { plain, shared } = &self.policy;
+        let (plain, shared) = (self.policy.plain(), self.policy.shared());
         let Plain { max_retries, when_rejected, curve, .. } = plain;
-        let shared = shared.as_deref();
         f.debug_struct("RetryConfig")
             .field("max_retries", max_retries)
             .field("backoff", curve)

@@ -27,11 +27,11 @@ impl<T: Timeouts> RetryConfig<T> {
     /// ```
     #[must_use]
     pub fn explain(&self) -> Explanation {
-        let Plain { max_retries, when_rejected, curve, .. } = &self.policy.plain;
+        let Plain { max_retries, when_rejected, curve, .. } = self.policy.plain();
         if *max_retries == 0 {
             return Explanation::new([vec!["makes no retries".to_owned()], times(self.timeouts.limits())].concat());
         }
-        let shared = self.policy.shared.as_deref();
+        let shared = self.policy.shared();
         let mut lines = vec![match max_retries {
             1 => "makes 1 retry after the first attempt".to_owned(),
             retries => format!("makes up to {retries} retries after the first attempt"),
@@ -42,7 +42,7 @@ impl<T: Timeouts> RetryConfig<T> {
         });
         lines.push(in_all(shared));
         lines.extend(times(self.timeouts.limits()));
-        lines.push(asked_for(&self.policy.plain));
+        lines.push(asked_for(self.policy.plain()));
         lines.push(rejected(*when_rejected).to_owned());
         Explanation::new(lines)
     }

@@ -9,6 +9,7 @@ mod config;
 mod deliver;
 mod event;
 mod explain;
+mod kept;
 #[cfg(all(test, fusebox_loom))]
 mod loom_tests;
 #[cfg(feature = "http")]

@@ -15,8 +15,9 @@ use super::event::{RetryEvent, RetryEventKind};
 use super::stats::RetryStats;
 #[cfg(feature = "tracing")]
 use super::trace;
-use crate::backoff::{Backoff, Curve, mix};
+use crate::backoff::{Backoff, Curve, exponential, mix};
 use crate::guard::guarded;
+use crate::time::nanos;
 
 /// What to do when a circuit breaker further in rejects an attempt. The dependency was not asked, so a rejection never
 /// spends budget.
@@ -55,16 +56,15 @@ impl WhenRejected {
     }
 }
 
-/// What a call carries of its configuration. All that is shared, and therefore costs, is behind one pointer that plain
-/// configurations do without.
-#[derive(Clone)]
-pub(crate) struct Policy {
-    pub(super) plain: Plain,
-    pub(super) shared: Option<Arc<Shared>>,
+/// What a call carries of its configuration: one pointer, which costs where it has to be counted.
+pub(crate) enum Policy {
+    /// Nothing but numbers, which are kept for as long as the program runs.
+    Plain(&'static Plain),
+    Shared(Arc<Shared>),
 }
 
-/// The part that every call copies.
-#[derive(Clone, Copy, Debug)]
+/// The numbers of a configuration.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Plain {
     pub(super) max_retries: u32,
     pub(super) when_rejected: WhenRejected,
@@ -75,6 +75,7 @@ pub(crate) struct Plain {
 
 #[derive(Clone, Default)]
 pub(crate) struct Shared {
+    pub(super) plain: Plain,
     /// Instead of the curve.
     pub(super) backoff: Option<Arc<dyn Backoff>>,
     pub(super) budget: Option<Budget>,
@@ -102,6 +103,13 @@ pub(super) struct Seed {
 }
 
 impl Plain {
+    pub(super) const DEFAULT: Self = Self {
+        max_retries: 3,
+        when_rejected: WhenRejected::Return,
+        retry_after_cap: nanos(Duration::from_secs(300)),
+        curve: Curve::Exponential(exponential(Duration::from_millis(100)..=Duration::from_secs(10))),
+    };
+
     pub(super) const fn retry_after_cap(&self) -> Duration {
         Duration::from_nanos(self.retry_after_cap)
     }
@@ -111,11 +119,56 @@ impl Plain {
     }
 }
 
+impl Default for Plain {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// Moves the code of a branch out of the way: jumps are most of what a plain call costs, and little of what others do.
+#[cold]
+#[inline]
+const fn out_of_the_way() {}
+
+impl Clone for Policy {
+    #[inline]
+    fn clone(&self) -> Self {
+        match self {
+            Self::Plain(plain) => Self::Plain(plain),
+            Self::Shared(shared) => {
+                out_of_the_way();
+                Self::Shared(shared.clone())
+            }
+        }
+    }
+}
+
 impl Policy {
+    pub(super) const DEFAULT: Self = Self::Plain(&Plain::DEFAULT);
+
+    #[inline]
+    pub(super) fn plain(&self) -> &Plain {
+        match self {
+            Self::Plain(plain) => plain,
+            Self::Shared(shared) => &shared.plain,
+        }
+    }
+
+    #[inline]
+    pub(super) fn shared(&self) -> Option<&Shared> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Shared(shared) => {
+                out_of_the_way();
+                Some(shared)
+            }
+        }
+    }
+
     /// A call begins.
     #[inline]
     pub(crate) fn begin(&self) {
-        if let Some(shared) = &self.shared {
+        if let Some(shared) = self.shared() {
             shared.begin();
         }
     }
@@ -123,6 +176,8 @@ impl Policy {
 
 impl Shared {
     /// The seed of one request, where the configuration gives them.
+    // Apart, as is all that plain calls do without, so that the rest is small enough to be taken into its caller.
+    #[inline(never)]
     pub(super) fn seed(&self) -> Option<u64> {
         let Seed { start, next } = self.seed.as_ref()?;
         Some(mix(start.wrapping_add(next.fetch_add(1, Ordering::Relaxed))))
@@ -211,12 +266,12 @@ impl Shared {
 
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let retries = self.plain.max_retries;
-        write!(f, "{retries} {}, ", if retries == 1 { "retry" } else { "retries" })?;
-        let shared = self.shared.as_deref();
+        let Plain { max_retries: retries, curve, .. } = self.plain();
+        write!(f, "{retries} {}, ", if *retries == 1 { "retry" } else { "retries" })?;
+        let shared = self.shared();
         match shared.and_then(|shared| shared.backoff.as_ref()) {
             Some(_) => f.write_str("backoff of its own")?,
-            None => self.plain.curve.fmt(f)?,
+            None => curve.fmt(f)?,
         }
         match shared.and_then(|shared| shared.budget.as_ref()) {
             Some(budget) => write!(f, ", {budget}"),

@@ -1,7 +1,6 @@
 //! The rules of trying again, in one place: whether, and after how long.
 
 use std::mem::ManuallyDrop;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::attempt_end::{Cause, Done, Failed, Place, judged};
@@ -19,27 +18,18 @@ use crate::clock::fresh_seed;
 
 /// The attempts of one call so far. What a call that succeeds at once does not need is made when the first attempt failed.
 ///
-/// In this order: next to `plain`, the room for `progress` would be copied along while it is empty.
+/// In this order: next to what is moved in one piece, the room for `progress` would be copied along while it is empty.
 #[repr(C)]
 pub(crate) struct Attempts {
-    plain: Plain,
-    /// Dropped by hand, behind one test that is taken into the caller: a plain call has nothing to drop.
-    held: Option<ManuallyDrop<Held>>,
     /// None while the first attempt is on its way.
     progress: Option<Progress>,
-}
-
-/// What a call has of a configuration that is not plain.
-struct Held {
-    shared: Arc<Shared>,
-    /// Those of the configuration's own backoff, once asked for.
-    delays: Option<OwnDelays>,
+    /// Dropped by hand, behind one test that is taken into the caller: a plain call has nothing to drop.
+    policy: ManuallyDrop<Policy>,
 }
 
 type OwnDelays = Box<dyn Iterator<Item = Duration> + Send + Sync>;
 
 /// How far a call has come after its first attempt failed.
-#[derive(Clone, Copy)]
 struct Progress {
     /// The attempts that failed.
     failed: u32,
@@ -51,12 +41,14 @@ struct Progress {
     seed: Option<u64>,
     pace: Pace,
     total_delay: Duration,
+    /// Those of the configuration's own backoff, once asked for. Dropped by hand, with the policy, which is not plain then.
+    delays: ManuallyDrop<Option<OwnDelays>>,
 }
 
 impl Drop for Attempts {
     #[inline]
     fn drop(&mut self) {
-        if self.held.is_some() {
+        if self.shared().is_some() {
             self.release();
         }
     }
@@ -72,6 +64,7 @@ impl Progress {
             seed: shared.and_then(Shared::seed),
             pace: Pace::new(),
             total_delay: Duration::ZERO,
+            delays: ManuallyDrop::new(None),
         }
     }
 
@@ -95,13 +88,15 @@ pub(crate) trait Repeat {
 impl Attempts {
     #[inline(never)]
     fn release(&mut self) {
-        drop(self.held.take().map(ManuallyDrop::into_inner));
+        *self.policy = Policy::DEFAULT;
+        if let Some(progress) = &mut self.progress {
+            *progress.delays = None;
+        }
     }
 
     #[inline]
     pub(super) fn new(policy: &Policy) -> Self {
-        let held = |shared| ManuallyDrop::new(Held { shared, delays: None });
-        Self { plain: policy.plain, held: policy.shared.clone().map(held), progress: None }
+        Self { policy: ManuallyDrop::new(policy.clone()), progress: None }
     }
 
     /// The attempt on its way, counted from 1.
@@ -111,7 +106,12 @@ impl Attempts {
 
     #[inline]
     fn shared(&self) -> Option<&Shared> {
-        self.held.as_ref().map(|held| &*held.shared)
+        self.policy.shared()
+    }
+
+    #[inline]
+    fn plain(&self) -> &Plain {
+        self.policy.plain()
     }
 
     /// The budget that such a failure is held against.
@@ -157,42 +157,43 @@ impl Attempts {
     /// The call, to be told of when its response has ended; `None` where nothing is told of calls.
     #[cfg(feature = "http")]
     pub(super) fn open(&self, if_left: Option<Done>) -> Option<OpenCall> {
-        let shared = self.held.as_ref().map(|held| &held.shared).filter(|shared| shared.hears_of_ends())?;
-        Some(OpenCall::new(shared.clone(), self.place(), if_left))
+        match &*self.policy {
+            Policy::Shared(shared) if shared.hears_of_ends() => {
+                Some(OpenCall::new(shared.clone(), self.place(), if_left))
+            }
+            _ => None,
+        }
     }
 
     #[inline]
     fn progress(&mut self) -> &mut Progress {
-        let shared = self.held.as_ref().map(|held| &*held.shared);
-        self.progress.get_or_insert_with(|| Progress::begin(shared))
+        self.progress.get_or_insert_with(|| Progress::begin(self.policy.shared()))
     }
 
     /// The delay that the backoff has next.
     #[inline]
     fn delay(&mut self) -> Option<Duration> {
-        let Self { plain, held, progress } = self;
-        let shared = held.as_ref().map(|held| &*held.shared);
-        let progress = progress.get_or_insert_with(|| Progress::begin(shared));
-        if shared.is_some_and(|shared| shared.backoff.is_some()) {
+        if self.shared().is_some_and(|shared| shared.backoff.is_some()) {
             return self.own_delay();
         }
-        let Progress { pace, seed, .. } = progress;
-        Some(pace.step(&plain.curve, || *seed.get_or_insert_with(fresh_seed)))
+        let Self { policy, progress } = self;
+        let Progress { pace, seed, .. } = progress.get_or_insert_with(|| Progress::begin(policy.shared()));
+        Some(pace.step(&policy.plain().curve, || *seed.get_or_insert_with(fresh_seed)))
     }
 
     #[inline(never)]
     fn own_delay(&mut self) -> Option<Duration> {
-        let seed = self.progress().seed();
-        let Held { shared, delays } = &mut **self.held.as_mut()?;
-        let backoff = shared.backoff.as_ref()?;
-        delays.get_or_insert_with(|| backoff.delays(seed).into_boxed()).next()
+        let Self { policy, progress } = self;
+        let backoff = policy.shared()?.backoff.as_ref()?;
+        let progress = progress.get_or_insert_with(|| Progress::begin(policy.shared()));
+        let seed = progress.seed();
+        progress.delays.get_or_insert_with(|| backoff.delays(seed).into_boxed()).next()
     }
 
     fn restart_backoff(&mut self) {
-        self.progress().pace = Pace::new();
-        if let Some(held) = &mut self.held {
-            held.delays = None;
-        }
+        let progress = self.progress();
+        progress.pace = Pace::new();
+        *progress.delays = None;
     }
 
     /// How long to wait before the next attempt; `None`: there is none. `allows`: whether there is time for such a wait.
@@ -228,13 +229,18 @@ impl Attempts {
     /// There is another attempt.
     #[inline]
     fn go_on(&mut self, outcome: Outcome, after: Duration) {
-        if self.held.is_some() || cfg!(feature = "tracing") {
-            let progress = self.progress();
-            progress.total_delay = progress.total_delay.saturating_add(after);
-            self.tell(outcome, RetryEventKind::Retrying { after });
+        if self.shared().is_some() || cfg!(feature = "tracing") {
+            self.tell_retrying(outcome, after);
         }
         let progress = self.progress();
         progress.failed = progress.failed.saturating_add(1);
+    }
+
+    #[inline(never)]
+    fn tell_retrying(&mut self, outcome: Outcome, after: Duration) {
+        let progress = self.progress();
+        progress.total_delay = progress.total_delay.saturating_add(after);
+        self.tell(outcome, RetryEventKind::Retrying { after });
     }
 
     /// Prepares the next attempt, which costs the budget one retry unless it is free, and says how long to wait before it.
@@ -291,7 +297,7 @@ impl Attempts {
 
     #[inline]
     fn has_used_all_retries(&self) -> bool {
-        self.number() > self.plain.max_retries
+        self.number() > self.plain().max_retries
     }
 
     /// The same where the result, or the breaker that rejected, says more than that another attempt might mend it.
@@ -299,7 +305,9 @@ impl Attempts {
     fn wait_as_told(&mut self, cause: Cause, is_free: bool) -> Result<Duration, StopReason> {
         match cause {
             Cause::Final(reason) => return Err(reason),
-            Cause::Rejected(_) if self.plain.when_rejected == WhenRejected::Return => return Err(StopReason::Rejected),
+            Cause::Rejected(_) if self.plain().when_rejected == WhenRejected::Return => {
+                return Err(StopReason::Rejected);
+            }
             _ if self.has_used_all_retries() => return Err(StopReason::MaxRetries),
             Cause::Retryable(Retry::Unprocessed) if is_free => {
                 self.progress().resent = true;
@@ -312,14 +320,16 @@ impl Attempts {
             }
             Cause::Retryable(Retry::Pushback(wait)) => {
                 self.restart_backoff();
-                return Ok(wait.min(self.plain.retry_after_cap()));
+                return Ok(wait.min(self.plain().retry_after_cap()));
             }
             // Never sooner than the dependency said: where that is too late, not at all.
-            Cause::Retryable(Retry::After(least)) if least > self.plain.retry_after_cap() => {
+            Cause::Retryable(Retry::After(least)) if least > self.plain().retry_after_cap() => {
                 return Err(StopReason::RetryAfter);
             }
             // Further away than a caller should wait: then it is not worth waiting at all.
-            Cause::Rejected(Some(after)) if self.plain.waits_for_breakers() && after > self.plain.retry_after_cap() => {
+            Cause::Rejected(Some(after))
+                if self.plain().waits_for_breakers() && after > self.plain().retry_after_cap() =>
+            {
                 return Err(StopReason::Rejected);
             }
             Cause::Retryable(_) | Cause::Rejected(_) => {}
@@ -331,7 +341,7 @@ impl Attempts {
                 let spread = least.div_f64(10.0).mul_f64(draw(!self.progress().seed(), nonce));
                 Ok(delay.max(least).saturating_add(spread))
             }
-            Cause::Rejected(Some(after)) if self.plain.waits_for_breakers() => Ok(after),
+            Cause::Rejected(Some(after)) if self.plain().waits_for_breakers() => Ok(after),
             _ => Ok(delay),
         }
     }
@@ -349,7 +359,7 @@ impl Attempts {
 
     fn tell(&self, outcome: Outcome, kind: RetryEventKind) {
         #[cfg(feature = "tracing")]
-        if self.held.is_none() {
+        if self.shared().is_none() {
             trace::tell("", &self.place().event(outcome, kind));
         }
         if let Some(shared) = self.shared() {

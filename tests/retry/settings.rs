@@ -163,3 +163,64 @@ fn a_builder_can_be_used_for_several_configurations() {
     assert_eq!(retry(builder.clone()).call_blocking(failing_blocking()), Err(Attempt(2)));
     assert_eq!(retry(builder.max_retries(2)).call_blocking(failing_blocking()), Err(Attempt(3)));
 }
+
+/// The few that a program has are kept; what is beyond that is counted.
+#[test]
+fn each_of_many_configurations_is_its_own() {
+    let layers: Vec<_> = (0..600).map(|retries| retry(at_once().max_retries(retries))).collect();
+    for (attempts, layer) in (1..).zip(&layers) {
+        let stub = Stub::new(Answer::Err);
+        let mut service = layer.layer(stub.clone());
+        let response = service.ready().now_or_never().expect("ready").expect("ready").call(1);
+        assert_eq!(response.now_or_never(), Some(Err(Down)));
+        assert_eq!(stub.calls(), attempts);
+    }
+    let told: Vec<_> = [7, 599].map(|n: u32| at_once().max_retries(n).build().expect("legal").to_string()).into();
+    assert_eq!(told, ["7 retries, no wait", "599 retries, no wait"]);
+}
+
+#[test]
+fn a_call_keeps_what_it_needs_of_a_configuration_that_is_gone() {
+    let plain = at_once().max_retries(2);
+    let own = plain.clone().backoff([Duration::ZERO; 2]);
+    for builder in [plain, own] {
+        let stub = Stub::new(Answer::Err);
+        let mut service = retry(builder).layer(stub.clone());
+        let response = service.ready().now_or_never().expect("ready").expect("ready").call(1);
+        drop(service);
+        assert_eq!(response.now_or_never(), Some(Err(Down)));
+        assert_eq!(stub.calls(), 3);
+    }
+}
+
+/// Waits not at all, and holds something meanwhile.
+#[derive(Clone, Debug)]
+struct Holding(Arc<()>);
+
+impl Backoff for Holding {
+    fn delays(&self, _seed: u64) -> backoff::Delays {
+        let held = self.0.clone();
+        backoff::Delays::new(std::iter::from_fn(move || {
+            let _held = &held;
+            Some(Duration::ZERO)
+        }))
+    }
+}
+
+#[test]
+fn what_a_backoff_of_its_own_holds_goes_with_the_call() {
+    let held = Arc::new(());
+    let layer = retry(RetryConfig::builder().backoff(Holding(held.clone())));
+    let idle = Arc::strong_count(&held);
+    let mut ended = layer.layer(Stub::new(Answer::Err));
+    let response = ended.ready().now_or_never().expect("ready").expect("ready").call(1);
+    assert_eq!(response.now_or_never(), Some(Err(Down)));
+    assert_eq!(Arc::strong_count(&held), idle, "at its end");
+
+    let mut service = layer.layer(Stub::in_turn([Answer::Err, Answer::Hang]));
+    let mut response = Box::pin(service.ready().now_or_never().expect("ready").expect("ready").call(1));
+    assert!(poll_once(response.as_mut()).is_pending());
+    assert_eq!(Arc::strong_count(&held), idle + 1, "while it goes on");
+    drop((response, service, ended, layer));
+    assert_eq!(Arc::strong_count(&held), 1, "dropped, and the configuration too");
+}
