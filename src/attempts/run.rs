@@ -122,7 +122,7 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.as_mut().project();
         let StateProj::Running { attempt } = this.state.project() else {
-            return self.go_on(cx);
+            return self.go_on(cx, None, None);
         };
         let Poll::Ready(result) = attempt.poll(cx) else {
             return self.pending(cx);
@@ -132,7 +132,7 @@ where
                 let head = Head::new(this.attempts, &*this.limits, Some(done));
                 Poll::Ready(deliver::<A::Answers, C, T, R, E>(this.classify, head, result))
             }
-            Err(failed) => self.failed(cx, &failed, result),
+            Err(failed) => self.go_on(cx, Some(failed), Some(result)),
         }
     }
 }
@@ -167,45 +167,47 @@ where
     A::Answers: Deliver<C::Scope, C, T::Bodies, R>,
     E: 'static,
 {
-    /// Goes on after a failed attempt, where it was the only one of this poll so far.
-    #[inline(never)]
-    fn failed(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        failed: &Failed,
-        result: Result<R, E>,
-    ) -> Poll<<Self as Future>::Output> {
-        match self.as_mut().after_failed(cx, failed, result) {
-            Some(end) => Poll::Ready(end),
-            None => self.go_on(cx),
-        }
-    }
-
     /// Goes on where the attempt on its way has been polled already.
     #[inline(never)]
     fn pending(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
         match ready!(self.as_mut().after_pending(cx)) {
             Some(end) => Poll::Ready(end),
-            None => self.go_on(cx),
+            None => self.go_on(cx, None, None),
         }
     }
 
-    /// Goes on where no attempt has been polled.
+    /// Goes on after an attempt that `failed` with that result, or, without them, where none has been polled.
+    ///
+    /// They are two, and how it failed is read where it lies: in one piece they are copied, which waits until all that was
+    /// just written of them has arrived in memory.
+    #[cold]
     #[inline(never)]
-    fn go_on(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
+    fn go_on(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut failed: Option<Failed>,
+        mut result: Option<Result<R, E>>,
+    ) -> Poll<<Self as Future>::Output> {
         loop {
-            let end = match self.as_mut().look(cx) {
+            if let Some(failed) = &failed
+                && let Some(result) = result.take()
+                && let Some(end) = self.as_mut().after_failed(cx, failed, result)
+            {
+                return Poll::Ready(end);
+            }
+            match self.as_mut().look(cx) {
                 Seen::Done(result, done) => {
                     let this = self.project();
                     let head = Head::new(this.attempts, &*this.limits, done);
                     return Poll::Ready(deliver::<A::Answers, C, T, R, E>(this.classify, head, result));
                 }
-                Seen::Failed(failed, result) => self.as_mut().after_failed(cx, &failed, result),
-                Seen::Pending => ready!(self.as_mut().after_pending(cx)),
+                Seen::Failed(how, it) => (failed, result) = (Some(how), Some(it)),
+                Seen::Pending => {
+                    if let Some(end) = ready!(self.as_mut().after_pending(cx)) {
+                        return Poll::Ready(end);
+                    }
+                }
                 Seen::Waiting => return Poll::Pending,
-            };
-            if let Some(end) = end {
-                return Poll::Ready(end);
             }
         }
     }
