@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test of the crate. Needs a Rust toolchain, openssl, curl, jq, and the programs of Redis, PostgreSQL and PgBouncer,
-# which the tests start themselves.
+# Runs every test of the crate. Needs a Rust toolchain, openssl, curl, jq, and the programs of Redis, PostgreSQL, PgBouncer
+# and Prometheus, which the tests start themselves.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -154,16 +154,19 @@ for tool in curl jq; do
     fi
 done
 
-# And Prometheus' own tool says whether its queries are right.
-if ! command -v promtool >/dev/null && [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
-    echo "promtool is missing: installing prometheus"
-    # Its package would also start a server, which nobody here asked for.
+# What is exported is looked at by the one who reads it.
+has_prometheus() {
+    command -v prometheus >/dev/null && command -v promtool >/dev/null
+}
+if ! has_prometheus && [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    echo "Prometheus is missing: installing it"
+    # Its package would also start one, which is not asked for.
     apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq --no-install-recommends prometheus
 fi
-if ! command -v promtool >/dev/null; then
-    stop "promtool is missing: it checks the queries of a page for operators." \
-        "Debian, Ubuntu: apt-get install prometheus    Fedora: dnf install golang-github-prometheus" \
-        "Alpine: apk add prometheus                    macOS: brew install prometheus"
+if ! has_prometheus; then
+    stop "Prometheus is missing: 'prometheus' and 'promtool' were not found. Tests compare what it scrapes." \
+        "Debian, Ubuntu: apt-get install prometheus    macOS: brew install prometheus" \
+        "Elsewhere: https://prometheus.io/download     It need not run: the tests start one of their own."
 fi
 
 number=0
