@@ -390,6 +390,7 @@ const TABLE: [Row; 43] = [
             ("prometheus", "an_opening_of_200_milliseconds_between_two_scrapes_is_counted"),
             ("prometheus", "promtool_finds_nothing_wrong_with_what_is_scraped"),
             ("prometheus", "alerts_fire_while_something_is_wrong_and_clear_afterwards"),
+            ("prometheus", "every_query_of_the_board_has_an_answer_with_what_its_legend_names"),
             ("logs", "ten_thousand_failing_calls_tell_nothing_above_debug_but_the_transitions_in_their_order"),
         ],
     ),

@@ -13,6 +13,13 @@ pub(crate) struct Answer {
     pub(crate) samples: Vec<(f64, f64)>,
 }
 
+/// A time that is looked at, in seconds since 1970.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    pub(crate) from: f64,
+    pub(crate) to: f64,
+}
+
 impl Answer {
     /// The newest value.
     pub(crate) fn value(&self) -> f64 {
@@ -49,6 +56,13 @@ impl Prometheus {
     pub(crate) async fn query_at(&self, expression: &str, at: f64) -> Vec<Answer> {
         let answer = self.ask("query", &[("query", expression), ("time", &format!("{at:.3}"))]).await;
         Answer::read(&answer)
+    }
+
+    /// The answers each half second of a time.
+    pub(crate) async fn query_over(&self, expression: &str, span: Span) -> Vec<Answer> {
+        let (from, to) = (format!("{:.3}", span.from), format!("{:.3}", span.to));
+        let parameters = [("query", expression), ("start", &*from), ("end", &*to), ("step", "0.5")];
+        Answer::read(&self.ask("query_range", &parameters).await)
     }
 
     /// Waits for a scrape of the job that began after `moment`, and returns its time: a query at that time has what there was

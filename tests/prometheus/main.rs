@@ -8,7 +8,9 @@
 mod alerts;
 mod answers;
 mod app;
+mod board;
 mod cast;
+mod chart;
 mod counted;
 mod fleets;
 mod keys;

@@ -12,6 +12,7 @@ use fusebox::{
 use tokio::task::JoinHandle;
 use tower::{Layer, ServiceExt, service_fn};
 
+use crate::answers::Span;
 use crate::app::App;
 use crate::cast::{Ask, Guarded, Mistaken, Stage, three_in_a_row};
 use crate::fleets::Fleets;
@@ -31,6 +32,7 @@ pub(crate) struct Scene {
     pub(crate) stage: Stage,
     pub(crate) app: App,
     pub(crate) prometheus: Prometheus,
+    from: f64,
     /// Behind HTTP, where traffic goes all the time.
     checkout: Guarded,
     /// Ends open.
@@ -119,6 +121,7 @@ impl Scene {
             crowd: registry(&stage, "crowd").max(2),
             narrow: registry(&stage, "narrow").max(1).idle(secs(0)),
             stock: (stock, subject, clock),
+            from: unix_now(),
             held: Vec::new(),
             probe: None,
             unread: None,
@@ -134,7 +137,7 @@ impl Scene {
             mistaken,
         };
         scene.scraped(1).await;
-        scene
+        Self { from: unix_now(), ..scene }
     }
 
     /// Waits until both jobs were scraped so many times more, and returns the times of the last scrapes.
@@ -149,7 +152,12 @@ impl Scene {
         last
     }
 
-    fn checkout(&self) -> String {
+    /// From the beginning until now.
+    pub(crate) fn span(&self) -> Span {
+        Span { from: self.from, to: unix_now() }
+    }
+
+    pub(crate) fn checkout(&self) -> String {
         self.stage.name("checkout")
     }
 

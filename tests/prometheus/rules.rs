@@ -1,4 +1,4 @@
-//! The rules of the alerts, without a server.
+//! The rules of the alerts, without a server; and what board and rules have in common.
 
 use std::collections::BTreeSet;
 
@@ -9,6 +9,7 @@ use crate::text_of;
 
 pub(crate) const RULES: &str = "docs/prometheus/alerts.yml";
 const RULES_TEST: &str = "docs/prometheus/alerts_test.yml";
+pub(crate) const BOARD: &str = "docs/grafana/fusebox.json";
 
 #[test]
 fn promtool_finds_nothing_wrong_with_the_rules() {
@@ -55,19 +56,22 @@ fn named_in(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_families_that_alerts_name_exist() {
+fn the_families_that_board_and_alerts_name_exist() {
     let families = families();
-    for file in [RULES, RULES_TEST] {
+    let board = named_in(&text_of(BOARD));
+    for file in [RULES, RULES_TEST, BOARD] {
         let missing: Vec<_> = named_in(&text_of(file)).difference(&families).cloned().collect();
         assert!(missing.is_empty(), "{file}: {missing:?}");
     }
+    let unseen: Vec<_> = families.difference(&board).collect();
+    assert!(unseen.is_empty(), "no panel shows {unseen:?}");
 }
 
 #[test]
-fn alerts_are_in_the_package() {
+fn board_and_alerts_are_in_the_package() {
     let manifest = text_of("Cargo.toml");
     let include = manifest.lines().find(|line| line.starts_with("include = ")).expect("a list");
-    for file in [RULES, RULES_TEST] {
+    for file in [RULES, RULES_TEST, BOARD, crate::chart::CHART] {
         let (folder, end) = (&file[..file.rfind('/').expect("a folder")], &file[file.rfind('.').expect("an ending")..]);
         assert!(include.contains(&format!("\"/{folder}/*{end}\"")), "{file} is not in {include}");
     }
