@@ -68,7 +68,7 @@
 //!
 //! | family | labels | says |
 //! |---|---|---|
-//! | `fusebox_store_operations_total` | `store`: in [its own words](crate::store::Store::describe), `operation`: load, changes, commit, `result`: ok, of a commit applied, conflict, duplicate, queued, combine, fenced, or a [`StoreError`](crate::store::StoreError) | what this process has asked of it. One load asks for many records: one key in trouble is its result |
+//! | `fusebox_store_operations_total` | `store`: in [its own words](../store/trait.Store.html#method.describe), `operation`: load, changes, commit, `result`: ok, of a commit applied, conflict, duplicate, queued, combine, fenced, or a [`StoreError`](../store/enum.StoreError.html) | what this process has asked of it. One load asks for many records: one key in trouble is its result |
 //! | `fusebox_store_operation_duration_seconds_total` | `store`, `operation` | how long that took: the mean is its rate, divided by that of the operations |
 //! | `fusebox_store_up` | `store` | 0 while it is away |
 //! | `fusebox_store_outages_total` | `store` | how often it was found to be away |
