@@ -12,7 +12,6 @@ use super::named_breakers::{self, Listed};
 use super::registry_contents::Inner;
 use super::registry_counts::RegistryCounts;
 use super::registry_list;
-#[cfg(feature = "fleet")]
 use super::settings::LOCAL;
 use crate::circuit::detector::Threshold;
 use crate::circuit::{OverrideKind, PartTally, State};
@@ -103,6 +102,11 @@ impl Survey {
 }
 
 impl SurveyedBreaker {
+    /// Tells whether it shares its state with other instances.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.mode != LOCAL
+    }
+
     fn of(listed: &[Listed], counts: Counts) -> Option<Self> {
         let Listed { name, about, .. } = listed.first()?;
         let About { rule, mode, parts, thresholds } = &**about;
@@ -172,6 +176,15 @@ fn registries() -> Vec<SurveyedRegistry> {
 }
 
 impl SurveyedRegistry {
+    /// Tells whether some of its breakers share their state with other instances.
+    #[cfg_attr(not(feature = "fleet"), expect(clippy::unused_self, reason = "only a fleet shares"))]
+    pub(crate) const fn is_shared(&self) -> bool {
+        #[cfg(feature = "fleet")]
+        return self.fleet.is_some();
+        #[cfg(not(feature = "fleet"))]
+        false
+    }
+
     fn of(name: Arc<str>, registries: &[&Inner], view: &View) -> Self {
         let living: Vec<_> = registries.iter().map(|registry| registry.counts.number()).collect();
         let counts = RegistryCounts::counts_of_gone(&name, &living, view);

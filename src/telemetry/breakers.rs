@@ -27,7 +27,7 @@ static STATE: Family =
 static OVERRIDE: Family =
     Family::gauge("breaker", "override", Unit::One("breaker"), "1 for the override that stands, 0 for the others");
 static LAST_TRANSITION: Family =
-    Family::gauge("breaker", "last_transition_timestamp", Unit::Seconds, "When the state last changed");
+    Family::telling_zero("breaker", "last_transition_timestamp", Unit::Seconds, "When the state last changed");
 static TALLY: Family =
     Family::gauge("breaker", "tally", CALL, "What a part of the rule counts in its window: failures or slow calls");
 static TALLY_CALLS: Family = Family::gauge(
@@ -36,8 +36,12 @@ static TALLY_CALLS: Family = Family::gauge(
     CALL,
     "Among how many calls, where the window counts all and holds bad ones",
 );
-static TALLY_LIMIT: Family =
-    Family::gauge("breaker", "tally_limit", CALL, "So many of what a part of the rule counts open the circuit now");
+static TALLY_LIMIT: Family = Family::telling_zero(
+    "breaker",
+    "tally_limit",
+    CALL,
+    "So many of what a part of the rule counts open the circuit now",
+);
 static PROBES_IN_FLIGHT: Family =
     Family::gauge("breaker", "probes_in_flight", CALL, "Probes on their way, while a circuit is half-open");
 static INFO: Family =
@@ -48,6 +52,8 @@ struct Series<'a> {
     breaker: &'a str,
     registry: &'a str,
     counts: &'a Counts,
+    /// Other instances make transitions for it, too.
+    is_shared: bool,
 }
 
 /// Reasons that any breaker may reject by: their counters are there before the first call is rejected, so that the first one is
@@ -65,9 +71,15 @@ const USUAL_TRANSITIONS: [(State, State, &str); 4] = [
 
 pub(super) fn tell_breakers(survey: &Survey, most_keys: usize, sink: &mut impl Sink) {
     let by_hand = survey.breakers.iter();
-    let by_hand = by_hand.map(|one| Series { breaker: &one.name, registry: "", counts: &one.counts });
+    let by_hand =
+        by_hand.map(|one| Series { breaker: &one.name, registry: "", counts: &one.counts, is_shared: one.is_shared() });
     let of_registries = survey.registries.iter();
-    let of_registries = of_registries.map(|all| Series { breaker: "", registry: &all.name, counts: &all.counts });
+    let of_registries = of_registries.map(|all| Series {
+        breaker: "",
+        registry: &all.name,
+        counts: &all.counts,
+        is_shared: all.is_shared(),
+    });
     tell_counts(&by_hand.chain(of_registries).collect::<Vec<_>>(), sink);
     tell_states(survey, most_keys, sink);
     tell_overrides(survey, sink);
@@ -76,7 +88,7 @@ pub(super) fn tell_breakers(survey: &Survey, most_keys: usize, sink: &mut impl S
 
 fn tell_counts(all: &[Series<'_>], sink: &mut impl Sink) {
     sink.family(&CALLS);
-    for Series { breaker, registry, counts } in all {
+    for Series { breaker, registry, counts, .. } in all {
         let Counts { successes, failures, ignored, cancelled, .. } = counts;
         let outcomes = [
             (Outcome::Success, successes),
@@ -91,7 +103,7 @@ fn tell_counts(all: &[Series<'_>], sink: &mut impl Sink) {
     }
     let mut plain = |family, of: fn(&Counts) -> u64| {
         sink.family(family);
-        for Series { breaker, registry, counts } in all {
+        for Series { breaker, registry, counts, .. } in all {
             sink.sample(&[("breaker", *breaker), ("registry", *registry)], Value::Count(of(counts)));
         }
     };
@@ -104,7 +116,7 @@ fn tell_counts(all: &[Series<'_>], sink: &mut impl Sink) {
 
 fn tell_rejections(all: &[Series<'_>], sink: &mut impl Sink) {
     sink.family(&REJECTED_CALLS);
-    for Series { breaker, registry, counts } in all {
+    for Series { breaker, registry, counts, .. } in all {
         let others = counts.rejections.iter().filter(|one| !USUAL_REASONS.contains(&one.reason));
         let others = others.map(|one| (one.reason, one.count));
         for (reason, count) in USUAL_REASONS.map(|reason| (reason, counts.rejected(reason))).into_iter().chain(others) {
@@ -116,13 +128,14 @@ fn tell_rejections(all: &[Series<'_>], sink: &mut impl Sink) {
 
 fn tell_transitions(all: &[Series<'_>], sink: &mut impl Sink) {
     sink.family(&TRANSITIONS);
-    for Series { breaker, registry, counts } in all {
+    for Series { breaker, registry, counts, is_shared } in all {
         let made = counts.transitions.iter().map(|one| ((one.from, one.to, one.reason), one.origin, one.count));
-        let is_made = |usual: &(State, State, &str)| {
-            made.clone().any(|(what, origin, _)| what == *usual && origin == Origin::Decided)
+        let origins: &[Origin] = if *is_shared { &[Origin::Decided, Origin::Adopted] } else { &[Origin::Decided] };
+        let is_made = |usual: &(State, State, &str), by: Origin| {
+            made.clone().any(|(what, origin, _)| what == *usual && origin == by)
         };
-        let usual = USUAL_TRANSITIONS.iter().filter(|usual| !is_made(usual));
-        let usual = usual.map(|usual| (*usual, Origin::Decided, 0));
+        let usual = origins.iter().flat_map(|by| USUAL_TRANSITIONS.iter().map(|usual| (*usual, *by, 0)));
+        let usual = usual.filter(|(usual, by, _)| !is_made(usual, *by));
         for ((from, to, cause), origin, count) in made.clone().chain(usual) {
             let labels = [
                 ("breaker", *breaker),

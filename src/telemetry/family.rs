@@ -29,6 +29,7 @@ pub struct Family {
     kind: Kind,
     unit: Unit,
     help: &'static str,
+    zero_is_nothing: bool,
 }
 
 /// How the values of a family behave.
@@ -108,11 +109,27 @@ impl Value {
 
 impl Family {
     pub(super) const fn counter(subject: &'static str, what: &'static str, unit: Unit, help: &'static str) -> Self {
-        Self { subject, what, kind: Kind::Counter, unit, help }
+        Self { subject, what, kind: Kind::Counter, unit, help, zero_is_nothing: true }
     }
 
     pub(super) const fn gauge(subject: &'static str, what: &'static str, unit: Unit, help: &'static str) -> Self {
-        Self { subject, what, kind: Kind::Gauge, unit, help }
+        Self { subject, what, kind: Kind::Gauge, unit, help, zero_is_nothing: true }
+    }
+
+    /// A gauge of which zero says something, such as that a store is away.
+    pub(super) const fn telling_zero(
+        subject: &'static str,
+        what: &'static str,
+        unit: Unit,
+        help: &'static str,
+    ) -> Self {
+        Self { zero_is_nothing: false, ..Self::gauge(subject, what, unit, help) }
+    }
+
+    /// What a series that is no more is said to be, where it has to be said.
+    #[cfg(feature = "metrics")]
+    pub(super) const fn nothing(&self) -> f64 {
+        if self.zero_is_nothing { 0.0 } else { f64::NAN }
     }
 
     /// Returns the name as Prometheus has it, with its unit and, for a counter, `_total` at the end:

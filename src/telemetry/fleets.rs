@@ -10,7 +10,7 @@ use crate::clock::wall_time;
 const CALL: Unit = Unit::One("call");
 
 static LAST_HEARD: Family =
-    Family::gauge("fleet", "last_heard_timestamp", Unit::Seconds, "When a breaker's store was last heard of");
+    Family::telling_zero("fleet", "last_heard_timestamp", Unit::Seconds, "When a breaker's store was last heard of");
 static WAITING: Family = Family::gauge("fleet", "waiting_calls", CALL, "Calls that the store does not know of yet");
 static FORGOTTEN: Family =
     Family::counter("fleet", "forgotten_calls", CALL, "Calls that the store will never know of: it was away too long");

@@ -1,6 +1,6 @@
 //! The bridge to the facade `metrics`.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use metrics::{Key, KeyName, Label, Level, Metadata, Recorder, Unit as MetricsUnit, with_recorder};
@@ -10,9 +10,9 @@ use super::family::{Family, Kind, Unit};
 use super::gathered::{Gathered, Series};
 use crate::sync::unpoisoned;
 
-/// The gauges that were published last. A recorder keeps what it was told until it is told otherwise, so a series that is no more
-/// has to be told to be zero.
-static GAUGES: Mutex<BTreeSet<Key>> = Mutex::new(BTreeSet::new());
+/// The gauges that were published last, each with what it is when it is no more. A recorder keeps what it was told until it is
+/// told otherwise.
+static GAUGES: Mutex<BTreeMap<Key, f64>> = Mutex::new(BTreeMap::new());
 
 static METADATA: Metadata<'static> = Metadata::new("fusebox", Level::INFO, Some("fusebox::telemetry"));
 
@@ -20,8 +20,8 @@ impl Collector {
     /// Publishes everything to the recorder of the crate `metrics`: counters as absolute numbers, the rest as gauges.
     ///
     /// Recorders do not ask, so call it before what you have is rendered or pushed: at the beginning of the handler of
-    /// `/metrics`, or every few seconds. Without a recorder it does nothing. A series that is no more, such as that of a
-    /// key that has recovered, is published as zero once more.
+    /// `/metrics`, or every few seconds. Without a recorder it does nothing. A gauge that is no more, such as that of a
+    /// key that has recovered, is published as zero once more; as NaN, where zero says something: that a store is away.
     ///
     /// ```
     /// use fusebox::telemetry::Collector;
@@ -42,20 +42,20 @@ impl Collector {
     pub fn publish(&self) {
         let all = self.gather();
         with_recorder(|recorder| {
-            let mut gauges = BTreeSet::new();
+            let mut gauges = BTreeMap::new();
             for Gathered { family, series } in &all {
                 publish_family(recorder, family, series, &mut gauges);
             }
             let mut before = unpoisoned(GAUGES.lock());
-            for gone in before.difference(&gauges) {
-                recorder.register_gauge(gone, &METADATA).set(0.0);
+            for (gone, nothing) in before.iter().filter(|(key, _)| !gauges.contains_key(key)) {
+                recorder.register_gauge(gone, &METADATA).set(*nothing);
             }
             *before = gauges;
         });
     }
 }
 
-fn publish_family(recorder: &dyn Recorder, family: &Family, series: &[Series], gauges: &mut BTreeSet<Key>) {
+fn publish_family(recorder: &dyn Recorder, family: &Family, series: &[Series], gauges: &mut BTreeMap<Key, f64>) {
     let name = family.prometheus_name();
     let described = KeyName::from(name.clone());
     let unit = match family.unit() {
@@ -74,7 +74,7 @@ fn publish_family(recorder: &dyn Recorder, family: &Family, series: &[Series], g
             Kind::Counter => recorder.register_counter(&key, &METADATA).absolute(value.as_count()),
             Kind::Gauge => {
                 recorder.register_gauge(&key, &METADATA).set(value.as_f64());
-                gauges.insert(key);
+                gauges.insert(key, family.nothing());
             }
         }
     }

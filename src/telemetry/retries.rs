@@ -16,8 +16,12 @@ static RECOVERED: Family = Family::counter("retry", "recovered", CALL, "Calls th
 static STOPPED: Family = Family::counter("retry", "stopped", CALL, "Calls that ended without success, by reason");
 static DELAY: Family = Family::counter("retry", "delay", Unit::Seconds, "Waits between attempts, all together");
 
-static BUDGET: Family =
-    Family::gauge("retry", "budget_available", ATTEMPT, "Retries that the budget allows now, where there is one");
+static BUDGET: Family = Family::telling_zero(
+    "retry",
+    "budget_available",
+    ATTEMPT,
+    "Retries that the budget allows now, where there is one",
+);
 
 pub(super) fn tell_retries(sink: &mut impl Sink) {
     let all = RetryCounts::by_name();

@@ -13,7 +13,8 @@ static OPERATIONS: Family =
     Family::counter("store", "operations", OPERATION, "What was asked of a store, by what came of it");
 static DURATION: Family =
     Family::counter("store", "operation_duration", Unit::Seconds, "How long operations have taken, all together");
-static UP: Family = Family::gauge("store", "up", Unit::One("store"), "1 for a store that answers, 0 while it is away");
+static UP: Family =
+    Family::telling_zero("store", "up", Unit::One("store"), "1 for a store that answers, 0 while it is away");
 static OUTAGES: Family =
     Family::counter("store", "outages", Unit::One("outage"), "How often a store was found to be away");
 

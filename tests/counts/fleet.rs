@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fusebox::fleet::{self, Fleet};
 use fusebox::store::{Changes, Commit, Committed, MemoryStore, Notices, Store, StoreError, StoreFuture, Stored};
+#[cfg(feature = "metrics")]
+use fusebox::telemetry::Collector;
 use fusebox::{CircuitBreaker, CircuitBreakerConfig, Registry, detect};
 
 use super::collector::Samples;
@@ -209,7 +211,45 @@ async fn breakers_that_judge_by_another_rule_than_their_fleet_are_counted_as_lon
     samples.await;
     assert_eq!(drift(&Samples::collect(), "lonely", ""), None, "it shares nothing");
     assert!(alone.snapshot().fleet.expect("shared").drifts);
+    let adopted = |breaker, registry| {
+        let labels = [("breaker", breaker), ("registry", registry), ("origin", "adopted"), ("to", "open")];
+        Samples::collect()
+            .of("fusebox_breaker_transitions_total", &labels)
+            .into_iter()
+            .map(|(_, count)| count)
+            .collect::<Vec<_>>()
+    };
+    // There before the first one, so that it is seen to be one more.
+    assert_eq!(
+        (adopted("verdicts", ""), adopted("", "judges"), adopted("lonely", "")),
+        (vec![0.0; 2], vec![0.0; 2], vec![])
+    );
     drop((local, of_registry));
+}
+
+/// A recorder keeps what it was told: that a store which is used no more is away would be an alert for ever.
+#[cfg(feature = "metrics")]
+#[tokio::test]
+async fn a_store_that_is_used_no_more_is_not_published_as_away() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    let published = || {
+        metrics::with_local_recorder(&recorder, || Collector::process().publish());
+        let text = handle.render();
+        let line = text.lines().find(|line| line.starts_with("fusebox_store_up{store=\"the pawnbroker\"}"));
+        line.and_then(|line| line.rsplit_once(' ')).map(|(_, value)| value.to_owned())
+    };
+    let breaker = instance("watch", &Accountant::new("the pawnbroker"));
+    breaker.flush().await;
+    assert_eq!(published().as_deref(), Some("1"));
+    drop(breaker);
+    for _ in 0..1_000 {
+        if published().as_deref() == Some("NaN") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{:?}", published());
 }
 
 #[tokio::test]
